@@ -1,4 +1,4 @@
-//! What a read costs is bounded, and keeps nobody from writing; held against each ledger.
+//! The cost of a read is bounded, and a read does not delay writers. Each test runs on each ledger.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use super::doubles::Acting;
 use super::*;
 use crate::config::Retentions;
 
-/// Time without end, for a machine that has much else to do.
+/// A time limit that no test reaches, also on a loaded machine.
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// Work that is over once it was looked at so often.
+/// Work that ends after this many checks.
 fn looks(count: u64) -> Arc<Work> {
     let looks = AtomicU64::new(0);
     Arc::new(Work::new(LONG, move || looks.fetch_add(1, Ordering::Relaxed) >= count))
@@ -56,7 +56,7 @@ fn a_read_that_is_cut_short_tells_the_newest_lines_and_the_next_one_is_whole() {
     }
 }
 
-/// Work on the index alone, without a line that is found.
+/// Work that reads only the index and finds no message.
 #[test]
 fn a_search_that_finds_nothing_is_cut_short_too() {
     let mut made = sqlite();
@@ -93,7 +93,7 @@ fn a_commit_does_not_wait_for_a_reader() {
             }
         });
         let (next, hand) = (AtomicU64::new(0), Mutex::new((ask, answered)));
-        // The reader stands still in the middle of its work until a line is stored.
+        // The reader pauses in the middle of its work until a message is stored.
         let work = Arc::new(Work::new(LONG, move || {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number < 4 {
@@ -113,7 +113,7 @@ fn a_commit_does_not_wait_for_a_reader() {
     }
 }
 
-/// A reader for which one conversation is a quarry without end.
+/// A reader for which reading one conversation takes unlimited work.
 fn quarry() -> Acting {
     Acting::searching(|conversation, work| {
         let endless = *conversation == "#quarry".parse().unwrap();
@@ -139,13 +139,13 @@ fn a_conversation_in_which_much_is_to_be_looked_at_hides_nothing_of_the_others()
     assert_eq!((lines.len(), more), (7, true));
 }
 
-/// What the index needs in memory for the worst search that may be asked.
+/// The memory of the full-text index for the most expensive allowed search.
 #[test]
 fn the_index_divides_no_text_into_more_words_than_bytes_allow() {
     let (mut ledger, _folder, _path) = on_disk();
     ledger.commit(&[Record::line(draft("#tea", "ana", 1, "tea"))]).unwrap();
     let reader = ledger.reader();
-    // Letters that are newer than the index's tables divide words there, and not here.
+    // Letters that are newer than the index's tables separate words there, and not here.
     for text in ["\u{1e922}a".repeat(42), "\u{10d4a}a".repeat(50), "\"*^:(){}-".repeat(25)] {
         let found =
             reader.search_conversation(&"#tea".parse().unwrap(), &wanted(&text), PAGE, &free());

@@ -1,4 +1,5 @@
-//! What every ledger promises, held against each of them; and what the disk's adds.
+//! The contract of every ledger, tested on each of them, and the additional tests of the ledger on
+//! disk.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,7 @@ use super::*;
 use crate::chat::Retention;
 use crate::config::Retentions;
 
-/// A ledger's two halves and the folder that it may live in.
+/// Both halves of a ledger, and the folder of the one on disk.
 pub(super) struct Made {
     pub ledger: Box<dyn Ledger>,
     pub reader: Box<dyn Reader>,
@@ -47,7 +48,7 @@ pub(super) fn draft(conversation: &str, from: &str, id: u8, text: &str) -> Draft
     }
 }
 
-/// A topic.
+/// Returns a topic.
 pub(super) fn green() -> Topic {
     Topic { text: "green".into(), by: "ana".parse().unwrap() }
 }
@@ -60,7 +61,7 @@ pub(super) fn delete(from: &str, id: u8, of: u64) -> Draft {
     Draft { kind: Kind::Delete { of: Seq(of) }, ..draft("#tea", from, id, "") }
 }
 
-/// The newest lines that are not older than this.
+/// Selects the newest messages since this time.
 pub(super) fn since(since_ms: Option<i64>) -> Older {
     Older { before: None, since_ms }
 }
@@ -69,7 +70,7 @@ pub(super) fn wanted(text: &str) -> Wanted {
     Wanted::new(text).unwrap()
 }
 
-/// As much work as it takes.
+/// Unlimited work.
 pub(super) fn free() -> Arc<Work> {
     Arc::new(Work::unbounded())
 }
@@ -86,7 +87,7 @@ impl Made {
     }
 }
 
-/// A test for each ledger.
+/// Generates a test for each ledger.
 macro_rules! contract {
     ($($(#[$doc:meta])* $name:ident($made:ident) $body:block)+) => {$(
         mod $name {
@@ -414,7 +415,7 @@ fn a_full_disk_refuses_and_recovers() {
     assert_eq!(next, [Outcome::Stored(Seq(stored + 1))]);
 }
 
-/// Whether any file of the ledger holds the bytes.
+/// Returns whether any file of the ledger contains the bytes.
 pub(super) fn found_on_disk(folder: &std::path::Path, marker: &str) -> usize {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let holds = |path: PathBuf| {

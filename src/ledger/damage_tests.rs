@@ -1,5 +1,5 @@
-//! A file that does not hold what was written into it: what is damaged is nobody's words, and costs
-//! nobody what lies around it.
+//! Damaged files. A damaged message is not shown as anybody's, and the messages around it stay
+//! readable.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -33,7 +33,7 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     assert_eq!(commit(&mut ledger, change), Outcome::Stored(Seq(3)));
     let reader = ledger.reader();
     assert_eq!(seqs(&reader), [1, 2, 3]);
-    // Of the text that the edit is told with, and that stands in the first line, one letter.
+    // Changes one letter of the edited text, which is stored in the row of the first message.
     ledger.break_with("UPDATE lines SET text = replace(text, 'mended', 'mendet')");
     assert_eq!(seqs(&reader), [2], "neither the line nor the edit that repeats its text");
     let (told, more) =
@@ -82,7 +82,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     assert!(lost.contains(&150) && lost.len() < 20, "{lost:?}");
     assert!(told.iter().all(|line| line.body.text() == text(line.seq.0)));
     assert!(told.is_sorted_by_key(|line| line.seq));
-    // In pages it is the same.
+    // Reading in pages gives the same result.
     let (mut paged, mut after) = (Vec::new(), Seq(0));
     loop {
         let page = reader.read(&tea, after, Seq(300), Page { lines_max: 7, ..ALL }).unwrap();

@@ -1,4 +1,4 @@
-//! Ledgers of tests: storage in memory that fails, and readers that are slow, stuck or broken.
+//! Ledgers for tests: storage in memory that fails, and readers that are slow, stuck or broken.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,20 +13,20 @@ use super::{
 };
 use crate::chat::{Conversation, LogId, Message, Seq, UserName, Wanted};
 
-/// A ledger that outlives the server's processes and fails now and then.
+/// A ledger that survives the server's processes and fails at random.
 pub struct Faulty {
     pub memory: Memory,
     pub chance: StdRng,
     pub fails: Arc<Mutex<Fails>>,
 }
 
-/// One in so many commits fails; none where it is 0.
+/// One of this many commits fails; none if 0.
 #[derive(Default)]
 pub struct Fails {
     pub one_in: u32,
-    /// A sync failed: nothing more is stored until the next process.
+    /// A sync has failed: nothing is stored until the next process.
     pub poisoned: bool,
-    /// The next commit panics.
+    /// Whether the next commit panics.
     pub panics: bool,
 }
 
@@ -119,13 +119,12 @@ impl Ledger for Faulty {
     }
 }
 
-/// What a test's reader finds of a conversation.
+/// What a test's reader returns for a conversation.
 pub type Found = Result<(Vec<Message>, bool), LedgerError>;
 
 type Search = dyn Fn(&Conversation, &Arc<Work>) -> Found + Send + Sync;
 
-/// A reader that does what a test wants instead of a search, and that finds nothing, or fails,
-/// otherwise.
+/// A reader that runs a closure of the test instead of a search. Other reads are empty, or fail.
 #[derive(Clone)]
 pub struct Acting {
     search: Arc<Search>,
@@ -139,7 +138,7 @@ impl Acting {
         Acting { search: Arc::new(search), fails: false }
     }
 
-    /// Nothing can be read.
+    /// Fails every read.
     pub fn failing() -> Acting {
         Acting { search: Arc::new(|_, _| unreadable()), fails: true }
     }

@@ -1,4 +1,4 @@
-//! What is left of a conversation whose last line is gone.
+//! The remains of a conversation whose last message was removed.
 
 use super::contract_tests::{draft, green, memory, on_disk, sqlite};
 use super::*;

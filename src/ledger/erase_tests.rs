@@ -1,5 +1,5 @@
-//! What is erased, deleted or too old is gone from every byte of the files, in parts between which
-//! others' messages are stored.
+//! Erased, deleted and expired texts are removed from every byte of the files, in parts between
+//! which others' messages are stored.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,13 +12,14 @@ use super::*;
 const CHANGE_S_MAX: u64 = 60;
 const SENDERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
-/// Numbers that are different and in no order.
+/// Returns distinct numbers in a mixed order.
 fn mixed(number: u64) -> u64 {
     let number = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (number ^ number >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ number >> 32
 }
 
-/// Messages of four people in four conversations, each with a word of its own and with common ones.
+/// Stores messages of four users in four conversations, each with a unique word and with common
+/// ones.
 fn fill(ledger: &mut Sqlite, messages: u64) {
     for batch in 0..messages / 100 {
         let message = |number: u64| {
@@ -40,8 +41,8 @@ fn fill(ledger: &mut Sqlite, messages: u64) {
     }
 }
 
-/// Erases a person, and all that is left to do, in parts between which `between` is done; gives how
-/// many messages were erased and how long the longest part took.
+/// Erases a user and everything that is left to remove, in parts; calls `between` after each part.
+/// Returns the number of erased messages and the duration of the longest part.
 fn erase_in_parts(
     ledger: &mut Sqlite,
     user: &str,
@@ -138,7 +139,7 @@ fn another_process_goes_on_where_an_erasure_was_ended() {
         assert!(erased.more);
         before = erased.messages;
     }
-    // As a killed process leaves it.
+    // The state that a killed process leaves.
     std::mem::forget(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     let mut messages = 0;
@@ -151,7 +152,7 @@ fn another_process_goes_on_where_an_erasure_was_ended() {
         ));
     }
     assert!(messages > before && messages > 600, "{before}, {messages}");
-    // What a pass had done is not known: it is done again.
+    // The progress of a pass is not stored: the pass is repeated.
     for _ in 0..5 {
         ledger.tidy(0).unwrap();
     }

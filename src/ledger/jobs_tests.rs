@@ -1,4 +1,4 @@
-//! Copies, restores and older files: nothing that was stored is lost on the way.
+//! Backups, restores and files of older versions lose no stored message.
 
 use super::contract_tests::{delete, draft, edit, found_on_disk, free, on_disk, wanted};
 use super::*;
@@ -31,7 +31,7 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
 }
 
-/// Takes back what the schema's later steps changed.
+/// Reverts the later steps of the schema.
 pub(super) const TO_SCHEMA_1: &str = "DROP TABLE erasing;
 DROP TABLE owners;
 ALTER TABLE meta DROP COLUMN removals;
@@ -58,7 +58,7 @@ CREATE TABLE spent (
 ) STRICT, WITHOUT ROWID;
 PRAGMA user_version = 1";
 
-/// A file as the first schema had it.
+/// Creates a file of the first schema.
 fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
     let (mut ledger, folder, path) = on_disk();
     says(&mut ledger, 1, "zebramarker one");
@@ -84,7 +84,7 @@ fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
 
     let (folder, old) = of_schema_1();
     assert_eq!(jobs(&old).erase(&"alice".parse().unwrap()).unwrap(), 2);
-    // In the copy of before the change of the schema it still is: that is the operator's to remove.
+    // The copy that was made before the schema changed still contains the text.
     std::fs::remove_file(folder.path().join("ledger.schema-1.backup")).unwrap();
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
 }

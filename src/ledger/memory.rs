@@ -1,4 +1,4 @@
-//! A ledger in memory: the newest lines of each conversation, gone with the process.
+//! A ledger in memory: the newest messages of each conversation, until the process ends.
 
 use std::collections::{HashMap, VecDeque, vec_deque};
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use super::{
 use crate::chat::{Body, Conversation, LogId, Message, MsgId, Seq, UserName, Wanted};
 use crate::sync::{Mutex, MutexGuard, Rank};
 
-/// What a line counts beside its text: about its size.
+/// Counted for each message beside its text: about its size in memory.
 const LINE_BYTES: usize = 256;
-/// Lines that a reader takes at once under the lock that commits need: their texts are shared, so
-/// it is as many counters.
+/// Messages that a reader copies at once under the lock that commits need. Texts are shared, so
+/// that a copy is about this many reference counts.
 const SLICE_LINES: usize = 500;
 
-/// Shared by its writer and its readers.
+/// The state that the writer and the readers share.
 #[derive(Clone)]
 pub struct Memory {
     conversations: Arc<Mutex<Conversations>>,
@@ -27,26 +27,26 @@ pub struct Memory {
 
 struct Conversations {
     conversations: HashMap<Conversation, Lines>,
-    /// Of all conversations together.
+    /// Bytes of all conversations together.
     bytes: usize,
     conversation_bytes_max: usize,
     bytes_max: usize,
-    /// Lines of a new conversation come behind this seq.
+    /// Messages of a new conversation get greater seqs than this.
     floor: Seq,
-    /// Lines that were stored in conversations that were dropped.
+    /// Number of messages stored in conversations that were dropped.
     dropped: u64,
-    /// Whose lines are to be erased.
+    /// Users whose messages are being erased.
     erasing: Vec<UserName>,
-    /// How often a name was given to somebody else.
+    /// How often each name was given to another user.
     owners: HashMap<UserName, u64>,
 }
 
 #[derive(Default)]
 struct Lines {
-    /// Its lines come behind this seq.
+    /// Messages get greater seqs than this.
     first: Seq,
     last: Seq,
-    /// In the order of their seqs, which may have holes.
+    /// Sorted by seq; seqs may be missing.
     lines: VecDeque<Line>,
     by_id: HashMap<(UserName, MsgId), Seq>,
     bytes: usize,
@@ -57,15 +57,15 @@ struct Lines {
 struct Line {
     seq: Seq,
     draft: Arc<Draft>,
-    /// Which holder of the sender's name wrote it.
+    /// Which holder of the sender's name wrote the message.
     owner: u64,
     edited: bool,
     deleted: bool,
 }
 
 impl Memory {
-    /// Keeps `bytes_max` of each conversation, its newest line at least, and of all together. A
-    /// line can be changed for `change_s_max` seconds.
+    /// Keeps `bytes_max.0` bytes of each conversation, at least its newest message, and
+    /// `bytes_max.1` bytes in all. A message can be changed for `change_s_max` seconds.
     pub fn new(log: LogId, bytes_max: (usize, usize), change_s_max: u64) -> Memory {
         let (conversation_bytes_max, bytes_max) = bytes_max;
         let conversations = Conversations {
@@ -85,7 +85,7 @@ impl Memory {
         }
     }
 
-    /// Forgets a conversation altogether: whoever makes it again begins anew.
+    /// Removes a conversation with all its state.
     pub fn forget(&self, conversation: &Conversation) {
         let gone = {
             let mut all = self.lock();
@@ -94,20 +94,20 @@ impl Memory {
             all.dropped += gone.as_ref().map_or(0, |gone| gone.last.0 - gone.first.0);
             gone
         };
-        // What it held is freed without the lock.
+        // Frees the messages after the lock is released.
         drop(gone);
     }
 
-    /// The newest lines of a conversation before `before`, newest first: as many as are taken at
-    /// once.
+    /// Returns the newest messages of a conversation before `before`, newest first, at most
+    /// `SLICE_LINES`.
     fn slice(&self, conversation: &Conversation, before: Seq) -> Vec<Line> {
         let all = self.lock();
         let Some(lines) = all.conversations.get(conversation) else { return Vec::new() };
         lines.between(Seq(0), before).rev().take(SLICE_LINES).cloned().collect()
     }
 
-    /// The newest lines of a conversation before `before` that are `wanted`, oldest first, and
-    /// whether there are more. The lock is free while they are looked at.
+    /// Returns the newest messages of a conversation before `before` that are `wanted`, oldest
+    /// first, and whether there are more. Does not hold the lock while it checks them.
     fn newest(
         &self,
         conversation: &Conversation,
@@ -161,7 +161,7 @@ impl Conversations {
         let after = lines.bytes;
         self.bytes = self.bytes - before + after;
         while self.bytes > self.bytes_max {
-            // Half of the largest goes at once, so that it is seldom looked for.
+            // Removes half of the largest conversation at once, so that the search for it is rare.
             let largest = self.conversations.values_mut().max_by_key(|lines| lines.bytes);
             let Some(lines) = largest.filter(|lines| lines.lines.len() > 1) else { break };
             let before = lines.bytes;
@@ -186,7 +186,7 @@ impl Lines {
         self.last.0 += 1;
         let (seq, mut draft) = (self.last, Arc::clone(draft));
         if draft.kind.is_edit() {
-            // It stands in its target.
+            // The text is stored in the target.
             Arc::make_mut(&mut draft).body = Body::default();
         }
         self.bytes += LINE_BYTES + draft.body.len();
@@ -195,7 +195,7 @@ impl Lines {
         Outcome::Stored(seq)
     }
 
-    /// Its oldest lines go, down to so many bytes or its newest line.
+    /// Removes the oldest messages until at most `bytes_max` bytes or one message remain.
     fn shrink(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max && self.lines.len() > 1 {
             let Some(gone) = self.lines.pop_front() else { break };
@@ -203,7 +203,7 @@ impl Lines {
         }
     }
 
-    /// What is left of a line that was taken out.
+    /// Updates the counts after a message was removed.
     fn forget(&mut self, gone: Line) {
         self.bytes -= LINE_BYTES + gone.draft.body.len();
         self.by_id.remove(&(gone.draft.from.clone(), gone.draft.id));
@@ -220,7 +220,7 @@ impl Lines {
         let flags = (target.owner == owner, target.deleted);
         may_change(&target.draft, flags, draft, change_s_max)?;
         let before = target.draft.body.len();
-        // Of a deletion the body is empty or, where messages are sealed, of no use.
+        // The body of a deletion is empty or, if messages are sealed, not used.
         target.edited = draft.kind.is_edit();
         target.deleted = !target.edited;
         let body = if target.edited { draft.body.clone() } else { Body::default() };
@@ -238,7 +238,7 @@ impl Lines {
         self.index(seq).map(|index| &self.lines[index])
     }
 
-    /// Lines with `after < seq < before`.
+    /// Returns the messages with `after < seq < before`.
     fn between(&self, after: Seq, before: Seq) -> vec_deque::Iter<'_, Line> {
         let first = self.lines.partition_point(|line| line.seq <= after);
         let end = self.lines.partition_point(|line| line.seq < before).max(first);
@@ -247,7 +247,8 @@ impl Lines {
 }
 
 impl Line {
-    /// A line as it is told again: an edit with the text that its `target` has now.
+    /// Returns a message as it is delivered from history: an edit has the present text of its
+    /// `target`.
     fn told(&self, target: Option<&Draft>) -> Message {
         let mut draft = Draft::clone(&self.draft);
         if draft.kind.is_edit() {
@@ -266,14 +267,14 @@ impl Ledger for Memory {
                 all.entry(&Conversation::Channel(channel.clone())).topic = topic.clone();
                 Outcome::Stored(Seq(0))
             }
-            // The registry remembers them as long as this process does.
+            // The registry has these for as long as the process runs.
             Record::Read(..) | Record::Away(..) => Outcome::Stored(Seq(0)),
         };
         Ok(records.iter().map(&mut write).collect())
     }
 
     fn stored(&self, _line: &Draft) -> Option<Seq> {
-        // Memory does not fail, so nobody asks.
+        // A ledger in memory never fails, so that this is not called.
         None
     }
 
@@ -441,24 +442,24 @@ impl Reader for Memory {
     }
 
     fn another(&self) -> Box<dyn Reader> {
-        // Nobody waits for a reader of memory.
+        // Readers of memory do not wait for each other.
         Box::new(self.clone())
     }
 }
 
 impl Page {
-    /// What a line of so many bytes counts in an answer.
+    /// Returns the bytes that a message counts in an answer.
     pub(super) fn cost(self, said_bytes: usize) -> usize {
         said_bytes + 200
     }
 
-    /// Whether a line finds room that comes after `lines` others and makes `bytes` with them; the
-    /// first one does.
+    /// Returns whether another message fits after `lines` messages, if it makes `bytes` in all. The
+    /// first one always fits.
     pub(super) fn holds(self, lines: usize, bytes: usize) -> bool {
         lines == 0 || (lines < self.lines_max && bytes <= self.bytes_max)
     }
 
-    /// As many lines as the page holds, one at least.
+    /// Takes as many messages as fit in the page, at least one.
     pub(super) fn take(self, lines: impl Iterator<Item = Message>) -> Vec<Message> {
         let mut bytes = 0;
         let mut taken = Vec::new();
@@ -472,7 +473,7 @@ impl Page {
         taken
     }
 
-    /// The newest of these lines, oldest first, and whether any are left out.
+    /// Returns the newest of these messages, oldest first, and whether some were left out.
     pub(super) fn newest(self, mut lines: Vec<Message>) -> (Vec<Message>, bool) {
         lines.sort_by_key(|line| (line.time_ms, line.seq));
         let all = lines.len();

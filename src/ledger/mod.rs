@@ -1,6 +1,6 @@
-//! The ledger gives order and durability: every line passes it once, gets its conversation's next
-//! seq, and is committed before anybody sees it. Two of a kind, one contract (`contract_tests.rs`):
-//! SQLite on disk, and memory for conversations whose lines are not kept.
+//! The ledger gives order and durability: each message is committed once, under the next seq of its
+//! conversation, before anybody receives it. There are two with one contract (`contract_tests.rs`):
+//! SQLite on disk, and memory for conversations that are not stored.
 
 mod feed;
 mod memory;
@@ -25,27 +25,28 @@ pub use split::{SplitLedger, SplitReader};
 pub use sqlite::{Sqlite, jobs};
 pub use work::Work;
 
-/// A line before it has its seq.
+/// A message without a seq.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
     pub conversation: Conversation,
     pub from: UserName,
     pub device: DeviceName,
     pub id: MsgId,
-    /// Milliseconds since 1970; for display and for retention, never for order.
+    /// Milliseconds since 1970; used for display and retention, never for order.
     pub time_ms: i64,
     pub kind: Kind,
     pub body: Body,
 }
 
-/// What is written: lines, and what is remembered beside them.
+/// An entry of a commit: a message, or state beside messages.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     Line(Arc<Draft>),
     Topic(ChannelName, Option<Topic>),
-    /// A person has read a conversation up to a seq.
+    /// A user's read position in a conversation.
     Read(UserName, Conversation, Seq),
-    /// A person's last session ended: what comes to these private conversations now waits for them.
+    /// The end of a user's last session: messages in these private conversations wait for the user
+    /// from now on.
     Away(UserName, Vec<Conversation>),
 }
 
@@ -55,86 +56,86 @@ impl Record {
     }
 }
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Committed; a line under this seq.
+    /// Committed; a message has this seq.
     Stored(Seq),
-    /// The same line was stored before, under this seq.
+    /// The same message was stored before, under this seq.
     Known(Seq),
-    /// Another line of this sender in this conversation has the id.
+    /// The sender has used the id for another message in this conversation.
     Conflict,
     NoSuchMessage,
     NotOwn,
     TooLate,
-    /// It is certain that nothing was stored.
+    /// Certainly not stored.
     Failed,
-    /// Whether it was stored shows after a restart.
+    /// Stored or not; the next start decides.
     InDoubt,
 }
 
-/// How much of a conversation to read at once; what comes first ends it.
+/// Bounds of one read; the one that is reached first applies.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
     pub lines_max: usize,
-    /// Of text, so that an answer's size is bounded.
+    /// Bytes of text, which bound the size of an answer.
     pub bytes_max: usize,
 }
 
-/// Which lines of a conversation an answer to `/history` is made of.
+/// The messages of a conversation that an answer to `/history` consists of.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Older {
-    /// Those before this one; none is from the newest on.
+    /// Only messages before this one; `None` starts with the newest.
     pub before: Option<Seq>,
-    /// Those that are not older than this.
+    /// Only messages since this time.
     pub since_ms: Option<i64>,
 }
 
-/// What went.
+/// The result of a part of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     pub lines: usize,
     pub conversations: usize,
-    /// Conversations that have no line any more, and their last seqs.
+    /// Conversations without remaining messages, and their last seqs.
     pub emptied: Vec<(Conversation, Seq)>,
-    /// There is more to do.
+    /// Whether there is more to do.
     pub more: bool,
 }
 
-/// A part of an erasure.
+/// The result of a part of an erasure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erased {
     pub user: UserName,
-    /// Messages whose texts went in this part ...
+    /// Messages that were erased in this part.
     pub part: usize,
-    /// ... and so far.
+    /// Messages that were erased so far.
     pub messages: usize,
-    /// There are more messages of this person.
+    /// Whether there are more messages of this user.
     pub more: bool,
 }
 
-/// How far what was removed is gone from the medium.
+/// How far removed texts are erased from the medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tidied {
-    /// Nothing of it can be read any more.
+    /// Nothing of them is readable any more.
     Done,
     /// There is more to do.
     More,
-    /// Somebody reads what was there before.
+    /// Another process is reading an older state of the file.
     Blocked,
 }
 
-/// What the engine below a ledger says.
+/// An error of the storage engine.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why the ledger does not do what it should. Names the file, never a text.
+/// An error of the ledger. Names the file, never a text.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     #[error("{}: {error}", path.display())]
     Engine { path: PathBuf, error: Cause, is_disk: bool },
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: std::io::Error },
-    /// A row does not hold what was written into it.
+    /// A row is not as it was written.
     #[error("{}: damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: String },
     #[error(
@@ -142,10 +143,10 @@ pub enum LedgerError {
         path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
-    /// The layout that schema 1 had before the first release.
+    /// The layout of schema 1 before the first release.
     #[error("{} is of a layout from before pychat's first release, which nothing converts", path.display())]
     Unreleased { path: PathBuf },
-    /// A commit whose sync failed: it may be stored or not.
+    /// The sync of a commit failed: the records may be stored or not.
     #[error("{}: the disk failed while it synced: {error}", path.display())]
     InDoubt { path: PathBuf, error: Cause },
     /// After a failed sync nothing is certain until the file is opened again.
@@ -154,24 +155,24 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    /// The disk has no room, or does not do what it should; what the file holds may be sound.
+    /// Returns whether the disk is full or fails; the file may be sound.
     pub fn is_of_the_disk(&self) -> bool {
         matches!(self, LedgerError::Engine { is_disk: true, .. })
     }
 }
 
-/// The writing half; one thread owns it.
+/// The writing half, owned by one thread.
 pub trait Ledger: Send {
-    /// Commits all records in their order, or none; one outcome for each. On return what is stored
-    /// is as durable as the ledger makes it.
+    /// Commits all records in order, or none. Returns an outcome for each; committed records are as
+    /// durable as the ledger makes them.
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError>;
 
-    /// The seq of a line that was stored before, also where nothing can be stored now.
+    /// Returns the seq of a message that was stored before, even if nothing can be stored now.
     fn stored(&self, line: &Draft) -> Option<Seq>;
 
-    /// Removes some of the lines of `conversation` that are older than `before_ms`, so that nobody
-    /// waits long for the next commit; only counts them all when `dry`. Gives how many, and whether
-    /// there may be more.
+    /// Removes some of the messages of `conversation` that are older than `before_ms`, few enough
+    /// not to delay the next commit. With `dry`, counts all of them and removes none. Returns the
+    /// number, and whether there may be more.
     fn expire(
         &mut self,
         conversation: &Conversation,
@@ -179,39 +180,40 @@ pub trait Ledger: Send {
         dry: bool,
     ) -> Result<(usize, bool), LedgerError>;
 
-    /// Forgets a conversation that has no line, with its topic and what people have read of it.
-    /// Lines of a conversation that begins later come behind its last one.
+    /// Removes an empty conversation with its topic and read positions. A new conversation of that
+    /// name starts after its last seq.
     fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError>;
 
-    /// The last seq of a conversation that has no line; none where it has lines or is not known.
+    /// Returns the last seq of an empty conversation; `None` if it has messages or does not exist.
     fn emptied(&self, conversation: &Conversation) -> Result<Option<Seq>, LedgerError>;
 
-    /// Lines of a conversation that begins now come behind this seq.
+    /// Returns the seq after which a new conversation starts.
     fn floor(&self) -> Seq;
 
-    /// All conversations.
+    /// Returns all conversations.
     fn conversations(&self) -> Vec<Conversation>;
 
-    /// Does a part of what is left to do until nothing of what was removed can be read from the
-    /// medium. Ids of removed lines are forgotten after a week.
+    /// Does one part of erasing removed texts from the medium. Forgets the ids of removed messages
+    /// after a week.
     fn tidy(&mut self, now_ms: i64) -> Result<Tidied, LedgerError>;
 
-    /// When the newest line was said.
+    /// Returns the time of the newest message.
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError>;
 
-    /// The texts of all messages of a person are to be erased, and topics that they have set;
-    /// tombstones stay. `erase_some` does it, also after a restart.
+    /// Marks the texts of all messages of a user for erasure, and the topics that the user has set;
+    /// tombstones remain. `erase_some` erases them, also after a restart.
     fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError>;
 
-    /// Erases a part of what is to be erased, so that nobody waits long for the next commit; none
-    /// where nothing is.
+    /// Erases some of the marked texts, few enough not to delay the next commit; `None` if nothing
+    /// is left.
     fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError>;
 
-    /// A name was given to somebody else, who may not change what its former holder wrote.
+    /// Records that a name was given to another user, who cannot change messages of its former
+    /// holder.
     fn renew(&mut self, user: &UserName) -> Result<(), LedgerError>;
 
-    /// All of `tidy` at once, for a ledger that nobody waits for; false where somebody is in the
-    /// way.
+    /// Does all of `tidy` at once, for a ledger without a running server. Returns false if another
+    /// process is in the way.
     fn scrub(&mut self, now_ms: i64) -> Result<bool, LedgerError> {
         loop {
             match self.tidy(now_ms)? {
@@ -221,7 +223,8 @@ pub trait Ledger: Send {
         }
     }
 
-    /// Erases all messages of a person at once, for a ledger that nobody waits for; gives how many.
+    /// Erases all messages of a user at once, for a ledger without a running server. Returns their
+    /// number.
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
         self.begin_erasing(user)?;
         let mut messages = 0;
@@ -237,29 +240,29 @@ pub trait Ledger: Send {
         Ok(messages)
     }
 
-    /// All conversations with lines or a topic. Of the lines that wait for a person, `waiting_max`
-    /// are counted at most.
+    /// Returns all conversations with messages or a topic. Counts at most `waiting_max` of the
+    /// messages that wait for a user.
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError>;
 
-    /// The id of its logs.
+    /// Returns the id of the logs.
     fn log_id(&self) -> LogId;
 
-    /// Messages that were ever stored, of which some may be gone.
+    /// Returns the number of messages that were ever stored, removed ones included.
     fn stored_ever(&self) -> u64;
 
-    /// What is here is less than what was: its logs have this id from now on, so that nobody takes
-    /// a new message for one of before.
+    /// Changes the id of the logs after a loss of messages, so that clients do not confuse new
+    /// messages with lost ones.
     fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError>;
 }
 
-/// After an erasure a reader in the way is waited for so often ...
+/// Number of attempts to erase while another process reads.
 const SCRUB_TRIES: usize = 10;
-/// ... and so long each time; then the rest is left to the next sweep.
+/// Pause between two attempts. After the last one, the next sweep continues.
 const SCRUB_PAUSE: Duration = Duration::from_millis(50);
 
-/// The reading half; shared by threads.
+/// The reading half, shared by threads.
 pub trait Reader: Send + Sync {
-    /// Lines with `after < seq <= upto`, oldest first.
+    /// Returns the messages with `after < seq <= upto`, oldest first.
     fn read(
         &self,
         conversation: &Conversation,
@@ -268,8 +271,8 @@ pub trait Reader: Send + Sync {
         page: Page,
     ) -> Result<Vec<Message>, LedgerError>;
 
-    /// The newest of the lines that `older` names, oldest first, and whether there are older ones
-    /// among those.
+    /// Returns the newest of the messages that `older` selects, oldest first, and whether there are
+    /// older ones.
     fn history(
         &self,
         conversation: &Conversation,
@@ -278,8 +281,8 @@ pub trait Reader: Send + Sync {
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// The newest lines of a conversation that hold all words of `wanted` as whole words, in any
-    /// case, oldest first, and whether there are more.
+    /// Returns the newest messages of a conversation that contain all words of `wanted` as whole
+    /// words, in any case, oldest first, and whether there are more.
     fn search_conversation(
         &self,
         conversation: &Conversation,
@@ -288,8 +291,8 @@ pub trait Reader: Send + Sync {
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// The same of all these conversations together. Each has a share of the work, so that a
-    /// conversation in which much has to be looked at hides nothing of the others.
+    /// Searches several conversations. Each has a share of the work, so that an expensive
+    /// conversation does not hide messages of the others.
     fn search(
         &self,
         conversations: &[Conversation],
@@ -306,66 +309,66 @@ pub trait Reader: Send + Sync {
             }
             let (found, more_here) = self.search_conversation(conversation, wanted, page, work)?;
             newest.extend(found);
-            // What one answer cannot hold is not gathered.
+            // Messages that do not fit in one answer are dropped at once.
             let (kept, left) = page.newest(newest);
             (newest, more) = (kept, more || more_here || left);
         }
         Ok((newest, more))
     }
 
-    /// Another reader of the same ledger, for which nobody has to wait who uses this one.
+    /// Returns another reader of the same ledger that does not wait for this one.
     fn another(&self) -> Box<dyn Reader>;
 }
 
-/// Jobs on a ledger's file, also while a server has it open.
+/// Jobs on the file of a ledger, also while a server uses it.
 pub trait Jobs {
-    /// Copies it to the new file `to`. `progress` gets percents.
+    /// Copies the ledger to the new file `to`. Calls `progress` with percents.
     ///
     /// # Errors
     /// The file cannot be read, or there is one at `to`.
     fn backup(&self, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError>;
 
-    /// Puts the backup `from` in its place, which no server may have open. What was there is kept
-    /// beside it, and its path given.
+    /// Replaces the ledger, which no server may have open, by the backup `from`. Returns the path
+    /// of the copy of the replaced ledger, if there was one.
     ///
     /// # Errors
     /// The backup is damaged, or the folder takes no file.
     fn restore(&self, from: &Path) -> Result<Option<PathBuf>, LedgerError>;
 
-    /// The id of its logs, and how many messages were ever stored.
+    /// Returns the id of the logs, and the number of messages that were ever stored.
     ///
     /// # Errors
     /// It cannot be opened.
     fn head(&self) -> Result<(LogId, u64), LedgerError>;
 
-    /// Checks pages, index and every message.
+    /// Checks pages, index and messages.
     ///
     /// # Errors
     /// It is damaged, or cannot be read.
     fn verify(&self) -> Result<Verified, LedgerError>;
 
-    /// Takes the texts of all messages of a user away; gives how many.
+    /// Erases the texts of all messages of a user. Returns their number.
     ///
     /// # Errors
     /// It cannot be written.
     fn erase(&self, user: &UserName) -> Result<usize, LedgerError>;
 
-    /// Removes the copies beside it that `restore` and a new schema have left, where they are at
-    /// least so old; gives their paths.
+    /// Removes the copies that `restore` and a schema change have left beside the ledger and that
+    /// are at least `age` old. Returns their paths.
     ///
     /// # Errors
     /// The folder cannot be read, or a copy not removed.
     fn remove_copies(&self, age: Duration) -> Result<Vec<PathBuf>, LedgerError>;
 }
 
-/// What `verify` found in a sound file.
+/// The result of `verify` for a sound file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
     pub conversations: usize,
     pub lines: usize,
 }
 
-/// A stored line as everybody is told it again.
+/// Returns a stored message as it is delivered from history.
 fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
     Message {
         seq,

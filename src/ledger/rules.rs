@@ -1,17 +1,17 @@
-//! What holds for every ledger: which message is the same again, and which may be changed.
+//! Rules of every ledger: when a message is a repetition, and which messages may be changed.
 
 use super::{Draft, Outcome};
 use crate::chat::Seq;
 
-/// The outcome on a line whose id is known: the same line again, or another under its id. What was
-/// `changed` since cannot be compared and passes.
+/// Returns the outcome for a message whose id is in use: the same message, or a conflict. A message
+/// that was `changed` since cannot be compared and counts as the same.
 pub fn known_as(known: &Draft, changed: bool, seq: Seq, again: &Draft) -> Outcome {
     let said = known.body == again.body || changed || again.kind.is_edit();
     if known.kind == again.kind && said { Outcome::Known(seq) } else { Outcome::Conflict }
 }
 
-/// Whether `change` may change `target`: one's own line, still there, not too old. `is_own` is
-/// whether the name that both have is still the same person's.
+/// Returns whether `change` may change `target`: a message of the same user that exists and is not
+/// too old. `is_own` is whether the name still belongs to the same person.
 pub fn may_change(
     target: &Draft,
     (is_own, deleted): (bool, bool),

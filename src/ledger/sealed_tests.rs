@@ -1,4 +1,4 @@
-//! Lines that only people read, in every ledger as others are.
+//! Sealed messages are stored like others, in every ledger.
 
 use super::contract_tests::{Made, PAGE, draft, free, memory, on_disk, sqlite, wanted};
 use super::*;
@@ -19,7 +19,7 @@ fn changed(kind: Kind, id: u8, bytes: &[u8]) -> Draft {
     Draft { kind, ..sealed(id, bytes) }
 }
 
-/// Seq, what is sealed, edited, deleted.
+/// Seq, sealed body, whether edited, whether deleted.
 type Told = (u64, Option<Vec<u8>>, bool, bool);
 
 fn told(made: &Made) -> Vec<Told> {
@@ -53,7 +53,7 @@ fn sealed_lines_are_kept_changed_and_taken_away_as_clear_ones_are() {
             (3, some(b"at six"), false, false),
         ];
         assert_eq!(told(&made), lines);
-        // What a deletion says stays: it is its sender's word for it.
+        // The body of a deletion stays: it proves that its sender wrote it.
         assert_eq!(
             made.says(changed(Kind::Delete { of: Seq(1) }, 4, b"gone")),
             Outcome::Stored(Seq(4))
@@ -120,7 +120,7 @@ fn what_is_left_in_an_empty_channel_with_a_pin_goes_where_the_operator_wants_tha
         assert_eq!((count(TEA), count("#tea")), (usize::from(!forget_empty), 1));
         let found = super::contract_tests::found_on_disk(folder.path(), "zebramarker");
         assert_eq!(found > 0, !forget_empty);
-        // The count goes on: nobody takes a new line for one of before.
+        // Seqs continue, so that a new message is not confused with an old one.
         let (outcomes, _) = kept.commit(vec![Record::line(sealed(3, b"new"))]);
         assert_eq!(outcomes, [Outcome::Stored(Seq(2))]);
     }

@@ -1,4 +1,4 @@
-//! Which ledger a conversation is in: on disk, or in memory where nothing of it is to be kept.
+//! Selects the ledger of a conversation: on disk, or in memory if its messages are not stored.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,45 +11,44 @@ use super::{
 use crate::chat::{Conversation, LogId, Message, MsgId, Retention, Seq, UserName, Wanted};
 use crate::config::Retentions;
 
-/// The writing half of all conversations.
+/// The writing half for all conversations.
 pub struct SplitLedger {
     disk: Option<Box<dyn Ledger>>,
     memory: Memory,
     retentions: Retentions,
-    /// Lines of a commit whose sync failed.
+    /// Messages of a commit whose sync failed.
     doubtful: HashSet<LineName>,
-    /// What the sweep under way, and the count under way, have still to look at.
+    /// Conversations that the running sweep, and the running count, have not processed.
     unswept: Option<Unswept>,
     uncounted: Option<Unswept>,
     watch: Option<Watch>,
 }
 
-/// What is told, after each commit to the disk, the id of its logs and how many messages were ever
-/// stored.
+/// Receives, after each commit to disk, the id of the logs and the number of messages ever stored.
 type Watch = Box<dyn FnMut(LogId, u64) + Send>;
 
-/// Conversations, and whether a line of the conversation was found.
+/// Conversations, and whether a message of the conversation was found.
 type Unswept = Vec<(Conversation, bool)>;
 
-/// What tells lines apart.
+/// The key that identifies a message.
 type LineName = (Conversation, UserName, MsgId);
 
-/// The reading half of all conversations.
+/// The reading half for all conversations.
 pub struct SplitReader {
     disk: Option<Box<dyn Reader>>,
     memory: Memory,
     retentions: Retentions,
 }
 
-/// A sweep looks at conversations for so long while commits wait, or until it has removed
+/// A sweep processes conversations for this long while commits wait, or until it has removed
 /// something.
 const SWEEP_TURN: Duration = Duration::from_millis(5);
 
-/// A disk ledger's two halves.
+/// Both halves of a ledger on disk.
 pub type Disk = (Box<dyn Ledger>, Box<dyn Reader>);
 
 impl SplitLedger {
-    /// Without a `disk` everything is in memory, whatever the retentions say.
+    /// Without a `disk`, everything is in memory, whatever the retentions are.
     pub fn new(
         disk: Option<Disk>,
         memory: Memory,
@@ -71,18 +70,18 @@ impl SplitLedger {
         (kept, Arc::new(SplitReader { disk: reader, memory, retentions }))
     }
 
-    /// From now on `watch` is told how far the disk is, before anybody else is.
+    /// Sets the function that learns the state of the disk before anybody else does.
     pub fn watch(&mut self, watch: Watch) {
         self.watch = Some(watch);
     }
 
-    /// Other rules from now on, under which no conversation moves between disk and memory.
+    /// Sets other retentions. They must not move a conversation between disk and memory.
     pub fn set_retentions(&mut self, retentions: Retentions) {
         self.retentions = retentions;
     }
 
-    /// One outcome for each record. Where the disk fails, the records for it have failed; the
-    /// reason is given beside.
+    /// Commits records and returns an outcome for each. If the disk fails, its records fail, and
+    /// the error is returned too.
     pub fn commit(&mut self, records: Vec<Record>) -> (Vec<Outcome>, Option<LedgerError>) {
         let Some(disk) = &mut self.disk else {
             return (commit_to_memory(&mut self.memory, &records), None);
@@ -119,14 +118,13 @@ impl SplitLedger {
         (outcomes.map(|outcome| outcome.expect("one for each record")).collect(), fault)
     }
 
-    /// Removes what is older than its conversation's retention, or only counts it when `dry`, a
-    /// bounded part of it at once: while there is `more`, the next call goes on where this one
-    /// ended.
+    /// Removes messages that are older than their conversation's retention, a bounded number at
+    /// once; with `dry`, only counts them. While the result has `more`, the next call continues.
     pub fn sweep(&mut self, now_ms: i64, dry: bool) -> Result<Swept, LedgerError> {
         let Some(disk) = &mut self.disk else { return Ok(Swept::default()) };
         let all =
             || disk.conversations().into_iter().map(|conversation| (conversation, false)).collect();
-        // A count beside a sweep does not go on with it.
+        // A count during a sweep has its own progress.
         let left = if dry { &mut self.uncounted } else { &mut self.unswept };
         let mut conversations = left.take().unwrap_or_else(all);
         let (mut swept, began) = (Swept::default(), Instant::now());
@@ -134,7 +132,7 @@ impl SplitLedger {
             let before_ms = match self.retentions.of(&conversation) {
                 Retention::Forever => continue,
                 Retention::For(span) => now_ms - span.as_ms(),
-                // What was stored before the operator turned it off goes too.
+                // Removes messages that were stored before the operator turned storage off.
                 Retention::Off => i64::MAX,
             };
             let (lines, more) = disk.expire(&conversation, before_ms, dry)?;
@@ -154,23 +152,23 @@ impl SplitLedger {
         Ok(swept)
     }
 
-    /// Does a part of what is left to do until nothing of what was removed can be read.
+    /// Does one part of erasing removed texts from the medium.
     pub fn tidy(&mut self, now_ms: i64) -> Result<Tidied, LedgerError> {
         self.disk.as_mut().map_or(Ok(Tidied::Done), |disk| disk.tidy(now_ms))
     }
 
-    /// When the newest line on disk was said.
+    /// Returns the time of the newest message on disk.
     pub fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
         self.disk.as_ref().map_or(Ok(None), |disk| disk.newest_ms())
     }
 
-    /// The texts of all messages of a person are to be erased: `erase_some` does it.
+    /// Marks the texts of all messages of a user for erasure by `erase_some`.
     pub fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
         self.memory.begin_erasing(user)?;
         self.disk.as_mut().map_or(Ok(()), |disk| disk.begin_erasing(user))
     }
 
-    /// Erases a bounded part of what is to be erased; none where nothing is.
+    /// Erases a bounded number of marked texts; `None` if nothing is left.
     pub fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError> {
         match self.memory.erase_some()? {
             Some(erased) => Ok(Some(erased)),
@@ -178,14 +176,14 @@ impl SplitLedger {
         }
     }
 
-    /// A name was given to somebody else.
+    /// Records that a name was given to another user.
     pub fn renew(&mut self, user: &UserName) -> Result<(), LedgerError> {
         self.memory.renew(user)?;
         self.disk.as_mut().map_or(Ok(()), |disk| disk.renew(user))
     }
 
-    /// Nobody is left in a conversation: what is in memory goes, and what is on disk where the
-    /// operator wants that.
+    /// Removes a conversation without members from memory, and from disk if the operator has
+    /// configured that.
     pub fn forget(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
         self.memory.forget(conversation);
         let Some(disk) = &mut self.disk else { return Ok(()) };
@@ -197,7 +195,7 @@ impl SplitLedger {
         Ok(())
     }
 
-    /// Lines of a conversation that begins now on disk come behind this seq.
+    /// Returns the seq after which a new conversation on disk starts.
     pub fn floor(&self) -> Seq {
         self.disk.as_ref().map_or(Seq(0), |disk| disk.floor())
     }
@@ -209,12 +207,12 @@ impl SplitLedger {
         Ok(all)
     }
 
-    /// Messages that were ever stored on disk.
+    /// Returns the number of messages that were ever stored on disk.
     pub fn stored_ever(&self) -> u64 {
         self.disk.as_ref().map_or(0, |disk| disk.stored_ever())
     }
 
-    /// The logs on disk have another id from now on.
+    /// Sets another id for the logs on disk.
     pub fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         disk.begin_log(log)?;
@@ -224,14 +222,14 @@ impl SplitLedger {
         Ok(())
     }
 
-    /// The id of the logs on disk.
+    /// Returns the id of the logs on disk.
     pub fn log_id(&self) -> LogId {
         self.disk.as_ref().map_or(self.memory.log_id(), |disk| disk.log_id())
     }
 }
 
-/// Notes a conversation without a line for those who know whether somebody is in it. One that is in
-/// memory only is dropped here: what is left of it on disk is from before that.
+/// Records an empty conversation for the registry, which knows its members. If the conversation is
+/// only in memory, drops what an earlier configuration has left of it on disk.
 fn note_empty(
     disk: &mut dyn Ledger,
     retentions: &Retentions,

@@ -1,4 +1,4 @@
-//! What one read may cost, and whether anybody still waits for its answer.
+//! The budget of one read, and whether its answer is still wanted.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A read that waits for the disk, or for the processor, ends after this time: before whoever asks
-/// for the server's health gives up on its reader.
+/// Maximum wall time of a read that waits for disk or processor. It is shorter than the time after
+/// which the health check reports the reader as stuck.
 const WALL_MAX: Duration = Duration::from_secs(2);
 
-/// The work of one read, from its making on, on the thread that made it.
+/// The work of one read, on the thread that created it.
 pub struct Work {
     began: Instant,
     began_cpu: Duration,
     cpu_max: Duration,
     wall_max: Duration,
-    /// CPU time, in nanoseconds since the beginning, up to which the part at hand may go.
+    /// CPU time since the start, in nanoseconds, at which the present part ends.
     part_ns: AtomicU64,
     is_over: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Something was not looked at.
+    /// Whether something was not read.
     partial: AtomicBool,
     looks: AtomicU64,
 }
 
 impl Work {
-    /// At most `cpu_max` of this thread, and nothing once nobody waits for it (`is_over`).
+    /// A budget of `cpu_max` CPU time of this thread, which ends early once `is_over`.
     pub fn new(cpu_max: Duration, is_over: impl Fn() -> bool + Send + Sync + 'static) -> Work {
         Work {
             began: Instant::now(),
@@ -39,17 +39,17 @@ impl Work {
         }
     }
 
-    /// For reads that are bounded by what they read.
+    /// For reads that are bounded by their input.
     pub fn unbounded() -> Work {
         Work { wall_max: Duration::MAX, ..Work::new(Duration::MAX, || false) }
     }
 
-    /// CPU time of this thread since the beginning.
+    /// Returns the CPU time of this thread since the start.
     pub fn spent(&self) -> Duration {
         own_cpu().saturating_sub(self.began_cpu)
     }
 
-    /// The next of `parts` that are left gets its share of what is left.
+    /// Gives the next of `parts` remaining parts its share of the rest.
     pub fn share(&self, parts: usize) {
         let spent = self.spent();
         let left = self.cpu_max.saturating_sub(spent);
@@ -57,7 +57,7 @@ impl Work {
         self.part_ns.store(ns(spent.saturating_add(part)), Ordering::Relaxed);
     }
 
-    /// Whether the part at hand has to stop. Asked again and again by whoever reads.
+    /// Returns whether the present part has to stop. Readers call it repeatedly.
     pub fn is_spent(&self) -> bool {
         self.looks.fetch_add(1, Ordering::Relaxed);
         let spent = ns(self.spent()) >= self.part_ns.load(Ordering::Relaxed) || self.is_gone();
@@ -67,17 +67,17 @@ impl Work {
         spent
     }
 
-    /// Whether nothing more can be read, in whichever part.
+    /// Returns whether no part may read any more.
     fn is_gone(&self) -> bool {
         self.began.elapsed() >= self.wall_max || (self.is_over)()
     }
 
-    /// Whether something was not looked at.
+    /// Returns whether something was not read.
     pub fn is_partial(&self) -> bool {
         self.partial.load(Ordering::Relaxed)
     }
 
-    /// How often `is_spent` was asked.
+    /// Returns how often `is_spent` was called.
     pub fn looks(&self) -> u64 {
         self.looks.load(Ordering::Relaxed)
     }
@@ -93,7 +93,7 @@ fn ns(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// CPU time of this thread.
+/// Returns the CPU time of this thread.
 fn own_cpu() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

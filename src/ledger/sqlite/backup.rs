@@ -1,4 +1,4 @@
-//! Copies of the file, and the way back from one.
+//! Backup and restore of the file.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,15 +13,15 @@ use super::connection::{faults, io, open_existing};
 use super::verify::verify;
 use crate::ledger::LedgerError;
 
-/// Copies the ledger at `from`, in use or not, to the new file `to`. `progress` is told percents.
+/// Copies the ledger `from`, in use or not, to the new file `to`. Calls `progress` with percents.
 pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError> {
     let connection = open_existing(from)?;
     copy_to(&connection, to, progress)
 }
 
-/// Puts a backup in the place of the ledger, which nobody may have open. What was there is kept
-/// beside it, and its path given. The logs get a new id: what clients have of the old ones may
-/// reach further.
+/// Replaces the ledger `to`, which nobody may have open, by a backup. Keeps the replaced file
+/// beside it and returns its path. Gives the logs a new id, because clients may have later messages
+/// of the old ones.
 pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
     verify(from)?;
     let fresh = to.with_extension("restored");
@@ -35,7 +35,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
     }
     let mut kept = None;
     if to.exists() {
-        // Whatever is in its write-ahead log belongs into what is kept.
+        // Moves the contents of the write-ahead log into the kept file.
         if let Ok(old) = open_existing(to) {
             let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
             // A damaged file is kept as it is.
@@ -52,7 +52,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
     Ok(kept)
 }
 
-/// Gives a file a second name, the first that is free: at no moment is it without one.
+/// Gives a file the first free name as a second name, so that it always has one.
 fn set_aside(path: &Path) -> Result<PathBuf, LedgerError> {
     for number in 1.. {
         let aside = match number {
@@ -68,7 +68,7 @@ fn set_aside(path: &Path) -> Result<PathBuf, LedgerError> {
     unreachable!("some number is free")
 }
 
-/// Removes what `restore` and a new schema have left beside a ledger, where it is at least so old.
+/// Removes the copies that `restore` and a schema change have left, if they are at least `age` old.
 pub fn remove_copies(ledger: &Path, age: Duration) -> Result<Vec<PathBuf>, LedgerError> {
     let folder = ledger.parent().unwrap_or(Path::new("."));
     let mut removed = Vec::new();
@@ -77,7 +77,7 @@ pub fn remove_copies(ledger: &Path, age: Duration) -> Result<Vec<PathBuf>, Ledge
         if !is_copy(ledger, &path) {
             continue;
         }
-        // A hard link or a copy with its times changes only this one.
+        // A new link and a copy that preserves times still have a new change time.
         let since_s = path.metadata().map_err(io(&path))?.ctime();
         let since = UNIX_EPOCH + Duration::from_secs(since_s.try_into().unwrap_or(0));
         if since.elapsed().unwrap_or_default() >= age {
@@ -88,7 +88,7 @@ pub fn remove_copies(ledger: &Path, age: Duration) -> Result<Vec<PathBuf>, Ledge
     Ok(removed)
 }
 
-/// Whether `set_aside` or the migration has named it.
+/// Returns whether `set_aside` or the migration has created this name.
 fn is_copy(ledger: &Path, path: &Path) -> bool {
     let (Some(stem), Some(name)) = (ledger.file_stem(), path.file_name()) else { return false };
     let (stem, name) = (stem.to_string_lossy(), name.to_string_lossy());
@@ -107,7 +107,7 @@ pub fn copy_to(
         return Err(io(to)(ErrorKind::AlreadyExists.into()));
     }
     let fault = faults(to);
-    // Under another name, for the operator's eyes only, until it is whole.
+    // A temporary file, readable by the operator only, until it is complete.
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
     let partial = tempfile::Builder::new()
         .prefix(".backup-")
@@ -115,8 +115,8 @@ pub fn copy_to(
         .map_err(io(to))?;
     {
         let mut copy = Connection::open(partial.path()).map_err(&fault)?;
-        // One look at the source for the whole copy: else it begins anew after each line that
-        // comes.
+        // One read transaction for the whole copy: otherwise the copy starts again after each
+        // commit.
         let look = connection.unchecked_transaction().map_err(&fault)?;
         look.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(&fault)?;
         let work = Backup::new(connection, &mut copy).map_err(&fault)?;

@@ -1,5 +1,5 @@
-//! One transaction's work: lines get their seqs, lines that change others are carried out, and what
-//! is remembered beside them is put down.
+//! The work of one transaction: assigns seqs, applies edits and deletions, and stores read
+//! positions.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,15 +18,15 @@ pub(super) struct Commit<'a> {
     transaction: Transaction<'a>,
     conversations: &'a HashMap<Conversation, Known>,
     owners: &'a Owners,
-    /// Conversations as they are once this is committed.
+    /// The state of conversations after this commit.
     touched: &'a mut HashMap<Conversation, Known>,
     spent: bool,
-    /// Lines of a new conversation come behind this seq.
+    /// Messages of a new conversation get greater seqs than this.
     floor: Seq,
     change_s_max: u64,
-    /// New lines whose words are not in the index yet.
+    /// New messages whose words are not in the full-text index yet.
     unindexed: Vec<i64>,
-    /// Messages whose texts are changed, and topics.
+    /// Number of removed texts and topics.
     removals: usize,
 }
 
@@ -50,8 +50,8 @@ impl<'a> Commit<'a> {
         })
     }
 
-    /// In their order, but for lines beside each other, which are taken conversation by
-    /// conversation: the index of words is written at once only as long as the lines' numbers rise.
+    /// Writes records in order. Adjacent messages are grouped by conversation, because the
+    /// full-text index batches its writes only while row numbers increase.
     pub fn write_all(&mut self, records: &[Record]) -> rusqlite::Result<Vec<Outcome>> {
         let mut outcomes = vec![Outcome::Failed; records.len()];
         let mut first = 0;
@@ -129,14 +129,14 @@ impl<'a> Commit<'a> {
 
     fn line(&mut self, draft: &Draft) -> rusqlite::Result<Outcome> {
         let conversation = self.conversation(&draft.conversation)?;
-        // A change is looked for first, because it would be made before its own line is added.
+        // Searches for a change first, because it is applied before its own row is added.
         if (draft.kind.is_change() || self.spent)
             && let Some(outcome) = self.known(conversation, draft)?
         {
             return Ok(outcome);
         }
         if let Some(of) = draft.kind.of() {
-            // It may be one of these.
+            // The target may be one of these.
             self.index_words()?;
             if let Err(outcome) = self.change(conversation, of, draft)? {
                 return Ok(outcome);
@@ -176,7 +176,8 @@ impl<'a> Commit<'a> {
         Ok(Outcome::Stored(next))
     }
 
-    /// In one statement: for each, the index writes what it has gathered before.
+    /// Indexes all new messages in one statement: with one statement for each, the index would
+    /// flush its batch each time.
     fn index_words(&mut self) -> rusqlite::Result<()> {
         if self.unindexed.is_empty() {
             return Ok(());
@@ -188,7 +189,7 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// The outcome on a line whose id is known.
+    /// Returns the outcome for a message whose id is known.
     fn known(&self, conversation: Known, draft: &Draft) -> rusqlite::Result<Option<Outcome>> {
         let by_id = params![conversation.row, draft.from.as_str(), draft.id.0];
         let find = format!(
@@ -197,7 +198,7 @@ impl<'a> Commit<'a> {
         let mut find = self.transaction.prepare_cached(&find)?;
         let outcome = |row: &Row| match read_row(row) {
             Ok(stored) => Ok(known_as(&stored.draft, stored.state != 0, stored.seq, draft)),
-            // It was stored; whether it was the same nobody can tell any more.
+            // The message was stored; a comparison is no longer possible.
             Err(error) if is_row_damaged(&error) => {
                 Ok(Outcome::Known(seq(row.get::<_, i64>(0)? & SEQ_MAX)))
             }
@@ -225,7 +226,7 @@ impl<'a> Commit<'a> {
         let mut stored = match find.query_row([line], read_row).optional() {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Err(Outcome::NoSuchMessage)),
-            // Nobody is shown it, so there is nothing to change.
+            // A damaged message is not shown, so that there is nothing to change.
             Err(error) if is_row_damaged(&error) => return Ok(Err(Outcome::NoSuchMessage)),
             Err(error) => return Err(error),
         };
@@ -246,7 +247,7 @@ impl<'a> Commit<'a> {
         Ok(Ok(()))
     }
 
-    /// Commits; gives how many texts were removed.
+    /// Commits. Returns the number of removed texts.
     pub fn end(mut self) -> rusqlite::Result<usize> {
         self.index_words()?;
         if self.removals > 0 {

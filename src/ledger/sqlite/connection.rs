@@ -1,4 +1,4 @@
-//! Connections to the file: how each is opened and set, and what its faults mean.
+//! Connections to the file: options, and the meaning of errors.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,28 +10,28 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use super::rows::is_row_damaged;
 use crate::ledger::LedgerError;
 
-/// Another connection's lock is waited for this long.
+/// Time to wait for the lock of another connection.
 pub const BUSY: Duration = Duration::from_secs(5);
-/// Pages of the file in memory.
+/// Page cache in KiB.
 const CACHE_KIB: i64 = 8_192;
-/// Pages in the write-ahead log before they are copied into the file.
+/// Pages in the write-ahead log before a checkpoint.
 pub const LOG_PAGES: i64 = 4_000;
 
-/// Pages of the file: 64 GiB. In a larger one the first byte of some pages would not tell any more
-/// what they are (`tidy/pages.rs`).
+/// Maximum size of the file in pages: 64 GiB. In a larger file the first byte of some pages would
+/// not identify their type any more (`tidy/pages.rs`).
 pub const PAGES_MAX: i64 = (1 << 24) - 1;
 
-/// Makes the file for its owner's eyes only, where it is missing; SQLite gives its log the same
+/// Creates the file, readable by its owner only, if it is missing. SQLite gives its log the same
 /// mode.
 pub fn create(path: &Path) -> std::io::Result<()> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| ())
 }
 
-/// What every connection that writes is set to.
+/// Sets the options of each connection that writes.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
-    // Before anything is written: a file that has this from the start can be made smaller part by
-    // part.
+    // Before the first write: the mode, which allows to shrink the file in parts, cannot be set
+    // later.
     if connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))? == 0 {
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
@@ -40,8 +40,8 @@ pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "max_page_count", PAGES_MAX)?;
-    // The pages that writing touches again and again stay at hand, and are copied from the log into
-    // the file less often than a page's every change (both 4 times SQLite's own figures).
+    // A larger cache and rarer checkpoints (both 4 times SQLite's defaults): pages that change
+    // often are copied from the log into the file less often.
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.set_prepared_statement_cache_capacity(32);
@@ -61,9 +61,8 @@ pub fn open_as_it_is(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
-/// Copies the write-ahead log into the file and empties it, so that nothing of what was removed
-/// stays in it. Nobody's line waits for a reader that is in the way: then the next sweep does it.
-/// Whether it is done.
+/// Copies the write-ahead log into the file and empties it, so that removed texts do not stay in
+/// it. Does not wait for readers: the next sweep tries again. Returns whether it succeeded.
 pub fn truncate_log(connection: &Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(Duration::ZERO)?;
     let busy: rusqlite::Result<i64> =
@@ -91,7 +90,7 @@ pub fn faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
     }
 }
 
-/// The same of what writes: whether it is stored may be open.
+/// Maps errors of a write, after which it may be open whether it is stored.
 pub fn write_faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
     let (path, faults) = (path.to_owned(), faults(path));
     move |error| match in_doubt(&error) {
@@ -100,7 +99,7 @@ pub fn write_faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
     }
 }
 
-/// Whether it is open what a failed write left on the disk.
+/// Returns whether a failed write may be on the disk or not.
 fn in_doubt(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC | ffi::SQLITE_IOERR))

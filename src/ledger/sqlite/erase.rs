@@ -1,5 +1,5 @@
-//! A person's texts are taken away, part by part: what is done and what is left is in the file, so
-//! that another process goes on where this one was ended.
+//! Erases a user's texts in parts. The progress is in the file, so that another process continues
+//! after the end of this one.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::rows::{COLUMNS, FROM, checksum, is_row_damaged, parsed, read_row};
 use crate::chat::{Body, UserName};
 use crate::ledger::Erased;
 
-/// Notes that a person's texts are to be erased. Topics that the person has set go at once.
+/// Records that a user's texts are to be erased. Erases the topics that the user has set at once.
 pub(super) fn begin(connection: &Connection, user: &UserName) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute("INSERT OR REPLACE INTO erasing (sender) VALUES (?1)", [user.as_str()])?;
@@ -19,13 +19,13 @@ pub(super) fn begin(connection: &Connection, user: &UserName) -> rusqlite::Resul
     transaction.commit()
 }
 
-/// Something was removed: its copies in free space are to be overwritten.
+/// Records a removal, so that `tidy` overwrites its copies in free space.
 pub(super) fn note_removal(connection: &Connection) -> rusqlite::Result<()> {
     let note = "UPDATE meta SET removals = removals + 1";
     connection.prepare_cached(note)?.execute([]).map(drop)
 }
 
-/// Erases the texts of up to `messages_max` messages of whoever is next; none where nobody is.
+/// Erases at most `messages_max` texts of the next user; `None` if no user is left.
 pub(super) fn some(
     connection: &Connection,
     messages_max: usize,
@@ -47,7 +47,7 @@ pub(super) fn some(
     let erased = before + buried;
     let after = match part.last() {
         Some((_, id)) if part.len() == messages_max => Some((conversation, id.clone())),
-        // The next conversation that has messages of the person.
+        // The next conversation with messages of the user.
         _ => next_conversation(&transaction, &user, conversation)?
             .map(|conversation| (conversation, Vec::new())),
     };
@@ -65,7 +65,7 @@ pub(super) fn some(
     Ok(Some(Erased { user, part: buried, messages: erased, more: after.is_some() }))
 }
 
-/// Messages of a person in a conversation behind an id, in the order of the ids.
+/// Returns messages of a user in a conversation after an id, sorted by id.
 fn messages(
     transaction: &Transaction,
     user: &UserName,
@@ -91,9 +91,9 @@ fn next_conversation(
     find.query_row(params![conversation, user.as_str()], |row| row.get(0)).optional()
 }
 
-/// Each message with a text becomes a tombstone in its conversation; gives how many did.
+/// Replaces each message that has a text by a tombstone. Returns their number.
 fn bury(transaction: &Transaction, mut lines: Vec<i64>) -> rusqlite::Result<usize> {
-    // The index of words gathers changes only as long as the numbers rise.
+    // The full-text index batches its writes only while row numbers increase.
     lines.sort_unstable();
     let find = format!(
         "SELECT {COLUMNS} {FROM} WHERE l.line = ?1 \
@@ -109,7 +109,7 @@ fn bury(transaction: &Transaction, mut lines: Vec<i64>) -> rusqlite::Result<usiz
                 stored.draft.body = Body::default();
                 Ok(checksum(&stored.draft, (stored.seq, stored.owner), 2))
             }
-            // Its text goes, and the rest stays as damaged as it was.
+            // Removes the text; the rest of the row stays damaged.
             Err(error) if is_row_damaged(&error) => Ok(0),
             Err(error) => Err(error),
         };

@@ -1,4 +1,4 @@
-//! The jobs on a ledger's file.
+//! Jobs on the file of a ledger.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use super::{Sqlite, backup, verify};
 use crate::chat::{LogId, UserName};
 use crate::ledger::{Jobs, Ledger, LedgerError, Verified};
 
-/// A ledger's file, which a server may have open.
+/// The file of a ledger, which a server may have open.
 struct SqliteFile<'a>(&'a Path);
 
-/// The jobs on a ledger's file.
+/// Returns the jobs on the file of a ledger.
 pub fn jobs(path: &Path) -> impl Jobs {
     SqliteFile(path)
 }
@@ -34,7 +34,7 @@ impl Jobs for SqliteFile<'_> {
     }
 
     fn erase(&self, user: &UserName) -> Result<usize, LedgerError> {
-        // Nobody changes a message meanwhile.
+        // 0 s: this process changes no message.
         Sqlite::open(self.0, 0)?.erase(user)
     }
 

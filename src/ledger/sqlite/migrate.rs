@@ -1,4 +1,4 @@
-//! The schema's steps: a file of an older one is brought up to date.
+//! Migration of files of an older schema.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::connection::faults;
 use super::schema::{STEPS, version};
 use crate::ledger::LedgerError;
 
-/// Brings the schema up to date. A file that is not new is copied beside itself first.
+/// Brings the schema up to date. Copies a file that is not new first.
 pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
     let fault = faults(path);
     let found = version(connection, path)?;
@@ -27,7 +27,7 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
             transaction.execute_batch(step)?;
         }
         if found == 0 {
-            // 63 bits: SQLite's integers have a sign.
+            // 63 bits, because SQLite's integers are signed.
             let log = rand::random::<u64>() >> 1;
             transaction.execute("INSERT INTO meta (log) VALUES (?1)", [log as i64])?;
         }
@@ -41,7 +41,7 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
     Ok(())
 }
 
-/// Copies a file of an older schema beside itself, under the first name that is free.
+/// Copies a file of an older schema to the first free name beside it.
 fn keep_copy(connection: &Connection, path: &Path, schema: i64) -> Result<(), LedgerError> {
     let names = (1..).map(|number| match number {
         1 => format!("schema-{schema}.backup"),

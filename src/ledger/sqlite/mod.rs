@@ -1,5 +1,5 @@
 //! The ledger on disk: SQLite with a write-ahead log, synced at every commit (`synchronous=FULL`),
-//! and deleted bytes overwritten (`secure_delete`).
+//! with deleted bytes overwritten (`secure_delete`).
 
 mod backup;
 mod commit;
@@ -33,7 +33,7 @@ pub use reader::SqliteReader;
 use rows::{SEQ_MAX, parsed, seq};
 use tidy::Tidy;
 
-/// Ids of lines that are gone are known for this long.
+/// Time for which the ids of removed messages are known.
 const SPENT_MS: i64 = 7 * 86_400_000;
 
 /// The writing half.
@@ -43,20 +43,20 @@ pub struct Sqlite {
     log: LogId,
     change_s_max: u64,
     conversations: HashMap<Conversation, Known>,
-    /// Whether any id of a removed line is kept.
+    /// Whether any id of a removed message is stored.
     spent: bool,
-    /// Lines of a new conversation come behind this seq.
+    /// Messages of a new conversation get greater seqs than this.
     floor: Seq,
     poisoned: bool,
-    /// Messages that were ever stored.
+    /// Number of messages ever stored.
     stored_ever: u64,
     owners: Owners,
     tidy: Tidy,
-    /// Messages that are removed at once.
+    /// Number of messages that are removed at once.
     pace: Pace,
 }
 
-/// Messages that are removed at once, at least and at most.
+/// The least and the largest number of messages that are removed at once.
 const REMOVED_AT_ONCE: (usize, usize) = (16, 2_000);
 
 #[derive(Clone, Copy)]
@@ -66,7 +66,7 @@ struct Known {
 }
 
 impl Sqlite {
-    /// Opens or makes the file, and brings its schema up to date (with a copy beside it first).
+    /// Opens or creates the file, and migrates its schema (after a copy).
     pub fn open(path: &Path, change_s_max: u64) -> Result<Sqlite, LedgerError> {
         let fault = faults(path);
         create(path).map_err(|error| LedgerError::Io { path: path.to_owned(), error })?;
@@ -117,7 +117,7 @@ impl Sqlite {
         SqliteReader::new(&self.path)
     }
 
-    /// Whatever is written: after a sync that failed nothing is, until the file is opened again.
+    /// Runs a write. After a failed sync nothing is written until the file is opened again.
     fn write<T>(
         &mut self,
         work: impl FnOnce(&mut Sqlite) -> rusqlite::Result<T>,
@@ -130,7 +130,7 @@ impl Sqlite {
         done
     }
 
-    /// The file may grow to this many pages and no further.
+    /// Limits the size of the file in pages.
     #[cfg(test)]
     pub fn limit_pages(&self, pages: i64) {
         self.connection.pragma_update(None, "max_page_count", pages).unwrap();
@@ -173,7 +173,7 @@ impl Ledger for Sqlite {
         let conversation = self.conversations.get(&line.conversation)?;
         let find = "SELECT line FROM lines WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
         let by_id = params![conversation.row, line.from.as_str(), line.id.0];
-        // Where nothing can be read either, nothing is known of it.
+        // If the file cannot be read, the answer is unknown.
         let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
         found.ok().map(|line| seq(line & SEQ_MAX))
     }
@@ -231,7 +231,7 @@ impl Ledger for Sqlite {
             transaction.execute(dropped, [row])?;
             transaction.execute("DELETE FROM conversations WHERE conversation = ?1", [row])?;
             transaction.execute("UPDATE meta SET floor = ?1", [ledger.floor.0 as i64])?;
-            // Its topic.
+            // The topic was removed.
             note_removal(&transaction)?;
             transaction.commit()
         })?;
@@ -272,7 +272,7 @@ impl Ledger for Sqlite {
     }
 
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
-        // Conversation by conversation, where an index has its times.
+        // For each conversation, because its index contains the times.
         let find = "SELECT max((SELECT max(time_ms) FROM lines l WHERE l.conversation = p.conversation)) FROM conversations p";
         self.connection.query_row(find, [], |row| row.get(0)).map_err(faults(&self.path))
     }
@@ -327,7 +327,7 @@ fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<V
          EXISTS (SELECT 1 FROM lines l WHERE l.conversation = p.conversation), topic, topic_by FROM conversations p",
     )?;
     let mut reads = connection.prepare("SELECT person, seq FROM reads WHERE conversation = ?1")?;
-    // Who is away does not write: as many lines as may wait are all that has to be looked at.
+    // Absent users write nothing: it is sufficient to read as many messages as may wait.
     let mut waiting = connection.prepare(
         "SELECT count(*) FROM (SELECT sender FROM lines WHERE line > ?1 << 40 | coalesce( \
          (SELECT away FROM reads WHERE conversation = ?1 AND person = ?2), 0) \

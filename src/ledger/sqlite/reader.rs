@@ -1,5 +1,5 @@
-//! The reading half: a connection that only reads. What is damaged is left out, said in the log,
-//! and costs nobody what lies around it.
+//! The reading half: a read-only connection. Damaged messages are left out and logged; others are
+//! returned.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,14 @@ use crate::chat::{Conversation, Message, Seq, Wanted};
 use crate::ledger::{LedgerError, Older, Page, Reader, Work};
 use crate::sync::{Mutex, Rank};
 
-/// Pages of the file that a reader has in memory, in KiB: what an answer looks at.
+/// Page cache of a reader in KiB: the pages of one answer.
 const CACHE_KIB: i64 = 1_024;
-/// SQLite's steps between two looks at what a read has cost. The index of words takes a few for
-/// each of its pages of 4 KB, which are some hundred lines for each word that is looked for.
+/// SQLite virtual machine steps between two checks of the cost. The full-text index takes a few
+/// steps for each of its pages of 4 KB, which hold some hundred messages for each word of the
+/// search.
 const STEPS: i32 = 100;
 
-/// The reading half. One thread at a time reads with it.
+/// The reading half, used by one thread at a time.
 pub struct SqliteReader {
     path: PathBuf,
     connection: Mutex<Option<Connection>>,
@@ -29,7 +30,7 @@ pub struct SqliteReader {
 
 impl SqliteReader {
     pub(super) fn new(path: &Path) -> SqliteReader {
-        // It is opened now: there may be no descriptor left when it is needed.
+        // Opened now: later there may be no free file descriptor.
         let connection = Mutex::new(Rank::Ledger, open_reader(path).ok());
         SqliteReader { path: path.to_owned(), connection }
     }
@@ -46,7 +47,7 @@ impl SqliteReader {
         read().map_err(faults(&self.path))
     }
 
-    /// Lines that are looked for, as far as they are found before the work is spent.
+    /// Returns the messages that were found before the work was spent.
     fn with_work(
         &self,
         work: &Arc<Work>,
@@ -79,18 +80,18 @@ fn is_interrupted(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
-/// Lines, and whether there are more of them than a page holds.
+/// Messages, and whether there are more than a page holds.
 type Lines = (Vec<Message>, bool);
 
-/// Looks at damaged pages that one answer may cost; beyond them the rest is left out too.
+/// Reads of damaged pages that one answer may cost; after them the rest is left out.
 const LOOKS_MAX: usize = 1_000;
 
-/// What could not be read of a conversation.
+/// The parts of a conversation that could not be read.
 struct Damage<'a> {
     path: &'a Path,
     conversation: &'a Conversation,
     lines: Cell<usize>,
-    /// Pages that were looked at and are damaged.
+    /// Number of reads of damaged pages.
     looks: Cell<usize>,
 }
 
@@ -112,7 +113,8 @@ impl<'a> Damage<'a> {
         Damage { path, conversation, lines: Cell::new(0), looks: Cell::new(0) }
     }
 
-    /// Rows as lines, as many as a page holds and one more to tell whether there are more.
+    /// Converts rows to messages: as many as a page holds, and one more to learn whether there are
+    /// more.
     fn take(&self, connection: &Connection, mut rows: Rows, page: Page) -> rusqlite::Result<Lines> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         loop {
@@ -125,7 +127,7 @@ impl<'a> Damage<'a> {
             let line = match line {
                 Ok(line) => line,
                 Err(error) if is_interrupted(&error) => return Ok((taken, true)),
-                // Not what was stored, so nobody is shown it; its seat becomes a gap.
+                // A damaged message is not shown; its seq becomes a gap.
                 Err(error) if is_row_damaged(&error) => {
                     self.lines.update(|lines| lines + 1);
                     continue;
@@ -140,9 +142,9 @@ impl<'a> Damage<'a> {
         }
     }
 
-    /// What `read` gives of the lines behind `after` up to `upto`; around pages of the file that
-    /// are damaged, in ever smaller halves, the one that `read` begins with first. It must not look
-    /// beyond as many lines as there may be, where the next page may be the damaged one.
+    /// Reads the messages with `after < seq <= upto`, also around damaged pages: halves the range
+    /// until the damaged part is isolated. `read` starts at one end and must not read more messages
+    /// than the range can have, because the next page may be damaged.
     fn around(
         &self,
         (after, upto): (i64, i64),
@@ -215,8 +217,8 @@ impl Reader for SqliteReader {
             };
             let mut first = line_of(row, Seq(0));
             if let Some(since_ms) = since_ms {
-                // Nothing before it need be looked at, so that it costs what it finds. (Where the
-                // clock was set back, lines of before that are left out.)
+                // Reads no earlier messages, so that the cost depends on the result only. (If the
+                // clock was set back, messages before that are left out.)
                 let find = "SELECT line FROM lines WHERE conversation = ?1 AND time_ms >= ?2 \
                      ORDER BY time_ms LIMIT 1";
                 let mut find = connection.prepare_cached(find)?;
@@ -259,8 +261,8 @@ impl Reader for SqliteReader {
         let word = |word: &str| format!("\"{}\"", word.replace('"', "\"\""));
         let words: Vec<String> = wanted.text().split_whitespace().map(word).collect();
         let words = words.join(" ");
-        // Whole words of one conversation at a time: the index gives these from the newest on, so
-        // that an answer costs what it shows, however many lines there are.
+        // Whole words, one conversation at a time: the index returns the newest first, so that the
+        // cost depends on the number of results and not on the number of messages.
         self.with_work(work, |connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
@@ -284,7 +286,7 @@ impl Reader for SqliteReader {
     }
 }
 
-/// A conversation's row and its newest seq, if it has a row.
+/// Returns the row of a conversation and its newest seq, if it has a row.
 fn row_of(
     connection: &Connection,
     conversation: &Conversation,

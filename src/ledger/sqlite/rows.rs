@@ -1,4 +1,4 @@
-//! What a line is as a row, and a row as a line: with a checksum over all that it says.
+//! Converts messages to rows and back, with a checksum over all fields.
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
@@ -7,16 +7,16 @@ use crate::chat::{Body, Kind, Message, MsgId, Opaque, Seq};
 use crate::crypto::sha256;
 use crate::ledger::{Draft, message};
 
-/// Bits of a line's number that are its seq; those above are its conversation's.
+/// Bits of a row's number that are the seq; the higher bits are the conversation's number.
 pub(super) const SEQ_BITS: u32 = 40;
 pub(super) const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
 
-/// What `read_row` reads, of lines `l` and conversations `p`.
+/// The columns that `read_row` reads, of lines `l` and conversations `p`.
 pub(super) const COLUMNS: &str = "l.line, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, \
      l.state, l.text, l.checksum, p.name, l.sealed, l.owner";
 pub(super) const FROM: &str = "FROM lines l JOIN conversations p USING (conversation)";
 
-/// A text column that is a name.
+/// Parses a text column that contains a name.
 pub(super) fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     row: &Row,
     column: usize,
@@ -36,7 +36,7 @@ pub(super) fn seq(number: i64) -> Seq {
     Seq(number as u64)
 }
 
-/// The number of a conversation's line.
+/// Returns the row number of a message.
 pub(super) fn line_of(conversation: i64, seq: Seq) -> i64 {
     conversation << SEQ_BITS | i64::try_from(seq.0).unwrap_or(i64::MAX).min(SEQ_MAX)
 }
@@ -51,14 +51,14 @@ pub(super) struct Stored {
     pub state: i64,
 }
 
-/// Eight bytes over all that a row says, so that a flipped bit on the disk is noticed.
+/// Returns eight bytes over all fields of a row, which reveal a flipped bit on the disk.
 pub(super) fn checksum(draft: &Draft, (seq, owner): (Seq, i64), state: i64) -> i64 {
     let of = draft.kind.of().map_or(0, |of| of.0);
     let conversation = draft.conversation.to_string();
-    // A line with a text has the sum that it had before lines could be sealed.
+    // A text that is not sealed has the checksum of versions without sealed messages.
     let sealed = draft.body.sealed().map_or(&[][..], Opaque::bytes);
     let mark = if draft.body.sealed().is_some() { 0x80 } else { 0 };
-    // A first holder's line has the sum that it had before names could have another.
+    // A message of the first holder has the checksum of versions without holders.
     let owner = owner.to_be_bytes();
     let owner = if owner == [0; 8] { &[][..] } else { &owner[..] };
     let parts: [&[u8]; 11] = [
@@ -83,7 +83,7 @@ fn read_sealed(row: &Row, column: usize) -> rusqlite::Result<Option<Opaque>> {
     sealed.map_err(|error| damaged(column, error))
 }
 
-/// A row of `COLUMNS` as it was written.
+/// Reads a row of `COLUMNS`.
 pub(super) fn read_row(row: &Row) -> rusqlite::Result<Stored> {
     let of = row.get::<_, Option<i64>>(6)?.map(seq);
     let kind = Kind::from_code(row.get(5)?, of);
@@ -109,7 +109,7 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<Stored> {
     Ok(Stored { draft, seq, owner, state })
 }
 
-/// A row as it is told again: an edit with the text that its target has now.
+/// Reads a row as it is delivered from history: an edit has the present text of its target.
 pub(super) fn read_message(connection: &Connection, row: &Row) -> rusqlite::Result<Message> {
     let Stored { mut draft, seq, state, .. } = read_row(row)?;
     if let Kind::Edit { of } = draft.kind {
@@ -122,7 +122,7 @@ pub(super) fn read_message(connection: &Connection, row: &Row) -> rusqlite::Resu
     Ok(message(draft, seq, state == 1, state == 2))
 }
 
-/// A row does not hold what was written into it.
+/// Returns whether the error means that a row is not as it was written.
 pub(super) fn is_row_damaged(error: &rusqlite::Error) -> bool {
     use rusqlite::Error::{
         FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
@@ -136,13 +136,13 @@ pub(super) fn is_row_damaged(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// A page of the file does not hold what was written into it.
+/// Returns whether the error means that a page of the file is not as it was written.
 pub(super) fn is_page_damaged(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Reads every line of a file of any schema; gives how many there are.
+/// Reads every message of a file of any schema. Returns their number.
 pub(super) fn read_all(connection: &Connection, schema: i64) -> rusqlite::Result<usize> {
     let columns = if schema < 2 { COLUMNS.replace("l.sealed", "NULL") } else { COLUMNS.to_owned() };
     let columns = if schema < 5 { columns.replace("l.owner", "0") } else { columns };

@@ -1,5 +1,5 @@
-//! The file's schema, one step for each version (`user_version` counts them). A step that was
-//! released never changes: a new one is added behind it.
+//! The file's schema, one step for each version (`user_version` counts them). A released step never
+//! changes; changes are new steps.
 
 use std::path::Path;
 
@@ -69,13 +69,12 @@ END;
     "
 ALTER TABLE lines ADD COLUMN sealed BLOB; -- instead of a text: what only people can read
 ",
-    // A commit's new lines go into the index of words together: a trigger is a statement in a
-    // statement, for whose savepoint the index writes all that it has gathered.
+    // A commit's new messages are indexed together: a trigger runs a statement in a statement, for
+    // whose savepoint the index writes its whole batch.
     "
 DROP TRIGGER lines_added;
 ",
-    // Conversations without a line are dropped. Ids of lines that are gone outlive their
-    // conversations.
+    // Conversations without messages are dropped. The ids of removed messages survive them.
     "
 ALTER TABLE meta ADD COLUMN floor INTEGER NOT NULL DEFAULT 0; -- the greatest seq of a dropped conversation
 ALTER TABLE conversations ADD COLUMN first INTEGER NOT NULL DEFAULT 0; -- its lines come behind this seq
@@ -91,7 +90,7 @@ INSERT INTO gone SELECT name, sender, id, seq, time_ms FROM spent JOIN conversat
 DROP TABLE spent;
 ALTER TABLE gone RENAME TO spent;
 ",
-    // Names are given to other people, and what is removed is removed in parts.
+    // Names can be given to other users, and removals are done in parts.
     "
 ALTER TABLE lines ADD COLUMN owner INTEGER NOT NULL DEFAULT 0; -- which holder of the sender's name
 CREATE TABLE owners (               -- of names that were given to somebody else: the holder now
@@ -111,13 +110,13 @@ ALTER TABLE meta ADD COLUMN tidied INTEGER NOT NULL DEFAULT 0; -- of those, remo
 ALTER TABLE meta ADD COLUMN bulk INTEGER NOT NULL DEFAULT 0; -- 1: the index of words is to be merged
 ALTER TABLE meta ADD COLUMN passes INTEGER NOT NULL DEFAULT 0; -- of cleaned pages
 ",
-    // How many messages were ever stored.
+    // The number of messages ever stored.
     "
 ALTER TABLE meta ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0; -- of those, in dropped conversations
 ",
 ];
 
-/// The file's schema, where it is one that this pychat knows.
+/// Returns the schema of the file, if this version knows it.
 pub fn version(connection: &Connection, path: &Path) -> Result<i64, LedgerError> {
     let fault = faults(path);
     let ask = |query| connection.query_row(query, [], |row| row.get(0)).map_err(&fault);

@@ -1,4 +1,4 @@
-//! Whether a file is sound.
+//! Verification of a file.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use super::rows::read_all;
 use super::schema::version;
 use crate::ledger::{LedgerError, Verified};
 
-/// Whether the file is sound: its pages, its index of words, every line as it was written, and each
-/// conversation's seqs without a double or one beyond the last. A server that uses the file is not
-/// disturbed: its index of words, which is checked by writing, is checked in a copy in memory.
+/// Verifies pages, full-text index, checksums of all messages, and that the seqs of each
+/// conversation are unique and not beyond its last one. Does not disturb a server that uses the
+/// file: the index, whose check writes, is checked in a copy in memory.
 pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let fault = faults(path);
     let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
