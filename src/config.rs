@@ -1,4 +1,4 @@
-//! config.json: what an operator may set.
+//! config.json: the operator's configuration.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,60 +15,61 @@ use crate::limits::Limits;
 use crate::suite::Suites;
 use crate::system::files;
 
-/// The seeds' two keys are a whole config.json; the rest has defaults.
+/// The configuration. The keys `server_ip` and `server_port` are a complete config.json; all others
+/// have defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub server_ip: IpAddr,
     pub server_port: u16,
-    /// The host or address that invites name, where the one listened on says nothing to others.
+    /// Host or address in invites, if the one that the server listens on is of no use to others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invite_host: Option<String>,
-    /// Shown to everybody who enters.
+    /// Message of the day, shown after each login.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motd: Option<String>,
-    /// How long the audit trail is kept: `forever`, `1y`, or `off` for none.
+    /// How long the audit trail is kept: `forever`, `1y`, or `off` for no trail.
     pub audit: Retention,
-    /// Who is asked for a password: those who have one, or everybody.
+    /// Which users are asked for a password.
     pub passwords: Passwords,
-    /// Keys that were not here for so long are registered no more; none for ever.
+    /// Keys that have not logged in for this long are no longer registered; `None` for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_expiry: Option<TimeSpan>,
-    /// What is logged, how and where.
+    /// Level, format and file of the log.
     pub log: LogRules,
-    /// Whether addresses of people are written to the log.
+    /// Whether the log contains users' addresses.
     pub log_ip: bool,
-    /// Where figures for Prometheus can be fetched: an address of this computer's own.
+    /// Loopback address of the metrics for Prometheus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
-    /// Whether anything is kept on disk.
+    /// Whether messages are stored on disk.
     pub history: History,
-    /// How long lines are kept where a channel has no rule of its own.
+    /// Retention of messages in conversations without an own rule.
     pub retention: Retention,
-    /// Whether the lines of a channel with a PIN go with the last of its people.
+    /// Whether the messages of a channel with a PIN are removed with its last member.
     pub forget_empty: bool,
     /// Rules of single channels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<ChannelName, ChannelRules>,
-    /// Addresses or CIDR ranges that may connect; all where there are none.
+    /// Address ranges that may connect; all if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<IpRange>,
-    /// Those that may not, whatever `allow` says.
+    /// Address ranges that may not connect, also if `allow` contains them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<IpRange>,
-    /// Sources that the limits on unauthenticated connections spare: addresses or CIDR ranges.
-    /// Without it, loopback where only this computer comes from there (`exempt_and_shared`).
+    /// Address ranges that are exempt from the limits on unauthenticated connections. The default
+    /// is loopback if only this computer's own programs connect from there (`exempt_and_shared`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exempt: Option<Vec<IpRange>>,
-    /// The suites of the handshake that clients may log in with.
+    /// Suites of the handshake that clients may use.
     pub suites: Suites,
     pub limits: Limits,
 }
 
-/// Where this computer's own programs come from.
+/// The addresses of this computer's own programs.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
-/// Whether lines are kept on disk at all.
+/// Whether messages are stored on disk at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum History {
@@ -76,36 +77,36 @@ pub enum History {
     Off,
 }
 
-/// What an operator may set for one channel.
+/// Rules of a channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelRules {
     pub retention: Retention,
 }
 
-/// Who is asked for a password.
+/// Which users are asked for a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Passwords {
-    /// Those who have one.
+    /// Users who have one.
     Set,
-    /// Everybody: who has none is not let in.
+    /// All users: a user without a password is not admitted.
     All,
 }
 
-/// What is logged, how and where.
+/// Level, format and file of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogRules {
     #[serde(with = "level")]
     pub level: LevelFilter,
     pub format: LogFormat,
-    /// Instead of stderr; from the home's folder on.
+    /// Path, relative to the home; stderr if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// A file of so many bytes is moved aside ...
+    /// A file of this size is renamed.
     pub bytes_max: u64,
-    /// ... and so many of those are kept.
+    /// Number of renamed files that are kept.
     pub files_max: u32,
 }
 
@@ -129,7 +130,7 @@ impl Default for LogRules {
     }
 }
 
-/// Levels as words: `error`, `warn`, `info`, `debug`.
+/// Log levels as words: `error`, `warn`, `info`, `debug`.
 mod level {
     use log::LevelFilter;
     use serde::{Deserialize, Deserializer, Serializer, de};
@@ -145,7 +146,7 @@ mod level {
     }
 }
 
-/// How long the lines of each conversation are kept.
+/// The retention of each conversation.
 #[derive(Clone, Debug)]
 pub struct Retentions {
     default: Retention,
@@ -154,7 +155,7 @@ pub struct Retentions {
 }
 
 impl Retentions {
-    /// Whether some conversation would go from memory to disk, or from disk to memory.
+    /// Returns whether some conversation would move between disk and memory.
     pub fn moves(&self, to: &Retentions) -> bool {
         let off = |one: Retention| one == Retention::Off;
         let named = self.channels.keys().chain(to.channels.keys());
@@ -163,14 +164,14 @@ impl Retentions {
             || named.any(|conversation| off(self.of(&conversation)) != off(to.of(&conversation)))
     }
 
-    /// The same for every conversation.
+    /// Returns one retention for all conversations.
     pub fn all(default: Retention) -> Retentions {
         Retentions { default, channels: BTreeMap::new(), forget_empty: false }
     }
 
     pub fn of(&self, conversation: &Conversation) -> Retention {
         match conversation {
-            // A rule for a name holds for its channels with a PIN too.
+            // A rule for a name applies to channels with a PIN of that name too.
             Conversation::Channel(channel) => {
                 let own = self.channels.get(channel);
                 *own.or_else(|| self.channels.get(&channel.bare())).unwrap_or(&self.default)
@@ -179,36 +180,36 @@ impl Retentions {
         }
     }
 
-    /// Whether there is a rule for just this channel.
+    /// Returns whether there is a rule for this channel.
     pub fn names(&self, conversation: &Conversation) -> bool {
         matches!(conversation, Conversation::Channel(channel) if self.channels.contains_key(channel))
     }
 
-    /// Whether a conversation's lines go at once when nobody is left in it.
+    /// Returns whether a conversation's messages are removed as soon as it has no members.
     pub fn forgets(&self, conversation: &Conversation) -> bool {
         self.forget_empty
             && matches!(conversation, Conversation::Channel(channel) if channel.has_pin())
     }
 }
 
-/// An address or a CIDR range. Host bits must be zero; v4-mapped addresses compare as IPv4.
+/// An address or a CIDR range. Host bits must be zero; IPv4-mapped addresses compare as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpRange {
     pub network: IpAddr,
     pub prefix_bits: u8,
 }
 
-/// What is wrong with a configuration.
+/// An error of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: std::io::Error },
-    /// `hint` names the nearest known key where one is near.
+    /// `hint` names the nearest known key, if one is similar.
     #[error("{}: {place}{problem}", path.display())]
     Value { path: PathBuf, place: String, problem: String, hint: Option<String> },
 }
 
-/// The text of a file; whatever else is there, as a pipe, is not waited for.
+/// Reads a file's text. Does not wait for anything else at its path, such as a pipe.
 fn read(path: &Path) -> std::io::Result<String> {
     let mut file = files::open_to_read(path)?;
     if !file.metadata()?.is_file() {
@@ -220,16 +221,16 @@ fn read(path: &Path) -> std::io::Result<String> {
 }
 
 impl Config {
-    /// Whether connections from loopback are everybody's: those of an onion service, and, where a
-    /// server listens on loopback alone, those of a proxy or a tunnel, come from there.
+    /// Returns whether unrelated users connect from loopback: through an onion service or, if the
+    /// server listens only on loopback, through a proxy or a tunnel.
     pub fn loopback_is_shared(&self, listen: IpAddr) -> bool {
         let host = self.invite_host.as_deref().unwrap_or_default().trim_end_matches('.');
         let onion = host.to_ascii_lowercase().ends_with(".onion");
         onion || (self.exempt.is_none() && listen.to_canonical().is_loopback())
     }
 
-    /// The sources that the limits on unauthenticated connections spare, and those that say nothing
-    /// about who comes from them.
+    /// Returns the ranges that are exempt from the limits on unauthenticated connections, and the
+    /// ranges that do not identify users.
     pub fn exempt_and_shared(&self, listen: IpAddr) -> (Vec<IpRange>, Vec<IpRange>) {
         let loopback = || LOOPBACK.map(|range| range.parse().expect("a legal range")).to_vec();
         let shared = self.loopback_is_shared(listen);
@@ -250,7 +251,7 @@ impl Config {
         Retentions { default: self.retention, channels, forget_empty: self.forget_empty }
     }
 
-    /// Reads a configuration; the defaults where there is no file.
+    /// Reads a configuration; the defaults if the file does not exist.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         match read(path) {
             Ok(text) => Config::parse(&text, path),
@@ -289,7 +290,7 @@ impl Config {
     }
 }
 
-/// What to do about a word that serde does not know: the nearest of those that it expected there.
+/// Returns the hint for a word that serde does not know: the nearest expected one.
 fn nearest(problem: &str) -> Option<String> {
     let of = |kind| problem.strip_prefix(kind);
     let words = of("unknown field `").or_else(|| of("unknown variant `"))?;
@@ -331,8 +332,8 @@ impl Default for Config {
     }
 }
 
-/// Whether an address may come in: it is in no range of `deny`, and in one of `allow` where there
-/// are any.
+/// Returns whether an address may connect: it is in no range of `deny`, and in one of `allow`
+/// unless that is empty.
 pub fn admits(allow: &[IpRange], deny: &[IpRange], address: IpAddr) -> bool {
     let within = |ranges: &[IpRange]| ranges.iter().any(|range| range.contains(address));
     !within(deny) && (allow.is_empty() || within(allow))
@@ -390,7 +391,7 @@ impl FromStr for IpRange {
         if host_bits.unwrap_or(0) != 0 {
             return Err(RangeError::HostBits);
         }
-        // Who comes over IPv4 has an IPv4 address here, however a range of those is written.
+        // Ranges of IPv4 in any notation match peers that connect over IPv4.
         Ok(match network.to_canonical() {
             v4 if v4.is_ipv4() && network.is_ipv6() => {
                 IpRange { network: v4, prefix_bits: prefix_bits.saturating_sub(96) }

@@ -1,4 +1,4 @@
-//! What a configuration may hold, and what is said where it does not.
+//! Valid and invalid configurations, and the errors.
 
 use super::*;
 
@@ -67,13 +67,13 @@ fn loopback_is_spared_only_where_it_is_this_computer_alone() {
         ("{}", "::", "::1", "exempt"),
         ("{}", "::", "::ffff:127.0.0.1", "exempt"),
         ("{}", "0.0.0.0", "192.0.2.1", "counted"),
-        // A proxy, a tunnel or an onion service connects from there for everybody.
+        // All clients of a proxy, a tunnel or an onion service connect from there.
         ("{}", "127.0.0.1", "127.0.0.1", "shared"),
         ("{}", "::1", "::1", "shared"),
         (onion, "0.0.0.0", "127.0.0.1", "shared"),
         (onion, "0.0.0.0", "192.0.2.1", "counted"),
         (r#"{"invite_host": "onion.example"}"#, "0.0.0.0", "127.0.0.1", "exempt"),
-        // The operator's own list is what it says.
+        // An operator's own list applies as it is.
         (r#"{"exempt": ["127.0.0.0/8"]}"#, "127.0.0.1", "127.0.0.1", "exempt"),
         (r#"{"exempt": []}"#, "127.0.0.1", "127.0.0.1", "counted"),
         (r#"{"exempt": ["192.0.2.0/24"]}"#, "0.0.0.0", "127.0.0.1", "counted"),
@@ -120,7 +120,7 @@ fn ranges_hold_what_they_say() {
     };
     assert!(holds("127.0.0.0/8", "127.9.9.9") && !holds("127.0.0.0/8", "128.0.0.1"));
     assert!(holds("127.0.0.0/8", "::ffff:127.0.0.1"));
-    // However it is written, and however they come.
+    // Both notations of an IPv4 address are equal.
     for address in ["192.0.2.7", "::ffff:192.0.2.7"] {
         assert!(holds("::ffff:192.0.2.0/120", address) && holds("::ffff:192.0.2.7", address));
         assert!(!holds("::ffff:192.0.3.0/120", address) && !holds("::/0", address));

@@ -1,7 +1,8 @@
-//! The audit trail: who decided what about whom, in data/audit.jsonl, one JSON object a line and
-//! nothing of what people say. Each line's MAC covers the one before, under a key of this home's
-//! own (keys/audit.key), and keys/audit.head knows the last: who can write data/ alone cannot
-//! alter, drop or reorder a line unnoticed, nor put the whole folder back as it was.
+//! The audit trail: the decisions of operators, in data/audit.jsonl, one JSON object a line,
+//! without texts of messages. The MAC of each line covers the previous one, under a key of this
+//! home (keys/audit.key), and keys/audit.head has the last one. An attacker who can write only
+//! data/ cannot alter, remove or reorder lines, or restore an older copy of the folder, without
+//! detection.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -14,29 +15,29 @@ use super::file::{self, FileError};
 use crate::crypto::{equal, hmac_sha256, random};
 use crate::system::files;
 
-/// The trail of a home.
+/// The audit trail of a home.
 pub struct Audit {
     trail: PathBuf,
     head: PathBuf,
-    /// Where the head was in the first homes, beside the trail.
+    /// Path of the head in the first homes, beside the trail.
     former_head: PathBuf,
     key_file: PathBuf,
 }
 
-/// Something that was decided.
+/// A decision.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Decision<'a> {
-    /// A person, or how the server's own account was used: `console`, `ctl`, `cli`, `server`.
+    /// A user, or the use of the server's own account: `console`, `ctl`, `cli`, `server`, `SIGHUP`.
     pub actor: &'a str,
     pub action: &'a str,
-    /// Whom or what it is about.
+    /// The user, channel or address that the decision concerns.
     pub target: &'a str,
     pub reason: Option<&'a str>,
-    /// When it ends by itself.
+    /// When the decision ends by itself.
     pub until_ms: Option<i64>,
 }
 
-/// A decision and when it was made.
+/// A decision and its time.
 pub struct AuditEntry {
     time: Timestamp,
     actor: String,
@@ -46,17 +47,17 @@ pub struct AuditEntry {
     until_ms: Option<i64>,
 }
 
-/// A trail that is as it was written.
+/// A verified trail.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sound {
     pub lines: u64,
-    /// The number of the last line, counted since the trail began.
+    /// Number of the last line, counted from the first line ever written.
     pub last: u64,
-    /// The last line's MAC: whoever notes it elsewhere will know this trail again.
+    /// MAC of the last line. A copy of it elsewhere identifies this trail later.
     pub mac: String,
 }
 
-/// Why a trail is not what was written, or cannot be read.
+/// The trail is not as it was written, or cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     #[error("{0}")]
@@ -75,19 +76,19 @@ type Result<T> = std::result::Result<T, AuditError>;
 type Mac = [u8; 32];
 
 const MAC_FIELD: &str = ",\"mac\":\"";
-/// The field, 64 letters, and `"}`.
+/// Length of the field, 64 hexadecimal digits and `"}`.
 const MAC_BYTES: usize = MAC_FIELD.len() + 64 + 2;
 /// Longer lines are not written.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 
-/// So many bytes of lines share a sync and a head: after a crash between the two, the head is
-/// looked for among the last `4 * LINE_BYTES_MAX` bytes.
+/// Bytes of lines that share a sync and a head. After a crash between the two, the head is searched
+/// for in the last `4 * LINE_BYTES_MAX` bytes.
 const BATCH_BYTES: usize = LINE_BYTES_MAX;
 
-/// The first line: what came before it was removed by the operator's retention, or never was.
+/// The first line. Earlier lines were removed by the operator's retention, or never existed.
 #[derive(Serialize, Deserialize)]
 struct Base {
-    /// The number of the line before the next.
+    /// Number of the line before the next one.
     base: u64,
     before: String,
 }
@@ -106,7 +107,7 @@ struct Line<'a> {
     until: Option<String>,
 }
 
-/// What is read back of a line.
+/// The fields of a line that are read back.
 #[derive(Deserialize)]
 struct Written {
     n: u64,
@@ -119,14 +120,14 @@ struct Head {
     before: String,
 }
 
-/// Where a trail ends.
+/// The end of a trail.
 #[derive(Clone, Copy, PartialEq)]
 struct End {
     last: u64,
     mac: Mac,
 }
 
-/// The key, and the lock on everything else, until dropped.
+/// The key, and the lock on all other files until this is dropped.
 struct Held {
     key: [u8; 32],
     _file: File,
@@ -169,7 +170,7 @@ impl Audit {
         }
     }
 
-    /// Appends a decision of now, synced to the disk.
+    /// Appends a decision with the present time, synced to disk.
     ///
     /// # Errors
     /// As `add_all`.
@@ -177,8 +178,8 @@ impl Audit {
         self.add_all(&[AuditEntry::now(decision)])
     }
 
-    /// Appends lines, synced to the disk. A trail that is not what was written goes on and stays
-    /// so: nothing here repairs it.
+    /// Appends lines, synced to disk. Also appends to a trail that is not as it was written,
+    /// without repairing it.
     ///
     /// # Errors
     /// The key, the trail or its head cannot be read or written.
@@ -207,11 +208,11 @@ impl Audit {
         Ok(())
     }
 
-    /// Reads everything and holds it against what was written.
+    /// Reads the trail and verifies it.
     pub fn verify(&self) -> Result<Sound> {
         let none = Sound { lines: 0, last: 0, mac: String::new() };
         let Some(held) = self.hold(false)? else {
-            // Without a key nothing was ever written.
+            // Without a key, no line was ever written.
             return if self.trail.exists() { Err(self.bad_head()) } else { Ok(none) };
         };
         let text = fs::read(&self.trail).map_err(FileError::io(&self.trail))?;
@@ -221,7 +222,7 @@ impl Audit {
             let path = self.trail.clone();
             return Err(AuditError::Short { path, last: end.last, wanted: head.last });
         }
-        // A line that a crash kept out of the head is one all the same.
+        // A crash may have prevented the update of the head: later lines are valid too.
         if !lines.contains(&head) {
             return Err(self.bad_head());
         }
@@ -229,8 +230,8 @@ impl Audit {
         Ok(Sound { lines: lines.len() as u64 - 1, last: end.last, mac })
     }
 
-    /// Removes lines from before a moment; gives how many. A trail that is not what was written
-    /// stays as it is.
+    /// Removes lines that are older than `before_ms`. Returns their number. Leaves a trail alone
+    /// that is not as it was written.
     pub fn expire(&self, before_ms: i64) -> Result<u64> {
         let Some(held) = self.hold(false)? else { return Ok(0) };
         let text = fs::read(&self.trail).map_err(FileError::io(&self.trail))?;
@@ -252,7 +253,7 @@ impl Audit {
         Ok(gone as u64)
     }
 
-    /// The ends behind the base and behind each line.
+    /// Returns the end after the base and after each line.
     fn walk(&self, held: &Held, text: &[u8]) -> Result<(End, Vec<End>)> {
         if !text.ends_with(b"\n") {
             return Err(AuditError::Torn { path: self.trail.clone() });
@@ -272,8 +273,8 @@ impl Audit {
         Ok((end, ends))
     }
 
-    /// Where the next line goes, and whether all is as the head has it. Makes an empty trail. What
-    /// a crash has torn off is cut off.
+    /// Returns the end of the trail, and whether the trail matches its head. Creates an empty
+    /// trail. Removes a line that a crash has left incomplete.
     fn end(&self, held: &Held) -> Result<(End, bool)> {
         let mut file = self.open()?;
         let io = || FileError::io(&self.trail);
@@ -296,7 +297,7 @@ impl Audit {
             tail.truncate(whole);
         }
         let lines = tail.split_inclusive(|byte| *byte == b'\n').rev();
-        // Back to the line that the head knows; from there on the chain must hold.
+        // Searches backwards for the line of the head; the chain must be valid from there on.
         let mut behind: Vec<&[u8]> = Vec::new();
         for line in lines {
             if head.is_some_and(|head| {
@@ -310,7 +311,7 @@ impl Audit {
             }
             behind.push(line);
         }
-        // It goes on from what is there, and is found out by `verify`.
+        // Continues with the present trail; `verify` reports the fault.
         let last = head.map_or(0, |head| head.last);
         Ok((End { last, mac: head.map_or([0; 32], |head| head.mac) }, false))
     }
@@ -321,7 +322,7 @@ impl Audit {
         Ok(options.open(&self.trail).map_err(FileError::io(&self.trail))?)
     }
 
-    /// Where the head is.
+    /// Returns the path of the head.
     fn head(&self) -> &PathBuf {
         if !self.head.exists() && self.former_head.exists() {
             &self.former_head
@@ -340,7 +341,7 @@ impl Audit {
     fn write_head(&self, held: &Held, end: End) -> Result<()> {
         let (text, _) = held.seal(&Head { last: end.last, before: hex(&end.mac) }, &[1; 32]);
         file::replace(&self.head, &text, 0o600)?;
-        // Whatever is there now says nothing any more.
+        // A former head is obsolete.
         let _ = fs::remove_file(&self.former_head);
         Ok(())
     }
@@ -349,12 +350,12 @@ impl Audit {
         AuditError::Head { path: self.head().clone() }
     }
 
-    /// The key and the lock; none where there is no key and none is to be made.
+    /// Reads or creates the key and takes the lock; `None` if there is no key and `make` is false.
     fn hold(&self, make: bool) -> Result<Option<Held>> {
         let path = &self.key_file;
         if make && !path.exists() {
             let made = file::write_new(path, hex(&random::<32>()).as_bytes(), 0o600);
-            // Another process may have been faster.
+            // Another process may have created it at the same time.
             if !matches!(made, Ok(()) | Err(FileError::Exists { .. })) {
                 made?;
             }
@@ -373,7 +374,7 @@ impl Held {
         hmac_sha256(&self.key, &[before, body])
     }
 
-    /// A line with its MAC.
+    /// Returns a line with its MAC.
     fn seal(&self, value: &impl Serialize, before: &Mac) -> (Vec<u8>, Mac) {
         let mut text = serde_json::to_vec(value).expect("a line is plain JSON");
         text.pop();
@@ -382,7 +383,7 @@ impl Held {
         (text, mac)
     }
 
-    /// A line as it was before its MAC, if that is right; and the MAC.
+    /// Returns a line without its MAC, and the MAC, if it is right.
     fn checked(&self, line: &[u8], before: &Mac) -> Option<(Vec<u8>, Mac)> {
         let line = line.strip_suffix(b"\n")?;
         let (body, end) = line.split_at_checked(line.len().checked_sub(MAC_BYTES)?)?;
@@ -404,7 +405,7 @@ impl Held {
     }
 }
 
-/// Whether a line has this MAC written on it.
+/// Returns whether a line contains this MAC.
 fn ends_with(line: &[u8], mac: &Mac) -> bool {
     line.trim_ascii_end().ends_with(format!("{MAC_FIELD}{}\"}}", hex(mac)).as_bytes())
 }

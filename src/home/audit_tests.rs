@@ -32,12 +32,12 @@ fn what_was_written_is_sound() {
     );
 }
 
-/// A trail of 40 lines, changed in one of 200 ways.
+/// Returns a trail of 40 lines, changed in one of 200 ways.
 fn tamper(case: usize, text: &str) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let at = case % lines.len();
     match case / 40 {
-        // A letter somewhere in the line, its MAC included.
+        // Changes a character anywhere in a line, its MAC included.
         0 => {
             let place = case * 7 % lines[at].len();
             let old = lines[at].as_bytes()[place];
@@ -47,7 +47,7 @@ fn tamper(case: usize, text: &str) -> String {
         1 => drop(lines.remove(at)),
         2 => lines.swap(at, (at + 1 + case % 5) % 40),
         3 => lines.insert((at + case % 3) % 40, lines[at].clone()),
-        // The end, or a change with the case of letters only.
+        // Truncates the trail, or changes the case of a letter.
         _ if case.is_multiple_of(2) => lines.truncate(40 - case % 40),
         _ => lines[at] = lines[at].to_uppercase(),
     }
@@ -90,7 +90,7 @@ fn a_changed_trail_goes_on_and_stays_found_out() {
     assert!(audit.verify().is_err());
 }
 
-/// A home's data folder as it was, put back later.
+/// A copy of a home's data folder, to restore it later.
 struct Copy(Vec<(PathBuf, Vec<u8>)>);
 
 impl Copy {

@@ -1,4 +1,4 @@
-//! Files that hold keys: written whole or not at all, readable by their owner alone.
+//! Files with keys: written completely or not at all, readable by their owner only.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,17 +9,17 @@ use zeroize::Zeroizing;
 use crate::crypto::{Identity, KeyError};
 use crate::system::files;
 
-/// Key files are far smaller; whatever is larger is none.
+/// Bound on key files, which are much smaller.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// What is wrong with a file.
+/// An error of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
     #[error("{}: {error}", path.display())]
     Key { path: PathBuf, error: KeyError },
-    /// Others may read a private key; the hint is the chmod that mends it.
+    /// Others may read a private key; the hint is the chmod command that corrects it.
     #[error("{} may be read by others (mode {mode:o})", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{} exists already and is not replaced", path.display())]
@@ -42,25 +42,25 @@ impl FileError {
     }
 }
 
-/// Makes a folder, and those above it, where it is missing.
+/// Creates a folder and its parents if they are missing.
 pub fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
     files::make_folder(path, mode).map_err(FileError::io(path))
 }
 
-/// Writes a file that must not exist yet: it appears whole, and under its name at once.
+/// Writes a new file. It appears complete under its name; an existing file is an error.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let temporary = temporary(path, bytes, mode)?;
     temporary.persist_noclobber(path).map_err(|failed| FileError::io(path)(failed.error))?;
     files::sync_folder(path).map_err(FileError::io(path))
 }
 
-/// Writes a file in the place of the one that may be there.
+/// Writes a file, atomically replacing an existing one.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let temporary = temporary(path, bytes, mode)?;
     files::put(temporary, path).map_err(FileError::io(path))
 }
 
-/// Removes a file, where there is one.
+/// Removes a file if it exists.
 pub fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::io(path)(error)),
@@ -68,21 +68,20 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Overwrites a file before it goes.
+/// Overwrites a file before it is removed.
 pub fn wipe(path: &Path) -> io::Result<()> {
     overwrite(&mut OpenOptions::new().write(true).open(path)?)?;
     fs::remove_file(path)
 }
 
-/// Zeros in the place of all that a file holds.
+/// Overwrites all bytes of a file with zeros.
 pub fn overwrite(file: &mut File) -> io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
     io::copy(&mut io::repeat(0).take(file.metadata()?.len()), file)?;
     file.sync_data()
 }
 
-/// Of several programs that change what this file stands for one at a time does, until it is
-/// dropped.
+/// Serialises programs that change a file: takes a lock that is held until the result is dropped.
 pub fn turn(path: &Path) -> Result<File, FileError> {
     let open = files::private().write(true).create(true).truncate(false).open(path);
     let file = open.map_err(FileError::io(path))?;
@@ -106,17 +105,17 @@ fn temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTemp
     write().map_err(unnamed).map_err(FileError::io(path))
 }
 
-/// The name of a file that nobody asked for tells nobody anything.
+/// Hides the name of a temporary file in an error, because users do not know it.
 fn unnamed(error: io::Error) -> io::Error {
     if error.get_ref().is_some() { error.kind().into() } else { error }
 }
 
-/// A key file, or another small text; none where there is none.
+/// Reads a key file or another small text; `None` if it does not exist.
 pub fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, FileError> {
     read_text_up_to(path, FILE_BYTES_MAX)
 }
 
-/// A text file of at most so many bytes; none where there is none.
+/// Reads a text file up to a bound; `None` if it does not exist.
 pub fn read_text_up_to(
     path: &Path,
     bytes_max: u64,
@@ -129,7 +128,7 @@ pub fn read_text_up_to(
     read_open(path, &file, bytes_max).map(Some)
 }
 
-/// The bytes of a file of at most so many; none where there is none. A pipe in its place is an error.
+/// Reads a file up to a bound; `None` if it does not exist. A pipe at its path is an error.
 ///
 /// # Errors
 /// The file is larger, is no file, or cannot be read.
@@ -164,8 +163,8 @@ fn read_open(path: &Path, file: &File, bytes_max: u64) -> Result<Zeroizing<Strin
     Ok(text)
 }
 
-/// A private key that only its owner may read. `ask` is called for a passphrase where the file is
-/// locked. None where there is no file.
+/// Reads a private key that only its owner may read. Calls `ask` for the passphrase of an encrypted
+/// key. `None` if the file does not exist.
 pub fn read_identity(
     path: &Path,
     ask: &mut dyn FnMut() -> Option<Zeroizing<String>>,

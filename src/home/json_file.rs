@@ -1,4 +1,4 @@
-//! Whole files of JSON: read up to a bound, replaced at once.
+//! JSON files: read up to a bound, replaced atomically.
 
 use std::path::Path;
 
@@ -7,12 +7,13 @@ use serde::de::DeserializeOwned;
 
 use super::file::{self, FileError};
 
-/// Bytes of a file that people may edit, or that holds a few values.
+/// Bound on files that people edit or that contain a few values, in bytes.
 pub const SMALL: u64 = 64 << 10;
-/// Bytes of a file that grows with the people of a server: far more than ten thousand of them take.
+/// Bound on files that grow with the number of users, in bytes: much more than for ten thousand of
+/// them.
 pub const LARGE: u64 = 64 << 20;
 
-/// The value in a file of at most so many bytes; none where there is no file.
+/// Reads the value of a file up to a bound; `None` if it does not exist.
 ///
 /// # Errors
 /// The file cannot be read, is larger, or holds something else: the error names the file and the place in
@@ -26,7 +27,7 @@ pub fn load<T: DeserializeOwned>(path: &Path, bytes_max: u64) -> Result<Option<T
     Ok(Some(value))
 }
 
-/// Replaces a file by a value, in lines that people can read. It is on disk when this returns.
+/// Replaces a file by a value, formatted for readers. The file is on disk when this returns.
 ///
 /// # Errors
 /// It cannot be written: the file is what it was before.
@@ -34,7 +35,7 @@ pub fn save<T: Serialize + ?Sized>(path: &Path, value: &T, mode: u32) -> Result<
     put(path, serde_json::to_vec_pretty(value), mode)
 }
 
-/// As [`save`], in one line, for what may be large.
+/// Same as [`save`], but in one line, for large values.
 ///
 /// # Errors
 /// As [`save`].

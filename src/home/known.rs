@@ -1,6 +1,6 @@
-//! data/keys.json: what a server remembers of the keys that it has met. From it everybody is told
-//! who has another key than before, whoever put it there and whether the server ran or not; and it
-//! says which devices have not come for long.
+//! data/keys.json: the keys that a server has seen. The server compares them with users/ to notify
+//! members of changed keys, also of changes that were made while it did not run, and to find
+//! devices that have not logged in for long.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,18 +15,18 @@ use crate::chat::{DeviceName, UserName};
 use crate::crypto::succession::Whose;
 use crate::crypto::{Fingerprint, PublicKey};
 
-/// Changes of keys that are told to who was away, and for how long.
+/// Number of key changes that are stored for members who were away.
 const CHANGES_MAX: usize = 1_000;
 const CHANGES_MS: i64 = 366 * 86_400_000;
-/// Removed keys that are remembered, so that the next key of that name is noticed.
+/// Number of removed keys that are remembered, so that the next key of the name is noticed.
 const GONE_MAX: usize = 1_000;
-/// A server that was away for longer did not see anybody meanwhile, and nobody is blamed for it.
+/// After a longer pause of the server, the pause does not count as absence of devices.
 const AWAY_MS: i64 = 86_400_000;
 /// The keys that were ever registered here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Known {
-    /// The server ran until then.
+    /// The last time at which the server ran.
     alive_ms: i64,
     keys: BTreeMap<String, Key>,
     changes: Vec<Change>,
@@ -37,31 +37,31 @@ pub struct Known {
 struct Key {
     name: UserName,
     device: DeviceName,
-    /// SPKI PEM, for what the next key says of it.
+    /// SPKI PEM, to verify the signature of the next key.
     pem: String,
-    /// It was here, or was registered.
+    /// Last login or registration.
     seen_ms: i64,
-    /// It is registered no more.
+    /// No longer registered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     gone: bool,
 }
 
-/// Somebody has a key that they had not before.
+/// A user has a new key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     pub time_ms: i64,
     pub name: UserName,
     pub device: DeviceName,
-    /// In whose place it is; none for a further device.
+    /// The replaced key; `None` for another device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<String>,
     pub new: String,
-    /// The old key and the new one have signed it.
+    /// Signed by the old and the new key.
     pub signed: bool,
 }
 
-/// As members are told.
+/// The text of the notice to members.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Change { name, device, new, .. } = self;
@@ -79,7 +79,7 @@ impl fmt::Display for Change {
 }
 
 impl Known {
-    /// What a home remembers; nothing where there is no file.
+    /// Reads the file; empty if it does not exist.
     pub fn load(path: &Path) -> Result<Known, FileError> {
         Ok(json_file::load(path, json_file::LARGE)?.unwrap_or_default())
     }
@@ -88,7 +88,7 @@ impl Known {
         json_file::save_compact(path, self, 0o600)
     }
 
-    /// The server begins to run: the time that it was away counts for nobody.
+    /// Records the start of the server. The pause before it does not count as absence.
     pub fn begin(&mut self, now_ms: i64) {
         let away_ms = now_ms - self.alive_ms;
         for key in self.keys.values_mut() {
@@ -100,12 +100,12 @@ impl Known {
         self.alive_ms = now_ms;
     }
 
-    /// Compares with who is registered now; gives what members have to be told.
+    /// Compares with the registered keys. Returns the changes of which members are notified.
     pub fn compare(&mut self, users: &Users, now_ms: i64) -> Vec<Change> {
         let mut names: BTreeMap<UserName, bool> = BTreeMap::new();
         for key in self.keys.values_mut() {
             let registered = key.public().and_then(|own| Some(users.by_key(&own)?.0 == &key.name));
-            // One that comes back is met below.
+            // A key that returns is handled below.
             key.gone |= registered != Some(true);
             *names.entry(key.name.clone()).or_default() |= !key.gone;
         }
@@ -140,8 +140,8 @@ impl Known {
         changes
     }
 
-    /// Names that somebody else has now than before: none of their keys was theirs, and none
-    /// follows one that was, as both have signed.
+    /// Returns the names that another user has now: none of the present keys was theirs before, or
+    /// follows one of those with the signatures of both.
     pub fn strangers(&self, users: &Users) -> Vec<UserName> {
         let is_stranger = |name: &&UserName| {
             let before: Vec<_> = self.keys.iter().filter(|(_, key)| key.name == **name).collect();
@@ -159,7 +159,7 @@ impl Known {
         users.names().filter(is_stranger).cloned().collect()
     }
 
-    /// The key that was in this place: the same device's, or the last of a person who has none now.
+    /// Returns the previous key of the device, or the last key of a user who has none now.
     fn before(
         &self,
         name: &UserName,
@@ -173,7 +173,7 @@ impl Known {
         Some((print.clone(), key.public()?))
     }
 
-    /// The keys that are gone longest are forgotten where there are too many.
+    /// Removes the oldest entries of removed keys beyond the bound.
     fn forget(&mut self) {
         let mut gone: Vec<_> = self.keys.iter().filter(|(_, key)| key.gone).collect();
         gone.sort_unstable_by_key(|(_, key)| key.seen_ms);
@@ -182,7 +182,7 @@ impl Known {
         old.iter().for_each(|print| drop(self.keys.remove(print)));
     }
 
-    /// These keys are here now.
+    /// Records that these keys are logged in.
     pub fn see(&mut self, here: &[Fingerprint], now_ms: i64) {
         for print in here {
             if let Some(key) = self.keys.get_mut(&print.to_string()) {
@@ -192,13 +192,13 @@ impl Known {
         self.alive_ms = now_ms;
     }
 
-    /// What has changed since a key was here.
+    /// Returns the changes since the last login of a key.
     pub fn missed(&self, print: &Fingerprint) -> Vec<Change> {
         let Some(key) = self.keys.get(&print.to_string()) else { return Vec::new() };
         self.changes.iter().filter(|one| one.time_ms > key.seen_ms).cloned().collect()
     }
 
-    /// Registered keys that were not here since then, each with its person and device.
+    /// Returns registered keys that have not logged in since then, with user and device.
     pub fn unseen_since(&self, since_ms: i64) -> Vec<(UserName, DeviceName, String)> {
         let old = self.keys.iter().filter(|(_, key)| !key.gone && key.seen_ms < since_ms);
         old.map(|(print, key)| (key.name.clone(), key.device.clone(), print.clone())).collect()

@@ -51,7 +51,7 @@ fn whoever_gets_another_key_is_noticed_however_it_came() {
     home.add("bob", Some("phone"), &three, false);
     assert_eq!(home.look(), [format!("bob has a further device, phone: {}", print(&three))]);
 
-    // The old key's word counts, and nobody else's.
+    // The old key's signature counts, and no other.
     let (name, bob) = (home.folder.path().to_owned(), "bob".parse().unwrap());
     let by = |old: &Identity| Succession::sign(old, Whose::Person, &four);
     assert!(succeed(&name, four.public(), &bob, &by(&one)).is_err());
@@ -63,18 +63,18 @@ fn whoever_gets_another_key_is_noticed_however_it_came() {
     let forged = fs::read_to_string(name.join("bob.pem")).unwrap();
     assert!(forged.starts_with("signatures of the key before and of this one: "));
 
-    // The same key again is no other key.
+    // The same key again is not another key.
     remove(&name, &bob, None).unwrap();
     assert_eq!(home.look(), Vec::<String>::new());
     fs::write(name.join("bob.pem"), &forged).unwrap();
     assert_eq!(home.look(), Vec::<String>::new());
 
-    // Taken away first and given anew later is no way around it.
+    // Removing and adding again does not avoid the notice.
     remove(&name, &bob, None).unwrap();
     assert_eq!(home.look(), Vec::<String>::new());
     home.add("bob", None, &two, false);
     assert!(home.look()[0].starts_with("the operator gave bob another key"));
-    // A signature that holds for other keys is none.
+    // A signature for other keys does not count.
     fs::write(
         name.join("bob.pem"),
         forged.replace(&four.public().to_pem(), &one.public().to_pem()),
@@ -82,7 +82,7 @@ fn whoever_gets_another_key_is_noticed_however_it_came() {
     .unwrap();
     assert!(home.look()[0].starts_with("the operator gave bob another key"));
 
-    // Whoever was away is told of all of it, once.
+    // A member who was away is notified of all changes, once.
     let carol = spare(4);
     home.add("carol", None, &carol, false);
     home.look();
@@ -108,7 +108,8 @@ fn a_device_is_old_by_the_time_that_the_server_ran() {
     let old = home.known.unseen_since(start + 10 * DAY);
     assert_eq!(old.len(), 1);
     assert_eq!((old[0].0.as_str(), old[0].1.as_str()), ("bob", "phone"));
-    // A year without the server is nobody's absence, and a clock set back makes nobody younger.
+    // A year without the server is not an absence, and a clock that is set back does not make a
+    // login more recent.
     home.known.begin(start + 400 * DAY);
     assert_eq!(home.known.unseen_since(start + 370 * DAY).len(), 1);
     assert_eq!(home.known.unseen_since(start + 355 * DAY), vec![]);

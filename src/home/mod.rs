@@ -28,19 +28,19 @@ pub use users::{
 
 use crate::system::files;
 
-/// The folder that `--home` names.
+/// The folder of a server, named by `--home`.
 #[derive(Clone, Debug)]
 pub struct Home {
     dir: PathBuf,
 }
 
-/// The home belongs to this process.
+/// The lock on a home that this process holds.
 #[derive(Debug)]
 pub struct HomeLock {
     _file: File,
 }
 
-/// The home is somebody else's.
+/// Another process uses the home.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     #[error("a server runs in {} already", dir.display())]
@@ -78,52 +78,52 @@ impl Home {
         self.dir.join("data").join("ctl.sock")
     }
 
-    /// What operators have decided while the server ran.
+    /// Path of the operators' decisions while the server runs.
     pub fn decisions_file(&self) -> PathBuf {
         self.dir.join("data").join("sanctions.json")
     }
 
-    /// The certificates that people have published.
+    /// Path of the users' published certificates.
     pub fn certificates_file(&self) -> PathBuf {
         self.dir.join("data").join("certificates.json")
     }
 
-    /// What the server remembers of people's keys.
+    /// Path of the keys that the server has seen.
     pub fn known_file(&self) -> PathBuf {
         self.dir.join(seniority::KEYS_FILE)
     }
 
-    /// Where people have logged in from lately.
+    /// Path of the addresses of recent logins.
     pub fn sources_file(&self) -> PathBuf {
         self.dir.join("data").join("sources.json")
     }
 
-    /// Tickets of devices that have come in by a password.
+    /// Path of the tickets of devices that have logged in with a password.
     pub fn tickets_file(&self) -> PathBuf {
         self.dir.join("data").join("tickets.json")
     }
 
-    /// Where the ledger is on disk.
+    /// Path of the ledger.
     pub fn ledger_file(&self) -> PathBuf {
         self.dir.join("data").join("ledger.db")
     }
 
-    /// How far the ledger has been.
+    /// Path of the ledger's recorded state.
     pub fn ledger_head_file(&self) -> PathBuf {
         self.key_path("ledger.head")
     }
 
-    /// Whether a server has run here before: it has left what its ledger or its audit trail was.
+    /// Returns whether a server has run here before, which leaves a ledger head or an audit head.
     pub fn was_used(&self) -> bool {
         self.ledger_head_file().exists() || self.key_path("audit.head").exists()
     }
 
-    /// Whether there is no ledger, or a file with nothing in it.
+    /// Returns whether the ledger is missing or an empty file.
     pub fn lacks_ledger(&self) -> bool {
         fs::metadata(self.ledger_file()).map_or(true, |about| about.len() == 0)
     }
 
-    /// Takes the home for this process alone, until the lock is dropped.
+    /// Locks the home for this process, until the lock is dropped.
     pub fn lock(&self) -> Result<HomeLock, LockError> {
         let path = self.dir.join("data").join("lock");
         let open = files::private().write(true).create(true).truncate(false).open(&path);
@@ -135,7 +135,7 @@ impl Home {
         }
     }
 
-    /// Makes the folders that are missing; keys/ and data/ are for the operator's eyes only.
+    /// Creates missing folders. keys/ and data/ are accessible to the operator only.
     pub fn make_folders(&self) -> Result<(), FileError> {
         file::make_folder(&self.users_dir(), 0o755)?;
         file::make_folder(&self.dir.join("keys"), 0o700)?;

@@ -1,5 +1,5 @@
-//! data/sanctions.json: who is banned and who is muted, and what operators say to who enters. A
-//! small file, written whole whenever it changes.
+//! data/sanctions.json: bans, mutes and the message of the day. A small file, rewritten at each
+//! change.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::config::{Config, IpRange};
 use crate::crypto::Fingerprint;
 use crate::sync::Persisted;
 
-/// Whom a sanction is about.
+/// The subject of a sanction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     User(UserName),
@@ -25,7 +25,7 @@ pub enum Subject {
     Range(IpRange),
 }
 
-/// The text names neither a person nor a key nor addresses.
+/// The text is no user, key or address range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is no name, no SHA256:... fingerprint and no address or range: {1}")]
 pub struct SubjectError(String, String);
@@ -46,21 +46,21 @@ pub struct Sanction {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub by: String,
-    /// The role of who decided, up to owner; one that is not known is taken for an owner's.
+    /// The role of the operator who decided, at most owner; an unknown role counts as owner.
     #[serde(default = "unknown_rank")]
     pub rank: Role,
     pub since_ms: i64,
-    /// None for ever.
+    /// `None` for a permanent sanction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<i64>,
 }
 
-/// Who decided this stands above whoever would take it back or put another in its place.
+/// The operator's role is too low to lift or replace the sanction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} is {} by {}: only an owner lifts or changes that", .0.subject, .0.kind.done(), .0.by)]
 pub struct Stands(Sanction);
 
-/// A person as a sanction may find them.
+/// The attributes of a user that sanctions match.
 #[derive(Clone, Copy)]
 pub struct Whom<'a> {
     pub user: &'a UserName,
@@ -68,21 +68,21 @@ pub struct Whom<'a> {
     pub address: Option<IpAddr>,
 }
 
-/// What operators have decided while the server ran.
+/// The operators' decisions while the server runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Decisions {
-    /// In the place of config.json's; an empty one is none.
+    /// Replaces that of config.json; an empty one removes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motd: Option<String>,
     pub sanctions: Vec<Sanction>,
 }
 
-/// What holds now, for everybody who looks.
+/// The decisions in force, shared by threads.
 pub struct Decided(Persisted<Decisions, FileError>);
 
 impl Decided {
-    /// What was decided in a home.
+    /// Reads the decisions of a home.
     pub fn open(path: PathBuf) -> Result<Decided, FileError> {
         let decisions = Decisions::load(&path)?;
         Ok(Decided(Persisted::new(decisions, move |decisions: &Decisions| decisions.save(&path))))
@@ -92,7 +92,7 @@ impl Decided {
         self.0.get()
     }
 
-    /// Decides something: it holds once it is on disk, and otherwise not at all.
+    /// Makes a decision. It is in force once it is on disk, and not at all if it cannot be written.
     pub fn decide<T>(&self, change: impl FnOnce(&mut Decisions) -> T) -> Result<T, FileError> {
         self.0.change(change)
     }
@@ -109,7 +109,7 @@ impl Subject {
 }
 
 impl Decisions {
-    /// What was decided in a home; nothing where there is no file.
+    /// Reads the decisions of a home; empty if the file does not exist.
     pub fn load(path: &Path) -> Result<Decisions, FileError> {
         Ok(json_file::load(path, json_file::LARGE)?.unwrap_or_default())
     }
@@ -118,32 +118,32 @@ impl Decisions {
         json_file::save(path, self, 0o600)
     }
 
-    /// The message of the day: an operator's, or else the configuration's.
+    /// Returns the operator's message of the day, or the configuration's.
     pub fn motd_over(&self, config: &Config) -> Option<String> {
         let motd = self.motd.clone().or_else(|| config.motd.clone());
         motd.filter(|motd| !motd.is_empty())
     }
 
-    /// The sanction of a kind that holds for somebody and lasts longest.
+    /// Returns the sanction of a kind that matches and lasts longest.
     pub fn find(&self, kind: Kind, whom: Whom, now_ms: i64) -> Option<&Sanction> {
         let holding = self.valid(now_ms).filter(|one| one.kind == kind && one.subject.holds(whom));
         holding.max_by_key(|one| one.until_ms.unwrap_or(i64::MAX))
     }
 
-    /// What has not ended yet.
+    /// Returns the sanctions that have not ended.
     pub fn valid(&self, now_ms: i64) -> impl Iterator<Item = &Sanction> {
         self.sanctions.iter().filter(move |one| one.until_ms.is_none_or(|until| until > now_ms))
     }
 
-    /// Adds one in the place of the same kind about the same subject, where `role` may; what has
-    /// ended goes.
+    /// Adds a sanction, replacing one of the same kind and subject if `role` may. Removes sanctions
+    /// that have ended.
     pub fn add(&mut self, sanction: Sanction, role: Role, now_ms: i64) -> Result<(), Stands> {
         self.lift(sanction.kind, &sanction.subject, role, now_ms)?;
         self.sanctions.push(sanction);
         Ok(())
     }
 
-    /// Takes back what was decided about a subject, where `role` may; false where nothing was.
+    /// Lifts the sanctions of a subject if `role` may. Returns false if there are none.
     pub fn lift(
         &mut self,
         kind: Kind,
@@ -163,13 +163,13 @@ impl Decisions {
     }
 }
 
-/// Of files that do not say it.
+/// The default for files without the field.
 fn unknown_rank() -> Role {
     Role::Owner
 }
 
 impl Kind {
-    /// What it makes of somebody.
+    /// The state of a sanctioned user.
     pub fn done(self) -> &'static str {
         match self {
             Kind::Ban => "banned",
@@ -179,12 +179,12 @@ impl Kind {
 }
 
 impl Sanction {
-    /// What the person is told whom it is about.
+    /// The notice to the sanctioned user.
     pub fn notice(&self) -> String {
         format!("you are {} {}", self.kind.done(), self.explain())
     }
 
-    /// `until 2026-11-25 14:03 UTC: noise`, for the one it is about.
+    /// The end and the reason for the sanctioned user: `until 2026-11-25 14:03 UTC: noise`.
     pub fn explain(&self) -> String {
         let end = match self.until_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
             Some(end) => format!("until {}", end.strftime("%Y-%m-%d %H:%M:%S UTC")),
@@ -200,7 +200,7 @@ impl Sanction {
 impl FromStr for Subject {
     type Err = SubjectError;
 
-    /// `bob` or `@bob`, `SHA256:...`, `192.0.2.7` or `192.0.2.0/24`.
+    /// Parses `bob`, `@bob`, `SHA256:...`, `192.0.2.7` or `192.0.2.0/24`.
     fn from_str(text: &str) -> Result<Self, SubjectError> {
         let fault = |why: &dyn fmt::Display| {
             SubjectError(crate::clean::line(text), crate::clean::line(&why.to_string()))
@@ -325,13 +325,13 @@ mod tests {
             let decide = decided.decide(|new| {
                 new.motd = Some("tea".into());
                 scope.spawn(|| looked.send(decided.now().motd.clone()));
-                // Nothing of it holds before it is on disk.
+                // A decision is not in force before it is on disk.
                 seen.recv_timeout(std::time::Duration::from_secs(60))
             });
             assert_eq!(decide.unwrap(), Ok(None));
         });
         assert_eq!(decided.now().motd.as_deref(), Some("tea"));
-        // What cannot be written does not hold.
+        // A decision that cannot be written is not in force.
         drop(folder);
         assert!(decided.decide(|new| new.motd = None).is_err());
         assert_eq!(decided.now().motd.as_deref(), Some("tea"));

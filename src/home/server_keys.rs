@@ -1,4 +1,4 @@
-//! The server's keys in keys/: the one that holds, and the one before it for as long as it is accepted
+//! The server's keys in keys/: the present one, and the former one while it is accepted
 //! (docs/protocol.md, "Key rotation").
 
 use std::fs;
@@ -18,31 +18,31 @@ use crate::system::files;
 
 pub struct ServerKeys {
     pub own: Arc<Identity>,
-    /// The one before, while it is accepted.
+    /// The former key, while it is accepted.
     pub former: Option<Former>,
-    /// The keys before: what people derive from the server goes back to the first one.
+    /// All former keys. Values that are derived from the server's identity use the first one.
     pub lineage: Lineage,
 }
 
 /// A key that has a successor.
 pub struct Former {
     identity: Arc<Identity>,
-    /// Says that the server's key follows this one, signed by both.
+    /// The signatures of both keys on the succession.
     pub succession: Succession,
     pub until_ms: i64,
 }
 
-/// `keys/server.json`: there once the server has changed its key.
+/// `keys/server.json`, which exists after the first change of the key.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
-    /// The keys before the one that holds, the first one first.
+    /// The former keys, oldest first.
     lineage: Vec<FormerKeyRecord>,
-    /// The former key is accepted until then.
+    /// End of the time in which the former key is accepted.
     until_ms: i64,
 }
 
-/// A key, and the signatures of both keys for the next one, in base64url.
+/// A former key, and the signatures of it and of its successor, in base64url.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FormerKeyRecord {
@@ -64,7 +64,7 @@ impl FormerKeyRecord {
     }
 }
 
-/// Another key cannot be made now.
+/// The next key cannot be created now.
 #[derive(Debug, thiserror::Error)]
 pub enum RotateError {
     #[error("there is no server in {0} yet")]
@@ -77,42 +77,42 @@ pub enum RotateError {
     File(#[from] FileError),
 }
 
-/// Which key file is there now: another one after a change.
+/// Identifies the present key file; it differs after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyStamp(u64, i64);
 
 impl ServerKeys {
-    /// The only key so far.
+    /// The keys of a server that has never changed its key.
     pub fn first(own: Identity) -> ServerKeys {
         ServerKeys { own: Arc::new(own), former: None, lineage: Lineage::default() }
     }
 
-    /// The fingerprint of the first key.
+    /// Returns the fingerprint of the first key.
     pub fn founding(&self) -> Fingerprint {
         self.lineage.prints().next().unwrap_or_else(|| self.own.public().fingerprint())
     }
 
-    /// The answer to a request for the lineage of one of the accepted keys.
+    /// Returns the answer to a request for the lineage of an accepted key.
     pub fn tell_lineage(&self, request: &[u8], now_ms: i64) -> Option<Vec<u8>> {
         self.accepted(now_ms).find_map(|key| {
             lineage::answer(key.public(), self.lineage.before(key.public()).former_keys(), request)
         })
     }
 
-    /// The keys by which a client may know this server, the newest first.
+    /// Returns the keys that clients may have pinned, newest first.
     pub fn accepted(&self, now_ms: i64) -> impl Iterator<Item = &Arc<Identity>> {
         let former = self.former.as_ref().filter(|former| now_ms < former.until_ms);
         [Some(&self.own), former.map(|former| &former.identity)].into_iter().flatten()
     }
 
-    /// Whether these hold the key that follows `old`.
+    /// Returns whether these keys contain the successor of `old`.
     pub fn follow(&self, old: &PublicKey) -> bool {
         self.former.as_ref().is_some_and(|former| former.identity.public() == old)
     }
 }
 
 impl Home {
-    /// The server's keys; none where there are none yet.
+    /// Reads the server's keys; `None` if there are none yet.
     pub fn server_keys(&self) -> Result<Option<ServerKeys>, FileError> {
         let Some(own) = file::read_identity(&self.server_key_file(), &mut || None)? else {
             return Ok(None);
@@ -122,9 +122,9 @@ impl Home {
         let path = self.key_record_file();
         let links = record.lineage.iter().map(FormerKeyRecord::link).collect::<Option<Vec<_>>>();
         let mut links = links.ok_or_else(|| FileError::damaged(&path, "a link is no key's"))?;
-        // A change that broke off has left the key as it was.
+        // An interrupted change has left the key as it was.
         links.pop_if(|last| last.key == *keys.own.public());
-        // A key that was put there by hand goes back to none.
+        // A key that was replaced by hand has no former keys.
         keys.lineage = Lineage::verify(links, keys.own.public()).unwrap_or_default();
         if let Some(identity) = file::read_identity(&self.former_key_file(), &mut || None)?
             && let Some(last) = keys.lineage.former_keys().last()
@@ -136,15 +136,16 @@ impl Home {
         Ok(Some(keys))
     }
 
-    /// Makes the server's key. Never replaces one.
+    /// Creates the server's key. Never replaces one.
     pub fn make_server_key(&self) -> Result<ServerKeys, FileError> {
         let own = Identity::generate();
         file::write_new(&self.server_key_file(), own.to_pem(None).as_bytes(), 0o600)?;
         Ok(self.server_keys()?.unwrap_or_else(|| ServerKeys::first(own)))
     }
 
-    /// Makes the server's next key, which holds from now on; both keys sign that, and the one before is
-    /// accepted until `until_ms`. There is a `server.pem` at every moment, and what breaks off is done again.
+    /// Creates the server's next key, which is used from now on. Both keys sign the change, and the
+    /// former key is accepted until `until_ms`. There is a `server.pem` at every moment, and an
+    /// interrupted change is repeated.
     pub fn rotate_server_key(&self, now_ms: i64, until_ms: i64) -> Result<ServerKeys, RotateError> {
         let none = || RotateError::NoServer(self.dir().display().to_string());
         if !self.server_key_file().exists() {
@@ -177,7 +178,8 @@ impl Home {
         Ok(ServerKeys { own: next, former, lineage })
     }
 
-    /// The former key's time is over: it is kept as `server.retired.pem`, and opens nothing.
+    /// Retires the former key after its time: it is kept as `server.retired.pem` and no longer
+    /// accepted.
     pub fn retire_server_key(&self, now_ms: i64) -> Result<bool, FileError> {
         let _turn = self.keys_turn()?;
         let over = self.key_record()?.is_some_and(|record| record.until_ms <= now_ms);
@@ -188,7 +190,7 @@ impl Home {
         Ok(true)
     }
 
-    /// Which key file is there; none while none can be looked at.
+    /// Identifies the present key file; `None` if it cannot be read.
     pub fn server_key_stamp(&self) -> Option<KeyStamp> {
         let about = fs::metadata(self.server_key_file()).ok()?;
         let (file, changed) = files::stamp(&about);
@@ -204,7 +206,7 @@ impl Home {
         json_file::load(&self.key_record_file(), json_file::SMALL)
     }
 
-    /// One changes the keys at a time, until this is dropped.
+    /// Serialises changes of the keys, until the result is dropped.
     fn keys_turn(&self) -> Result<fs::File, FileError> {
         file::turn(&self.key_path("lock"))
     }
@@ -262,7 +264,7 @@ mod tests {
         let home = Home::new(folder.path());
         home.make_folders().unwrap();
         file::replace(&home.server_key_file(), bob().to_pem(None).as_bytes(), 0o600).unwrap();
-        // As if two keys had followed each other in turn; the last one before bob's is ana's.
+        // Two keys that have followed each other in turn; the last key before bob's is ana's.
         let link = |old: &Identity, new: &Identity| {
             let succession = Succession::sign(old, Whose::Server, new);
             FormerKey { key: old.public().clone(), succession }
@@ -291,7 +293,7 @@ mod tests {
         let first = home.make_server_key().unwrap().own.public().fingerprint();
         let pem = fs::read(home.server_key_file()).unwrap();
         home.rotate_server_key(0, 10).unwrap();
-        // As if the last step had not been done.
+        // Undoes the last step.
         file::replace(&home.server_key_file(), &pem, 0o600).unwrap();
         let read = home.server_keys().unwrap().unwrap();
         assert_eq!((prints(&read, 0), read.founding()), (vec![first], first));

@@ -1,4 +1,4 @@
-//! users/NAME.json: what an operator may set for one person.
+//! users/NAME.json: an operator's settings for one user.
 
 use std::path::{Path, PathBuf};
 
@@ -12,37 +12,37 @@ use crate::chat::rights::Role;
 use crate::config::IpRange;
 use crate::crypto::password::PasswordHash;
 
-/// Whoever has no file has the defaults.
+/// The settings; users without a file have the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub role: Role,
-    /// Asked for after the handshake.
+    /// The password that is asked for after the handshake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<PasswordHash>,
-    /// Addresses or CIDR ranges that this person may come from; all where there are none.
+    /// Address ranges from which the user may connect; all if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<IpRange>,
-    /// Those that they may not come from.
+    /// Address ranges from which the user may not connect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<IpRange>,
 }
 
 impl Settings {
-    /// The settings in a file; the defaults where there is none.
+    /// Reads the settings; the defaults if the file does not exist.
     ///
     /// # Errors
     /// The file cannot be read, or is not what settings look like.
     pub fn read(path: &Path) -> Result<Settings, FileError> {
         let settings: Settings = json_file::load(path, json_file::SMALL)?.unwrap_or_default();
         match settings.role {
-            // No file grants the console's rights.
+            // No file can grant the rights of the console.
             Role::Console => Err(FileError::damaged(path, "a role is owner, moderator or member")),
             _ => Ok(settings),
         }
     }
 
-    /// Reads a person's settings, changes them and writes them whole (0600).
+    /// Reads a user's settings, changes them and replaces the file (0600).
     pub fn change(
         dir: &Path,
         name: &UserName,
@@ -55,7 +55,7 @@ impl Settings {
     }
 }
 
-/// The file that has a person's settings, or will have them.
+/// Returns the path of a user's settings.
 fn path(dir: &Path, name: &UserName) -> Result<PathBuf, FileError> {
     let folder = Folder::read(dir).map_err(FileError::io(dir))?;
     let there = folder.settings_of(name).first().cloned();

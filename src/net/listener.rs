@@ -1,4 +1,5 @@
-//! Listening: a backlog for all clients that come back at once, and an accept that never waits.
+//! Listening socket: its backlog has room for all clients that reconnect at once, and `accept`
+//! never waits.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,13 +10,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::link::Link;
 use super::tcp;
 
-/// A socket that connections arrive at.
+/// A listening socket.
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
 }
 
-/// The address cannot be listened on.
+/// The server cannot listen on the address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}")]
 pub struct ListenError {
@@ -24,8 +25,9 @@ pub struct ListenError {
 }
 
 impl Listener {
-    /// Port 0 takes any free one. `backlog` bounds who waits for `accept` (std's own 128 makes a
-    /// crowd that returns wait for its retransmissions).
+    /// Binds the address; port 0 selects a free port. `backlog` bounds the connections that wait
+    /// for `accept`. With the standard library's 128, clients of a full room that reconnect at once
+    /// wait for TCP retransmissions.
     pub fn bind(address: SocketAddr, backlog: u32) -> Result<Listener, ListenError> {
         let listen = || {
             let socket =
@@ -41,12 +43,12 @@ impl Listener {
         listen().map_err(|error| ListenError { address, error })
     }
 
-    /// Where it listens, with the port that was taken for port 0.
+    /// Returns the bound address with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next connection, whose source does not wait either; none where none has arrived.
+    /// Returns the next connection, whose source does not wait either; `None` if there is none.
     ///
     /// # Errors
     /// The system has no descriptor for it, say. A connection that is gone again is none.

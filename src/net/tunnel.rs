@@ -1,5 +1,5 @@
-//! A connection and a handshake make a tunnel: records in, records out. The client's way in is
-//! here; the server's is its admission.
+//! A tunnel: encrypted records over a connection, after a handshake. The client's handshake is
+//! here; the server's is in its admission.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,11 +16,11 @@ use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer
 use crate::suite::{Suite, Suites};
 use crate::wire::codec::{self, Login, Parts};
 
-/// What a server says in the clear to peers that have an invite, instead of the next record of the handshake.
+/// The server's answer, in the clear, to peers that have an invite while it is overloaded.
 pub const BUSY: &[u8] = b"PYCHAT!busy";
 pub const VERSIONS: &[u8] = b"PYCHAT!1-1";
 
-/// Why there is no tunnel.
+/// The tunnel cannot be established.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     #[error("cannot connect: {0}")]
@@ -29,14 +29,14 @@ pub enum DialError {
     Timeout,
     #[error("the server is full")]
     Busy,
-    /// Majors that the server claims to speak. Anybody on the path can claim that.
+    /// The server claims to support other majors. Anyone on the path can forge this.
     #[error("the server speaks protocol {lowest}-{highest}, this client speaks 1")]
     Version { lowest: u8, highest: u8 },
-    /// The server has chosen a suite that was not offered: it has none of those. Anybody on the path can claim
-    /// that.
+    /// The server has chosen a suite that was not offered, because it supports none of those.
+    /// Anyone on the path can forge this.
     #[error("{}", refused(*.0))]
     Suite(Suite),
-    /// No answer to what proves that this client knows the pinned key.
+    /// No answer to the message that proves that this client knows the pinned key.
     #[error(
         "the server closed the connection without an answer: it has another key than the pinned one, it \
         does not let this address in now, or it is no pychat server. If this lasts, ask the operator for \
@@ -45,15 +45,15 @@ pub enum DialError {
     Silent,
     #[error("what answers there does not speak pychat")]
     Foreign,
-    /// It speaks pychat and cannot prove that it holds the pinned key.
+    /// The server uses the protocol, and cannot prove that it has the pinned key.
     #[error("the server does not hold the key that it should")]
     WrongKey,
-    /// It names keys that it had before, and cannot prove them.
+    /// The server names former keys that it cannot prove.
     #[error(
         "the server names keys that it had before, and not both keys of each change have signed it"
     )]
     Unsigned,
-    /// Its first key is another one than this client was started with.
+    /// The server's first key is not the one that this client was started with.
     #[error(
         "the server had other keys before, which it did not name when pychat was started: end pychat, and \
         start it with the invite again"
@@ -63,7 +63,7 @@ pub enum DialError {
     Cut,
 }
 
-/// What a person is told about a suite that the server wants and this client does not.
+/// The text about a suite that the server requires and this client does not offer.
 fn refused(suite: Suite) -> String {
     let what = match suite {
         Suite::Classic => "which a later quantum computer could open",
@@ -94,50 +94,50 @@ pub struct TunnelWriter {
 #[derive(Clone)]
 pub struct Closer(Arc<dyn RecordSink>);
 
-/// Both halves, and who is at the other end.
+/// Both halves, and the identity of the peer.
 pub struct Tunnel {
     pub reader: TunnelReader,
     pub writer: TunnelWriter,
-    /// Joins the server's messages that span records.
+    /// Joins server messages that span records.
     pub parts: Parts,
     pub session_id: [u8; 32],
     pub peer: SocketAddr,
 }
 
-/// What a tunnel gives.
+/// A received record, or the end.
 #[derive(Debug, PartialEq)]
 pub enum Incoming<'a> {
     Record(RecordType, &'a [u8]),
-    /// The end: with the peer's reason if it closed for good, with none if the connection was cut.
+    /// The end: with the peer's reason if it was announced, `None` if the connection was cut.
     Closed(Option<String>),
 }
 
 impl TunnelReader {
-    /// `source` is what read the handshake: bytes may have come behind it.
+    /// `source` has read the handshake, and may have buffered further bytes.
     pub fn new(source: Box<dyn RecordSource>, opener: Opener) -> Self {
         TunnelReader { source, opener }
     }
 
-    /// The login is over: longer records are legal, and one `receive` takes `timeout` at most, or
-    /// twice as long where a record began to come.
+    /// Allows longer records after the login. A `receive` takes at most `timeout`, or twice as long
+    /// once a record has begun to arrive.
     pub fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         self.source.set_record_bytes_max(RECORD_BYTES_MAX);
         self.source.set_patience(Patience::Each(timeout))
     }
 
-    /// The login is over: longer records are legal, and all reads share a deadline.
+    /// Allows longer records after the login. All reads share a deadline.
     pub fn set_deadline(&mut self, deadline: Instant) -> io::Result<()> {
         self.source.set_record_bytes_max(RECORD_BYTES_MAX);
         self.source.set_patience(Patience::Until(deadline))
     }
 
-    /// Whether a whole record is at hand without another read.
+    /// Returns whether a whole record is buffered.
     pub fn has_record(&self) -> bool {
         self.source.has_record()
     }
 
-    /// The next record. `WouldBlock` or `TimedOut` after a time of silence; `InvalidData` where a
-    /// record does not open, and nothing that follows will.
+    /// Returns the next record. `WouldBlock` or `TimedOut` after a silence; `InvalidData` if a
+    /// record does not decrypt, after which none will.
     pub fn receive(&mut self) -> io::Result<Incoming<'_>> {
         let record = match self.source.read() {
             Ok(Some(record)) => record,
@@ -163,19 +163,19 @@ impl TunnelWriter {
         TunnelWriter { sink, sealer, sealed: Vec::new() }
     }
 
-    /// Seals and sends one record.
+    /// Encrypts and sends one record.
     pub fn send(&mut self, kind: RecordType, body: &[u8]) -> io::Result<()> {
         self.sealed.clear();
         self.sink.frame(sealed_bytes(body.len()), &mut self.sealed);
         self.sealer.seal(kind, body, &mut self.sealed).map_err(io::Error::other)?;
-        // What a sink keeps for later is sent by its owner.
+        // The owner of the sink sends the queued bytes.
         self.sink.send(&self.sealed).map(drop)
     }
 
-    /// Ends the session so that the other side knows it was meant.
+    /// Ends the session with a reason, so that the peer does not take it for a cut.
     pub fn close(&mut self, reason: &str) {
         let reason = serde_json::to_string(reason).expect("a string is plain JSON");
-        // Whoever is gone already needs no goodbye.
+        // A peer that is gone needs no reason.
         let _ = self.send(RecordType::Close, reason.as_bytes());
         self.sink.finish();
     }
@@ -191,20 +191,20 @@ impl Closer {
     }
 }
 
-/// The server to dial, and how.
+/// The server, and the parameters of the connection.
 pub struct Dial<'a> {
     pub host: &'a str,
     pub port: u16,
     /// The pinned key.
     pub server: &'a PublicKey,
-    /// The suites on offer.
+    /// The offered suites.
     pub suites: Suites,
-    /// For all of it.
+    /// Time limit of the whole connection and login.
     pub patience: Duration,
 }
 
-/// Connects, shakes hands under the pinned key and sends `login`. All of it, and what is read until the
-/// caller sets another timeout, has one deadline.
+/// Connects, does the handshake with the pinned key, and sends `login`. One deadline applies to all
+/// of it, and to all reads until the caller sets another timeout.
 pub fn dial(to: &Dial<'_>, identity: &Identity, login: &Login) -> Result<Tunnel, DialError> {
     let mut tunnel = shake_hands(to, identity)?;
     let mut body = Vec::new();
@@ -213,7 +213,7 @@ pub fn dial(to: &Dial<'_>, identity: &Identity, login: &Login) -> Result<Tunnel,
     Ok(tunnel)
 }
 
-/// Connects, lets the server prove its key by a handshake, and ends the connection.
+/// Connects, has the server prove its key in a handshake, and ends the connection.
 ///
 /// # Errors
 /// The server cannot be reached, or does not hold the key.
@@ -243,7 +243,7 @@ fn shake_hands(to: &Dial<'_>, identity: &Identity) -> Result<Tunnel, DialError> 
     Ok(Tunnel { reader, writer, parts, session_id: transport.session_id, peer })
 }
 
-/// Asks a server for its public key by the fingerprint that an invite carries.
+/// Requests a server's public key by the fingerprint in an invite.
 pub fn fetch_key(
     host: &str,
     port: u16,
@@ -262,7 +262,7 @@ pub fn fetch_key(
     key_request::read_answer(server, nonce, sealed).ok_or(DialError::WrongKey)
 }
 
-/// Asks a server for its public key and for the keys before it, which are verified.
+/// Requests a server's public key and its former keys, and verifies them.
 pub fn fetch_lineage(
     host: &str,
     port: u16,
@@ -285,7 +285,7 @@ fn connect(host: &str, port: u16, deadline: Instant) -> Result<Link, DialError> 
     tcp::connect(host, port, deadline).map_err(DialError::Connect)?.ok_or(DialError::Timeout)
 }
 
-/// The server's first record.
+/// Returns the server's first record.
 fn first_answer(source: &mut dyn RecordSource) -> Result<&[u8], DialError> {
     match answer(source) {
         Ok(Some(record)) => Ok(record),
@@ -294,7 +294,7 @@ fn first_answer(source: &mut dyn RecordSource) -> Result<&[u8], DialError> {
     }
 }
 
-/// One record of the handshake from the server; none where it closed instead.
+/// Returns a record of the server's handshake; `None` if the server has closed.
 fn answer(source: &mut dyn RecordSource) -> Result<Option<&[u8]>, DialError> {
     match source.read() {
         Ok(Some(record)) => match record.strip_prefix(b"PYCHAT!") {
@@ -310,7 +310,8 @@ fn answer(source: &mut dyn RecordSource) -> Result<Option<&[u8]>, DialError> {
     }
 }
 
-/// Anybody on the path can say it: two words are understood, and nothing of it is ever shown as text.
+/// Interprets an answer in the clear. Anyone on the path can forge it: two words are recognised,
+/// and no text of it is ever displayed.
 fn said_in_the_clear(word: &[u8]) -> DialError {
     let majors = || {
         let (lowest, highest) = str::from_utf8(word).ok()?.split_once('-')?;

@@ -8,35 +8,35 @@ use crate::chat::{
 };
 use crate::limits::MESSAGE_BYTES_MAX;
 
-/// The body of the LOGIN record: the client's first under the new keys.
+/// The body of the LOGIN record, the client's first encrypted record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Login {
-    /// The name that the client was told to use; the server decides by the key.
+    /// The name that the client was started with; the server identifies the user by the key.
     pub name: UserName,
-    /// None takes the name of the registered key file.
+    /// `None` takes the name of the registered key file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceName>,
-    /// The client's version, for people.
+    /// The client's version, for display.
     pub version: String,
-    /// The protocol's major that the client chose.
+    /// The major of the protocol that the client has chosen.
     pub major: u8,
     #[serde(default)]
     pub features: Vec<String>,
-    /// What the server has given to this device after an earlier password.
+    /// The ticket that the server has issued to this device after a correct password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticket>,
 }
 
-/// A message is not what it should be.
+/// A malformed message.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed message: {error}")]
 pub struct CodecError {
     error: serde_json::Error,
-    /// By which its sender knows it, as far as that can be read.
+    /// The id and reference of the message, as far as they are readable.
     pub names: Names,
 }
 
-/// What an answer to a message names.
+/// The values that an answer to a message contains.
 #[derive(Debug, Default, Deserialize)]
 pub struct Names {
     #[serde(default)]
@@ -52,7 +52,7 @@ struct Reference {
     reference: Option<String>,
 }
 
-/// What a record may say.
+/// A message of a record.
 pub trait Wire: Serialize + Sized {
     fn read(json: &[u8]) -> serde_json::Result<Self>;
 
@@ -86,7 +86,8 @@ impl Wire for Request {
     }
 }
 
-/// The server writes the short form of an event itself (`short::stored_fields`): members share it.
+/// The server writes the short form of an event itself (`short::stored_fields`), once for all
+/// members.
 impl Wire for Event {
     fn read(json: &[u8]) -> serde_json::Result<Event> {
         if short::is_short(json) { short::read_event(json) } else { serde_json::from_slice(json) }
@@ -99,7 +100,7 @@ pub fn encode<T: Wire>(value: &T, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// The messages of a record's body, in order. Empty lines and padding are skipped.
+/// Returns the messages of a record's body in order. Skips empty lines and padding.
 pub fn decode<T: Wire>(body: &[u8]) -> impl Iterator<Item = Result<T, CodecError>> {
     body.split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)
@@ -116,18 +117,18 @@ impl Names {
     }
 }
 
-/// Joins a server's messages that are longer than a record: what follows the last newline of a
-/// record goes on in the next one.
+/// Joins server messages that are longer than a record: text after the last newline of a record
+/// continues in the next one.
 #[derive(Default)]
 pub struct Parts {
     bytes: Vec<u8>,
-    /// So many of them have been given.
+    /// Number of these bytes that were returned.
     given: usize,
 }
 
 impl Parts {
-    /// The messages that are whole with `body`, the next record's; none where one would get longer
-    /// than a message may be.
+    /// Returns the messages that are complete with `body`, the next record's; `None` if one would
+    /// exceed the bound on messages.
     pub fn join<'a>(&'a mut self, body: &'a [u8]) -> Option<&'a [u8]> {
         self.bytes.drain(..self.given);
         self.given = 0;
@@ -194,7 +195,7 @@ mod tests {
         let asked = read(r##"{"ref":"q1","type":"channels"}"##).unwrap();
         assert_eq!(asked, Request::new(Command::Channels, Some("q1".into())));
         assert_eq!(read(r#"{"type":"channels"}"#).unwrap(), Command::Channels.into());
-        // In others a `ref` is a field like any that is not known.
+        // In other commands `ref` is an unknown field.
         let away = Command::Away { text: None };
         for json in [r#"{"type":"away","ref":"q1"}"#, r#"{"type":"away","ref":7}"#] {
             assert_eq!(read(json).unwrap(), away.clone().into());

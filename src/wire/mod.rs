@@ -1,4 +1,4 @@
-//! Bytes and values: framing of records and the JSON inside them. Pure.
+//! Framing of records, and the JSON in them. Pure functions.
 
 pub mod codec;
 pub mod record;

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
-/// Reads records through one buffer that takes many per read and grows with what has arrived, never
-/// by a declared length.
+/// Reads records through one buffer that takes many records in one read and grows with the received
+/// bytes, never by a declared length.
 pub struct RecordReader<R> {
     source: R,
     buffer: Vec<u8>,
@@ -12,7 +12,7 @@ pub struct RecordReader<R> {
     bytes_max: usize,
 }
 
-/// Bytes that an idle reader keeps.
+/// Size of the buffer of an idle reader.
 const BUFFER_BYTES: usize = 2_048;
 
 impl<R: Read> RecordReader<R> {
@@ -21,7 +21,7 @@ impl<R: Read> RecordReader<R> {
         RecordReader { source, buffer: vec![0; BUFFER_BYTES], start: 0, end: 0, bytes_max }
     }
 
-    /// After the login longer records are legal.
+    /// Allows longer records after the login.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
     }
@@ -30,14 +30,13 @@ impl<R: Read> RecordReader<R> {
         &mut self.source
     }
 
-    /// Whether a whole record is at hand without another read.
+    /// Returns whether a whole record is buffered.
     pub fn has_record(&self) -> bool {
         self.declared().is_some_and(|bytes| self.end - self.start >= 2 + bytes)
     }
 
-    /// The next record, to be opened in place. `UnexpectedEof` inside a record; `None` at a clean
-    /// end. After `WouldBlock` or `TimedOut` the call may be repeated: nothing that was read is
-    /// lost.
+    /// Returns the next record, to be decrypted in place. `UnexpectedEof` inside a record; `None`
+    /// at a clean end. After `WouldBlock` or `TimedOut` the call may be repeated without loss.
     pub fn read(&mut self) -> io::Result<Option<&mut [u8]>> {
         loop {
             if let Some(bytes) = self.declared() {
@@ -66,8 +65,8 @@ impl<R: Read> RecordReader<R> {
         Some(usize::from(u16::from_be_bytes(*head)))
     }
 
-    /// Moves what is left to the front, and doubles the buffer when it is full of one record's
-    /// start.
+    /// Moves the unread bytes to the front, and doubles the buffer if it is full with the start of
+    /// one record.
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -86,7 +85,7 @@ impl<R: Read> RecordReader<R> {
     }
 }
 
-/// What stands before a record of so many bytes.
+/// Returns the head of a record of this size.
 pub fn head(record_bytes: usize) -> [u8; 2] {
     u16::try_from(record_bytes).expect("a record has at most 65535 bytes").to_be_bytes()
 }
@@ -96,7 +95,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Gives its bytes in pieces of the wanted sizes, with a timeout between them.
+    /// Returns its bytes in pieces of the given sizes, with a timeout between them.
     struct Dripping {
         bytes: Vec<u8>,
         pieces: Vec<usize>,

@@ -1,6 +1,6 @@
-//! The short form of a line that has nothing but a text: an array instead of an object. What a busy
-//! room costs is bytes, and most of a line's are the names of its fields (docs/protocol.md, "Short
-//! form"). The server writes an event's fields once, and all members share them.
+//! The short form of a message that has only a text: an array instead of an object. It saves the
+//! names of the fields, which are most of a message's bytes (docs/protocol.md, "Short form"). The
+//! server writes an event's fields once, for all members.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,11 @@ use crate::chat::{
     Seq, Target, UserName,
 };
 
-/// `["#lobby","000...","hi"]`: what a client says.
+/// `["#lobby","000...","hi"]`: a client's message.
 #[derive(Deserialize)]
 struct Said(Target, MsgId, String);
 
-/// `["7","#lobby","alice","main","000...",1764079391123,"hi"]`: what members are told, the first
-/// time.
+/// `["7","#lobby","alice","main","000...",1764079391123,"hi"]`: the first delivery to members.
 #[derive(Deserialize)]
 struct Told(Seq, Target, UserName, DeviceName, MsgId, i64, String);
 
@@ -28,7 +27,7 @@ pub fn read_command(json: &[u8]) -> serde_json::Result<Command> {
     Ok(Command::Say(NewMessage { to, id, kind: Kind::Say, body: Body::Text(text) }))
 }
 
-/// The id of a short command that is otherwise wrong.
+/// Returns the id of a short command that is otherwise malformed.
 pub fn read_id(json: &[u8]) -> Option<MsgId> {
     let (_, id, _): (IgnoredAny, MsgId, IgnoredAny) = serde_json::from_slice(json).ok()?;
     Some(id)
@@ -53,8 +52,8 @@ pub fn read_event(json: &[u8]) -> serde_json::Result<Event> {
     }))
 }
 
-/// A message as JSON but for what comes before its seq, and the seq (see `Tail::append_line`). `to`
-/// is the conversation with the names as they are registered.
+/// Writes a message as JSON without its seq and the fields before it (see `Tail::append_line`).
+/// `to` is the conversation with the names as they are registered.
 pub fn stored_fields(
     to: &Target,
     from: &UserName,

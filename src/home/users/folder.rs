@@ -1,5 +1,5 @@
-//! Whose each file in users/ is. Names of files are compared as people's names are: in NFC and in
-//! any case, so that `zoé.json` from a Mac, in NFD, belongs to zoé.
+//! The owners of the files in users/. File names are compared as user names are: in NFC and in any
+//! case, so that `zoé.json` from a Mac, in NFD, belongs to zoé.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 
 use crate::chat::{DeviceName, NameError, UserName};
 
-/// The files of users/ by whose they are.
+/// The files of users/ by owner.
 #[derive(Default)]
 pub struct Folder {
-    /// `NAME.pem` and `NAME.DEVICE.pem`, in the order of names.
+    /// `NAME.pem` and `NAME.DEVICE.pem`, sorted by name.
     pub keys: Vec<KeyFile>,
-    /// `NAME.json`, by the folded name: one for each person, unless they contradict each other.
+    /// `NAME.json`, by folded name. Several files of one user contradict each other.
     settings: HashMap<String, Vec<PathBuf>>,
-    /// Files that are neither, in the order of names.
+    /// Other files, sorted by name.
     pub strays: Vec<PathBuf>,
 }
 
-/// A file that has the name of a key's.
+/// A file whose name is that of a key file.
 pub struct KeyFile {
     pub path: PathBuf,
     pub owner: Result<(UserName, DeviceName), NameError>,
@@ -38,7 +38,7 @@ impl Folder {
         let mut folder = Folder::default();
         for path in paths {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            // macOS puts `._NAME` beside a file, editors and `cp` have their own.
+            // macOS writes `._NAME` beside a file; editors and `cp` have their own names.
             let hidden = name.is_empty() || name.starts_with('.');
             match name.rsplit_once('.') {
                 Some((stem, "pem")) if !hidden => {
@@ -55,12 +55,12 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The files with a person's settings: none or one, unless they contradict each other.
+    /// Returns the settings files of a user. More than one contradict each other.
     pub fn settings_of(&self, name: &UserName) -> &[PathBuf] {
         self.settings.get(&fold(name)).map_or(&[], Vec::as_slice)
     }
 
-    /// The settings of people who have no key here.
+    /// Returns settings of users without a key.
     pub fn settings_of_nobody(&self) -> impl Iterator<Item = &PathBuf> {
         let owners: Vec<_> = self.keys.iter().filter_map(|file| file.owner.as_ref().ok()).collect();
         let has_key = move |folded: &str| owners.iter().any(|(name, _)| fold(name) == folded);
@@ -68,7 +68,7 @@ impl Folder {
         all.flat_map(|(_, paths)| paths)
     }
 
-    /// The key files of a person, or of one device of theirs.
+    /// Returns the key files of a user, or of one device of the user.
     pub fn keys_of(
         &self,
         name: &UserName,
@@ -84,7 +84,7 @@ impl Folder {
     }
 }
 
-/// Names are the same in any case.
+/// Folds a name for comparisons in any case.
 pub fn fold(name: &UserName) -> String {
     name.as_str().to_lowercase()
 }
@@ -93,7 +93,7 @@ fn same(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
 }
 
-/// Whose key a file's name says it is.
+/// Parses the user and device in a file name.
 fn owner(stem: &str) -> Result<(UserName, DeviceName), NameError> {
     Ok(match stem.split_once('.') {
         Some((name, device)) => (name.parse()?, device.parse()?),

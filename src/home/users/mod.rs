@@ -1,5 +1,5 @@
-//! users/: one SPKI PEM for each registered key, `NAME.pem` or `NAME.DEVICE.pem`. A line before it may
-//! have the signatures of the key in whose place it is, and its own.
+//! users/: one SPKI PEM for each registered key, `NAME.pem` or `NAME.DEVICE.pem`. A line before the
+//! PEM may contain the signatures of the former and the new key.
 
 mod folder;
 mod registration;
@@ -28,30 +28,30 @@ use folder::{KeyFile, fold};
 pub use registration::{AddError, add, may_add, remove, remove_key, succeed};
 pub use watch::UsersWatch;
 
-/// Who is registered.
+/// The registered users.
 #[derive(Default)]
 pub struct Users {
     keys: HashMap<PublicKey, (UserName, DeviceName)>,
     names: BTreeMap<UserName, Vec<PublicKey>>,
     folded: HashMap<String, UserName>,
     looks: Looks,
-    /// Names that are similar to one that was registered before.
+    /// Names that are similar to a name that was registered before.
     similar: BTreeMap<UserName, UserName>,
     settings: HashMap<UserName, Settings>,
-    /// What each key's file says that it and the one before have signed. Nobody has verified it yet.
+    /// The succession that each key file claims. Not verified yet.
     successions: HashMap<PublicKey, Succession>,
-    /// What each file had when it was read last.
+    /// The content of each file at the last read.
     files: HashMap<PathBuf, (PublicKey, Option<Succession>)>,
 }
 
-/// A file in users/ that registers nobody, and why.
+/// A file in users/ that registers nobody, and the reason.
 #[derive(Debug)]
 pub struct Rejected {
     pub file: PathBuf,
     pub reason: Reason,
 }
 
-/// Why a key is not registered.
+/// The reason why a key is not registered.
 #[derive(Debug, thiserror::Error)]
 pub enum Reason {
     #[error("{0}")]
@@ -70,7 +70,7 @@ pub enum Reason {
         "it holds no key now: the one of before stays registered for {0} until the file is gone or is right"
     )]
     KeptKey(UserName),
-    /// Of a person's settings: what they would have denied must not be allowed.
+    /// Unreadable settings could have denied access, so that the user is not admitted.
     #[error("the settings of {0} are unreadable ({1}): nobody gets in by this name until they are")]
     Settings(UserName, String),
     #[error("the settings of {0} are unreadable ({1}): until they are, those of before hold")]
@@ -88,15 +88,15 @@ impl fmt::Display for Rejected {
 }
 
 impl Users {
-    /// Reads users/. A file that registers nobody is reported and never stops the others. Of two
-    /// files with one key, and of two names that look alike, the one that was registered first
-    /// wins: before, if a server runs or has run here, or else the older file.
+    /// Reads users/. A file that registers nobody is reported and does not affect others. Of two
+    /// files with one key, and of two names that look alike, the one that was registered before (if
+    /// a server runs or has run here) or the older file wins.
     pub fn load(dir: &Path) -> io::Result<(Users, Vec<Rejected>)> {
         Users::load_over(dir, None)
     }
 
-    /// Reads users/ while `old` holds: a key whose file is there and cannot be read for the moment stays
-    /// registered, and settings that cannot be read stay as they were.
+    /// Reads users/ with the present users `old`. A key whose file exists and is unreadable for the
+    /// moment stays registered, and unreadable settings stay as they were.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -139,8 +139,8 @@ impl Users {
         if is_before { Err(Reason::KeptKey(name)) } else { Ok(()) }
     }
 
-    /// Reads everybody's settings. A person whose settings cannot be read keeps the old ones, or is not
-    /// registered.
+    /// Reads the settings of all users. A user whose settings are unreadable keeps the old ones, or
+    /// is not registered.
     fn read_settings(&mut self, folder: &Folder, old: Option<&Users>) -> Vec<Rejected> {
         let mut rejected = Vec::new();
         for name in self.names.keys().cloned().collect::<Vec<_>>() {
@@ -182,7 +182,7 @@ impl Users {
         self.similar.retain(|one, other| one != name && other != name);
     }
 
-    /// What is set for a person; the defaults for who is not registered.
+    /// Returns a user's settings; the defaults for an unregistered user.
     pub fn settings(&self, name: &UserName) -> Settings {
         self.settings.get(name).cloned().unwrap_or_default()
     }
@@ -212,13 +212,13 @@ impl Users {
         Ok(())
     }
 
-    /// The registered key of a fingerprint, and whose it is.
+    /// Returns the registered key of a fingerprint, and its user and device.
     pub fn by_print(&self, print: &Fingerprint) -> Option<(&PublicKey, &UserName)> {
         let found = self.keys.iter().find(|(key, _)| key.fingerprint() == *print)?;
         Some((found.0, &found.1.0))
     }
 
-    /// Whether this key may be registered for this name.
+    /// Returns whether this key may be registered for this name.
     pub fn check(&self, key: &PublicKey, name: &UserName) -> Result<(), Reason> {
         if let Some((owner, _)) = self.keys.get(key) {
             return Err(Reason::DuplicateKey(owner.clone()));
@@ -230,12 +230,12 @@ impl Users {
         }
     }
 
-    /// Who is registered under a name that is similar to this one: both may be people's own.
+    /// Returns a registered name that is similar to this one. Both may be legitimate.
     pub fn similar_to(&self, name: &UserName) -> Option<&UserName> {
         self.looks.similar(name).filter(|_| !self.names.contains_key(name))
     }
 
-    /// What the operator should know of names that are similar.
+    /// Returns the warnings for the operator about similar names.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.similar.iter().map(|(name, other)| similar(name, other))
     }
@@ -244,17 +244,17 @@ impl Users {
         self.keys.get(key).map(|(name, device)| (name, device))
     }
 
-    /// What this key and the one before it are said to have signed.
+    /// Returns the signatures that this key's file contains.
     pub fn succession(&self, key: &PublicKey) -> Option<&Succession> {
         self.successions.get(key)
     }
 
-    /// The registered spelling of a name, whatever its case.
+    /// Returns the registered spelling of a name.
     pub fn find(&self, name: &UserName) -> Option<&UserName> {
         self.folded.get(&fold(name))
     }
 
-    /// Everybody, in the order of names.
+    /// Returns all names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &UserName> {
         self.names.keys()
     }
@@ -272,24 +272,24 @@ impl Users {
     }
 }
 
-/// The warning about a name that is similar to a registered one.
+/// Returns the warning about a name that is similar to a registered one.
 pub fn similar(name: &UserName, other: &UserName) -> String {
     format!(
         "the name {name} is similar to {other}, who is registered too: one may be taken for the other"
     )
 }
 
-/// The key in a file, and what it says that both keys have signed; none where the file is gone.
+/// Reads the key and the signatures in a file; `None` if the file does not exist.
 fn read_key(path: &Path) -> Result<Option<(PublicKey, Option<Succession>)>, Reason> {
     let text = file::read_text(path).map_err(|error| Reason::File(error.to_string()))?;
     let Some(text) = text else { return Ok(None) };
     Ok(Some((PublicKey::from_pem(&text)?, succession_of(&text))))
 }
 
-/// Before the signatures in a key's file.
+/// The text before the signatures in a key file.
 const SIGNATURES: &str = "signatures of the key before and of this one: ";
 
-/// The signatures in a key's file, if there are any.
+/// Parses the signatures in a key file.
 fn succession_of(text: &str) -> Option<Succession> {
     let line = text.lines().next()?.strip_prefix(SIGNATURES)?;
     Succession::from_bytes(&URL_SAFE_NO_PAD.decode(line).ok()?)

@@ -15,7 +15,7 @@ use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::home::file::{self, FileError};
 
-/// Why somebody could not be added or removed.
+/// The reason why a key cannot be added or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
     #[error("{0}")]
@@ -32,7 +32,7 @@ pub enum AddError {
     Io(#[from] io::Error),
 }
 
-/// Whether `add` would register the key, and in which file.
+/// Returns whether `add` would register the key, and the file.
 pub fn may_add(
     dir: &Path,
     key: &PublicKey,
@@ -50,7 +50,7 @@ pub fn may_add(
     }
 }
 
-/// Registers a key: writes `NAME.pem` or, for a device of its own, `NAME.DEVICE.pem`.
+/// Registers a key: writes `NAME.pem`, or `NAME.DEVICE.pem` for a device.
 pub fn add(
     dir: &Path,
     key: &PublicKey,
@@ -71,8 +71,7 @@ pub fn add(
     Ok(path)
 }
 
-/// Registers a key in the place of the one that it follows, as both have signed; gives the file and the old
-/// key.
+/// Replaces a key by its successor, which both have signed. Returns the file and the old key.
 pub fn succeed(
     dir: &Path,
     key: &PublicKey,
@@ -90,18 +89,18 @@ pub fn succeed(
     Ok((path, old.fingerprint()))
 }
 
-/// Removes one key.
+/// Removes a key.
 pub fn remove_key(dir: &Path, key: &PublicKey) -> Result<(), AddError> {
     let Some(path) = file_of(dir, key)? else { return Ok(()) };
     fs::remove_file(&path).map_err(FileError::io(&path))?;
     Ok(())
 }
 
-/// Where a key is registered.
+/// Returns the file of a registered key.
 fn file_of(dir: &Path, key: &PublicKey) -> Result<Option<PathBuf>, AddError> {
     for file in Folder::read(dir)?.keys {
         let holds = |text: &Zeroizing<String>| PublicKey::from_pem(text).as_ref() == Ok(key);
-        // A file that cannot be read holds no registered key.
+        // An unreadable file contains no registered key.
         if file::read_text(&file.path).ok().flatten().as_ref().is_some_and(holds) {
             return Ok(Some(file.path));
         }
@@ -116,8 +115,8 @@ fn key_file(dir: &Path, name: &UserName, device: Option<&DeviceName>) -> PathBuf
     })
 }
 
-/// Removes all keys of a person, or one device's; with the last one goes what was set for them. Gives the
-/// files that are gone.
+/// Removes all keys of a user, or those of one device. With the last key, removes the user's
+/// settings. Returns the removed files.
 pub fn remove(
     dir: &Path,
     name: &UserName,
@@ -129,7 +128,7 @@ pub fn remove(
         return Err(AddError::Nobody(name.clone()));
     }
     if folder.keys_of(name, None).count() == gone.len() {
-        // Another person of this name begins with the defaults.
+        // Another user of this name starts with the defaults.
         gone.extend_from_slice(folder.settings_of(name));
     }
     gone.iter().try_for_each(|path| fs::remove_file(path).map_err(FileError::io(path)))?;

@@ -94,7 +94,7 @@ fn whoever_was_registered_first_keeps_name_and_key() {
         fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
     };
     let names = |users: &Users| users.names().map(ToString::to_string).collect::<Vec<_>>();
-    // Nothing is known but the age of the files: a name that comes first in order is no older.
+    // Only the age of the files is known: the order of names does not count.
     put("alice.pem", 0, 1_000);
     put("a1ice.pem", 1, 10);
     put("aaron.pem", 0, 10);
@@ -111,7 +111,7 @@ fn whoever_was_registered_first_keeps_name_and_key() {
     known.compare(&now, 1_000);
     known.save(&home.path().join("data/keys.json")).unwrap();
     assert_eq!(names(&Users::load(&users).unwrap().0), ["alice"]);
-    // Her key is replaced, and the server begins again.
+    // Her key is replaced, and the server starts again.
     put("alice.pem", 2, 0);
     let (now, _) = Users::load(&users).unwrap();
     assert!(now.find(&name("alice")).is_some() && now.find(&name("a1ice")).is_none());
@@ -133,7 +133,7 @@ fn files_belong_to_people_in_any_form_and_case_of_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let name = |text: &str| text.parse::<UserName>().unwrap();
-    // As macOS writes the names, decomposed.
+    // The decomposed form that macOS writes.
     put("zoe\u{301}.pem", &spare(0).public().to_pem());
     put("zo\u{e9}.json", r#"{"deny": ["192.0.2.0/24"]}"#);
     put("bob.pem", &spare(1).public().to_pem());
@@ -142,7 +142,7 @@ fn files_belong_to_people_in_any_form_and_case_of_their_names() {
     assert!(rejected.is_empty(), "{rejected:?}");
     assert_eq!(users.settings(&name("zo\u{e9}")).deny.len(), 1);
     assert_eq!(users.role(&name("bob")), Role::Moderator);
-    // One person has one file.
+    // A user has one settings file.
     Settings::change(folder.path(), &name("bob"), |one| one.role = Role::Owner).unwrap();
     assert!(!folder.path().join("bob.json").exists());
     put("BOB.json", "{}");
@@ -179,7 +179,7 @@ fn a_key_stays_registered_while_its_file_is_wrong_for_a_moment() {
     fs::remove_file(&file).unwrap();
     let (now, _) = Users::load_over(folder.path(), Some(&now)).unwrap();
     assert!(now.is_empty());
-    // At a start there is no key of before.
+    // At a start there is no former key.
     fs::write(&file, "").unwrap();
     assert!(Users::load(folder.path()).unwrap().0.is_empty());
 }

@@ -1,23 +1,23 @@
-//! Notices that something in users/ has changed.
+//! Detects changes in users/.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Notices changes in users/: at once when files come, go or are renamed, and within a second when
-/// one is changed in place, unless there are thousands.
+/// Detects changes in users/: created, removed and renamed files at once, and files that change in
+/// place within a second, unless there are thousands.
 pub struct UsersWatch {
     dir: PathBuf,
     folder: Option<SystemTime>,
     files: Vec<(PathBuf, SystemTime, u64)>,
-    /// The next look at every file.
+    /// Time of the next check of every file.
     look_at: Instant,
 }
 
-/// Between two looks at every file ...
+/// Pause between two checks of every file.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// ... and as many times as long as the look took: it takes a hundredth of a core at most.
+/// The pause is at least this many times the duration of a check, which limits it to 1 % of a core.
 const LOOK_PAUSE: u32 = 100;
 
 impl UsersWatch {
@@ -29,7 +29,7 @@ impl UsersWatch {
         watch
     }
 
-    /// Whether something has changed since the last time this was asked.
+    /// Returns whether something has changed since the last call.
     pub fn changed(&mut self) -> bool {
         let folder = self.folder_time();
         if folder == self.folder && Instant::now() < self.look_at {
