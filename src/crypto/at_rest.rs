@@ -1,5 +1,5 @@
-//! What a person's programs keep for themselves: sealed to the person's own key, so that a
-//! passphrase on the key covers all of it.
+//! Encryption of files in a client's folder: to the user's own key, so that a passphrase on the key
+//! protects all of them.
 
 use zeroize::Zeroizing;
 
@@ -12,7 +12,8 @@ const LABEL: &[u8] = b"pychat/1 keep";
 const WRAP_BYTES: usize = 32 + MODULUS_BYTES + 32 + TAG_BYTES;
 const SALT_BYTES: usize = 32;
 
-/// Seals for whoever holds one of these keys: the one in use and, perhaps, its successor.
+/// Encrypts for the holder of one of these keys: the present one and, during a rotation, its
+/// successor.
 pub fn seal_for(keys: &[&PublicKey], plain: &[u8]) -> Vec<u8> {
     let key: Secret = Zeroizing::new(random());
     let mut sealed = vec![keys.len() as u8];
@@ -27,7 +28,7 @@ pub fn seal_for(keys: &[&PublicKey], plain: &[u8]) -> Vec<u8> {
     sealed
 }
 
-/// What was sealed for this identity; none where it was not, or is not whole.
+/// Decrypts data for this identity; `None` if it is for another key, or damaged.
 pub fn open_by(identity: &Identity, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut rest = sealed;
     let [count] = take(&mut rest)?;
@@ -45,7 +46,8 @@ fn wrap_key(ct: &[u8; MODULUS_BYTES], r: &Secret) -> Secret {
     hkdf(&sha256(&[ct]), &r[..], &[LABEL])
 }
 
-/// The same under a key that was opened before: for what is written line by line.
+/// Encrypts under a symmetric key that was decrypted before, for files that are written message by
+/// message.
 pub fn lock(key: &[u8; 32], plain: &[u8]) -> Vec<u8> {
     let salt: [u8; SALT_BYTES] = random();
     [&salt[..], &seal(&hkdf(&salt, key, &[LABEL, b" line"]), 0, LABEL, plain)].concat()

@@ -23,36 +23,36 @@ const ISSUER: usize = 1;
 const SIGNING: usize = 2;
 const OPENING: usize = 3;
 
-/// A certificate is valid for so many seconds from its making ...
+/// Seconds for which a certificate is valid after it was issued.
 const VALID_S: u64 = 28 * 86_400;
-/// ... and from so long before, for clocks that differ.
+/// Seconds for which it is valid before that, for clocks that differ.
 const EARLY_S: u64 = 86_400;
 
-/// SHA-256 of a certificate: its name wherever one is meant.
+/// SHA-256 of a certificate, which identifies it.
 pub type CertificateHash = [u8; 32];
 
-/// A certificate whose signature holds.
+/// A certificate with a valid signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     bytes: Box<[u8; CERTIFICATE_BYTES]>,
     pub hash: CertificateHash,
 }
 
-/// The key with which a device signs its lines.
+/// The key with which a device signs its messages.
 pub struct SigningKey {
     seed: Secret,
     pair: Signing,
 }
 
-/// The key to which private messages are sealed for a device, until it is deleted.
+/// The key with which a device decrypts private messages, until it is deleted.
 pub struct OpeningKey {
     private: Secret,
     pair: Ephemeral,
 }
 
 impl Certificate {
-    /// Signs the keys that a device uses on `server`, which is named by the fingerprint of its
-    /// first key.
+    /// Signs the keys of a device for `server`, which is identified by the fingerprint of its first
+    /// key.
     pub fn issue(
         identity: &Identity,
         server: &Fingerprint,
@@ -72,7 +72,7 @@ impl Certificate {
         Certificate::unchecked(&bytes).expect("all parts have their lengths")
     }
 
-    /// From bytes of anywhere, under the identity that must have signed it, for this server.
+    /// Verifies untrusted bytes as a certificate of this identity for this server.
     pub fn verify(bytes: &[u8], key: &PublicKey, server: &Fingerprint) -> Option<Certificate> {
         let certificate = Certificate::unchecked(bytes)?;
         let (signed, signature) = certificate.bytes.split_at(SIGNED_BYTES);
@@ -82,7 +82,7 @@ impl Certificate {
         holds.then_some(certificate)
     }
 
-    /// From bytes that are kept, whose signature is looked at before they are used.
+    /// Parses stored bytes. The caller verifies the signature before it uses them.
     pub fn unchecked(bytes: &[u8]) -> Option<Certificate> {
         let bytes: Box<[u8; CERTIFICATE_BYTES]> = Box::new(bytes.try_into().ok()?);
         let hash = sha256(&[&bytes[..]]);
@@ -93,12 +93,12 @@ impl Certificate {
         &self.bytes
     }
 
-    /// Whose it is.
+    /// Returns the fingerprint of the identity that has signed it.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint(self.part(ISSUER))
     }
 
-    /// Whose it claims to be, while nothing of it is believed yet.
+    /// Returns the fingerprint of the claimed identity, which is not verified.
     pub fn issuer(bytes: &[u8; CERTIFICATE_BYTES]) -> Fingerprint {
         Fingerprint(
             *bytes[LABEL.len() + 32 * ISSUER..]
@@ -111,7 +111,7 @@ impl Certificate {
         self.part(OPENING)
     }
 
-    /// When it was issued.
+    /// Returns when it was issued.
     pub fn made_at(&self) -> u64 {
         self.not_before().saturating_add(EARLY_S)
     }
@@ -133,12 +133,12 @@ impl Certificate {
         self.not_before() <= time_s
     }
 
-    /// Whether its time had ended by then.
+    /// Returns whether it had expired at that time.
     pub fn is_over_since(&self, time_s: i64) -> bool {
         u64::try_from(time_s).is_ok_and(|time_s| time_s > self.not_after())
     }
 
-    /// Whether its device has signed `message`.
+    /// Returns whether its device has signed `message`.
     pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         provider::signed(&self.part(SIGNING), message, signature)
     }
@@ -197,7 +197,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// Secret keys show nothing of themselves.
+/// `Debug` for secret keys, which shows none of their bytes.
 macro_rules! redacted {
     ($($kind:ident),+) => {$(
         impl std::fmt::Debug for $kind {

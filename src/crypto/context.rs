@@ -1,6 +1,6 @@
-//! Where a message is said and by whom (docs/protocol.md, "Sealed messages"): part of what is
-//! sealed and signed, so that a message is of no use under another name, in another conversation or
-//! on another server.
+//! The context of a message: server, sender and conversation (docs/protocol.md, "Sealed messages").
+//! It is part of what is encrypted and signed, so that a message is invalid under another name, in
+//! another conversation or on another server.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -15,8 +15,8 @@ const LABEL: &[u8] = b"pychat/1 context";
 pub struct Context(pub(super) [u8; 32]);
 
 impl Context {
-    /// `server` is the fingerprint of the server's first key; a private conversation is named by
-    /// the recipient.
+    /// `server` is the fingerprint of the server's first key. A private conversation is identified
+    /// by its recipient.
     pub fn new(server: &Fingerprint, sender: &UserName, conversation: &Target) -> Context {
         let (kind, name) = match conversation {
             Target::Channel(channel) => (0, fold(&channel.as_str()[1..])),
@@ -29,7 +29,7 @@ impl Context {
     }
 }
 
-/// A name is the same in any case. 32 characters of it, and a tag, have fewer than 256 bytes.
+/// Folds a name for comparisons in any case. 32 characters and a tag have fewer than 256 bytes.
 fn fold(name: &str) -> String {
     name.to_lowercase().nfc().collect()
 }

@@ -57,7 +57,7 @@ fn extract_and_expand(dh: &[u8; 32], enc: &[u8], to: &[u8]) -> Secret {
 mod tests {
     use super::*;
 
-    /// Hex of the tests' tables.
+    /// Parses hexadecimal digits of the tests' tables.
     fn hex(text: &str) -> [u8; 32] {
         let byte = |index: usize| u8::from_str_radix(&text[2 * index..2 * index + 2], 16).unwrap();
         std::array::from_fn(byte)

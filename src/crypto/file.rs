@@ -26,7 +26,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of a file of an open conversation: its exact size. None above `FILE_BYTES_MAX`.
+    /// Returns the layout for an open conversation: the exact size. `None` above `FILE_BYTES_MAX`.
     pub fn open(bytes: u64) -> Option<Layout> {
         (bytes <= FILE_BYTES_MAX).then_some(Layout { bytes, padded: bytes })
     }
@@ -102,8 +102,8 @@ impl FileKey {
         self.layout
     }
 
-    /// Seals chunk `index`, whose bytes of the file are `file`, into `out`. None where the layout has no
-    /// such chunk, or the chunk has another size.
+    /// Encrypts chunk `index` of the file, whose bytes are `file`, into `out`. `None` if the layout
+    /// has no such chunk, or the chunk has another size.
     pub fn seal_chunk(&self, index: u64, file: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let nonce = self.nonce(index).filter(|_| file.len() == self.layout.file_bytes(index))?;
         out.clear();
@@ -114,8 +114,8 @@ impl FileKey {
         Some(())
     }
 
-    /// Opens chunk `index` in place. Gives the bytes of the file in it; none where the chunk is not the
-    /// one that its sender has sealed there, or its padding is not zero.
+    /// Decrypts chunk `index` in place. Returns the bytes of the file in it; `None` if its sender
+    /// has not encrypted it for this position, or its padding is not zero.
     pub fn open_chunk<'a>(&self, index: u64, sealed: &'a mut [u8]) -> Option<&'a [u8]> {
         let plain = self.aead.open(self.nonce(index)?, b"", sealed)?;
         if plain.len() != self.layout.chunk_bytes(index) {
@@ -125,7 +125,7 @@ impl FileKey {
         padding.iter().all(|byte| *byte == 0).then_some(file)
     }
 
-    /// `last u32 || index u64`; none behind the last chunk.
+    /// Returns `last u32 || index u64`; `None` after the last chunk.
     fn nonce(&self, index: u64) -> Option<[u8; 12]> {
         let last = self.layout.chunks() - 1;
         let mut nonce = [0; 12];
@@ -135,7 +135,7 @@ impl FileKey {
     }
 }
 
-/// The hash of a file of `bytes` from the digests of its chunks, without padding, in their order.
+/// Returns the hash of a file of `bytes` from the digests of its chunks in order, without padding.
 pub fn file_hash<'a>(bytes: u64, digests: impl IntoIterator<Item = &'a [u8; 32]>) -> [u8; 32] {
     let bytes = bytes.to_be_bytes();
     let mut parts = vec![HASH_LABEL, &bytes];
@@ -143,12 +143,12 @@ pub fn file_hash<'a>(bytes: u64, digests: impl IntoIterator<Item = &'a [u8; 32]>
     sha256(&parts)
 }
 
-/// The digest of a chunk of a file.
+/// Returns the digest of a chunk of a file.
 pub fn chunk_digest(file: &[u8]) -> [u8; 32] {
     sha256(&[file])
 }
 
-/// A fresh secret of a file.
+/// Returns a new random secret for a file.
 pub fn new_secret() -> Secret {
     Zeroizing::new(super::primitives::random())
 }
@@ -241,7 +241,7 @@ mod tests {
             for index in 0..5 {
                 assert_eq!(opens(&key, index, chunk), index == at as u64, "{at} at {index}");
             }
-            // A file that is cut after a whole chunk, another blob, another size, another secret.
+            // A file that ends after a whole chunk, another blob, another size, another secret.
             let others = [
                 FileKey::new(&secret, &[2; 16], layout(CHUNK_BYTES as u64, true)),
                 FileKey::new(&secret, &[3; 16], layout(size, true)),

@@ -1,6 +1,6 @@
-//! Noise pqKX (PQNoise: Angel, Dowling, Huelsing, Schwabe, Weber, 2022) with the server in the
-//! initiator's role. Each state is a type, and only the last one can talk. docs/protocol.md has
-//! every step.
+//! Noise pqKX (PQNoise: Angel, Dowling, Huelsing, Schwabe, Weber, 2022) with the server as
+//! initiator. Each state is a type, and only the last one can send data. docs/protocol.md has every
+//! step.
 
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ fn name(suite: Suite) -> &'static [u8] {
     }
 }
 
-/// Bytes of the public key that R1 begins with, and of the encapsulation that R2 begins with.
+/// Returns the bytes of the public key at the start of R1, and of the encapsulation at the start of
+/// R2.
 const fn sizes(suite: Suite) -> (usize, usize) {
     match suite {
         Suite::Classic => (dhkem::PUBLIC_BYTES, dhkem::PUBLIC_BYTES),
@@ -45,11 +46,11 @@ fn offer(suite: Suite) -> [u8; OFFER_BYTES] {
     [1, 1, high, low, 0x40, 0, 0, 0]
 }
 
-/// The suite that the server has chosen in R1; none where R1 is none of this major's.
+/// Returns the suite that the server has chosen in R1; `None` if R1 is not of this major.
 pub fn suite_of(r1: &[u8]) -> Option<Suite> {
     let (public, offer) = r1.split_last_chunk::<OFFER_BYTES>()?;
     let bits = u16::from_be_bytes([offer[2], offer[3]]);
-    // Majors from..to must hold 1.
+    // The range of majors must contain 1.
     let is_ours = offer[0] <= 1 && offer[1] >= 1;
     let mut suites = Suite::ALL.into_iter();
     suites.find(|suite| is_ours && suite.bit() == bits && sizes(*suite).0 == public.len())
@@ -94,7 +95,7 @@ impl Pair {
     }
 }
 
-/// Encapsulates to the public key that R1 begins with.
+/// Encapsulates to the public key at the start of R1.
 fn encapsulate(suite: Suite, to: &[u8]) -> Result<(Vec<u8>, Secret), HandshakeError> {
     let own = Ephemeral::generate();
     match suite {
@@ -106,7 +107,7 @@ fn encapsulate(suite: Suite, to: &[u8]) -> Result<(Vec<u8>, Secret), HandshakeEr
     }
 }
 
-/// What a finished handshake leaves: a half for each direction, and `h` for a session id.
+/// The result of a handshake: a cipher for each direction, and `h` for a session id.
 pub struct Transport {
     pub sealer: Sealer,
     pub opener: Opener,
@@ -180,7 +181,7 @@ impl Symmetric {
         plain[..].try_into().map_err(|_| HandshakeError)
     }
 
-    /// The initiator's (the server's) sending key comes first.
+    /// The first key is the sending key of the initiator, the server.
     fn split(self) -> (Secret, Secret, [u8; 32]) {
         let out = hkdf::<64>(&self.ck[..], b"", &[b""]);
         let mut keys = [Zeroizing::new([0; 32]), Zeroizing::new([0; 32])];
@@ -191,7 +192,7 @@ impl Symmetric {
     }
 }
 
-/// Server, R1 sent, waiting for R2.
+/// Server state after R1, waiting for R2.
 pub struct ServerHello {
     /// The key that the client has pinned.
     identity: Arc<Identity>,
@@ -199,7 +200,7 @@ pub struct ServerHello {
     pair: Pair,
 }
 
-/// Server, R2 passed the gate: the peer knows the server's public key. RSA comes next.
+/// Server state after R2 has proven that the peer knows the server's public key. RSA is next.
 pub struct ServerGated {
     identity: Arc<Identity>,
     symmetric: Symmetric,
@@ -208,8 +209,8 @@ pub struct ServerGated {
 }
 
 impl ServerHello {
-    /// Gives R1, the answer to R0, of the best suite of `suites` that the client offers. Where it
-    /// offers none of them R1 says which there are, and the client ends.
+    /// Returns R1, the answer to R0, with the best suite of `suites` that the client offers. If
+    /// there is none, R1 names the server's suites, and the client ends the handshake.
     pub fn start(hello: Hello, suites: Suites) -> (Self, Vec<u8>) {
         let suite = suites.choose(hello.suites());
         Self::start_with(hello, Pair::generate(suite))
@@ -224,8 +225,8 @@ impl ServerHello {
         (ServerHello { identity, symmetric, pair }, [&public[..], &offer].concat())
     }
 
-    /// The ephemeral KEM and the gate; no RSA. Garbage, replays and whoever lacks the server's
-    /// public key end here.
+    /// Runs the ephemeral KEM and verifies the gate, without RSA. Malformed and replayed records,
+    /// and peers that do not have the server's public key, are rejected here.
     pub fn gate(self, r2: &[u8]) -> Result<ServerGated, HandshakeError> {
         let ServerHello { identity, mut symmetric, pair } = self;
         let (_, bytes) = sizes(pair.suite());
@@ -243,8 +244,8 @@ impl ServerHello {
 }
 
 impl ServerGated {
-    /// One RSA private operation and one encapsulation. Gives the client's key (not yet proven: the
-    /// first record that opens proves it), R3 and the transport.
+    /// Does one RSA private operation and one encapsulation. Returns the client's key (proven by
+    /// the first record that decrypts), R3 and the transport.
     pub fn finish(self) -> Result<(PublicKey, [u8; R3_BYTES], Transport), HandshakeError> {
         self.finish_with(|key| key.encapsulate(HOP))
     }
@@ -270,7 +271,7 @@ impl ServerGated {
     }
 }
 
-/// Client, R0 sent, waiting for R1.
+/// Client state after R0, waiting for R1.
 pub struct ClientStart<'a> {
     identity: &'a Identity,
     server: &'a PublicKey,
@@ -278,14 +279,14 @@ pub struct ClientStart<'a> {
     r0: [u8; R0_BYTES],
 }
 
-/// Client, R2 sent, waiting for R3.
+/// Client state after R2, waiting for R3.
 pub struct ClientSent<'a> {
     identity: &'a Identity,
     symmetric: Symmetric,
 }
 
 impl<'a> ClientStart<'a> {
-    /// The client knows the server's key before it connects. Gives R0.
+    /// Starts with the server's key, which the client has pinned. Returns R0.
     pub fn new(
         identity: &'a Identity,
         server: &'a PublicKey,
@@ -295,7 +296,7 @@ impl<'a> ClientStart<'a> {
         (ClientStart { identity, server, suites, r0 }, r0)
     }
 
-    /// R1 in, R2 out.
+    /// Processes R1. Returns R2.
     pub fn answer(self, r1: &[u8]) -> Result<(ClientSent<'a>, Vec<u8>), HandshakeError> {
         self.answer_with(r1, encapsulate, |key| key.encapsulate(HOP))
     }
@@ -325,7 +326,7 @@ impl<'a> ClientStart<'a> {
 }
 
 impl ClientSent<'_> {
-    /// R3 in: the server is proven, and the client may talk (LOGIN first).
+    /// Processes R3, which authenticates the server. The client may send data, LOGIN first.
     pub fn finish(mut self, r3: &[u8]) -> Result<Transport, HandshakeError> {
         let r3: &[u8; R3_BYTES] = r3.try_into().map_err(|_| HandshakeError)?;
         let (skem, end) = r3.split_at(SEALED_BYTES);

@@ -12,7 +12,7 @@ fn both() -> Suites {
     vec![1, 2].try_into().unwrap()
 }
 
-/// The answer to R0 of a server that has both suites.
+/// The answer to R0 of a server with both suites.
 fn answers(r0: &[u8]) -> Result<(ServerHello, Vec<u8>), HandshakeError> {
     match Greeting::read(r0, [&*SERVER, &*OTHER]) {
         Some(Greeting::Hello(hello)) => Ok(ServerHello::start(hello, both())),
@@ -80,7 +80,7 @@ fn the_better_suite_of_both_sides_is_taken_and_none_that_was_not_offered() {
 #[test]
 fn who_takes_the_better_suite_away_ends_the_handshake() {
     let [one, two] = [Suite::Classic, Suite::Hybrid].map(Suites::only);
-    // Somebody with an invite, on the path: R0's MAC is no obstacle.
+    // An attacker on the path who has an invite: the MAC of R0 is no obstacle.
     let stripped = |number, record: Vec<u8>| match number {
         0 => {
             let nonce = record[10..26].try_into().unwrap();
@@ -89,7 +89,7 @@ fn who_takes_the_better_suite_away_ends_the_handshake() {
         _ => record,
     };
     assert!(shake(SERVER.public(), both(), stripped).is_err());
-    // An R1 of the other suite, of another connection or of one's own.
+    // An R1 of the other suite, of another connection or of the attacker.
     for (suites, other) in [(both(), one), (both(), two), (one, two), (two, one)] {
         let swapped = |number, record| match number {
             1 => {
@@ -100,7 +100,7 @@ fn who_takes_the_better_suite_away_ends_the_handshake() {
         };
         assert!(shake(SERVER.public(), suites, swapped).is_err(), "{suites:?} {other:?}");
     }
-    // The offer of the one suite behind the public key of the other.
+    // The offer of one suite after the public key of the other.
     let relabelled = |number, mut record: Vec<u8>| {
         if number == 1 {
             record.truncate(32);
@@ -141,7 +141,7 @@ fn every_byte_of_every_record_counts() {
         assert_eq!((made.len(), hello.pair.suite()), (r1, suite));
         let ekem = sizes(suite).1;
         for (number, bytes) in [(0, R0_BYTES), (1, r1), (2, r2), (3, R3_BYTES)] {
-            // RSA makes a full sweep slow: some bytes, and the borders of the parts.
+            // All bytes would take long because of RSA: some bytes, and the ends of each part.
             let borders =
                 [31, 32, r1 - 8, r1 - 1, ekem - 1, ekem, ekem + 399, ekem + 400, r2 - 17, r2 - 1];
             let wanted = |byte: &usize| byte.is_multiple_of(13) || borders.contains(byte);
@@ -171,7 +171,7 @@ fn every_byte_of_every_record_counts() {
 
 #[test]
 fn a_client_with_another_servers_key_fails_at_the_gate() {
-    // Its R0 is made under the right fingerprint, all else under another key.
+    // R0 is made under the right fingerprint, all else under another key.
     let (start, hello, r1) = greet(SERVER.public());
     let start = ClientStart { server: OTHER.public(), ..start };
     let (_, r2) = start.answer(&r1).unwrap();
@@ -189,7 +189,7 @@ fn a_replayed_r2_fails_at_the_gate() {
 
 #[test]
 fn who_does_not_own_the_server_key_cannot_finish() {
-    // The impostor knows the public key, so that its gate opens, but not the private one.
+    // The impostor knows the public key, so that it passes the gate, but not the private key.
     let (start, _, r1) = greet(SERVER.public());
     let (sent, r2) = start.answer(&r1).unwrap();
     assert_eq!(r2.len(), 1936);
@@ -198,7 +198,7 @@ fn who_does_not_own_the_server_key_cannot_finish() {
 
 #[test]
 fn a_thief_of_a_modulus_cannot_talk() {
-    // Presents the client's public key without its private half: R3's secret stays closed.
+    // Presents the client's public key without the private one, so that R3 does not decrypt.
     let (thief, hello, r1) = greet(SERVER.public());
     let (sent, r2) = thief.answer(&r1).unwrap();
     let (key, r3, _) = hello.gate(&r2).unwrap().finish().unwrap();

@@ -1,5 +1,5 @@
-//! What every sealed message says beside its content, and how the content is padded
-//! (docs/protocol.md, "Sealed messages").
+//! The header of a sealed message, and the padding of its content (docs/protocol.md, "Sealed
+//! messages").
 
 use zeroize::Zeroizing;
 
@@ -8,17 +8,17 @@ use super::context::Context;
 use super::primitives::sha256;
 use crate::chat::{Kind, MsgId};
 
-/// Bytes of a note.
+/// Bytes of a header.
 pub const HEADER_BYTES: usize = 16 + 8 + 1 + 1 + 16 + 16 + 8 + 32;
-/// Every sealed line begins with it.
+/// The first byte of a sealed message.
 pub(super) const VERSION: u8 = 1;
-/// A content and its length are padded to a multiple of this.
+/// Content with its length is padded to a multiple of this.
 const PADDING_BYTES: usize = 64;
 
-/// Where a message changes no other one.
+/// The target of a message that changes no other one.
 const NONE: MsgId = MsgId([0; 16]);
 
-/// Why a sealed line is not opened.
+/// The reason why a sealed message is not decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     #[error("it is not what a sealed line looks like")]
@@ -31,34 +31,34 @@ pub enum SealError {
     Forged,
 }
 
-/// A sender's own count of its lines in one conversation.
+/// A message's position among its sender's messages in the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// One run of one client in one conversation.
+    /// Identifies one run of a client in a conversation.
     pub session: [u8; 16],
-    /// The lines of the session before this one.
+    /// Number of earlier messages of the session.
     pub n: u64,
-    /// The hash of the sender's line before this one; zeros where it knows none.
+    /// The hash of the sender's previous message; zeros if it is not known.
     pub prev: [u8; 32],
 }
 
-/// What the bytes of a message are. 1 is reserved for a file that is announced.
+/// The content type of a message. 1 is reserved for the announcement of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentType(pub u8);
 
-/// What a line says of itself. The server's word for it must be the same.
+/// The fields that a message states itself. The server's must be equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub id: MsgId,
-    /// By the sender's clock, in milliseconds since 1970.
+    /// The sender's clock, in milliseconds since 1970.
     pub time_ms: u64,
-    /// A change names the message by its id: zeros where it is none.
+    /// A change identifies its target by id; zeros if there is none.
     pub kind: Kind<MsgId>,
     pub content: ContentType,
     pub link: Link,
 }
 
-/// A message to be sealed.
+/// A message before encryption.
 #[derive(Clone, Copy)]
 pub struct Draft<'a> {
     pub context: &'a Context,
@@ -66,11 +66,11 @@ pub struct Draft<'a> {
     pub text: &'a str,
 }
 
-/// A message as its sender meant it.
+/// A decrypted message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened {
     pub note: Header,
-    /// None where the content is of a type that this version does not know.
+    /// `None` if this version does not know the content type.
     pub text: Option<String>,
 }
 
@@ -123,25 +123,25 @@ impl Header {
     }
 }
 
-/// The certificate of a sealed message's sender, as the message claims it: it follows the version.
+/// Returns the claimed certificate of the sender, which follows the version.
 pub fn claimed_sender(body: &[u8]) -> Result<&[u8; CERTIFICATE_BYTES], SealError> {
     let after = body.strip_prefix(&[VERSION]).ok_or(SealError::Malformed)?;
     after.first_chunk().ok_or(SealError::Malformed)
 }
 
-/// The hash by which the sender's next line names this one.
+/// Returns the hash by which the sender's next message refers to this one.
 pub fn body_hash(body: &[u8]) -> [u8; 32] {
     sha256(&[b"pychat/1 line", body])
 }
 
-/// The first bytes, taken off.
+/// Removes and returns the first bytes.
 pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (first, rest) = bytes.split_first_chunk::<N>()?;
     *bytes = rest;
     Some(*first)
 }
 
-/// A length, the text, and zeros up to a multiple of 64.
+/// Returns a length, the text, and zeros up to a multiple of 64.
 pub(super) fn pad(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let length = u16::try_from(text.len()).ok()?;
     let bytes = (2 + text.len()).next_multiple_of(PADDING_BYTES);

@@ -9,18 +9,18 @@ use super::primitives::{Secret, equal, hkdf, hmac_sha256, random};
 use super::{Fingerprint, Identity};
 use crate::suite::Suites;
 
-/// `PYCHAT/1`, the suites on offer, a nonce and the MAC.
+/// `PYCHAT/1`, the offered suites, a nonce and the MAC.
 pub const R0_BYTES: usize = MAJOR + 1 + 2 + NONCE_BYTES + MAC_BYTES;
 pub const NONCE_BYTES: usize = 16;
-/// Bytes of the MAC, which ends the R0 of every major.
+/// Bytes of the MAC at the end of the R0 of every major.
 pub const MAC_BYTES: usize = 16;
-/// What the R0 of every major begins with; a digit follows, its major.
+/// The start of the R0 of every major, before the digit of the major.
 const START: &[u8] = b"PYCHAT/";
-/// Where the major stands.
+/// Position of the major.
 const MAJOR: usize = START.len();
 const SALT: &[u8] = b"pychat/1 hello";
 
-/// A first record whose MAC holds under a key of the server.
+/// A first record with a valid MAC under a key of the server.
 pub enum Greeting {
     /// A request for keys, and the answer to it.
     Ask(Vec<u8>),
@@ -30,15 +30,15 @@ pub enum Greeting {
     OtherMajor,
 }
 
-/// R0 of this major, and the key of the server that the client has pinned.
+/// R0 of this major, and the server key that the client has pinned.
 pub struct Hello {
     pub(super) identity: Arc<Identity>,
     pub(super) r0: [u8; R0_BYTES],
 }
 
 impl Greeting {
-    /// None unless `record` is whole and its MAC holds under one of the `accepted` keys. MACs are
-    /// compared in constant time.
+    /// Returns `None` unless `record` is complete and its MAC is valid under one of the `accepted`
+    /// keys. Compares MACs in constant time.
     pub fn read<'a>(
         record: &[u8],
         accepted: impl IntoIterator<Item = &'a Arc<Identity>>,
@@ -65,13 +65,13 @@ impl Greeting {
 }
 
 impl Hello {
-    /// The bitmap of the suites on offer.
+    /// Returns the bitmap of the offered suites.
     pub(super) fn suites(&self) -> u16 {
         u16::from_be_bytes([self.r0[MAJOR + 1], self.r0[MAJOR + 2]])
     }
 }
 
-/// R0 of this major for the server with this fingerprint, with the suites on offer.
+/// Returns R0 of this major for the server with this fingerprint and these suites.
 pub fn r0(server: &Fingerprint, suites: Suites) -> [u8; R0_BYTES] {
     r0_with(server, suites, &random())
 }
@@ -86,7 +86,7 @@ pub(super) fn r0_with(
     r0.try_into().expect("lengths add up")
 }
 
-/// The MAC that ends the R0 of every major, over all before it.
+/// Returns the MAC over all bytes before it, which ends the R0 of every major.
 pub fn mac(server: &Fingerprint, head: &[u8]) -> [u8; MAC_BYTES] {
     let mac = hmac_sha256(&mac_key(server)[..], &[head]);
     *mac.first_chunk().expect("an HMAC is longer")
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::crypto::test_keys::spare;
 
-    /// Which of the keys the record's MAC holds under.
+    /// Returns the index of the key under which the record's MAC is valid.
     fn met(record: &[u8], keys: &[Arc<Identity>]) -> Option<usize> {
         match Greeting::read(record, keys)? {
             Greeting::Hello(hello) => {

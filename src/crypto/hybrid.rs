@@ -19,7 +19,7 @@ pub const ENCAPSULATION_BYTES: usize = dhkem::PUBLIC_BYTES + MLKEM_CIPHERTEXT_BY
 
 const SALT: &[u8] = b"pychat/1 X25519 and ML-KEM-768";
 
-/// ML-KEM's part of an encapsulation, and its secret.
+/// ML-KEM's encapsulation and its secret.
 pub type Sealed = ([u8; MLKEM_CIPHERTEXT_BYTES], Secret);
 
 /// Both key pairs, for one handshake.
@@ -46,7 +46,7 @@ impl Pair {
     }
 }
 
-/// Encapsulates to `Pair::public` of the other side, with an own ephemeral X25519 key.
+/// Encapsulates to the peer's `Pair::public` with an own ephemeral X25519 key.
 pub fn encapsulate(own: &Ephemeral, to: &[u8]) -> Result<(Vec<u8>, Secret), HandshakeError> {
     encapsulate_with(own, to, provider::mlkem_seal)
 }
@@ -66,8 +66,8 @@ pub(super) fn encapsulate_with(
     Ok(([&own.public()[..], &ct].concat(), combine(&of_x25519, &of_mlkem)))
 }
 
-/// The modulus check of FIPS 203, section 7.2: all coefficients are below q. Both libraries have it
-/// too, and neither says so in its API.
+/// The modulus check of FIPS 203, section 7.2: all coefficients are below q. Both libraries do it
+/// too, without a promise in their API.
 fn is_reduced(key: &[u8; MLKEM_PUBLIC_BYTES]) -> bool {
     const Q: u16 = 3329;
     let coefficients = key[..MLKEM_PUBLIC_BYTES - 32].chunks_exact(3);
@@ -97,7 +97,7 @@ mod tests {
         let (encapsulation, secret) = encapsulate(&own, &pair.public()).unwrap();
         assert_eq!((pair.public().len(), encapsulation.len()), (1216, 1120));
         assert_eq!(pair.decapsulate(&encapsulation).unwrap(), secret);
-        // Another byte of either half gives another secret; ML-KEM rejects without saying so.
+        // Another byte of either half gives another secret; ML-KEM rejects implicitly.
         for byte in [0, 31, 32, 1119] {
             let mut bent = encapsulation.clone();
             bent[byte] ^= 1;
@@ -125,7 +125,7 @@ mod tests {
     fn a_key_that_is_not_reduced_and_a_point_of_small_order_are_errors() {
         let (public, own) = (pair().public(), Ephemeral::generate());
         assert!(encapsulate(&own, &public).is_ok());
-        // 3329 and 4095 in the place of the first and of the last coefficient.
+        // 3329 and 4095 as the first and the last coefficient.
         let last = 32 + 1152 - 3;
         for (at, bytes) in [
             (32, [0x01, 0x0d, 0x00]),
@@ -137,7 +137,7 @@ mod tests {
             bent[at..at + 3].copy_from_slice(&bytes);
             assert!(encapsulate(&own, &bent).is_err(), "{bytes:?} at {at}");
         }
-        // 3328 is the largest that there is.
+        // 3328 is the largest valid one.
         let mut largest = public.clone();
         largest[32..35].copy_from_slice(&[0x00, 0x0d, 0xd0]);
         assert!(encapsulate(&own, &largest).is_ok());

@@ -1,4 +1,4 @@
-//! RSA identities: a private key that opens, a public key that is sealed to.
+//! RSA identities: a private key that decrypts, a public key to encrypt to.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -22,13 +22,13 @@ use super::primitives::{Secret, hmac_sha256, random, sha256};
 use super::provider::{self, Rsa};
 
 const MODULUS_BITS: usize = 8 * MODULUS_BYTES;
-/// What an encapsulation is for: no ciphertext is taken for one of another purpose.
+/// The purpose of an encapsulation, so that a ciphertext is invalid for another purpose.
 pub(super) const HOP: &[u8] = b"pychat/1 hop";
 
-/// Letters of Crockford's base32, in which fingerprints are read aloud.
+/// The digits of Crockford's base32, in which fingerprints are read aloud.
 pub const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// Why something is no usable key. Each says what to do next.
+/// The reason why a key is not usable. Each says what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     #[error("this is a private key, which is never handed out")]
@@ -63,7 +63,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A new RSA-3072 key; takes up to some seconds.
+    /// Generates an RSA-3072 key, which takes up to some seconds.
     pub fn generate() -> Identity {
         let private = RsaPrivateKey::new(&mut rand::rng(), MODULUS_BITS);
         let private = private.expect("a key of this size can be made");
@@ -74,7 +74,7 @@ impl Identity {
         &self.public
     }
 
-    /// PKCS#8 PEM; with a passphrase, encrypted (PBES2: scrypt and AES-256-CBC).
+    /// Returns PKCS#8 PEM; with a passphrase, encrypted (PBES2: scrypt and AES-256-CBC).
     pub fn to_pem(&self, passphrase: Option<&str>) -> Zeroizing<String> {
         let pem = match passphrase {
             Some(passphrase) => self.private.to_pkcs8_encrypted_pem(passphrase, LineEnding::LF),
@@ -83,7 +83,7 @@ impl Identity {
         pem.expect("a whole key can be written")
     }
 
-    /// From PKCS#8 PEM. `KeyError::Locked` where a passphrase is needed and none was given.
+    /// Parses PKCS#8 PEM. `KeyError::Locked` if a passphrase is needed and none was given.
     pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Identity, KeyError> {
         let malformed = |error: &dyn fmt::Display| KeyError::Malformed(error.to_string());
         let private = if pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
@@ -105,21 +105,21 @@ impl Identity {
         Ok(Identity { private, operations, public })
     }
 
-    /// RSASSA-PSS with SHA-256 and a salt of 32 bytes. Device certificates and the next key
-    /// are all that it signs.
+    /// Signs with RSASSA-PSS, SHA-256 and a salt of 32 bytes. Used only for device certificates and
+    /// successions.
     pub(super) fn sign(&self, message: &[u8]) -> [u8; MODULUS_BYTES] {
         self.operations.sign(message)
     }
 
-    /// Opens an encapsulation. Never tells of a failure: where OAEP fails, the secret is one that
-    /// nobody knows, and the next AEAD tag is what is wrong (docs/protocol.md, "RSA KEM").
+    /// Decapsulates. Never reports a failure: if OAEP fails, the secret is random, and the next
+    /// AEAD tag is invalid (docs/protocol.md, "RSA KEM").
     pub(super) fn decapsulate(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Secret {
         static REJECTION: OnceLock<[u8; 32]> = OnceLock::new();
         let rejected = hmac_sha256(REJECTION.get_or_init(random), &[ct]);
         self.operations.open(label, ct).unwrap_or(Zeroizing::new(rejected))
     }
 
-    /// Opens an encapsulation, and tells of a failure.
+    /// Decapsulates and reports a failure.
     #[cfg(test)]
     pub(super) fn opens(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Option<Secret> {
         self.operations.open(label, ct)
@@ -148,7 +148,7 @@ impl PublicKey {
         &self.0
     }
 
-    /// From SPKI PEM, `-----BEGIN PUBLIC KEY-----`.
+    /// Parses SPKI PEM, `-----BEGIN PUBLIC KEY-----`.
     pub fn from_pem(pem: &str) -> Result<PublicKey, KeyError> {
         if pem.contains("PRIVATE KEY-----") {
             return Err(KeyError::Private);
@@ -167,8 +167,8 @@ impl PublicKey {
         self.to_rsa().to_public_key_pem(LineEnding::LF).expect("a public key can be written")
     }
 
-    /// From SPKI DER (RFC 3279, section 2.3.1). Nothing is computed with its numbers: fingerprints
-    /// are asked for often.
+    /// Parses SPKI DER (RFC 3279, section 2.3.1) without arithmetic, because fingerprints are
+    /// computed often.
     pub fn from_der(spki: &[u8]) -> Result<PublicKey, KeyError> {
         let malformed = |error: &dyn fmt::Display| KeyError::Malformed(error.to_string());
         let spki = SubjectPublicKeyInfoRef::from_der(spki).map_err(|error| malformed(&error))?;
@@ -196,16 +196,16 @@ impl PublicKey {
         Fingerprint(sha256(&[&self.to_der()]))
     }
 
-    /// Whether the owner of this key has signed `message`.
+    /// Returns whether this key has signed `message`.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         provider::rsa_signed(&self.0, message, signature)
     }
 
-    /// A fresh secret for the owner of this key, and its ciphertext.
+    /// Returns a new secret for the owner of this key, and its ciphertext.
     pub(super) fn encapsulate(&self, label: &[u8]) -> ([u8; MODULUS_BYTES], Secret) {
         let secret: Secret = Zeroizing::new(random());
-        // A modulus that is no product of primes may be refused: its owner could not read anything
-        // either way.
+        // A modulus that is no product of primes may be refused: its owner could not decrypt
+        // anyway.
         let ct = provider::rsa_seal(&self.0, label, &secret).unwrap_or([0; MODULUS_BYTES]);
         (ct, secret)
     }
@@ -214,7 +214,7 @@ impl PublicKey {
         PublicKey::from_numbers(&key.n_bytes(), &key.e_bytes())
     }
 
-    /// Both big-endian.
+    /// Both are big-endian.
     fn from_numbers(modulus: &[u8], exponent: &[u8]) -> Result<PublicKey, KeyError> {
         let first = modulus.iter().position(|byte| *byte != 0).unwrap_or(modulus.len());
         let modulus = &modulus[first..];
@@ -236,7 +236,7 @@ impl PublicKey {
 }
 
 impl Fingerprint {
-    /// Base64url without padding, 43 characters: the form in an invite.
+    /// Base64url without padding, 43 characters, as in an invite.
     pub fn to_url(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
@@ -246,7 +246,7 @@ impl Fingerprint {
         bytes.try_into().ok().map(Fingerprint)
     }
 
-    /// The first 100 bits in Crockford base32, to read over the phone: four groups of five.
+    /// The first 100 bits in Crockford base32, in four groups of five, to read over the phone.
     pub fn spoken(&self) -> String {
         let bits = u128::from_be_bytes(*self.0.first_chunk().expect("32 bytes hold 16"));
         let letter = |index: usize| CROCKFORD[(bits >> (123 - 5 * index)) as usize & 31] as char;
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
     use crate::crypto::test_keys::ana;
 
-    /// As the rsa crate reads it, which computes with its numbers.
+    /// The same by the rsa crate, which does arithmetic with the numbers.
     fn read_by_rsa(spki: &[u8]) -> Option<PublicKey> {
         RsaPublicKey::from_public_key_der(spki).ok().and_then(|key| PublicKey::from_rsa(&key).ok())
     }
@@ -304,7 +304,7 @@ mod tests {
             refused += usize::from(read.is_none());
         }
         assert!(refused > 250, "{refused}");
-        // No bits that stand nowhere, no parameters that mean nothing, and nothing behind it.
+        // No unused bits that are set, no other parameters, and no trailing bytes.
         let at = |bytes: &[u8]| der.windows(bytes.len()).position(|one| one == bytes).unwrap();
         let (unused, null) = (at(&[0x03, 0x82, 0x01, 0x8f, 0]) + 4, at(&[0x05, 0x00]));
         for (at, byte) in [(unused, 1), (unused, 7), (null, 0x04), (null, 0x30)] {

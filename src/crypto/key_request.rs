@@ -16,12 +16,12 @@ pub const ANSWER_BYTES: usize = MODULUS_BYTES + TAG_BYTES;
 pub(super) const NONCE_BYTES: usize = 16;
 pub(super) const SALT: &[u8] = b"pychat/1 key request";
 
-/// The request; `nonce` is fresh and random.
+/// Returns the request; `nonce` is new and random.
 pub fn ask(server: &Fingerprint, nonce: [u8; NONCE_BYTES]) -> [u8; REQUEST_BYTES] {
     request(ASK, server, nonce)
 }
 
-/// A request that begins with these bytes.
+/// Returns a request with this start.
 pub(super) fn request(
     ask: &[u8; 8],
     server: &Fingerprint,
@@ -35,7 +35,7 @@ pub(super) fn request(
     request
 }
 
-/// The nonce of such a request. None where the asker does not know the fingerprint (compared in
+/// Returns the nonce of a request; `None` if the peer does not know the fingerprint (compared in
 /// constant time).
 pub(super) fn heard<'a>(
     ask: &[u8; 8],
@@ -48,7 +48,7 @@ pub(super) fn heard<'a>(
     equal(mac, &hmac_sha256(&mac_key(server)[..], &[head])).then_some(nonce)
 }
 
-/// None where the asker does not know the fingerprint.
+/// Returns `None` if the peer does not know the fingerprint.
 pub fn answer(server: &PublicKey, ask: &[u8]) -> Option<[u8; ANSWER_BYTES]> {
     let fingerprint = server.fingerprint();
     let nonce = heard(ASK, &fingerprint, ask)?;
@@ -56,7 +56,7 @@ pub fn answer(server: &PublicKey, ask: &[u8]) -> Option<[u8; ANSWER_BYTES]> {
     sealed.try_into().ok()
 }
 
-/// None unless the answer opens and holds the key of that fingerprint.
+/// Returns `None` unless the answer decrypts and contains the key of that fingerprint.
 pub fn read_answer(
     server: &Fingerprint,
     nonce: [u8; NONCE_BYTES],

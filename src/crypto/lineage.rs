@@ -1,6 +1,6 @@
-//! The keys that a server had before its own, each with the signatures of both keys for its rotation. They
-//! prove to a newcomer that a server goes back to a founding key, which nothing else does
-//! (docs/protocol.md, "Lineage").
+//! The former keys of a server, each with the signatures of both keys of its rotation. They prove
+//! to a new client that a server has a founding key, which nothing else does (docs/protocol.md,
+//! "Lineage").
 
 use super::identity::MODULUS_BYTES;
 use super::key_request::{NONCE_BYTES, REQUEST_BYTES, heard, request};
@@ -11,25 +11,26 @@ use super::{Fingerprint, PublicKey};
 
 /// The first bytes of a request.
 pub const ASK: &[u8; 8] = b"PYCHAT<1";
-/// Keys before the server's own: as many as fit into one record behind the server's key (13).
+/// Maximum number of former keys: as many as fit in one record after the server's key (13).
 pub const FORMER_KEYS_MAX: usize =
     (RECORD_BYTES_MAX - MODULUS_BYTES - TAG_BYTES) / FORMER_KEY_BYTES;
 /// A modulus and two signatures.
 const FORMER_KEY_BYTES: usize = MODULUS_BYTES + SUCCESSION_BYTES;
 
-/// A key, and what it and the next one have signed: that the next one follows it.
+/// A key, and the signatures of it and its successor on the succession.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormerKey {
     pub key: PublicKey,
     pub succession: Succession,
 }
 
-/// Verified former keys, the oldest first.
+/// Verified former keys, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lineage(Vec<FormerKey>);
 
 impl Lineage {
-    /// None unless each key and the next one have signed the rotation, and the last one and `own`.
+    /// Returns `None` unless each key and its successor, of which the last is `own`, have signed
+    /// the rotation.
     pub fn verify(links: Vec<FormerKey>, own: &PublicKey) -> Option<Lineage> {
         let mut next = own;
         for link in links.iter().rev() {
@@ -45,23 +46,24 @@ impl Lineage {
         &self.0
     }
 
-    /// The fingerprints of the keys, the oldest first.
+    /// Returns the fingerprints of the keys, oldest first.
     pub fn prints(&self) -> impl Iterator<Item = Fingerprint> {
         self.0.iter().map(|link| link.key.fingerprint())
     }
 
-    /// The lineage of one of its own keys; all of it for another key.
+    /// Returns the part of the lineage before one of its keys; all of it for another key.
     pub fn before(&self, key: &PublicKey) -> Lineage {
         Lineage(self.0.iter().take_while(|link| link.key != *key).cloned().collect())
     }
 }
 
-/// The request; `nonce` is fresh and random.
+/// Returns the request; `nonce` is new and random.
 pub fn ask(server: &Fingerprint, nonce: [u8; NONCE_BYTES]) -> [u8; REQUEST_BYTES] {
     request(ASK, server, nonce)
 }
 
-/// The server's key and the keys before it, sealed. None where the asker does not know the fingerprint.
+/// Returns the server's key and its former keys, encrypted. `None` if the peer does not know the
+/// fingerprint.
 pub fn answer(server: &PublicKey, links: &[FormerKey], ask: &[u8]) -> Option<Vec<u8>> {
     let print = server.fingerprint();
     let nonce = heard(ASK, &print, ask)?;
@@ -73,16 +75,16 @@ pub fn answer(server: &PublicKey, links: &[FormerKey], ask: &[u8]) -> Option<Vec
     Some(seal(&answer_key(&print, nonce), 0, b"", &plain))
 }
 
-/// Why an answer proves nothing.
+/// The reason why an answer proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerError {
-    /// It does not open, holds another key than the one of that fingerprint, or is not whole.
+    /// It does not decrypt, contains another key than that of the fingerprint, or is incomplete.
     Foreign,
-    /// It names keys that have not signed the rotations, both keys each.
+    /// It contains keys without the signatures of both keys on a rotation.
     Unsigned,
 }
 
-/// The server's key and its verified lineage.
+/// Returns the server's key and its verified lineage.
 ///
 /// # Errors
 /// The answer is not the server's, or not all signatures of its lineage hold.
@@ -96,7 +98,7 @@ pub fn read_answer(
     Ok((own, lineage))
 }
 
-/// What an answer says, with no signature verified.
+/// Returns the claims of an answer without verification of signatures.
 fn claimed(
     server: &Fingerprint,
     nonce: &[u8; NONCE_BYTES],
@@ -142,7 +144,8 @@ mod tests {
         assert_eq!(lineage.before(two.public()).former_keys(), &links[..1]);
         assert_eq!(lineage.before(three.public()), lineage);
         assert!(Lineage::verify(Vec::new(), three.public()).is_some());
-        // Another key at the end, at the beginning or in between, and links that are left out or swapped.
+        // Another key at the end, at the start or in between, and links that are missing or
+        // swapped.
         let mut claims = link(&one, &two);
         claims.key = other.public().clone();
         let mut swapped = links.clone();
@@ -177,7 +180,7 @@ mod tests {
     #[test]
     fn a_key_that_has_not_signed_is_in_no_lineage_at_either_end() {
         let [evil, real, next] = [0, 1, 2].map(spare);
-        // The thief has both signatures of two real rotations to take halves from.
+        // The thief has both signatures of two real rotations, and combines halves of them.
         let [theirs, thiefs] = [link(&real, &next), link(&evil, &real)].map(|it| it.succession);
         let [theirs, thiefs] = [theirs, thiefs].map(|it| it.to_bytes());
         let spliced = |old: &[u8], new: &[u8]| {
@@ -211,7 +214,7 @@ mod tests {
             None,
             "another question"
         );
-        // A thief that seals what it likes: a key that has signed nothing, and half a link.
+        // A thief that encrypts any claim: a key that has signed nothing, and half a link.
         let seals = |plain: &[&[u8]]| {
             let plain = [&[&two.public().modulus()[..]], plain].concat().concat();
             seal(&answer_key(&print, &[5; 16]), 0, b"", &plain)

@@ -1,4 +1,4 @@
-//! What every provider has to agree on.
+//! Sizes and types that all providers share.
 
 use rsa::{BoxedUint, RsaPublicKey};
 use zeroize::Zeroizing;
@@ -14,12 +14,12 @@ pub const TAG_BYTES: usize = 16;
 /// A 32-byte secret, wiped when dropped.
 pub type Secret = Zeroizing<[u8; 32]>;
 
-/// Bytes of an encapsulation key of ML-KEM-768 (FIPS 203, table 3) ...
+/// Bytes of an encapsulation key of ML-KEM-768 (FIPS 203, table 3).
 pub const MLKEM_PUBLIC_BYTES: usize = 1184;
-/// ... and of a ciphertext.
+/// Bytes of a ciphertext of ML-KEM-768.
 pub const MLKEM_CIPHERTEXT_BYTES: usize = 1088;
 
-/// The RSA key of a modulus.
+/// Returns the RSA key with this modulus.
 pub fn rsa_key(modulus: &[u8; MODULUS_BYTES]) -> RsaPublicKey {
     let modulus = BoxedUint::from_be_slice(modulus, 8 * MODULUS_BYTES as u32);
     let modulus = modulus.expect("the modulus has this many bits");

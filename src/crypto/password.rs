@@ -9,20 +9,21 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::random;
 use crate::limits::PASSWORD_BYTES_MAX;
 
-/// Memory in KiB, passes and lanes: OWASP's first choice for argon2id, and some tens of
+/// Memory in KiB, passes and lanes: OWASP's first recommendation for argon2id, some tens of
 /// milliseconds.
 const COST: (u32, u32, u32) = (19_456, 2, 1);
-/// A hash that costs more is not this server's, and would be a way to fill its memory.
+/// A hash that costs more is not of this server; it could exhaust the memory.
 const MEMORY_KIB_MAX: u32 = 256 * 1024;
 
-/// Characters of a password at least; it comes after a key, so it may be short.
+/// Minimum length of a password in characters. It is a second factor beside a key, so that it may
+/// be short.
 const CHARS_MIN: usize = 8;
 
-/// What is kept of a password.
+/// The stored hash of a password.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct PasswordHash(String);
 
-/// Why a text is no password, or no hash of one.
+/// The text is not an acceptable password, or not a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     #[error("a password has at least {CHARS_MIN} characters")]
@@ -34,7 +35,7 @@ pub enum PasswordError {
 }
 
 impl PasswordHash {
-    /// The hash of a new password, under a salt of its own. Takes some tens of milliseconds and 19 MiB.
+    /// Hashes a new password with a random salt. Takes some tens of milliseconds and 19 MiB.
     pub fn of(password: &str) -> Result<PasswordHash, PasswordError> {
         if password.chars().count() < CHARS_MIN {
             return Err(PasswordError::Short);
@@ -49,12 +50,12 @@ impl PasswordHash {
         Ok(PasswordHash(hash.expect("a salt of 16 bytes is legal").to_string()))
     }
 
-    /// The hash in PHC form, with its salt.
+    /// Returns the hash in PHC form, with its salt.
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is the password. Takes as long for every answer.
+    /// Returns whether this is the password, in constant time.
     pub fn fits(&self, password: &str) -> bool {
         let Ok(hash) = Phc::new(&self.0) else { return false };
         let short = password.len() <= PASSWORD_BYTES_MAX;

@@ -1,5 +1,5 @@
-//! Channels with a PIN (docs/protocol.md, "Channels with a PIN"): from the PIN to the channel's id
-//! and keys, and messages sealed under them.
+//! Channels with a PIN (docs/protocol.md, "Channels with a PIN"): derives the channel's id and keys
+//! from the PIN, and encrypts messages under them.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use unicode_normalization::UnicodeNormalization;
@@ -12,19 +12,19 @@ use super::header::{Draft, HEADER_BYTES, Header, Opened, SealError, VERSION, pad
 use super::identity::CROCKFORD;
 use super::primitives::{Secret, hedged, hmac_sha256, open, random, seal, sha256};
 
-/// Memory, passes and lanes of Argon2id.
+/// Memory in KiB, passes and lanes of Argon2id.
 const COST: (u32, u32, u32) = (64 * 1024, 3, 1);
 const SIGNATURE_BYTES: usize = 64;
-/// Session, count, id and salt: what the server sees of a message beside the certificate.
+/// Session, count, id and salt: the fields beside the certificate that the server can read.
 const HEAD_BYTES: usize = 16 + 8 + 16 + 16;
-/// A note without what stands in the head.
+/// A header without the fields in the head.
 const INNER_BYTES: usize = HEADER_BYTES - 16 - 8 - 16;
 
-/// A PIN as a person types it; wiped when dropped.
+/// A PIN as a user types it; wiped when dropped.
 #[derive(Clone)]
 pub struct Pin(Zeroizing<String>);
 
-/// What a PIN and a name give: the channel's id and its key.
+/// The values that are derived from a PIN and a name: the channel's id and its key.
 #[derive(Clone)]
 pub struct PinChannel {
     root: Secret,
@@ -39,7 +39,8 @@ impl Pin {
         Pin(Zeroizing::new(text.nfc().collect()))
     }
 
-    /// 50 random bits: ten letters of Crockford's base32 in lower case, five and five.
+    /// Returns 50 random bits: ten digits of Crockford's base32 in lower case, in two groups of
+    /// five.
     pub fn generate() -> Pin {
         let bits = u64::from_be_bytes(random());
         let letter = |index: usize| CROCKFORD[(bits >> (5 * index)) as usize & 31] as char;
@@ -49,12 +50,12 @@ impl Pin {
         Pin(Zeroizing::new(text))
     }
 
-    /// To be shown to whoever made it.
+    /// Returns the text, to display it to the creator of the channel.
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// About how many bits somebody has to guess who knows only what kind of letters it has.
+    /// Estimates the bits that an attacker has to guess who knows only the kinds of characters.
     pub fn bits(&self) -> u32 {
         let has = |kind: fn(&char) -> bool| self.0.chars().any(|c| kind(&c));
         let kinds = [
@@ -69,7 +70,8 @@ impl Pin {
 }
 
 impl PinChannel {
-    /// Takes a tenth of a second and 64 MiB. `name` is the folded name without its `#`.
+    /// Derives the keys, which takes a tenth of a second and 64 MiB. `name` is the folded name
+    /// without its `#`.
     pub fn derive(pin: &Pin, server: &Fingerprint, name: &str) -> PinChannel {
         let salt = sha256(&[b"pychat/1 chan", &server.0, name.as_bytes()]);
         let (memory, passes, lanes) = COST;
@@ -95,12 +97,12 @@ impl PinChannel {
         PinChannel { root, id, key }
     }
 
-    /// What it can be made from again.
+    /// Returns the secret from which the keys are derived.
     pub fn root(&self) -> &Secret {
         &self.root
     }
 
-    /// 26 letters of Crockford's base32 in lower case: 128 bits.
+    /// Returns 26 digits of Crockford's base32 in lower case: 128 bits.
     pub fn tag(&self) -> String {
         let bits = u128::from_be_bytes(self.id);
         let letter = |index: usize| {
@@ -134,7 +136,7 @@ impl PinChannel {
         Ok([&[VERSION][..], certificate.bytes(), &head, &sealed].concat())
     }
 
-    /// `certificate` is the one that `claimed_sender` gives, checked.
+    /// `certificate` is the verified one of `claimed_sender`.
     pub fn open(
         &self,
         context: &Context,
@@ -164,20 +166,20 @@ impl PinChannel {
         [&b"pychat/1 pin"[..], &context.0, &self.id, certificate, head].concat()
     }
 
-    /// A key for one message alone: no two have the same id and salt.
+    /// Returns the key of a single message: no two messages have the same id and salt.
     fn message_key(&self, aad: &[u8]) -> Secret {
         expand(&self.key, &[b"send", &sha256(&[aad])])
     }
 }
 
-/// HKDF-Expand of RFC 5869 to 32 bytes: one block.
+/// HKDF-Expand of RFC 5869 to 32 bytes, which is one block.
 fn expand(key: &Secret, info: &[&[u8]]) -> Secret {
     let mut parts = info.to_vec();
     parts.push(&[1]);
     Zeroizing::new(hmac_sha256(&key[..], &parts))
 }
 
-/// A note as what the server sees of it, and the rest.
+/// Splits a header into the head, which the server can read, and the rest.
 fn split(note: &Header, salt: &[u8; 16]) -> ([u8; HEAD_BYTES], [u8; INNER_BYTES]) {
     let bytes = note.to_bytes();
     let (id, rest) = bytes.split_at(16);

@@ -13,7 +13,7 @@ fn context_of(server: u8, sender: &str, channel: &str) -> Context {
     Context::new(&Fingerprint([server; 32]), &sender.parse().unwrap(), &channel)
 }
 
-/// What ana says here.
+/// The context of ana's messages.
 fn context() -> Context {
     context_of(9, "ana", "tea")
 }
@@ -95,8 +95,8 @@ fn nothing_of_a_line_can_be_changed_or_spliced() {
 }
 
 impl PinChannel {
-    /// What a double of a member's client makes of another's message: what its sender has signed in
-    /// one context, sealed in another one.
+    /// The attack of a malicious member: encrypts a message that its sender has signed in one
+    /// context again in another context.
     pub fn sealed_again(
         &self,
         body: &[u8],
@@ -127,7 +127,7 @@ fn in_another_context_a_line_does_not_open_and_is_not_signed() {
 #[test]
 fn no_two_sealings_have_a_key_and_a_count_in_common() {
     let (ana, start) = (device(ana()), 1 + CERTIFICATE_BYTES);
-    // A client that was restored from a snapshot says something else under the same count, and id.
+    // A client that was restored from a snapshot sends another text with the same count and id.
     let says = |text: &str| {
         let draft = Draft { context: &context(), note: &note(7), text };
         let body = channel(1).seal(&draft, (&ana.certificate, &ana.signing)).unwrap();
@@ -137,7 +137,7 @@ fn no_two_sealings_have_a_key_and_a_count_in_common() {
     };
     let (one, other, again) = (says("tea at five"), says("tea at six!"), says("tea at five"));
     assert!(one.0 != other.0 && one.0 != again.0 && other.0 != again.0);
-    // Under one key and nonce the ciphertexts would differ where the texts do alone.
+    // Under one key and nonce the ciphertexts would differ only where the texts do.
     let same = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
     assert!(same(&one.1, &other.1) < 8 && same(&one.1, &again.1) < 8);
 }

@@ -1,4 +1,4 @@
-//! SHA-256, HKDF, AES-256-GCM and random bytes, in the few shapes that the protocol wants.
+//! SHA-256, HKDF, AES-256-GCM and random bytes, in the forms that the protocol uses.
 
 pub use super::parameters::{Secret, TAG_BYTES};
 use super::provider;
@@ -26,8 +26,8 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Random bytes that differ for other `parts` even where the system's randomness repeats, as it may
-/// in a machine that was restored from a snapshot.
+/// Returns random bytes that differ for different `parts` even if the system's random numbers
+/// repeat, as in a virtual machine that was restored from a snapshot.
 pub fn hedged(parts: &[&[u8]]) -> [u8; 32] {
     hmac_sha256(&random::<32>(), parts)
 }
@@ -39,7 +39,7 @@ pub fn nonce(counter: u64) -> [u8; 12] {
     nonce
 }
 
-/// Seals a short text: ciphertext, then tag.
+/// Encrypts a short text. Returns ciphertext and tag.
 pub fn seal(key: &[u8; 32], counter: u64, aad: &[u8], plain: &[u8]) -> Vec<u8> {
     let mut sealed = plain.to_vec();
     let tag = Aead::new(key).seal(nonce(counter), aad, &mut sealed);
@@ -47,7 +47,7 @@ pub fn seal(key: &[u8; 32], counter: u64, aad: &[u8], plain: &[u8]) -> Vec<u8> {
     sealed
 }
 
-/// Opens what `seal` made; none if anything differs.
+/// Decrypts the result of `seal`; `None` if anything differs.
 pub fn open(key: &[u8; 32], counter: u64, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut plain = Zeroizing::new(sealed.to_vec());
     let bytes = Aead::new(key).open(nonce(counter), aad, &mut plain)?.len();

@@ -1,5 +1,5 @@
-//! Private messages (docs/protocol.md, "Private messages"): one signed text under a fresh key, and
-//! that key sealed for each device of both people.
+//! Private messages (docs/protocol.md, "Private messages"): a signed text under a new key, which is
+//! encrypted for each device of both users.
 
 use zeroize::Zeroizing;
 
@@ -17,26 +17,26 @@ const TAG_BYTES: usize = 16;
 /// RSA ciphertext, ephemeral key, sealed message key.
 const WRAP_BYTES: usize = MODULUS_BYTES + 32 + 32 + TAG_BYTES;
 
-/// Devices that one message may be sealed for.
+/// Maximum number of devices for which a message can be encrypted.
 pub const DEVICES_MAX: usize = 20;
 
-/// One device of a recipient.
+/// A device of a recipient.
 #[derive(Clone, Copy)]
 pub enum Device<'a> {
-    /// It has published a certificate, which this key has signed.
+    /// A device with a published certificate, which this key has signed.
     Certified(&'a Certificate, &'a PublicKey),
-    /// It has not yet: what is sealed for it is as safe as this key, for as long as it exists.
+    /// A device without one: a message is as safe as this key, for as long as the key exists.
     Bare(&'a PublicKey),
 }
 
-/// How a message was sealed for the device that opened it.
+/// The protection of a message for the device that has decrypted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Under {
     Certificate,
     RsaAlone,
 }
 
-/// What one sealing takes at random.
+/// The random values of one encryption.
 pub(super) struct Fresh {
     pub ct: [u8; MODULUS_BYTES],
     pub r: Secret,
@@ -44,7 +44,8 @@ pub(super) struct Fresh {
 }
 
 impl Device<'_> {
-    /// By which a message names it: the hash of its certificate, or its key's fingerprint.
+    /// The identifier of a device in a message: the hash of its certificate, or its key's
+    /// fingerprint.
     fn id(&self) -> [u8; 32] {
         match self {
             Device::Certified(certificate, _) => certificate.hash,
@@ -59,18 +60,18 @@ impl Device<'_> {
     }
 }
 
-/// A body taken apart; nothing of it is believed yet.
+/// The unverified parts of a body.
 pub struct Parsed<'a> {
     pub note: Header,
     from: [u8; CERTIFICATE_BYTES],
     devices: Vec<[u8; 32]>,
-    /// All before the wraps.
+    /// All bytes before the wraps.
     header: &'a [u8],
     wraps: &'a [u8],
     text: &'a [u8],
 }
 
-/// Seals for devices: those of the recipient, and the sender's own.
+/// Encrypts for devices: those of the recipient, and the sender's own.
 pub fn seal_to(
     draft: &Draft,
     from: (&Certificate, &SigningKey),
@@ -129,7 +130,8 @@ impl Parsed<'_> {
         Parsed::take_apart(body).ok_or(SealError::Malformed)
     }
 
-    /// Whether it was sealed for a device: by its certificate's hash, or its key's fingerprint.
+    /// Returns whether it is encrypted for a device, identified by the hash of its certificate or
+    /// its key's fingerprint.
     pub fn is_for(&self, device: &[u8; 32]) -> bool {
         self.devices.contains(device)
     }
@@ -151,8 +153,8 @@ impl Parsed<'_> {
         Some(Parsed { note, from, devices, header, wraps, text })
     }
 
-    /// Opens it with the key of one of this device's certificates (`own`), or with the identity
-    /// alone, and checks that `from`, the certificate that it claims, has signed all of it for this
+    /// Decrypts with the key of one of this device's certificates (`own`), or with the identity
+    /// alone, and verifies that `from`, the claimed certificate, has signed all of it for this
     /// context.
     pub fn open(
         &self,
@@ -195,7 +197,7 @@ impl Parsed<'_> {
     }
 }
 
-/// From both secrets, or from RSA's alone under a label of its own.
+/// Derives the key from both secrets, or from RSA's alone under another label.
 fn wrap_key(aad: &[u8], r: &Secret, shared: Option<&Secret>) -> Secret {
     let salt = sha256(&[aad]);
     match shared {

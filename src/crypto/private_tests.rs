@@ -9,7 +9,7 @@ use crate::crypto::test_keys::{ana, bob};
 
 const SERVER: Fingerprint = Fingerprint([9; 32]);
 
-/// What ana says to bob.
+/// The context of ana's messages to bob.
 fn context() -> Context {
     Context::new(&SERVER, &"ana".parse().unwrap(), &"@bob".parse().unwrap())
 }
@@ -74,7 +74,7 @@ fn nobody_else_opens_it() {
     let (ana, laptop, phone) = (device(ana()), device(bob()), device(bob()));
     let body = sealed(&ana, &[&laptop]);
     assert_eq!(phone.opens(&body, &ana.certificate), Err(SealError::NotForMe));
-    // The right certificate with another's keys.
+    // The right certificate with keys of another one.
     let own = [(laptop.certificate.hash, OpeningKey::generate())];
     let parsed = Parsed::parse(&body).unwrap();
     let opened = parsed.open(&context(), phone.identity, &own, &ana.certificate);
@@ -107,7 +107,7 @@ fn a_swapped_certificate_and_a_forged_signature_are_noticed() {
     assert_eq!(bob.opens(&body, &ana.certificate), Err(SealError::Forged));
 }
 
-/// Bob has the message's key, and seals ana's words for another.
+/// Bob has the message's key, and encrypts ana's text for another user.
 #[test]
 fn a_forwarded_body_is_noticed() {
     let (ana, bob, carol) = (device(ana()), device(bob()), device(bob()));
@@ -118,7 +118,7 @@ fn a_forwarded_body_is_noticed() {
     assert_eq!(carol.opens(&spliced, &ana.certificate), Err(SealError::Closed));
     let spliced = [other.header, one.wraps, one.text].concat();
     assert_eq!(carol.opens(&spliced, &ana.certificate), Err(SealError::Closed));
-    // Sealed anew under the header that ana has signed: her signature is over the wraps too.
+    // Encrypted again under the header that ana has signed: her signature covers the wraps too.
     let key = message_key(&bob, &body);
     let fresh = Fresh {
         ct: bob.identity.public().encapsulate(LABEL).0,
@@ -163,8 +163,8 @@ fn in_another_context_it_does_not_open() {
 }
 
 impl Parsed<'_> {
-    /// What a double of a recipient's client makes of it: what the sender has signed in one
-    /// context, sealed in another one for another device.
+    /// The attack of a malicious recipient: encrypts a message that its sender has signed in one
+    /// context for another device in another context.
     pub fn sealed_again(
         &self,
         identity: &Identity,
@@ -227,7 +227,7 @@ fn a_content_of_another_type_is_no_text() {
 #[test]
 fn no_two_sealings_have_a_key_in_common() {
     let (ana, bob) = (device(ana()), device(bob()));
-    // A client that was restored from a snapshot says something else under the same count.
+    // A client that was restored from a snapshot sends another text with the same count.
     let keys = [(); 8].map(|()| message_key(&bob, &sealed(&ana, &[&bob])));
     let others = |at: usize| keys[..at].iter().all(|other| *other != keys[at]);
     assert!((0..keys.len()).all(others));

@@ -1,4 +1,4 @@
-//! The transport's records: AES-256-GCM under a counter, rekeyed as it runs (docs/protocol.md,
+//! The encryption of records: AES-256-GCM with a counter and periodic rekeying (docs/protocol.md,
 //! "Transport"). Each half has one owner.
 
 use zeroize::Zeroizing;
@@ -6,24 +6,24 @@ use zeroize::Zeroizing;
 use super::primitives::{Aead, Secret, TAG_BYTES, nonce, seal};
 use crate::limits::RECORD_PLAIN_BYTES_MAX;
 
-/// Bytes of body that one record carries.
+/// Maximum bytes of a record's body.
 pub const RECORD_BODY_BYTES_MAX: usize = RECORD_PLAIN_BYTES_MAX - 1;
-/// Bytes of the longest record on the wire.
+/// Maximum bytes of a record on the wire.
 pub const RECORD_BYTES_MAX: usize = RECORD_PLAIN_BYTES_MAX + TAG_BYTES;
 
 /// Plaintexts are padded with spaces to a multiple of this.
 const PADDING_BYTES: usize = 64;
-/// Records under one key.
+/// Number of records under one key.
 const REKEY_RECORDS: u64 = 65_536;
-/// Records in one direction of a session.
+/// Number of records in one direction of a session.
 const RECORDS_MAX: u64 = 1 << 32;
 
-/// Bytes of the sealed record of a body.
+/// Returns the bytes of the encrypted record of a body.
 pub fn sealed_bytes(body_bytes: usize) -> usize {
     (1 + body_bytes).next_multiple_of(PADDING_BYTES) + TAG_BYTES
 }
 
-/// The one failure of opening or sealing.
+/// The only error of encryption and decryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the record does not open")]
 pub struct RecordError;
@@ -37,7 +37,7 @@ pub enum RecordType {
     Pong,
     Close,
     Login,
-    /// Not known: skipped from 128 on, a fault below.
+    /// Unknown type: skipped from 128 on, an error below.
     Other(u8),
 }
 
@@ -69,7 +69,7 @@ impl From<RecordType> for u8 {
     }
 }
 
-/// A key and its counter: what both halves are made of.
+/// A key and its counter, the state of each half.
 struct Cipher {
     secret: Secret,
     key: Aead,
@@ -77,10 +77,10 @@ struct Cipher {
     rekey_records: u64,
 }
 
-/// Seals one direction. Its only owner is whoever writes.
+/// Encrypts one direction, owned by the writer.
 pub struct Sealer(Cipher);
 
-/// Opens one direction. Its only owner is whoever reads.
+/// Decrypts one direction, owned by the reader.
 pub struct Opener(Cipher);
 
 impl Cipher {
@@ -89,7 +89,7 @@ impl Cipher {
         Cipher { secret, key, counter: 0, rekey_records: REKEY_RECORDS }
     }
 
-    /// The next record's counter; the key is renewed first where its turn has come.
+    /// Returns the next counter. Renews the key first when it is due.
     fn next(&mut self) -> Result<u64, RecordError> {
         let counter = self.counter;
         if counter >= RECORDS_MAX {
@@ -105,7 +105,7 @@ impl Cipher {
     }
 }
 
-/// Both halves of one direction, for tests of what uses them.
+/// Both halves of one direction, for other modules' tests.
 #[cfg(test)]
 pub fn pair(secret: [u8; 32]) -> (Sealer, Opener) {
     (Sealer::new(Zeroizing::new(secret)), Opener::new(Zeroizing::new(secret)))
@@ -116,14 +116,14 @@ impl Sealer {
         Sealer(Cipher::new(secret))
     }
 
-    /// For tests of the rekeying: both halves must agree.
+    /// For tests of the rekeying, in which both halves must have the same interval.
     #[doc(hidden)]
     pub fn rekey_every(&mut self, records: u64) {
         self.0.rekey_records = records;
     }
 
-    /// Appends the sealed record (without its length prefix) of `kind` and `body` to `out`. `body`
-    /// has at most `RECORD_BODY_BYTES_MAX` bytes. An error when the counter has run out: the
+    /// Appends the encrypted record of `kind` and `body`, without its length prefix, to `out`.
+    /// `body` has at most `RECORD_BODY_BYTES_MAX` bytes. An error if the counter is exhausted: the
     /// session must end.
     pub fn seal(
         &mut self,
@@ -151,14 +151,14 @@ impl Opener {
         Opener(Cipher::new(secret))
     }
 
-    /// For tests of the rekeying: both halves must agree.
+    /// For tests of the rekeying, in which both halves must have the same interval.
     #[doc(hidden)]
     pub fn rekey_every(&mut self, records: u64) {
         self.0.rekey_records = records;
     }
 
-    /// Opens in place; the body comes without its padding. Trailing spaces of a body are padding,
-    /// so a binary body carries its own length.
+    /// Decrypts in place. Returns the body without padding: trailing spaces of a body are padding,
+    /// so that a binary body must contain its length.
     pub fn open<'a>(
         &mut self,
         record: &'a mut [u8],

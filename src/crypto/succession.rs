@@ -1,5 +1,6 @@
-//! A key rotation: the old key signs that the new one follows it, and the new key signs the same. With the old
-//! key's signature alone its holder could name anybody's public key (docs/protocol.md, "Key rotation").
+//! A key rotation. The old key signs that the new one follows it, and the new key signs the same:
+//! with the old key's signature alone, its owner could name another user's public key
+//! (docs/protocol.md, "Key rotation").
 
 use super::identity::MODULUS_BYTES;
 use super::{Identity, PublicKey};
@@ -7,14 +8,14 @@ use super::{Identity, PublicKey};
 /// Bytes of a `Succession`.
 pub const SUCCESSION_BYTES: usize = 2 * MODULUS_BYTES;
 
-/// What a key is for: no signature of one purpose counts for another.
+/// The purpose of a key, so that a signature is invalid for another purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     Person,
     Server,
 }
 
-/// Which of the two keys signs: neither signature counts as the other one.
+/// The signing key, so that neither signature is valid as the other one.
 #[derive(Clone, Copy)]
 enum Role {
     Old,
@@ -31,13 +32,13 @@ pub struct Succession {
 }
 
 impl Succession {
-    /// Both keys sign that `new` follows `old`.
+    /// Signs with both keys that `new` follows `old`.
     pub fn sign(old: &Identity, whose: Whose, new: &Identity) -> Succession {
         let signed = |role| statement(role, whose, old.public(), new.public());
         Succession { by_old: old.sign(&signed(Role::Old)), by_new: new.sign(&signed(Role::New)) }
     }
 
-    /// Whether both keys have signed that `new` follows `old`. No key follows itself.
+    /// Returns whether both keys have signed that `new` follows `old`. No key follows itself.
     pub fn holds(&self, old: &PublicKey, whose: Whose, new: &PublicKey) -> bool {
         let signed = |role| statement(role, whose, old, new);
         old != new
@@ -53,7 +54,7 @@ impl Succession {
         bytes
     }
 
-    /// None unless there are as many bytes as two signatures have. Verifies nothing.
+    /// Returns `None` unless the bytes have the length of two signatures. Verifies nothing.
     pub fn from_bytes(bytes: &[u8]) -> Option<Succession> {
         let (by_old, by_new) = bytes.split_first_chunk()?;
         Some(Succession { by_old: *by_old, by_new: by_new.try_into().ok()? })
@@ -111,7 +112,7 @@ mod tests {
             };
             let (by_old, by_new) = (signs(old, Role::Old), signs(new, Role::New));
             assert!(holds(both(by_old, by_new)));
-            // One key alone, whatever it signs; and the right signatures in each other's place.
+            // One key alone with any signatures, and the right signatures swapped.
             for bad in [
                 both(by_old, signs(old, Role::New)),
                 both(by_old, by_old),
@@ -124,7 +125,7 @@ mod tests {
             ] {
                 assert!(!holds(bad));
             }
-            // What either has signed in another rotation, in which it was the old or the new one.
+            // Signatures of other rotations, in which a key was the old or the new one.
             let others = [
                 Succession::sign(old, whose, other),
                 Succession::sign(other, whose, old),

@@ -1,5 +1,5 @@
-//! RSA identities for tests: two are those of tests/data/hop.json, others are made once in a
-//! process, since making one takes longer than all else that most tests do.
+//! RSA identities for tests: two from tests/data/hop.json, others generated once in a process,
+//! because this takes longer than the rest of most tests.
 
 use std::sync::OnceLock;
 
@@ -17,7 +17,7 @@ pub fn bob() -> &'static Identity {
     KEY.get_or_init(|| read("client"))
 }
 
-/// Another one for each index.
+/// Returns another key for each index.
 pub fn spare(index: usize) -> Identity {
     static PEM: [OnceLock<Zeroizing<String>>; 6] = [const { OnceLock::new() }; 6];
     let pem = PEM[index].get_or_init(|| Identity::generate().to_pem(None));

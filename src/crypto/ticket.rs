@@ -1,4 +1,4 @@
-//! Device tickets: made at random, and known to the server by a hash.
+//! Device tickets: random, and stored by the server as a hash.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -10,11 +10,11 @@ use crate::chat::Ticket;
 
 const LABEL: &[u8] = b"pychat/1 device ticket";
 
-/// SHA-256 of a ticket, or of the password's hash that a ticket belongs to.
+/// SHA-256 of a ticket, or of the password hash to which a ticket belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
-/// A new ticket.
+/// Returns a new ticket.
 pub fn fresh() -> Ticket {
     Ticket::new(random())
 }
@@ -28,7 +28,7 @@ impl Digest {
         Digest(sha256(&[LABEL, password.text().as_bytes()]))
     }
 
-    /// Whether both are the same, in a time that does not depend on it.
+    /// Compares in constant time.
     pub fn is_same(&self, other: &Digest) -> bool {
         equal(&self.0, &other.0)
     }

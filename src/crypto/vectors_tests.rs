@@ -62,7 +62,7 @@ fn pair(handshake: &Value) -> Pair {
     Pair::Hybrid(Box::new(hybrid::Pair::new(x25519, MlKem::from_expanded(&array(expanded)))))
 }
 
-/// The client's encapsulation to it.
+/// The client's encapsulation.
 fn encap(handshake: &Value, to: &[u8]) -> (Vec<u8>, Secret) {
     let own = ephemeral(handshake, "client");
     let mlkem = &handshake["mlkem"];
@@ -321,7 +321,7 @@ fn the_records_of_both_directions() {
     }
 }
 
-/// What the parties of the vectors say: a type and a body for each record.
+/// The messages of the parties in the vectors: a type and a body for each record.
 const SERVER_SAYS: &[(RecordType, &str)] = &[
     (
         RecordType::Json,
@@ -340,9 +340,9 @@ const SERVER_SAYS: &[(RecordType, &str)] = &[
         "{\"type\":\"ticket\",\"ticket\":\"CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg\"}\n",
     ),
     (RecordType::Pong, "42"),
-    // A body without a byte: 63 bytes of padding.
+    // An empty body: 63 bytes of padding.
     (RecordType::Ping, ""),
-    // The first under the next key.
+    // The first record under the next key.
     (RecordType::Close, "\"shutdown\""),
 ];
 const CLIENT_SAYS: &[(RecordType, &str)] = &[
@@ -358,11 +358,11 @@ const CLIENT_SAYS: &[(RecordType, &str)] = &[
         RecordType::Json,
         "{\"type\":\"topic\",\"channel\":\"#lobby\",\"text\":\"sixty-three bytes\"}\n",
     ),
-    // The first under the next key.
+    // The first record under the next key.
     (RecordType::Close, "\"quit\""),
 ];
 
-/// What follows from a handshake's random choices, and both ends.
+/// The values derived from a handshake's random choices, and both ends.
 fn finished(
     mut handshake: Value,
     server: &Arc<Identity>,
@@ -388,7 +388,7 @@ fn finished(
     (handshake, at_server, at_client)
 }
 
-/// The rotation from one server key to another, and the lineage that it makes.
+/// The rotation from one server key to another, and its lineage.
 fn rotation(old: &Identity, new: &Identity) -> (Value, Lineage) {
     let succession = Succession::sign(old, Whose::Server, new);
     let signed = succession.to_bytes();

@@ -1,5 +1,5 @@
-//! Who computes: AWS-LC and ring where a C compiler is at hand (with the `server` feature), Rust
-//! alone for a client without one. Both have the same names, and give the same bytes.
+//! Providers of the primitives: AWS-LC and ring with a C compiler (feature `server`), only Rust for
+//! a client without one. Both have the same functions and results.
 
 #[cfg(feature = "server")]
 mod native;

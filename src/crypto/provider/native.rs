@@ -1,5 +1,5 @@
-//! AWS-LC: constant time. AES-GCM is of ring, which has code for the widest instructions of more
-//! processors (docs/performance.md).
+//! AWS-LC, which is constant-time. AES-GCM is from ring, which has code for the widest instructions
+//! of more processors (docs/performance.md).
 
 use aws_lc_rs::agreement::{self, X25519};
 use aws_lc_rs::kem::{self, ML_KEM_768};
@@ -50,14 +50,14 @@ impl Aead {
         Aead(LessSafeKey::new(key))
     }
 
-    /// Seals in place; the tag is none for more bytes than a key may seal at once.
+    /// Encrypts in place; no tag if a key may not encrypt as many bytes at once.
     pub fn seal(&self, nonce: [u8; 12], aad: &[u8], plain: &mut [u8]) -> Option<[u8; TAG_BYTES]> {
         let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), plain).ok()?;
         tag.as_ref().try_into().ok()
     }
 
-    /// Opens ciphertext and tag in place.
+    /// Decrypts ciphertext and tag in place.
     pub fn open<'a>(
         &self,
         nonce: [u8; 12],
@@ -88,7 +88,7 @@ impl Agreement {
         &self.public
     }
 
-    /// The shared secret; none where it is all zero.
+    /// Returns the shared secret; `None` if it is all zero.
     pub fn agree(&self, peer: &[u8; 32]) -> Option<Secret> {
         let peer = agreement::UnparsedPublicKey::new(&X25519, peer);
         let shared = agreement::agree(&self.private, peer, (), |shared| {
@@ -114,7 +114,7 @@ impl MlKem {
         MlKem { private, public }
     }
 
-    /// A key in its expanded form, which has the public one in it.
+    /// A key in its expanded form, which contains the public key.
     #[cfg(test)]
     pub fn from_expanded(expanded: &[u8; 2400]) -> MlKem {
         let private = kem::DecapsulationKey::new(&ML_KEM_768, expanded).unwrap();
@@ -125,14 +125,15 @@ impl MlKem {
         &self.public
     }
 
-    /// The shared secret; another one, without a word, for a ciphertext that is not for this key.
+    /// Returns the shared secret; a random one for a ciphertext of another key (implicit
+    /// rejection).
     pub fn open(&self, sealed: &[u8; MLKEM_CIPHERTEXT_BYTES]) -> Option<Secret> {
         let secret = self.private.decapsulate(sealed[..].into()).ok()?;
         secret.as_ref().try_into().ok().map(Zeroizing::new)
     }
 }
 
-/// A ciphertext for this encapsulation key, and its secret.
+/// Returns a ciphertext for this encapsulation key, and its secret.
 pub fn mlkem_seal(
     public: &[u8; MLKEM_PUBLIC_BYTES],
 ) -> Option<([u8; MLKEM_CIPHERTEXT_BYTES], Secret)> {
@@ -160,7 +161,7 @@ impl Signing {
     }
 }
 
-/// Whether `signature` is Ed25519's under `public`.
+/// Returns whether `signature` is valid under `public` (Ed25519).
 pub fn signed(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ED25519, public).verify(message, signature).is_ok()
 }
@@ -172,7 +173,7 @@ pub struct Rsa {
 }
 
 impl Rsa {
-    /// None where its numbers do not fit together.
+    /// Returns `None` if the numbers are inconsistent.
     pub fn new(private: &RsaPrivateKey) -> Option<Rsa> {
         let der = private.to_pkcs8_der().ok()?;
         let opening = PrivateDecryptingKey::from_pkcs8(der.as_bytes()).ok()?;
@@ -196,7 +197,7 @@ impl Rsa {
     }
 }
 
-/// None for a modulus that is no product of primes.
+/// Returns `None` for a modulus that is no product of primes.
 pub fn rsa_seal(
     key: &[u8; MODULUS_BYTES],
     label: &[u8],

@@ -1,4 +1,4 @@
-//! Rust alone: what a client needs without a C compiler. RSA is blinded, and not in constant time
+//! Implementations in Rust for a client without a C compiler. RSA is blinded, but not constant-time
 //! (docs/security.md).
 
 use aes_gcm::aead::AeadInOut;
@@ -48,13 +48,13 @@ impl Aead {
         Aead(Aes256Gcm::new(key.into()))
     }
 
-    /// Seals in place; the tag is none for more bytes than a key may seal at once.
+    /// Encrypts in place; no tag if a key may not encrypt as many bytes at once.
     pub fn seal(&self, nonce: [u8; 12], aad: &[u8], plain: &mut [u8]) -> Option<[u8; TAG_BYTES]> {
         let tag = self.0.encrypt_inout_detached(&nonce.into(), aad, plain.into());
         tag.ok().map(Into::into)
     }
 
-    /// Opens ciphertext and tag in place.
+    /// Decrypts ciphertext and tag in place.
     pub fn open<'a>(
         &self,
         nonce: [u8; 12],
@@ -85,7 +85,7 @@ impl Agreement {
         &self.public
     }
 
-    /// The shared secret; none where it is all zero.
+    /// Returns the shared secret; `None` if it is all zero.
     pub fn agree(&self, peer: &[u8; 32]) -> Option<Secret> {
         let shared = self.private.diffie_hellman(&Point::from(*peer));
         shared.was_contributory().then(|| Zeroizing::new(*shared.as_bytes()))
@@ -105,7 +105,7 @@ impl MlKem {
         MlKem::of(DecapsulationKey768::from_seed((*seed).into()))
     }
 
-    /// A key in its expanded form, which has the public one in it.
+    /// A key in its expanded form, which contains the public key.
     #[cfg(test)]
     #[expect(deprecated, reason = "AWS-LC has no other form")]
     pub fn from_expanded(expanded: &[u8; 2400]) -> MlKem {
@@ -121,7 +121,8 @@ impl MlKem {
         &self.public
     }
 
-    /// The shared secret; another one, without a word, for a ciphertext that is not for this key.
+    /// Returns the shared secret; a random one for a ciphertext of another key (implicit
+    /// rejection).
     pub fn open(&self, sealed: &[u8; MLKEM_CIPHERTEXT_BYTES]) -> Option<Secret> {
         let mut secret = self.private.decapsulate(&(*sealed).into());
         let shared = Zeroizing::new(secret.into());
@@ -130,7 +131,7 @@ impl MlKem {
     }
 }
 
-/// A ciphertext for this encapsulation key, and its secret.
+/// Returns a ciphertext for this encapsulation key, and its secret.
 pub fn mlkem_seal(
     public: &[u8; MLKEM_PUBLIC_BYTES],
 ) -> Option<([u8; MLKEM_CIPHERTEXT_BYTES], Secret)> {
@@ -160,7 +161,7 @@ impl Signing {
     }
 }
 
-/// Whether `signature` is Ed25519's under `public`.
+/// Returns whether `signature` is valid under `public` (Ed25519).
 pub fn signed(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
     let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(public) else { return false };
     let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else { return false };
@@ -174,7 +175,7 @@ pub struct Rsa {
 }
 
 impl Rsa {
-    /// None where its numbers do not fit together.
+    /// Returns `None` if the numbers are inconsistent.
     pub fn new(private: &RsaPrivateKey) -> Option<Rsa> {
         private.validate().ok()?;
         let signing = pss::SigningKey::new(private.clone());
@@ -194,7 +195,7 @@ impl Rsa {
     }
 }
 
-/// None for a modulus that is no product of primes.
+/// Returns `None` for a modulus that is no product of primes.
 pub fn rsa_seal(
     key: &[u8; MODULUS_BYTES],
     label: &[u8],

@@ -1,5 +1,5 @@
-//! Both compute the same, and refuse the same. The known answers of tests/data hold for each alone:
-//! `cargo test --lib crypto` and `cargo test --no-default-features --lib crypto`.
+//! Both providers compute the same and reject the same. Each is tested alone with the known answers
+//! of tests/data: `cargo test --lib crypto` and `cargo test --no-default-features --lib crypto`.
 
 use proptest::prelude::*;
 use rsa::RsaPrivateKey;
@@ -97,7 +97,7 @@ fn what_one_seals_with_ml_kem_the_other_opens() {
     {
         assert_eq!(one.open(&sealed), Some(secret.clone()));
         assert_eq!(other.open(&sealed), Some(secret.clone()));
-        // Both reject in the same way: with a secret of the ciphertext and their own.
+        // Both reject implicitly: with a secret derived from the ciphertext and their own.
         let mut bent = sealed;
         bent[500] ^= 1;
         assert_eq!(one.open(&bent), other.open(&bent));
