@@ -18,20 +18,20 @@ pub struct LedgerJobs {
     config: Arc<Snapshot<Config>>,
     hub: Arc<Hub>,
     readers: Arc<Readers>,
-    /// An operator has removed old messages.
+    /// Whether an operator has removed old messages.
     swept_by_hand: AtomicBool,
     erasing: Snapshot<Option<(UserName, usize)>>,
 }
 
-/// A turn of a long job is followed by this many times its duration in which others have the
-/// ledger, where anybody writes.
+/// After a turn of a long job, others have the ledger for this many times its duration, if anybody
+/// writes.
 const YIELD: u32 = 3;
-/// Somebody has written within this time.
+/// A message within this time counts as writing.
 const RECENT: Duration = Duration::from_secs(1);
-/// Whoever reads the ledger beside the server is looked at this often.
+/// Interval of the checks for other readers of the ledger.
 const READ_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether others write while a long job is done in turns.
+/// Detects whether others write during a long job.
 #[derive(Default)]
 struct Turns {
     lines: Option<u64>,
@@ -39,7 +39,7 @@ struct Turns {
 }
 
 impl Turns {
-    /// `lines` is how many were stored so far.
+    /// `lines` is the number of messages stored so far.
     fn others_write(&mut self, lines: u64) -> bool {
         let now = Instant::now();
         if self.lines.replace(lines).is_some_and(|before| before < lines) {
@@ -62,7 +62,7 @@ impl LedgerJobs {
     ) -> Option<T> {
         let (done, result) = mpsc::channel();
         self.hub.add_job(Box::new(move |ledger| {
-            // The caller may have given up meanwhile.
+            // The caller may have given up.
             let _ = done.send(job(ledger));
         }));
         result.recv().ok()
@@ -73,7 +73,7 @@ impl LedgerJobs {
     pub fn answers(&self, patience: Duration) -> [(&'static str, bool); 4] {
         let (done, answered) = mpsc::channel();
         let before = self.hub.counters().turns();
-        // Where too much waits already, it is dropped: then it counts whether that becomes less.
+        // A full queue drops it: the check then waits for progress of the queue.
         self.hub.try_job(Box::new(move |_| {
             let _ = done.send(());
         }));
@@ -120,8 +120,9 @@ impl LedgerJobs {
         }
     }
 
-    /// Overwrites what is left of removed messages, in short turns between commits. False where
-    /// somebody reads the ledger for longer than `patience`; none where the server stops first.
+    /// Overwrites the remains of removed messages, in short turns between commits. Returns false if
+    /// another process reads the ledger for longer than `patience`; `None` if the server stops
+    /// first.
     pub fn tidy(&self, patience: Duration) -> Option<Result<bool, LedgerError>> {
         let (mut turns, mut blocked) = (Turns::default(), None::<Instant>);
         loop {
@@ -140,8 +141,8 @@ impl LedgerJobs {
         }
     }
 
-    /// Erases the texts of all messages of a person, in short turns between commits; gives how
-    /// many. None where the server stops first: its next start goes on.
+    /// Erases the texts of all messages of a user, in short turns between commits. Returns their
+    /// number; `None` if the server stops first, after which its next start continues.
     pub fn erase(&self, user: &UserName) -> Option<Result<usize, LedgerError>> {
         let own = user.clone();
         if let Err(error) = self.ask(move |ledger| ledger.begin_erasing(&own))? {
@@ -151,7 +152,7 @@ impl LedgerJobs {
         self.go_on_erasing(user)
     }
 
-    /// Goes on with what was not erased before the server was started.
+    /// Continues an erasure that was interrupted by the end of the server.
     pub fn resume_erasing(&self) {
         let erased = self.ask(|ledger| ledger.erase_some());
         if let Some(Ok(Some(erased))) = erased {
@@ -177,18 +178,18 @@ impl LedgerJobs {
                 Err(error) => return Some(Err(error)),
             }
         }
-        // Whoever reads from memory reads these messages again, from the ledger.
+        // Reads from memory get these messages from the ledger again.
         self.hub.forget_texts(user);
         self.recount_mailboxes();
         Some(Ok(messages))
     }
 
-    /// Whose texts are being erased, and of how many messages so far.
+    /// Returns the user whose texts are being erased, and the number of messages so far.
     pub fn erasing(&self) -> Option<(UserName, usize)> {
         (*self.erasing.get()).clone()
     }
 
-    /// One turn of a long job. Where people write, they have the ledger for most of the time.
+    /// Runs one turn of a long job. While users write, they have the ledger most of the time.
     fn turn<T: Send + 'static>(
         &self,
         turns: &mut Turns,
@@ -205,7 +206,7 @@ impl LedgerJobs {
         Some(done)
     }
 
-    /// What was removed no longer waits for anybody.
+    /// Counts the waiting messages again, without removed ones.
     pub fn recount_mailboxes(&self) {
         let lines_max = self.config.get().limits.mailbox_lines_max;
         let known = self.ask(move |ledger| ledger.remembered(lines_max));

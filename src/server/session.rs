@@ -1,5 +1,5 @@
-//! One authenticated connection: its thread reads, decodes and asks the hub, and never waits for
-//! another client.
+//! An authenticated connection. Its thread reads, decodes and passes requests to the hub, and never
+//! waits for another client.
 
 mod answers;
 
@@ -31,21 +31,21 @@ use crate::limits::REF_BYTES_MAX;
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::{codec, stored_fields};
 
-/// A person who writes a little too fast waits this long at most, and is refused beyond it.
+/// Maximum delay of a client that slightly exceeds its rate; beyond it, requests are refused.
 const PATIENCE_MS: u64 = 3_000;
 
-/// Room for what a line's fields get when it is told: its type, the longest seq, and for one that
-/// is told again the names of its fields, its marks and the longest reference.
+/// Reserve for the fields that a delivered message has beside its own: type, longest seq and, from
+/// history, field names, marks and the longest reference.
 const LINE_HEAD_BYTES: usize = 320;
 
-/// A session that has not read its answers is looked at again after this time.
+/// Pause between two checks of a session that has not read its answers.
 const BEHIND_MS: u64 = 100;
 
-/// Why a session ended, as the other members are told.
+/// The reason for the end of a session, as shown to other members.
 enum End {
     Quit,
     Cut,
-    /// By the server: an operator, or a limit.
+    /// The server ended it: an operator, or a limit.
     Told,
     Protocol(&'static str),
     Silence,
@@ -61,7 +61,7 @@ struct Session {
 }
 
 impl End {
-    /// As the log has it.
+    /// The reason in the log.
     fn how(&self) -> &str {
         match self {
             End::Quit => "left",
@@ -74,13 +74,14 @@ impl End {
     }
 }
 
-/// A session that has begun.
+/// A session that has started.
 pub struct Entered {
     leaving: Leaving,
     reader: TunnelReader,
 }
 
-/// Lets a peer in that has proven its key; none where it may not come in, and was told why.
+/// Starts a session for a peer that has proven its key; `None` if it may not connect, after it was
+/// notified.
 pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option<Entered> {
     let Some((user, device)) = context.accounts.admit(&holder.key) else {
         not_admitted(context, holder);
@@ -92,8 +93,8 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     let address = peer.ip();
     let whom = Whom { user: &user, key: key.fingerprint(), address: Some(address) };
     let muted = context.access.standing(whom).1 == State::Muted;
-    // A person's only key may be on any device: that one may name itself, where others may see
-    // names that this person makes up.
+    // A user's only key may be on any device, which may name itself. The name is hidden if others
+    // may not see texts of this user.
     let device = match login.device {
         Some(own) if device.is_default() && !muted => own,
         _ => device,
@@ -131,8 +132,7 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     log::info!("{} ({}) entered", session.user, session.device);
     context.admission.note_login(&session.user, address);
     let leaving = Leaving { session, cut: true };
-    // A key that was removed between the look at it and the entering is noticed here, and another
-    // password.
+    // The key may have been removed since the login checked it, or the password changed.
     if context.accounts.admit(&key).is_none() {
         context.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
     }
@@ -153,7 +153,7 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
 }
 
 impl Entered {
-    /// Serves the peer until it ends. Runs on the peer's own thread.
+    /// Serves the peer until the session ends. Runs on the peer's own thread.
     pub fn serve(self) {
         let Entered { mut leaving, reader } = self;
         let session = &leaving.session;
@@ -165,7 +165,7 @@ impl Entered {
             End::Quit => session.queue.end(None, "quit"),
             End::Age => session.queue.end(None, "rekey"),
             End::Silence => session.queue.end(None, "silence"),
-            // One word for the peer; the log has the detail.
+            // The peer gets a code; the log has the details.
             End::Protocol(_) => session.queue.end(None, "protocol"),
             End::Cut | End::Told => {}
         }
@@ -179,7 +179,7 @@ impl Entered {
     }
 }
 
-/// Tells a client whose key is not registered, inside the channel, what to do to be let in.
+/// Tells a client whose key is not registered, inside the encrypted channel, how to be admitted.
 fn not_admitted(context: &Context, holder: KeyHolder) {
     let KeyHolder { login, key, outgoing, waiting, peer, .. } = holder;
     let fingerprint = key.fingerprint();
@@ -195,10 +195,10 @@ fn not_admitted(context: &Context, holder: KeyHolder) {
     queue.end(Some(&event), "not_admitted");
 }
 
-/// The hub forgets the session however its thread ends, a panic included.
+/// Removes the session from the hub, also if its thread panics.
 struct Leaving {
     session: Session,
-    /// The connection broke: the person may be back in a moment.
+    /// Whether the connection broke, so that the user may return soon.
     cut: bool,
 }
 
@@ -225,7 +225,7 @@ impl Session {
         Whom { user: &self.user, key: self.queue.key, address: Some(self.address) }
     }
 
-    /// Who may not be here is told why, and that is the end of it.
+    /// Ends the session, with the reason, if the user may no longer be connected.
     fn is_barred(&self) -> bool {
         let Some(event) = self.context.access.bars(self.whom()) else { return false };
         if let Event::Goodbye { code, .. } = &event {
@@ -236,15 +236,15 @@ impl Session {
         true
     }
 
-    /// The person's role, how they stand now, and what they are told of it. What others are told of
-    /// this person's next step goes by it.
+    /// Returns the user's role, state, and the notice about the state. The announcements of this
+    /// user's next action depend on it.
     fn standing(&self) -> (Role, State, Option<String>) {
         let standing = self.context.access.standing(self.whom());
         self.queue.set_muted(standing.1 == State::Muted);
         standing
     }
 
-    /// The table of rights, before anything else is looked at.
+    /// Checks the table of rights, before anything else.
     fn may(&self, command: &Command) -> Result<(), Refusal> {
         let act = command.act().ok_or(Refusal::Unknown)?;
         let (role, state, why) = self.standing();
@@ -306,7 +306,7 @@ impl Session {
                     self.pay();
                 }
                 for request in requests {
-                    // What was sent before the end is not obeyed after it.
+                    // Requests that arrived before the end are not processed after it.
                     if self.queue.is_over() {
                         return Some(End::Cut);
                     }
@@ -323,7 +323,7 @@ impl Session {
                 self.send(RecordType::Pong, body);
                 None
             }
-            // They are nothing to do, and cost as much as what is.
+            // They need no action, and cost as much as a request.
             RecordType::Pong | RecordType::Other(128..) => {
                 self.pay();
                 None
@@ -332,7 +332,7 @@ impl Session {
         }
     }
 
-    /// A message that is no command is refused, with what is wrong in it and none of its text.
+    /// Refuses a malformed message. The refusal names the fault and none of its text.
     fn malformed(&self, error: codec::CodecError) {
         let hint = clean::line(&error.to_string());
         let codec::Names { id, reference } = error.names;
@@ -343,8 +343,7 @@ impl Session {
         self.answer(&event);
     }
 
-    /// What is no command, or is refused, has the price of a request: its own sender waits until it
-    /// can be paid, and nobody else.
+    /// Charges malformed and refused messages like requests: only their sender is delayed.
     fn pay(&self) {
         while let Err(Refusal::Rate { retry_ms }) = self.context.hub.pay(&self.queue) {
             if self.queue.is_over() {
@@ -371,7 +370,7 @@ impl Session {
             let patience = Duration::from_millis(PATIENCE_MS);
             match wait.filter(|wait| began.elapsed() + *wait <= patience) {
                 Some(wait) => {
-                    // Its own sender waits, and nobody else: reading goes on afterwards.
+                    // Only the sender waits; reading continues afterwards.
                     self.queue.pause(wait);
                     if self.queue.is_over() {
                         return;
@@ -390,7 +389,7 @@ impl Session {
         }
     }
 
-    /// Asks the hub, and answers what it leaves to the session.
+    /// Passes a request to the hub, and answers queries that the hub leaves to the session.
     fn run_request(&self, request: &Request) -> Result<(), Refusal> {
         let command = &request.command;
         self.may(command)?;
@@ -404,7 +403,7 @@ impl Session {
         query.map_or(Ok(()), |query| self.answer_query(query, request.reference.clone()))
     }
 
-    /// A long answer waits until the ones before it are read: nothing of it is held here.
+    /// Delays a long answer until the client has read earlier ones, so that none are buffered here.
     fn may_draw(&self, command: &Command) -> Result<(), Refusal> {
         let unread = match command {
             Command::History { .. } | Command::Search { .. } => Refusal::Unread,
@@ -416,7 +415,7 @@ impl Session {
         if self.queue.is_behind() { Err(unread) } else { Ok(()) }
     }
 
-    /// A message as its readers will get it.
+    /// Returns a message as it will be delivered.
     fn said(&self, message: &NewMessage) -> Result<Said, Refusal> {
         let to = match &message.to {
             Target::User(name) => {
@@ -441,7 +440,7 @@ impl Session {
     }
 }
 
-/// A line must fit one record as JSON, where quotes and backslashes take twice their bytes.
+/// Checks that a message fits in a record as JSON, in which quotes and backslashes are escaped.
 fn fits(fields: &[u8]) -> Result<(), Refusal> {
     let (bytes, max_bytes) = (fields.len(), RECORD_BODY_BYTES_MAX - LINE_HEAD_BYTES);
     if bytes > max_bytes { Err(Refusal::TooLong { bytes, max_bytes }) } else { Ok(()) }
@@ -451,7 +450,7 @@ fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// Texts that others will see are cleaned before anything else is decided about them.
+/// Cleans texts for others before any decision about them.
 fn clean_texts(command: &mut Command) {
     match command {
         Command::Say(NewMessage { body: Body::Text(text), .. }) => clean::wash(text),

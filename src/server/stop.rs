@@ -1,4 +1,4 @@
-//! The word to stop: from a signal, the console or ctl.
+//! The stop flag, set by signals, the console or ctl.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 
-/// A flag that can be waited for.
+/// A flag with a condition variable.
 pub struct Stop {
     state: Mutex<State>,
     changed: Condvar,
@@ -21,7 +21,7 @@ pub struct Stop {
 #[derive(Default)]
 struct State {
     told: bool,
-    /// How often a time was named, or taken back: the last word holds.
+    /// Number of times that a stop was scheduled or cancelled: only the last one applies.
     plan: u64,
 }
 
@@ -42,19 +42,19 @@ impl Stop {
         self.state.lock()
     }
 
-    /// Tells because the server cannot go on; the first reason stays.
+    /// Stops the server because of a fault. The first fault is kept.
     pub fn fail(&self, fault: String) {
-        // There is one already: that was first.
+        // A previous fault is kept.
         let _ = self.fault.set(fault);
         self.tell();
     }
 
-    /// Why the server cannot go on, where that is so.
+    /// Returns the fault that stopped the server, if any.
     pub fn fault(&self) -> Option<&str> {
         self.fault.get().map(String::as_str)
     }
 
-    /// Tells in a while, from a thread of its own, and not at a time that was named before.
+    /// Schedules a stop, replacing an earlier schedule.
     pub fn tell_after(self: &Arc<Self>, delay: Duration) {
         let (stop, plan) = (Arc::clone(self), self.forget_time());
         let later = move || {
@@ -67,7 +67,7 @@ impl Stop {
         }
     }
 
-    /// A time that was named holds no more. Gives the number of this word.
+    /// Cancels a scheduled stop. Returns the number of this change.
     pub fn forget_time(&self) -> u64 {
         let mut state = self.lock();
         state.plan += 1;
@@ -83,12 +83,12 @@ impl Stop {
         while !self.wait_for(Duration::from_secs(3600)) {}
     }
 
-    /// True as soon as it is told, false after `time` without.
+    /// Waits until the server stops, or for `time`. Returns whether it stops.
     pub fn wait_for(&self, time: Duration) -> bool {
         !self.lasts(time, |state| !state.told)
     }
 
-    /// Whether something stays so for a while.
+    /// Waits until the condition is false, or for `time`. Returns whether it was true throughout.
     fn lasts(&self, time: Duration, so: impl Fn(&State) -> bool) -> bool {
         let state = self.changed.wait_timeout_while(self.lock(), time, |state| so(state));
         so(&state)
@@ -105,7 +105,7 @@ pub fn on_signals(stop: Arc<Stop>) -> anyhow::Result<Receiver<()>> {
         let mut stopping = false;
         for signal in &mut signals {
             if signal == SIGHUP {
-                // One that waits already has the same effect.
+                // A queued one has the same effect.
                 let _ = hangups.try_send(());
             } else if stopping {
                 crate::terminal::restore();
@@ -119,7 +119,7 @@ pub fn on_signals(stop: Arc<Stop>) -> anyhow::Result<Receiver<()>> {
     Ok(received)
 }
 
-/// A thread with this name.
+/// Starts a thread with a name.
 pub fn spawn<F>(name: &str, job: F) -> anyhow::Result<thread::JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,
@@ -128,7 +128,7 @@ where
     thread.with_context(|| format!("cannot start the {name} thread"))
 }
 
-/// A thread without which there is no server: a panic in it stops the others in order.
+/// Starts a thread that the server needs: a panic in it stops the server in order.
 pub fn essential<F>(name: &'static str, stop: &Arc<Stop>, job: F) -> anyhow::Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,
@@ -140,7 +140,7 @@ where
     })
 }
 
-/// Rings where its thread ends in a panic.
+/// Stops the server if its thread panics.
 struct Alarm {
     name: &'static str,
     stop: Arc<Stop>,

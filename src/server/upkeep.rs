@@ -13,27 +13,26 @@ use crate::home::sanctions::Whom;
 use crate::home::{UsersWatch, file};
 use crate::ledger::{Jobs, jobs};
 
-/// A look at users/ this often: whom the operator admits is in, whom he removes is out.
+/// Interval of the checks of users/.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
-/// Empty channels are looked for this often.
+/// Interval of the removal of empty channels.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// A look for lines that are older than their conversation's retention this often.
+/// Interval of the removal of messages that are older than their conversation's retention.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
-/// Copies of a former ledger stay this long, or as long as messages do.
+/// Maximum age of copies of a former ledger. A shorter retention applies to them too.
 const COPIES_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// A clock that leaps by more than this, or begins as far ahead of the newest line, has to hold for
-/// a while before it is trusted with removing lines ...
+/// A clock that jumps by more than this, or starts as far ahead of the newest message, must be
+/// stable for `CLOCK_HOLD` before messages are removed.
 const CLOCK_DRIFT_MS_MAX: u64 = 3_600_000;
 const CLOCK_HOLD: Duration = Duration::from_secs(600);
-/// ... and one that leaps ahead by more than this until the operator says that it is right.
+/// After a jump ahead by more than this, the operator has to confirm the clock.
 const CLOCK_LEAP_MS_MAX: i64 = 90 * 86_400_000;
 
-/// The server's chores: users/ and the server's own key are watched, and empty channels are
-/// forgotten.
+/// Runs the periodic checks of users/ and the server's own key, and removes empty channels.
 pub fn keep(context: &Context, mut watch: UsersWatch) {
     let mut swept = Instant::now();
     let mut unread = false;
@@ -44,7 +43,8 @@ pub fn keep(context: &Context, mut watch: UsersWatch) {
         let changed = watch.changed();
         if changed || unread {
             let read = context.accounts.reload();
-            // No descriptor may have been left: the next look tries again, and says nothing new.
+            // Possibly no free file descriptor. The next check tries again; the error is logged
+            // once.
             if let (Err(error), false) = (&read, unread) {
                 log::error!("users/ cannot be read, so it stays as it was: {error}");
             }
@@ -59,13 +59,13 @@ pub fn keep(context: &Context, mut watch: UsersWatch) {
     }
 }
 
-/// Lines and keys that are too old go. A thread of its own: a disk that takes its time with it
-/// keeps nobody in who was removed.
+/// Removes old messages and keys, on a thread of its own: a slow disk must not delay the removal of
+/// users.
 pub fn sweep(context: &Context) {
     let now_ms = || jiff::Timestamp::now().as_millisecond();
     let newest_ms = match context.ledger.ask(|ledger| ledger.newest_ms()) {
         Some(Ok(newest_ms)) => newest_ms.unwrap_or_else(now_ms),
-        // Nothing is known of before: as if nothing could be believed.
+        // Without a known time, the clock counts as having jumped.
         Some(Err(_)) | None => 0,
     };
     let mut expiry = Expiry::new(Instant::now(), now_ms(), newest_ms);
@@ -80,7 +80,7 @@ pub fn sweep(context: &Context) {
         if expiry.believes(Instant::now(), now_ms(), context.ledger.was_swept_by_hand()) {
             expire(context);
         }
-        // Whatever the clock says: what people have deleted goes.
+        // Deleted messages are removed whatever the clock is.
         if let Some(Err(error)) = context.ledger.tidy(Duration::ZERO) {
             log::error!("what was deleted stays in the free space of the ledger for now: {error}");
         }
@@ -115,8 +115,8 @@ fn expire(context: &Context) {
     }
 }
 
-/// Writes where people have logged in from lately, where that is new, and nothing of it where no
-/// addresses are to be written.
+/// Writes the recent login addresses if they changed, unless the configuration forbids addresses on
+/// disk.
 pub fn keep_sources(context: &Context) {
     let path = context.home.sources_file();
     let users = context.accounts.get();
@@ -132,8 +132,8 @@ pub fn keep_sources(context: &Context) {
     }
 }
 
-/// Writes which devices have tickets, where that is new. Tickets of people who are banned, of
-/// removed keys and of former passwords are forgotten.
+/// Writes the tickets of devices if they changed. Drops tickets of banned users, removed keys and
+/// former passwords.
 pub fn keep_tickets(context: &Context) {
     let users = context.accounts.get();
     let owner = |user: &UserName, key: &Fingerprint| {
@@ -149,18 +149,18 @@ pub fn keep_tickets(context: &Context) {
     }
 }
 
-/// Whether the wall clock is believed when it says that lines are old.
+/// Decides whether the clock is trusted for the removal of messages.
 struct Expiry {
     last: Instant,
     last_ms: i64,
-    /// It is believed from then on; none where the operator has to say so first.
+    /// When it will be trusted; `None` until the operator confirms it.
     from: Option<Instant>,
 }
 
 impl Expiry {
     fn new(now: Instant, now_ms: i64, newest_ms: i64) -> Expiry {
         let mut expiry = Expiry { last: now, last_ms: now_ms, from: Some(now) };
-        // Where the newest line is from is where the clock was last.
+        // The time of the newest message is the last known time of the clock.
         expiry.leaps(now, now_ms.saturating_sub(newest_ms).max(0));
         expiry
     }

@@ -64,7 +64,7 @@ impl Counters {
         }
     }
 
-    /// The commit thread has done something.
+    /// Counts work of the commit thread.
     pub fn took_turn(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
-//! The server's log: one event a line, as text or as JSON, without control characters, to stderr or
-//! to a file that is rotated. While an operator types at the console, its lines stand above what is
-//! typed. One thread writes; a thread that logs never waits for it.
+//! The server's log: one event a line, as text or JSON, without control characters, to stderr or to
+//! a file that is rotated. While the operator has a console, log lines appear above the input line.
+//! One thread writes; threads that log never wait for it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -24,43 +24,43 @@ use crate::terminal::Printer;
 
 struct Sink;
 
-/// A line on its way to the log's thread.
+/// An entry of the log thread's queue.
 enum Entry {
     Line {
         time: Timestamp,
         level: Level,
         text: String,
     },
-    /// Lines go to the console's printer from here on.
+    /// Switches to the console's printer.
     Console(Printer),
-    /// Lines go to stderr again. Everything before is written once the sender hangs up.
+    /// Switches back to stderr. All earlier lines are written once the sender hangs up.
     Plain(SyncSender<()>),
 }
 
-/// The way to the log's thread; the first start sets it.
+/// The queue of the log thread, set by the first start.
 static QUEUE: OnceLock<SyncSender<Entry>> = OnceLock::new();
 
-/// Lines that did not fit into the queue and that nobody has been told of yet.
+/// Number of lines that did not fit in the queue and were not reported yet.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// What the log's thread is at: the time since when it has been writing one line, in milliseconds
-/// since the start and at least 1; 0 while it waits for lines.
+/// Start of the write in progress, in milliseconds since the start of the log and at least 1; 0
+/// while the thread waits for lines.
 static WRITING_SINCE_MS: AtomicU64 = AtomicU64::new(0);
 
-/// How lines look, and the file that they go to. The log's thread takes it up before the next line.
+/// The next format and file, which the thread takes before its next line.
 static NEXT_SHAPE: Mutex<Option<Shape>> = Mutex::new(Rank::Log, None);
 
-/// Whether addresses of people are written.
+/// Whether users' addresses are logged.
 static ADDRESSES: AtomicBool = AtomicBool::new(true);
 
-/// Lines that wait for the log's thread. Further ones are dropped and counted, so that a stalled
-/// stderr or disk stops nobody who logs.
+/// Length of the queue. Further lines are dropped and counted, so that a stalled stderr or disk
+/// stops no thread that logs.
 const WAITING_MAX: usize = 10_000;
 
-/// At the end of the console or the server, waiting lines get this long.
+/// Time limit for queued lines at the end of the console or the server.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// One line that takes longer than this is a log that nobody reads.
+/// After this time for one line, the log counts as stalled.
 const STALL_MS: u64 = 5_000;
 
 #[derive(Default)]
@@ -69,7 +69,7 @@ struct Shape {
     file: Option<Rotating>,
 }
 
-/// A file that is moved aside when it is full: `pychat.log.1` is the newest of the old ones.
+/// A log file that is renamed when it is full: `pychat.log.1` is the newest renamed file.
 struct Rotating {
     path: PathBuf,
     file: File,
@@ -78,14 +78,14 @@ struct Rotating {
     files_max: u32,
 }
 
-/// What the log's thread owns.
+/// State of the log thread.
 #[derive(Default)]
 struct Writer {
     shape: Shape,
     console: Option<Printer>,
 }
 
-/// Events up to `level` go to stderr from now on, panics of threads too.
+/// Starts the log: events up to `level`, and panics, go to stderr.
 ///
 /// # Errors
 /// The operating system gives no thread.
@@ -102,8 +102,8 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     Ok(())
 }
 
-/// As the configuration wants it from now on; `level` is the command line's, which wins. A file's
-/// name is taken from `home`.
+/// Applies the configuration. `level` from the command line takes precedence. The path is relative
+/// to `home`.
 ///
 /// # Errors
 /// The file cannot be opened; the log stays as it was.
@@ -124,7 +124,7 @@ pub fn configure(
     Ok(())
 }
 
-/// The same for all of the configuration's keys about the log.
+/// Applies all keys of the configuration that concern the log.
 ///
 /// # Errors
 /// The file cannot be opened.
@@ -137,7 +137,7 @@ pub fn show_addresses(show: bool) {
     ADDRESSES.store(show, Ordering::Relaxed);
 }
 
-/// An address as the log may have it.
+/// Returns an address as the configuration allows it in the log.
 pub fn address(address: impl std::fmt::Display) -> String {
     match ADDRESSES.load(Ordering::Relaxed) {
         true => address.to_string(),
@@ -145,15 +145,15 @@ pub fn address(address: impl std::fmt::Display) -> String {
     }
 }
 
-/// Lines go to the console's printer from now on.
+/// Prints further lines through the console's printer.
 pub fn print_with(printer: Printer) {
     if let Some(queue) = QUEUE.get() {
-        // Where the queue is full nobody reads the terminal either.
+        // If the queue is full, nobody reads the terminal either.
         let _ = queue.try_send(Entry::Console(printer));
     }
 }
 
-/// Lines go to stderr again. Waits until those before are written, for two seconds at most.
+/// Prints further lines to stderr. Waits for queued lines, for two seconds at most.
 pub fn print_plainly() {
     let (ending, ended) = sync_channel(0);
     let deadline = Instant::now() + PATIENCE;
@@ -166,11 +166,11 @@ pub fn print_plainly() {
         entry = again;
         thread::sleep(Duration::from_millis(5));
     }
-    // It ends by hanging up, whether everything was printed or not.
+    // Ends when the writer hangs up, or after the time limit.
     let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
 }
 
-/// Whether lines are written: none has been under way for more than five seconds.
+/// Returns whether lines are written: no write has been in progress for more than five seconds.
 pub fn is_read() -> bool {
     match WRITING_SINCE_MS.load(Ordering::Relaxed) {
         0 => true,
@@ -178,7 +178,7 @@ pub fn is_read() -> bool {
     }
 }
 
-/// Milliseconds since the log was started, at least 1.
+/// Returns milliseconds since the start of the log, at least 1.
 fn now_ms() -> u64 {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     BEGAN.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
@@ -188,7 +188,7 @@ fn next_shape() -> MutexGuard<'static, Option<Shape>> {
     NEXT_SHAPE.lock()
 }
 
-/// The log's thread: the only one that waits for a disk, a pipe or a terminal to take a line.
+/// Runs the log thread, the only one that waits for a disk, a pipe or a terminal.
 fn write_all(entries: &Receiver<Entry>) {
     let mut writer = Writer::default();
     for entry in entries {
@@ -199,7 +199,7 @@ fn write_all(entries: &Receiver<Entry>) {
         match entry {
             Entry::Line { time, level, text } => writer.write(time, level, &text),
             Entry::Console(printer) => writer.console = Some(printer),
-            // The end of the printer is part of what is waited for.
+            // The caller waits for the end of the printer too.
             Entry::Plain(ending) => {
                 writer.console = None;
                 drop(ending);
@@ -216,7 +216,7 @@ fn write_all(entries: &Receiver<Entry>) {
 }
 
 impl Writer {
-    /// Writes to the file, or else to the console, or else to stderr.
+    /// Writes a line to the file, or else to the console, or else to stderr.
     fn write(&mut self, time: Timestamp, level: Level, text: &str) {
         let time = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let level = level.as_str().to_lowercase();
@@ -234,7 +234,7 @@ impl Writer {
         if self.console.as_mut().is_some_and(|console| console.print(&line)) {
             return;
         }
-        // A log that cannot be written is no reason to stop.
+        // A log that cannot be written does not stop the server.
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 }
@@ -254,7 +254,7 @@ impl Rotating {
 
     fn write(&mut self, line: &str) -> io::Result<()> {
         if self.is_full(line) {
-            // Another program may have emptied it.
+            // Another program may have truncated it.
             self.bytes = self.file.metadata()?.len();
             if self.is_full(line) {
                 self.rotate()?;
@@ -274,10 +274,10 @@ impl Rotating {
             name.push(format!(".{number}"));
             PathBuf::from(name)
         };
-        // Somebody else may have moved it aside.
+        // Another program may have renamed it.
         if self.path.exists() {
             for number in (1..self.files_max).rev() {
-                // One that is not there needs no moving.
+                // A missing number needs no renaming.
                 let _ = fs::rename(old(number), old(number + 1));
             }
             match self.files_max {
@@ -331,12 +331,12 @@ mod tests {
         let mut log = Rotating::open(path, &rules).unwrap();
         log.write("six").unwrap();
         assert_eq!(read("log"), "five\nsix\n", "a start goes on");
-        // Another program has emptied it: there is room again, and nothing is renamed.
+        // Another program has truncated it: there is room again, and nothing is renamed.
         fs::write(folder.path().join("log"), "").unwrap();
         log.write("six again").unwrap();
         assert_eq!(read("log"), "six again\n");
         assert_eq!(read("log.1"), "four four four four four\n");
-        // Somebody else has moved it aside: a full one begins anew, and what is kept stays.
+        // Another program has renamed it: a new file is started, and renamed ones stay.
         fs::remove_file(folder.path().join("log")).unwrap();
         for line in ["seven seven", "eight eight eight"] {
             log.write(line).unwrap();

@@ -1,5 +1,5 @@
-//! What the server says of itself to people and programs that watch it. Nothing here knows what is
-//! watched: the numbers and the health are handed in.
+//! Log, metrics and service notifications. This folder does not know the observed parts: numbers
+//! and health are passed in.
 
 pub mod counters;
 pub mod log;

@@ -14,7 +14,7 @@ const PATH: &str = "/metrics";
 const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers on a thread of its own; gives the address with the port that was taken for port 0.
+/// Serves the text on a thread. Returns the address with the real port.
 pub fn serve<F>(address: SocketAddr, stop: &Arc<Stop>, text: F) -> anyhow::Result<SocketAddr>
 where
     F: Fn() -> String + Send + 'static,
@@ -27,7 +27,7 @@ where
         loop {
             if let Err(error) = http.answer_next(PATH, TYPE, &text) {
                 log::debug!("metrics: {error}");
-                // No descriptors left, say: a pause instead of spinning.
+                // Pauses after an error, for example without free descriptors.
                 stop.wait_for(PAUSE);
             }
         }
@@ -36,7 +36,7 @@ where
     Ok(bound)
 }
 
-/// A page of numbers.
+/// A page of metrics.
 #[derive(Default)]
 pub struct Page(String);
 

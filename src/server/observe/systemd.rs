@@ -1,5 +1,5 @@
-//! What systemd is told of a service of `Type=notify`: that the server can serve, that it stops,
-//! and again and again that it is healthy (sd_notify(3): lines in a datagram to $NOTIFY_SOCKET).
+//! Notifications to systemd for a service of `Type=notify`: ready, stopping, and regularly healthy
+//! (sd_notify(3): lines in a datagram to $NOTIFY_SOCKET).
 
 #[cfg(target_os = "android")]
 use std::os::android::net::SocketAddrExt;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use crate::server::stop::{Stop, spawn};
 
-/// Tells systemd something; nothing where it did not start this process.
+/// Sends a notification. Does nothing if systemd did not start this process.
 pub fn notify(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    // One that begins with @ has no file.
+    // An abstract socket begins with @.
     let address = match path.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(&path),
@@ -27,8 +27,8 @@ pub fn notify(state: &str) {
     }
 }
 
-/// Where a watchdog is set, tells it twice as often as it wants while the server is healthy:
-/// whoever is not is started again. `health` returns what is wrong.
+/// If a watchdog is configured, notifies it twice per interval while the server is healthy; systemd
+/// restarts a server that is not. `health` returns the fault.
 pub fn watch(
     stop: &Arc<Stop>,
     health: impl Fn() -> Result<(), String> + Send + 'static,

@@ -1,5 +1,5 @@
-//! Answers to queries, which the hub has allowed: from the ledger's readers, from the directory and
-//! from the operators' commands.
+//! Answers to queries that the hub has allowed: from the ledger's readers, the directory and the
+//! operators' commands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::server::operator::{self, Actor};
 use crate::server::readers::ReadQueue;
 use crate::wire::codec;
 
-/// Lines of an answer to `/history` where no number was asked for.
+/// Default number of messages in an answer to `/history`.
 const HISTORY_LINES: usize = 100;
-/// Lines of an answer to `/search`.
+/// Maximum number of messages in an answer to `/search`.
 const SEARCH_LINES: usize = 50;
 
-/// What a reader has found, or what went wrong.
+/// The result of a read.
 type Found = Result<(Vec<Message>, bool), LedgerError>;
 
-/// Messages for an answer.
+/// The messages of an answer.
 struct Answer {
     lines: Vec<Message>,
     more: bool,
-    /// Not everything was looked at.
+    /// Whether the search ended before it had read everything.
     partial: bool,
 }
 
@@ -72,8 +72,8 @@ impl Session {
         Ok(())
     }
 
-    /// Has a reader of the ledger look for messages, which is paid for. Where none has time, the
-    /// price is given back.
+    /// Runs a read on a reader's thread and charges its price, which is refunded if no reader is
+    /// free.
     fn read(
         &self,
         read_queue: &ReadQueue,
@@ -104,7 +104,7 @@ impl Session {
         Ok(Event::Whois { name, fingerprints, devices, idle_ms, away, channels, reference })
     }
 
-    /// An operator's word in the chat.
+    /// Runs an operator's command from the chat.
     fn operate(&self, words: &[String], reference: Option<String>) -> Result<(), Refusal> {
         let (role, state, _) = self.standing();
         let name = self.user.to_string();
@@ -118,7 +118,7 @@ impl Session {
         Ok(())
     }
 
-    /// What one answer may hold.
+    /// Returns the bounds of one answer.
     fn page(&self, lines: usize) -> Page {
         let config = self.context.config.get();
         let limits = &config.limits;
@@ -126,13 +126,13 @@ impl Session {
         Page { lines_max, bytes_max: limits.answers_bytes_max / 4 }
     }
 
-    /// Messages of the ledger and the end of the answer.
+    /// Sends messages of the ledger and the end of the answer.
     fn tell_found(&self, to: Option<Target>, found: Answer, reference: Option<String>) {
         let Answer { lines, more, partial } = found;
         let count = lines.len();
         let mut body = Vec::new();
         for mut line in lines {
-            // So that the asker can tell them from lines that are new.
+            // Distinguishes them from new messages.
             line.reference = Some(reference.clone().unwrap_or_default());
             codec::encode(&Event::Message(line), &mut body);
         }
@@ -142,7 +142,7 @@ impl Session {
     }
 }
 
-/// Cuts a text of several lines behind a line, and says how many are left out.
+/// Cuts a text of several lines after a line, and appends how many lines were cut.
 fn clip(text: &mut String, bytes_max: usize) {
     if text.len() <= bytes_max {
         return;
