@@ -46,7 +46,7 @@ impl<'a> Assistant<'a> {
     }
 
     fn draw(&mut self, sheet: &Sheet) {
-        let look = self.opened.app.look;
+        let look = self.opened.app.reader.look;
         // The reader reports a terminal that is gone.
         let _ = self.opened.tty.draw(|frame| draw(frame, &look, sheet));
     }
@@ -91,7 +91,7 @@ impl Prompt for Assistant<'_> {
             self.done = done;
             match self.word(None) {
                 Some(Event::Key(key)) if key.kind != KeyEventKind::Release => {
-                    match self.opened.app.keys.act(&key) {
+                    match self.opened.app.controls.keys().act(&key) {
                         Some(Act::Send) => {
                             if let (Question::Name { usual }, true) = (question, typed.is_empty()) {
                                 typed.push_str(usual);

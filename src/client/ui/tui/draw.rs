@@ -6,7 +6,8 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
-use super::app::{App, Overlay};
+use super::app::App;
+use super::controls::Overlay;
 use super::layout::Areas;
 use super::pane::Pane;
 use super::status::Link;
@@ -21,7 +22,7 @@ const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves;
 
 /// Draws everything. Returns whether the first message of the room is visible.
 pub fn draw(app: &App, frame: &mut Frame) -> bool {
-    let areas = app.areas();
+    let areas = app.reader.areas();
     title(app, frame, areas.title);
     if let Some(area) = areas.rooms {
         rooms(app, frame, area);
@@ -30,17 +31,17 @@ pub fn draw(app: &App, frame: &mut Frame) -> bool {
         people(app, frame, area);
     }
     let height = usize::from(areas.lines.height);
-    let (view, first) = app.paper(&areas).view(app.window(), height);
+    let (view, first) = app.reader.paper(&areas).view(app.reader.window(), height);
     // A few messages are at the bottom, next to the input.
     let above = height.saturating_sub(view.len()) as u16;
     let lines = Rect { y: areas.lines.y + above, height: view.len() as u16, ..areas.lines };
     frame.render_widget(Paragraph::new(view), lines);
     status(app, frame, &areas);
     input(app, frame, areas.input);
-    match &app.overlay {
+    match app.controls.overlay() {
         Some(Overlay::Pane(pane)) => open(app, frame, areas.lines, pane),
         Some(Overlay::Paste(text)) => open(app, frame, areas.lines, &paste(app, text)),
-        None if matches!(app.status.link(), Link::Waiting { .. }) => {
+        None if matches!(app.reader.status.link(), Link::Waiting { .. }) => {
             // Nothing is beside text that is meant to be copied.
             let area = Rect { x: 0, width: frame.area().width, ..areas.lines };
             let mut text = app.admission.clone();
@@ -74,14 +75,20 @@ fn bar(frame: &mut Frame, area: Rect, style: Style, left: Vec<Span>, right: &str
 }
 
 fn title(app: &App, frame: &mut Frame, area: Rect) {
-    let window = app.window();
+    let window = app.reader.window();
     let mut left = vec![Span::raw(window.target.to_string())];
     // The topic is server text, also in the title.
     left.extend(window.topic.iter().map(|topic| Span::raw(format!(" {}{topic}", gutter::SERVER))));
     let wide = area.width >= super::layout::WIDE;
     if window.gone {
         let text = format!("you are no longer in {}", window.target);
-        return bar(frame, area, app.look.bar, vec![Span::raw(window.target.to_string())], &text);
+        return bar(
+            frame,
+            area,
+            app.reader.look.bar,
+            vec![Span::raw(window.target.to_string())],
+            &text,
+        );
     }
     let mut right = Vec::new();
     right.push(who_can_read(window, wide));
@@ -94,11 +101,11 @@ fn title(app: &App, frame: &mut Frame, area: Rect) {
         Target::Channel(_) if !window.joined => {}
         Target::Channel(_) => right.push(format!("{} online", window.here())),
         Target::User(name) => {
-            let here = app.windows[0].people.get(name).is_some_and(|one| one.here);
+            let here = app.reader.windows[0].people.get(name).is_some_and(|one| one.here);
             right.push(if here { "online" } else { "offline" }.to_owned());
         }
     }
-    bar(frame, area, app.look.bar, left, &right.join("  "));
+    bar(frame, area, app.reader.look.bar, left, &right.join("  "));
 }
 
 /// The lock, and who can read this conversation.
@@ -116,28 +123,28 @@ fn who_can_read(window: &Window, wide: bool) -> String {
 
 /// A room's number, name and unread count.
 fn room(app: &App, index: usize) -> (String, Style) {
-    let window = &app.windows[index];
+    let window = &app.reader.windows[index];
     let news = match (window.mentions, window.unread) {
         (0, 0) => String::new(),
         (0, unread) => format!(" {unread}"),
         (mentions, _) => format!(" {mentions}!"),
     };
-    let style = match (index == app.windows.current(), window.mentions, window.unread) {
-        (true, ..) => app.look.chosen,
-        (_, 1.., _) => app.look.mention,
-        (_, _, 1..) => app.look.unread,
+    let style = match (index == app.reader.windows.current(), window.mentions, window.unread) {
+        (true, ..) => app.reader.look.chosen,
+        (_, 1.., _) => app.reader.look.mention,
+        (_, _, 1..) => app.reader.look.unread,
         _ => Style::new(),
     };
     (format!("{}{news}", window.target), style)
 }
 
 fn rooms(app: &App, frame: &mut Frame, area: Rect) {
-    let block = Block::new().borders(Borders::RIGHT).border_style(app.look.dim);
+    let block = Block::new().borders(Borders::RIGHT).border_style(app.reader.look.dim);
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let first = app.windows.first_room(area.height);
-    let mut rows = vec![Row::styled("rooms", app.look.dim)];
-    for index in first..app.windows.len() {
+    let first = app.reader.windows.first_room(area.height);
+    let mut rows = vec![Row::styled("rooms", app.reader.look.dim)];
+    for index in first..app.reader.windows.len() {
         let (text, style) = room(app, index);
         let text = format!("{} {text}", index + 1);
         rows.push(Row::styled(clip(&text, inner.width.into()), style));
@@ -146,17 +153,17 @@ fn rooms(app: &App, frame: &mut Frame, area: Rect) {
 }
 
 fn people(app: &App, frame: &mut Frame, area: Rect) {
-    let block = Block::new().borders(Borders::LEFT).border_style(app.look.dim);
+    let block = Block::new().borders(Borders::LEFT).border_style(app.reader.look.dim);
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let mut rows = vec![Row::styled("people", app.look.dim)];
+    let mut rows = vec![Row::styled("people", app.reader.look.dim)];
     let width = usize::from(inner.width);
-    let lobby = &app.windows[0].people;
-    let window = app.window();
+    let lobby = &app.reader.windows[0].people;
+    let window = app.reader.window();
     let mut names: Vec<(bool, &crate::chat::UserName)> = match &window.target {
         Target::Channel(_) => window.people.iter().map(|(name, one)| (one.here, name)).collect(),
         Target::User(name) => {
-            let both = [Some(name), app.own.as_ref()];
+            let both = [Some(name), app.reader.own.as_ref()];
             let here = |name| lobby.get(name).is_some_and(|one| one.here);
             both.into_iter().flatten().map(|name| (here(name), name)).collect()
         }
@@ -168,30 +175,30 @@ fn people(app: &App, frame: &mut Frame, area: Rect) {
     let room = if more { height.saturating_sub(1) } else { height };
     for (here, name) in names.iter().take(room) {
         let (mark, style) = match here {
-            true => ("* ", app.look.name(name)),
-            false => ("o ", app.look.dim),
+            true => ("* ", app.reader.look.name(name)),
+            false => ("o ", app.reader.look.dim),
         };
         let name = Span::styled(clip(name.as_str(), width.saturating_sub(2)), style);
         rows.push(Row::from(vec![Span::styled(mark, style), name]));
     }
     if more {
         let left = names.len().saturating_sub(room).saturating_add(window.omitted);
-        rows.push(Row::styled(clip(&format!("and {left} more"), width), app.look.dim));
+        rows.push(Row::styled(clip(&format!("and {left} more"), width), app.reader.look.dim));
     }
     frame.render_widget(Paragraph::new(rows), inner);
 }
 
 fn status(app: &App, frame: &mut Frame, areas: &Areas) {
-    let (look, area) = (&app.look, areas.status);
+    let (look, area) = (&app.reader.look, areas.status);
     let narrow = area.width < super::layout::WIDE;
-    let left_s = |until: i64| span((until - app.view.now_ms()).max(0) as u64 + 999);
-    let link = match (app.status.link(), app.status.latency_ms()) {
+    let left_s = |until: i64| span((until - app.reader.view.now_ms()).max(0) as u64 + 999);
+    let link = match (app.reader.status.link(), app.reader.status.latency_ms()) {
         (Link::Connecting, _) => Span::styled("o connecting", look.error),
         (Link::Up, Some(ms)) if narrow => Span::styled(format!("* {ms} ms"), look.good),
         (Link::Up, None) => Span::styled("* connected", look.good),
         (Link::Up, Some(ms)) => Span::styled(format!("* connected {ms} ms"), look.good),
         (Link::Silent { since_ms }, _) => {
-            let silent = span((app.view.now_ms() - since_ms).max(0) as u64);
+            let silent = span((app.reader.view.now_ms() - since_ms).max(0) as u64);
             let server = if narrow { "" } else { "the server is " };
             Span::styled(format!("o {server}silent for {silent}"), look.error)
         }
@@ -206,7 +213,7 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
         (Link::Refused, _) => Span::styled("o refused", look.error),
     };
     let mut left = vec![Span::raw(" "), link];
-    if let (Link::Up, Some(missed)) = (app.status.link(), app.status.missed()) {
+    if let (Link::Up, Some(missed)) = (app.reader.status.link(), app.reader.status.missed()) {
         let missed = match missed {
             0 => "nothing was missed".to_owned(),
             1 => "1 missed message loaded".to_owned(),
@@ -214,8 +221,9 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
         };
         left[1] = Span::styled(format!("* back, {missed}"), look.good);
     }
-    let flash = app.status.word().map(str::to_owned);
-    if let Some(word) = flash.filter(|word| !word.is_empty()).or_else(|| below(app.window())) {
+    let flash = app.reader.status.word().map(str::to_owned);
+    if let Some(word) = flash.filter(|word| !word.is_empty()).or_else(|| below(app.reader.window()))
+    {
         left.extend([Span::raw(" | "), Span::styled(word, look.unread)]);
     }
     let help = if narrow { "F1 " } else { "F1 help " };
@@ -228,21 +236,21 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
 fn rooms_in_line(app: &App, areas: &Areas, cells: usize) -> Vec<Span<'static>> {
     let span = |index: usize| {
         let (text, mut style) = room(app, index);
-        if index == app.windows.current() && app.look.chosen == app.look.bar {
+        if index == app.reader.windows.current() && app.reader.look.chosen == app.reader.look.bar {
             style = style.add_modifier(Modifier::UNDERLINED);
         }
         Span::styled(format!("{}:{text}", index + 1), style)
     };
-    let all: Vec<_> = (0..app.windows.len()).map(span).collect();
+    let all: Vec<_> = (0..app.reader.windows.len()).map(span).collect();
     let fit = all.iter().map(|room| room.width() + 2).sum::<usize>() < cells;
     let shown = match areas.rooms.is_none() && fit && all.len() > 1 {
         true => all,
         false => {
             let news = |index: &usize| {
-                let window = &app.windows[*index];
-                *index != app.windows.current() && window.unread + window.mentions > 0
+                let window = &app.reader.windows[*index];
+                *index != app.reader.windows.current() && window.unread + window.mentions > 0
             };
-            (0..app.windows.len()).filter(news).map(span).collect()
+            (0..app.reader.windows.len()).filter(news).map(span).collect()
         }
     };
     let mut spans = Vec::new();
@@ -266,7 +274,7 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
     if area.height == 0 {
         return;
     }
-    if let Some(finder) = app.scroll.finder() {
+    if let Some(finder) = app.reader.scroll.finder() {
         let note = match (finder.found.is_some(), finder.exhausted) {
             (_, true) => "  (no other here: Enter asks the server)",
             (true, false) => "  (Enter: the previous one, Esc: back)",
@@ -274,14 +282,15 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
         };
         return line(app, frame, area, "search: ", &finder.query, note);
     }
-    if let Some(finding) = &app.input.finding {
-        let found = app.input.found().map_or("  (nothing)".into(), |found| format!("  {found}"));
+    if let Some(finding) = &app.reader.input.finding {
+        let found =
+            app.reader.input.found().map_or("  (nothing)".into(), |found| format!("  {found}"));
         return line(app, frame, area, "typed: ", &finding.query, &found.replace('\n', " / "));
     }
-    let wide = app.prompt_cells();
-    frame.render_widget(Span::styled(app.prompt(), app.look.own), area);
+    let wide = app.reader.prompt_cells();
+    frame.render_widget(Span::styled(app.reader.prompt(), app.reader.look.own), area);
     let room = Rect { x: area.x + wide, width: area.width - wide, ..area };
-    let typed = app.input.lay_out(room.width.into());
+    let typed = app.reader.input.lay_out(room.width.into());
     let (row, column) = typed.cursor;
     // If there are more rows than fit, those up to the cursor's.
     let hidden = (row + 1).saturating_sub(room.height.into());
@@ -290,7 +299,7 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
     frame.render_widget(Paragraph::new(rows), room);
     let x = room.x + (column as u16).min(room.width.saturating_sub(1));
     frame.set_cursor_position(Position::new(x, room.y + (row - hidden) as u16));
-    if let Some((choices, chosen)) = app.input.choices() {
+    if let Some((choices, chosen)) = app.reader.input.choices() {
         suggest(app, frame, area, choices, chosen);
     }
 }
@@ -300,8 +309,11 @@ fn line(app: &App, frame: &mut Frame, area: Rect, label: &str, typed: &str, note
     let cells = usize::from(area.width).saturating_sub(Row::raw(label).width() + 1);
     let typed = wrap::clip_start(typed, cells);
     let column = Row::raw(label).width() + Row::raw(typed.as_str()).width();
-    let spans =
-        vec![Span::styled(label, app.look.own), Span::raw(typed), Span::styled(note, app.look.dim)];
+    let spans = vec![
+        Span::styled(label, app.reader.look.own),
+        Span::raw(typed),
+        Span::styled(note, app.reader.look.dim),
+    ];
     frame.render_widget(Row::from(spans), area);
     let x = (area.x + column as u16).min(area.right().max(1) - 1);
     frame.set_cursor_position(Position::new(x, area.y));
@@ -318,7 +330,7 @@ fn suggest(app: &App, frame: &mut Frame, area: Rect, choices: &[String], chosen:
         if used > usize::from(area.width) {
             break;
         }
-        let style = if index == chosen { app.look.chosen } else { app.look.dim };
+        let style = if index == chosen { app.reader.look.chosen } else { app.reader.look.dim };
         spans.push(Span::styled(text, style));
     }
     let above = Rect { y: area.y.saturating_sub(2), height: 1, ..area };
@@ -337,13 +349,13 @@ fn open(app: &App, frame: &mut Frame, area: Rect, pane: &Pane) {
         Rect { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 1 };
     let rows = pane.rows(inner.width.into());
     let most = rows.len().saturating_sub(inner.height.into());
-    let hint = match app.overlay {
+    let hint = match app.controls.overlay() {
         None => "",
         Some(_) if most > 0 => "PgUp PgDn  Esc closes ",
         Some(_) => "Esc closes ",
     };
     let title = vec![Span::raw(" "), Span::raw(pane.marked_title())];
-    bar(frame, heading, app.look.chosen, title, hint);
+    bar(frame, heading, app.reader.look.chosen, title, hint);
     let rows: Vec<Row> = rows.into_iter().skip(pane.scroll.min(most)).collect();
     frame.render_widget(Paragraph::new(rows), inner);
 }
@@ -358,8 +370,8 @@ fn paste(app: &App, text: &str) -> Pane {
         "Esc    discards them".to_owned(),
         String::new(),
     ];
-    if text.len() > app.text_bytes_max {
-        let (bytes, most) = (text.len(), app.text_bytes_max);
+    if text.len() > app.reader.text_bytes_max {
+        let (bytes, most) = (text.len(), app.reader.text_bytes_max);
         said.insert(1, format!("They are {bytes} bytes, and a message is limited to {most}."));
     }
     said.extend(text.lines().take(20).map(|line| format!("  {}", wrap::clip(line, 200))));

@@ -2,12 +2,12 @@
 //! terminal; others send it the model's outputs and the typed keys. It draws after changes, at most
 //! thirty times a second.
 
-mod actions;
 mod answers;
 mod app;
 mod assistant;
 mod complete;
 mod composer;
+mod controls;
 mod draw;
 mod editor;
 mod find;
@@ -16,6 +16,7 @@ mod keys;
 mod layout;
 mod painter;
 mod pane;
+mod reader;
 mod rooms;
 mod rows;
 mod scroll;
@@ -26,6 +27,7 @@ mod status;
 mod tests;
 mod theme;
 mod tty;
+mod typing;
 mod update;
 mod view;
 mod window;
@@ -47,8 +49,9 @@ use crate::client::model::{Input, Origin, Output};
 use crate::client::slash::Notifications;
 use crate::fault::{Fault, code};
 use crate::print::err;
-use app::{App, Effect};
+use app::App;
 pub use assistant::Assistant;
+use reader::Effect;
 pub use rooms::Rooms;
 use settings::Settings;
 use theme::Theme;
@@ -134,11 +137,11 @@ impl Opened {
     /// Starts the chat.
     pub fn play(self, person: Person, happen: inbox::Sender) -> Screen {
         let Opened { mut app, tty, file, causes, told } = self;
-        app.view.pass(now_ms());
-        app.own = Some(person.name);
+        app.reader.view.pass(now_ms());
+        app.reader.own = Some(person.name);
         app.admission = person.admission;
         for room in &person.rooms.open {
-            app.conversation(room);
+            app.reader.conversation(room);
         }
         person.outbox.into_iter().for_each(|message| app.show(Output::Outgoing(message)));
         let (said, parting) = mpsc::channel();
@@ -219,7 +222,7 @@ impl Stage {
             let wait = match changed {
                 true => Some(until_picture),
                 false => {
-                    let change = self.app.next_change_ms().map(Duration::from_millis);
+                    let change = self.app.reader.next_change_ms().map(Duration::from_millis);
                     change.into_iter().chain(self.wants_older.then_some(FETCH_EVERY)).min()
                 }
             };
@@ -227,7 +230,7 @@ impl Stage {
                 Some(wait) => told.recv_timeout(wait),
                 None => told.recv().map_err(Into::into),
             };
-            self.app.pass(now_ms());
+            self.app.reader.pass(now_ms());
             match cause {
                 Ok(Cause::Output(output, _permit)) => self.app.show(output),
                 Ok(Cause::Word(word)) => match self.word(word) {
@@ -247,9 +250,9 @@ impl Stage {
 
     fn end(mut self) -> Parting {
         self.keep_rooms();
-        let waiting = self.app.windows.iter().map(Window::waiting).sum();
-        let loses = self.app.status.loses();
-        Parting { error: self.app.status.take_parting(), waiting, loses }
+        let waiting = self.app.reader.windows.iter().map(Window::waiting).sum();
+        let loses = self.app.reader.status.loses();
+        Parting { error: self.app.reader.status.take_parting(), waiting, loses }
     }
 
     /// Ends after the terminal is gone. Typed messages are on disk, and the rest of the program
@@ -266,13 +269,13 @@ impl Stage {
         let app = &mut self.app;
         let mut first = false;
         self.tty.draw(|frame| {
-            app.view.resize(frame.area());
+            app.reader.view.resize(frame.area());
             first = draw::draw(app, frame);
         })?;
         self.wants_older = first && self.fetched.elapsed() < FETCH_EVERY;
         if first && !self.wants_older {
             self.fetched = Instant::now();
-            self.app.fetch();
+            self.app.reader.fetch();
             self.carry_out()?;
         }
         Ok(())
@@ -299,24 +302,24 @@ impl Stage {
 
     /// Stores the open rooms for the next run.
     fn keep_rooms(&mut self) {
-        let open = self.app.windows.iter().map(|window| &window.target);
+        let open = self.app.reader.windows.iter().map(|window| &window.target);
         if self.rooms.differ(open.clone()) {
             self.rooms.open = open.cloned().collect();
             if let Err(error) = self.rooms.save() {
-                self.app.error(format!("the list of open rooms cannot be stored: {error}"));
+                self.app.reader.error(format!("the list of open rooms cannot be stored: {error}"));
             }
         }
     }
 
     fn suspend(&mut self) -> std::io::Result<()> {
         if !self.tty.suspend()? {
-            self.app.flash("there is no shell to return to");
+            self.app.reader.flash("there is no shell to return to");
         }
         Ok(())
     }
 
     fn carry_out(&mut self) -> std::io::Result<()> {
-        for effect in std::mem::take(&mut self.app.effects) {
+        for effect in std::mem::take(&mut self.app.reader.effects) {
             match effect {
                 // The runtime may already have ended.
                 Effect::Happen(input) => drop(self.happen.send(input)),
@@ -335,15 +338,15 @@ impl Stage {
                     if let Some(file) = &self.file
                         && let Err(error) = self.app.settings.save(file)
                     {
-                        self.app.error(format!("{}: {error}", file.display()));
+                        self.app.reader.error(format!("{}: {error}", file.display()));
                     }
                 }
                 Effect::Mouse(on) => self.tty.mouse(on)?,
                 Effect::Redraw => self.tty.redraw(),
                 Effect::Suspend => self.suspend()?,
                 Effect::Edit(text) => match self.tty.lend(|| editor::edit(&text))? {
-                    Ok(text) => self.app.input.set(&text),
-                    Err(problem) => self.app.error(problem),
+                    Ok(text) => self.app.reader.input.set(&text),
+                    Err(problem) => self.app.reader.error(problem),
                 },
             }
         }

@@ -1,8 +1,9 @@
 //! Applies the model's outputs to the screen.
 
-use super::answers::Hit;
-use super::app::{App, Effect, Overlay};
+use super::answers::{Answers, Hit};
 use super::pane::Pane;
+use super::reader::{Effect, Reader};
+use super::settings::Settings;
 use super::window::{At, Line, Older, What, mentions};
 use crate::chat::{Code, Event, Kind, Message, NewMessage, Seq, Target, UserName};
 use crate::client::model::{Input, Origin, Output, State, is_unsealed};
@@ -11,120 +12,109 @@ use crate::client::ui::words;
 
 /// Minimum time between two bells of a conversation.
 const RING_EVERY_MS: i64 = 1_000;
-impl App {
-    pub fn show(&mut self, output: Output) {
+
+/// The model's outputs on their way to the screen: answers whose parts are still arriving.
+#[derive(Default)]
+pub struct Updates {
+    answers: Answers,
+}
+
+impl Updates {
+    /// Shows an output. Returns the pane to open, if it is the answer that a pane shows.
+    pub fn show(
+        &mut self,
+        output: Output,
+        reader: &mut Reader,
+        settings: &Settings,
+    ) -> Option<Pane> {
         match output {
-            Output::Message(message) => self.message(message, Origin::Server),
-            Output::Found(message) => self.message(message, Origin::Client),
-            Output::Outgoing(message) => self.outgoing(message),
+            Output::Message(message) => self.message(message, Origin::Server, reader, settings),
+            Output::Found(message) => self.message(message, Origin::Client, reader, settings),
+            Output::Outgoing(message) => outgoing(reader, message),
             Output::Ack { id, to, .. } => {
-                if let Some(index) = self.position(&to) {
-                    self.windows[index].settle(id);
+                if let Some(index) = reader.position(&to) {
+                    reader.windows[index].settle(id);
                 }
             }
-            Output::Dropped(id) => self.windows.iter_mut().for_each(|window| window.settle(id)),
+            Output::Dropped(id) => reader.windows.iter_mut().for_each(|window| window.settle(id)),
             Output::Divider(to) => {
-                let index = self.conversation(&to);
-                self.windows[index].divide();
+                let index = reader.conversation(&to);
+                reader.windows[index].divide();
             }
-            Output::Conversation { to, last, read } => self.known(&to, last, read),
-            Output::Latency(ms) => self.status.answered_within(ms),
-            Output::Back => self.status.is_back(self.view.now_ms()),
-            Output::State(state) => self.connection(state),
+            Output::Conversation { to, last, read } => known(reader, &to, last, read),
+            Output::Latency(ms) => reader.status.answered_within(ms),
+            Output::Back => reader.status.is_back(reader.view.now_ms()),
+            Output::State(state) => self.connection(state, reader),
             Output::Violation { to, from, violation, .. } => {
-                let index = self.conversation(&to);
-                let line = self.line(What::Error(violation.told(&from)));
-                self.push(index, line);
+                let index = reader.conversation(&to);
+                let line = reader.line(What::Error(violation.told(&from)));
+                reader.push(index, line);
             }
-            Output::KeyChanged { text, .. } => self.error(text),
-            Output::Event(origin, event) => self.event(origin, event, true),
-            Output::Presence(event) => self.event(Origin::Server, event, false),
-            Output::Notice(text) => self.notice(self.windows.current(), text),
+            Output::KeyChanged { text, .. } => reader.error(text),
+            Output::Event(origin, event) => return self.event(origin, event, true, reader),
+            Output::Presence(event) => {
+                return self.event(Origin::Server, event, false, reader);
+            }
+            Output::Notice(text) => reader.notice(reader.windows.current(), text),
             Output::Error(text) | Output::Misused(text) => {
-                self.status.fails(Origin::Client, text.clone());
-                self.error(text);
+                reader.status.fails(Origin::Client, text.clone());
+                reader.error(text);
             }
-            Output::Target(target) => self.aimed(&target),
+            Output::Target(target) => reader.aimed(&target),
             Output::Gone(channel) => {
-                let index = self.conversation(&Target::Channel(channel));
-                self.is_gone(index);
+                let index = reader.conversation(&Target::Channel(channel));
+                reader.is_gone(index);
             }
-            Output::Secret(prompt) => {
-                self.input.wants(prompt);
-                self.prompts();
-            }
-            Output::Timestamps(on) => self.view.show_times(on),
-            Output::Clear => self.window_mut().clear(Older::Later),
+            Output::Secret(prompt) => reader.input.wants(prompt),
+            Output::Timestamps(on) => reader.view.show_times(on),
+            Output::Clear => reader.window_mut().clear(Older::Later),
             // The message itself shows that it waits, and the rooms show what is unread.
             Output::Pending { stored: false, to, .. } => {
-                self.status.stores(false);
-                let index = self.conversation(&to);
-                self.notice(index, "the message above is only in memory".into());
+                reader.status.stores(false);
+                let index = reader.conversation(&to);
+                reader.notice(index, "the message above is only in memory".into());
             }
-            Output::Pending { .. } | Output::Saved { .. } => self.status.stores(true),
+            Output::Pending { .. } | Output::Saved { .. } => reader.status.stores(true),
             Output::Unread { .. } | Output::Hint(_) | Output::Bye(_) => {}
         }
+        None
     }
 
-    fn connection(&mut self, state: State) {
-        self.status.connection(&state, self.view.now_ms());
+    fn connection(&mut self, state: State, reader: &mut Reader) {
+        reader.status.connection(&state, reader.view.now_ms());
         match state {
-            State::Connected { name } => self.own = Some(name),
+            State::Connected { name } => reader.own = Some(name),
             State::Silent { .. } => {}
             _ => {
                 self.answers.lost();
-                self.windows.disconnected();
+                reader.windows.disconnected();
             }
         }
     }
 
-    /// Takes the newest message and the read position of a conversation.
-    fn known(&mut self, to: &Target, last: Seq, read: Seq) {
-        let unread = last.0.saturating_sub(read.0) as usize;
-        if self.position(to).is_none() && unread == 0 {
-            return;
-        }
-        let index = self.conversation(to);
-        let window = &mut self.windows[index];
-        window.joined = true;
-        window.read = window.read.max(read);
-        window.last = window.last.max(last);
-        window.unread = last.0.saturating_sub(window.read.0) as usize;
-        if window.unread > 0 {
-            window.divide();
-        }
-        self.look_at_it();
-    }
-
-    fn outgoing(&mut self, message: NewMessage) {
-        let NewMessage { to, id, kind, body } = message;
-        let Some(who) = self.own.clone().filter(|_| !kind.is_change()) else { return };
-        let (me, text) = (kind == Kind::Me, body.text().to_owned());
-        let line = self.line(What::Outgoing { id, who, text, me, refused: None });
-        let index = self.conversation(&to);
-        if index != self.windows.current() && self.status.is_up() {
-            self.flash(format!("to {to}: Alt-{}", index + 1));
-        }
-        self.windows[index].outgoing(line);
-    }
-
-    fn message(&mut self, message: Message, origin: Origin) {
-        let to = message.conversation(self.own.as_ref());
+    fn message(
+        &mut self,
+        message: Message,
+        origin: Origin,
+        reader: &mut Reader,
+        settings: &Settings,
+    ) {
+        let to = message.conversation(reader.own.as_ref());
         match message.reference.as_deref() {
             Some("search") => {
-                let line = self.said(message);
+                let line = said(reader, message);
                 return self.answers.finds(Hit { by: origin, to, line });
             }
-            Some(_) => return self.gather(to, message),
+            Some(_) => return self.gather(to, message, reader),
             None => {}
         }
         if message.replay {
-            self.status.misses_one();
+            reader.status.misses_one();
         }
-        let index = self.conversation(&to);
+        let index = reader.conversation(&to);
         let (seq, replay) = (message.seq, message.replay);
-        let sees = self.sees(index);
-        let window = &mut self.windows[index];
+        let sees = reader.sees(index);
+        let window = &mut reader.windows[index];
         // The server's announcement has already counted it.
         let counted = seq <= window.last;
         window.last = window.last.max(seq);
@@ -133,17 +123,17 @@ impl App {
         if message.kind.is_change() && !is_unsealed(&message) {
             window.change(&message);
             if sees {
-                self.look_at_it();
+                reader.look_at_it();
             }
             return;
         }
-        let line = self.said(message);
+        let line = said(reader, message);
         let (own, mention) = match line.what {
             What::Said { own, mention, .. } => (own, mention),
             _ => (false, false),
         };
-        let here = index == self.windows.current();
-        let window = &mut self.windows[index];
+        let here = index == reader.windows.current();
+        let window = &mut reader.windows[index];
         window.visited |= here;
         // Answering from another device implies that the room was read.
         let read = (own && !sees && window.unread == 0).then(|| window.seen()).flatten();
@@ -154,166 +144,111 @@ impl App {
         }
         match window.newest() {
             Some(newest) if seq <= newest => window.merge(vec![line]),
-            _ => self.push(index, line),
+            _ => reader.push(index, line),
         }
-        if mention && index == self.windows.current() && self.window().at == At::End {
-            self.scroll.unmark();
+        if mention && index == reader.windows.current() && reader.window().at == At::End {
+            reader.scroll.unmark();
         }
         if let Some(seq) = read {
-            self.happen(Input::Seen { to, seq });
+            reader.happen(Input::Seen { to, seq });
         }
         if !replay && !own {
-            self.ring(index, mention);
+            ring(reader, settings, index, mention);
         }
-        self.look_at_it();
+        reader.look_at_it();
     }
 
-    /// A line for a message.
-    fn said(&self, message: Message) -> Line {
-        let (time_ms, day) = self.view.stamp(message.time_ms);
-        let seq = Some(message.seq);
-        if is_unsealed(&message) {
-            let what = What::Server { text: words::unsealed(&message), error: false };
-            return Line { time_ms, day, seq, what };
-        }
-        let own = self.own.as_ref() == Some(&message.from);
-        let named =
-            self.own.as_ref().is_some_and(|own| mentions(message.body.text(), own.as_str()));
-        let mention = !own && (named || matches!(message.to, Target::User(_)));
-        let note = words::lock_note(&message);
-        let what = What::Said {
-            who: message.from,
-            text: message.body.text().to_owned() + note,
-            me: message.kind == Kind::Me,
-            own,
-            mention,
-            edited: message.edited,
-            deleted: message.deleted,
-        };
-        Line { time_ms, day, seq, what }
-    }
-
-    fn ring(&mut self, index: usize, mention: bool) {
-        let conversation = self.windows[index].target.to_string();
-        let notify = self.settings.notify.get(&conversation).copied().unwrap_or(Notify::Mentions);
-        let wanted = match notify {
-            Notify::Off => false,
-            Notify::Mentions => mention,
-            Notify::All => true,
-        };
-        // Many messages cause one bell.
-        let just_now = self.view.now_ms() - self.windows[index].rang_ms < RING_EVERY_MS;
-        if !wanted || just_now || self.focused == Some(true) {
-            return;
-        }
-        self.windows[index].rang_ms = self.view.now_ms();
-        if self.settings.bell {
-            self.effects.push(Effect::Bell);
-        }
-        let what = if mention { "mention in" } else { "unread messages in" };
-        self.effects.push(Effect::Notify(format!("{what} {conversation}")));
-    }
-
-    fn gather(&mut self, to: Target, message: Message) {
+    fn gather(&mut self, to: Target, message: Message, reader: &mut Reader) {
         if message.kind.is_change() && !is_unsealed(&message) {
             return;
         }
-        let line = self.said(message);
+        let line = said(reader, message);
         self.answers.gathers(to, line);
     }
 
-    fn event(&mut self, origin: Origin, event: Event, told: bool) {
+    fn event(
+        &mut self,
+        origin: Origin,
+        event: Event,
+        told: bool,
+        reader: &mut Reader,
+    ) -> Option<Pane> {
         let (text, readers) = (words::told(&event), words::readers(&event));
         match event {
-            Event::Welcome { text_bytes_max, .. } => {
-                self.text_bytes_max = text_bytes_max;
-                if let Some(motd) = text
-                    && !self.windows[0].has_notice(&motd)
-                {
-                    self.says(origin, 0, Some(motd));
-                }
-            }
-            event @ Event::Entered { .. } => self.entered(event),
+            Event::Welcome { text_bytes_max, .. } => welcomed(reader, text_bytes_max, origin, text),
+            event @ Event::Entered { .. } => entered(reader, event),
             Event::Parted { channel, .. } => {
-                if let Some(index) = self.position(&Target::Channel(channel)) {
-                    self.left(index);
+                if let Some(index) = reader.position(&Target::Channel(channel)) {
+                    reader.left(index);
                 }
             }
             Event::Joined { to, who, here } => {
-                self.moves(&Target::Channel(to), (who, here), true, told);
+                moves(reader, &Target::Channel(to), (who, here), true, told);
             }
             Event::Left { to, who, here, reason: None, .. } => {
-                self.moves(&Target::Channel(to), (who, here), false, told);
+                moves(reader, &Target::Channel(to), (who, here), false, told);
             }
             Event::Left { to, who, here, reason: Some(reason), .. } => {
                 let to = Target::Channel(to);
-                self.moves(&to, (who.clone(), here), false, false);
-                if let Some(index) = self.position(&to) {
-                    self.says(origin, index, Some(format!("{who} left: {reason}")));
+                moves(reader, &to, (who.clone(), here), false, false);
+                if let Some(index) = reader.position(&to) {
+                    reader.says(origin, index, Some(format!("{who} left: {reason}")));
                 }
             }
             Event::People { channel, people, omitted, .. } => {
-                if let Some(index) = self.position(&Target::Channel(channel)) {
-                    self.windows[index].set_members(&people, omitted);
+                if let Some(index) = reader.position(&Target::Channel(channel)) {
+                    reader.windows[index].set_members(&people, omitted);
                 }
-                self.says(origin, self.windows.current(), text);
+                reader.says(origin, reader.windows.current(), text);
             }
             Event::Channels { channels, .. } => {
-                self.listed = channels.iter().map(|row| row.channel.to_string()).collect();
-                self.open("channels", origin, text);
+                reader.listed = channels.iter().map(|row| row.channel.to_string()).collect();
+                return Some(pane("channels", origin, text));
             }
-            Event::Whois { ref name, .. } => self.open(&format!("whois {name}"), origin, text),
+            Event::Whois { ref name, .. } => {
+                return Some(pane(&format!("whois {name}"), origin, text));
+            }
             Event::Topic { to, who, text: topic, retention, .. } => {
-                let index = self.position(&Target::Channel(to));
+                let index = reader.position(&Target::Channel(to));
                 if let Some(index) = index {
-                    let window = &mut self.windows[index];
+                    let window = &mut reader.windows[index];
                     (window.topic, window.retention) = (topic, retention);
                 }
-                let index = index.filter(|_| who.is_some()).unwrap_or(self.windows.current());
-                self.says(origin, index, text);
-                readers.into_iter().for_each(|text| self.notice(index, text));
+                let index = index.filter(|_| who.is_some()).unwrap_or(reader.windows.current());
+                reader.says(origin, index, text);
+                readers.into_iter().for_each(|text| reader.notice(index, text));
             }
             Event::Gap { to, stored, .. } => {
-                let index = self.conversation(&to);
-                let window = &mut self.windows[index];
+                let index = reader.conversation(&to);
+                let window = &mut reader.windows[index];
                 match stored && window.at == At::End {
                     // Missing messages are loaded by scrolling up, together with the others.
                     true => window.clear(Older::Perhaps),
-                    false => self.says(origin, index, text),
+                    false => reader.says(origin, index, text),
                 }
             }
-            event => self.answers(origin, event, text),
+            event => return self.outside(origin, event, text, reader),
         }
-    }
-
-    fn entered(&mut self, event: Event) {
-        let Event::Entered { channel, last, read, retention, people, omitted, topic, .. } = event
-        else {
-            return;
-        };
-        let to = Target::Channel(channel);
-        let index = self.conversation(&to);
-        let window = &mut self.windows[index];
-        (window.retention, window.topic, window.gone) = (retention, topic, false);
-        window.set_members(&people, omitted);
-        if !window.target.is_lobby() {
-            self.known(&to, last, read);
-        }
-        let index = self.conversation(&to);
-        self.windows[index].joined = true;
+        None
     }
 
     /// Handles events outside channels.
-    fn answers(&mut self, origin: Origin, event: Event, text: Option<String>) {
+    fn outside(
+        &mut self,
+        origin: Origin,
+        event: Event,
+        text: Option<String>,
+        reader: &mut Reader,
+    ) -> Option<Pane> {
         match event {
             Event::Read { to, seq } => {
-                if let Some(index) = self.position(&to) {
-                    self.windows[index].read_elsewhere(seq);
+                if let Some(index) = reader.position(&to) {
+                    reader.windows[index].read_elsewhere(seq);
                 }
             }
             Event::History { to, more, lines, partial, reference } => {
                 if reference.as_deref() == Some("history") {
-                    self.flash(format!("{lines} messages were loaded: PageUp"));
+                    reader.flash(format!("{lines} messages were loaded: PageUp"));
                 }
                 let older = match (partial, more) {
                     (true, _) => Some(words::PARTIAL),
@@ -321,82 +256,52 @@ impl App {
                     (false, false) => None,
                 };
                 match reference.as_deref() {
-                    Some("search") => self.found(origin, lines, older),
-                    _ => self.loaded(to, more),
+                    Some("search") => return Some(self.found(origin, lines, older, reader)),
+                    _ => self.loaded(to, more, reader),
                 }
             }
             Event::Refused { code: Code::InDoubt, hint, .. } => {
-                self.says(origin, self.windows.current(), Some(hint));
+                reader.says(origin, reader.windows.current(), Some(hint));
             }
-            Event::Refused { id, hint, reference, .. } => self.refused(origin, id, hint, reference),
+            Event::Refused { id, hint, reference, .. } => {
+                refused(reader, origin, id, hint, reference)
+            }
             Event::Goodbye { reason, .. } => {
-                self.status.fails(origin, reason.clone());
-                self.fails(origin, reason);
+                reader.status.fails(origin, reason.clone());
+                reader.fails(origin, reason);
             }
             Event::Password { .. } | Event::Notice { .. } => {
-                self.says(origin, self.windows.current(), text)
+                reader.says(origin, reader.windows.current(), text)
             }
             _ => {}
         }
-    }
-
-    /// Adds a text of this origin to a conversation.
-    fn says(&mut self, origin: Origin, index: usize, text: Option<String>) {
-        match (origin, text) {
-            (_, None) => {}
-            (Origin::Client, Some(text)) => self.notice(index, text),
-            (Origin::Server, Some(text)) => self.server_says(index, text, false),
-        }
-    }
-
-    fn fails(&mut self, origin: Origin, text: String) {
-        match origin {
-            Origin::Client => self.error(text),
-            Origin::Server => self.server_says(self.windows.current(), text, true),
-        }
-    }
-
-    /// Handles a join or part, with the count of members.
-    fn moves(&mut self, to: &Target, (who, here): (UserName, usize), came: bool, told: bool) {
-        let Some(index) = self.position(to) else { return };
-        let stamp = self.view.stamp(self.view.now_ms());
-        let worth = self.windows[index].turns(&who, came, self.view.now_ms());
-        self.windows[index].counts(here);
-        if told && worth && self.own.as_ref() != Some(&who) {
-            self.windows[index].moved(&who, came, stamp);
-        }
-    }
-
-    fn open(&mut self, title: &str, origin: Origin, text: Option<String>) {
-        let text = text.unwrap_or_default().lines().map(str::to_owned).collect();
-        self.open_pane(Pane::new(title, text).of(origin));
-    }
-
-    fn open_pane(&mut self, pane: Pane) {
-        if matches!(self.overlay, Some(Overlay::Paste(_))) {
-            return self.flash("an answer arrived: ask again to see it");
-        }
-        self.overlay = Some(Overlay::Pane(pane));
+        None
     }
 
     /// Ends the answer to a search.
-    fn found(&mut self, origin: Origin, lines: usize, older: Option<&str>) {
+    fn found(
+        &mut self,
+        origin: Origin,
+        lines: usize,
+        older: Option<&str>,
+        reader: &Reader,
+    ) -> Pane {
         let hits = self.answers.take_hits();
-        let areas = self.areas();
-        let paper = self.paper(&areas);
+        let areas = reader.areas();
+        let paper = reader.paper(&areas);
         let row = |hit: &Hit| format!("{}  {}", hit.to, paper.plain(&hit.line));
         let mut text: Vec<String> = hits.iter().filter(|hit| hit.by == origin).map(row).collect();
         older.iter().for_each(|older| text.insert(0, (*older).into()));
         let title = format!("search: {lines} found");
-        self.open_pane(Pane::new(title, text).of(origin));
+        Pane::new(title, text).of(origin)
     }
 
     /// Ends an answer with older messages.
-    fn loaded(&mut self, to: Option<Target>, more: bool) {
+    fn loaded(&mut self, to: Option<Target>, more: bool, reader: &mut Reader) {
         let Some(to) = to else { return };
         let lines = self.answers.take_older(&to);
-        if let Some(index) = self.position(&to) {
-            let window = &mut self.windows[index];
+        if let Some(index) = reader.position(&to) {
+            let window = &mut reader.windows[index];
             let before = window.oldest();
             window.merge(lines);
             // A server that claims more and sends none is not asked again and again.
@@ -404,27 +309,142 @@ impl App {
             window.older = if more { Older::Perhaps } else { Older::None };
         }
     }
+}
 
-    fn refused(
-        &mut self,
-        origin: Origin,
-        id: Option<crate::chat::MsgId>,
-        hint: String,
-        reference: Option<String>,
-    ) {
-        let older = reference.as_deref().and_then(|text| text.strip_prefix("older "));
-        if let Some(window) = self
-            .windows
-            .iter_mut()
-            .find(|one| older.is_some_and(|older| one.target.to_string() == older))
-        {
-            window.older = Older::Later;
-            return;
-        }
-        let mut windows = self.windows.iter_mut();
-        let marked = id.is_some_and(|id| windows.any(|one| one.refuse(id, origin, &hint)));
-        if !marked {
-            self.fails(origin, hint);
-        }
+/// Takes the newest message and the read position of a conversation.
+fn known(reader: &mut Reader, to: &Target, last: Seq, read: Seq) {
+    let unread = last.0.saturating_sub(read.0) as usize;
+    if reader.position(to).is_none() && unread == 0 {
+        return;
     }
+    let index = reader.conversation(to);
+    let window = &mut reader.windows[index];
+    window.joined = true;
+    window.read = window.read.max(read);
+    window.last = window.last.max(last);
+    window.unread = last.0.saturating_sub(window.read.0) as usize;
+    if window.unread > 0 {
+        window.divide();
+    }
+    reader.look_at_it();
+}
+
+fn outgoing(reader: &mut Reader, message: NewMessage) {
+    let NewMessage { to, id, kind, body } = message;
+    let Some(who) = reader.own.clone().filter(|_| !kind.is_change()) else { return };
+    let (me, text) = (kind == Kind::Me, body.text().to_owned());
+    let line = reader.line(What::Outgoing { id, who, text, me, refused: None });
+    let index = reader.conversation(&to);
+    if index != reader.windows.current() && reader.status.is_up() {
+        reader.flash(format!("to {to}: Alt-{}", index + 1));
+    }
+    reader.windows[index].outgoing(line);
+}
+
+/// Takes the server's limit, and shows the message of the day unless it is on the screen.
+fn welcomed(reader: &mut Reader, text_bytes_max: usize, origin: Origin, motd: Option<String>) {
+    reader.text_bytes_max = text_bytes_max;
+    let motd = motd.filter(|motd| !reader.windows[0].has_notice(motd));
+    reader.says(origin, 0, motd);
+}
+
+/// A line for a message.
+fn said(reader: &Reader, message: Message) -> Line {
+    let (time_ms, day) = reader.view.stamp(message.time_ms);
+    let seq = Some(message.seq);
+    if is_unsealed(&message) {
+        let what = What::Server { text: words::unsealed(&message), error: false };
+        return Line { time_ms, day, seq, what };
+    }
+    let own = reader.own.as_ref() == Some(&message.from);
+    let named = reader.own.as_ref().is_some_and(|own| mentions(message.body.text(), own.as_str()));
+    let mention = !own && (named || matches!(message.to, Target::User(_)));
+    let note = words::lock_note(&message);
+    let what = What::Said {
+        who: message.from,
+        text: message.body.text().to_owned() + note,
+        me: message.kind == Kind::Me,
+        own,
+        mention,
+        edited: message.edited,
+        deleted: message.deleted,
+    };
+    Line { time_ms, day, seq, what }
+}
+
+fn ring(reader: &mut Reader, settings: &Settings, index: usize, mention: bool) {
+    let conversation = reader.windows[index].target.to_string();
+    let notify = settings.notify.get(&conversation).copied().unwrap_or(Notify::Mentions);
+    let wanted = match notify {
+        Notify::Off => false,
+        Notify::Mentions => mention,
+        Notify::All => true,
+    };
+    // Many messages cause one bell.
+    let just_now = reader.view.now_ms() - reader.windows[index].rang_ms < RING_EVERY_MS;
+    if !wanted || just_now || reader.focused == Some(true) {
+        return;
+    }
+    reader.windows[index].rang_ms = reader.view.now_ms();
+    if settings.bell {
+        reader.effects.push(Effect::Bell);
+    }
+    let what = if mention { "mention in" } else { "unread messages in" };
+    reader.effects.push(Effect::Notify(format!("{what} {conversation}")));
+}
+
+fn entered(reader: &mut Reader, event: Event) {
+    let Event::Entered { channel, last, read, retention, people, omitted, topic, .. } = event
+    else {
+        return;
+    };
+    let to = Target::Channel(channel);
+    let index = reader.conversation(&to);
+    let window = &mut reader.windows[index];
+    (window.retention, window.topic, window.gone) = (retention, topic, false);
+    window.set_members(&people, omitted);
+    if !window.target.is_lobby() {
+        known(reader, &to, last, read);
+    }
+    let index = reader.conversation(&to);
+    reader.windows[index].joined = true;
+}
+
+/// Handles a join or part, with the count of members.
+fn moves(reader: &mut Reader, to: &Target, (who, here): (UserName, usize), came: bool, told: bool) {
+    let Some(index) = reader.position(to) else { return };
+    let stamp = reader.view.stamp(reader.view.now_ms());
+    let worth = reader.windows[index].turns(&who, came, reader.view.now_ms());
+    reader.windows[index].counts(here);
+    if told && worth && reader.own.as_ref() != Some(&who) {
+        reader.windows[index].moved(&who, came, stamp);
+    }
+}
+
+fn refused(
+    reader: &mut Reader,
+    origin: Origin,
+    id: Option<crate::chat::MsgId>,
+    hint: String,
+    reference: Option<String>,
+) {
+    let older = reference.as_deref().and_then(|text| text.strip_prefix("older "));
+    if let Some(window) = reader
+        .windows
+        .iter_mut()
+        .find(|one| older.is_some_and(|older| one.target.to_string() == older))
+    {
+        window.older = Older::Later;
+        return;
+    }
+    let mut windows = reader.windows.iter_mut();
+    let marked = id.is_some_and(|id| windows.any(|one| one.refuse(id, origin, &hint)));
+    if !marked {
+        reader.fails(origin, hint);
+    }
+}
+
+fn pane(title: &str, origin: Origin, text: Option<String>) -> Pane {
+    let text = text.unwrap_or_default().lines().map(str::to_owned).collect();
+    Pane::new(title, text).of(origin)
 }

@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{MouseEvent, MouseEventKind};
 use ratatui::style::Modifier;
 use serde_json::json;
 
-use super::super::app::Overlay;
+use super::super::controls::Overlay;
 use super::*;
 
 fn pastes(desk: &mut Desk, text: &str) {
@@ -29,11 +29,11 @@ fn a_half_typed_password_is_not_shown_and_drafts_stay_in_their_rooms() {
     desk.presses("enter");
     assert_eq!(desk.effects().last().unwrap(), "secret: right");
     desk.app.show(Output::Secret(SecretPrompt::Closed));
-    assert_eq!(desk.app.input.text(), "for tea");
+    assert_eq!(desk.app.reader.input.text(), "for tea");
     desk.presses("ctrl-y");
-    assert_eq!(desk.app.input.text(), "for tea");
+    assert_eq!(desk.app.reader.input.text(), "for tea");
     desk.presses("alt-1");
-    assert_eq!(desk.app.input.text(), "");
+    assert_eq!(desk.app.reader.input.text(), "");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn half_typed_text_keeps_its_kind_when_the_prompt_changes() {
             };
             assert_eq!(desk.effects().last(), Some(&wanted), "{begins:?} {at}");
             assert_eq!(
-                desk.app.input.hidden,
+                desk.app.reader.input.hidden,
                 ends == SecretPrompt::Open && begins == SecretPrompt::Closed && at > 0
             );
         }
@@ -76,9 +76,9 @@ fn half_typed_text_keeps_its_kind_when_the_prompt_changes() {
     pastes(&mut desk, "one\ntwo");
     desk.app.show(Output::Secret(SecretPrompt::Open));
     desk.presses("tab");
-    assert!(!desk.app.input.hidden && desk.app.input.text() == "one\ntwo");
+    assert!(!desk.app.reader.input.hidden && desk.app.reader.input.text() == "one\ntwo");
     desk.presses("enter up ctrl-y");
-    assert!(desk.app.input.hidden && desk.app.input.is_empty());
+    assert!(desk.app.reader.input.hidden && desk.app.reader.input.is_empty());
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_pasted_password_is_no_paste_of_lines() {
     let mut desk = Desk::new(60, 12);
     desk.app.show(Output::Secret(SecretPrompt::Open));
     pastes(&mut desk, "secret\nand more");
-    assert!(desk.app.overlay.is_none());
+    assert!(desk.app.controls.overlay().is_none());
     assert!(desk.rows()[11].starts_with("password> ******"), "{}", desk.picture());
 }
 
@@ -104,7 +104,7 @@ fn a_text_that_is_too_long_stays_in_the_input() {
     let many = "line\n".repeat(14_000);
     pastes(&mut desk, &many);
     desk.presses("enter");
-    assert!(desk.app.overlay.is_some() && desk.effects().is_empty());
+    assert!(desk.app.controls.overlay().is_some() && desk.effects().is_empty());
     desk.presses("tab");
     assert!(desk.lines().contains("the text was not inserted"), "{}", desk.picture());
     pastes(&mut desk, &"x".repeat(70_000));
@@ -116,7 +116,9 @@ fn an_answer_does_not_take_a_paste_away() {
     let mut desk = Desk::new(60, 12);
     pastes(&mut desk, "one\ntwo");
     desk.hears(json!({"type": "channels", "channels": []}));
-    assert!(matches!(&desk.app.overlay, Some(Overlay::Paste(text)) if text == "one\ntwo"));
+    assert!(
+        matches!(desk.app.controls.overlay(), Some(Overlay::Paste(text)) if text == "one\ntwo")
+    );
     assert!(desk.rows()[10].contains("ask again"), "{}", desk.picture());
 }
 
@@ -132,7 +134,7 @@ fn own_messages_from_other_devices_are_not_unread() {
         last: crate::chat::Seq(1),
         read: crate::chat::Seq(0),
     });
-    assert_eq!(desk.app.windows[1].unread, 0);
+    assert_eq!(desk.app.reader.windows[1].unread, 0);
 }
 
 #[test]
@@ -183,20 +185,20 @@ fn alt_with_a_key_that_does_nothing_is_esc_and_that_key() {
     assert!(!desk.picture().contains("Esc closes"));
     assert!(desk.rows()[11].starts_with("alice> /pm eve secret"), "{}", desk.picture());
     desk.presses("alt-ctrl-c");
-    assert_eq!(desk.app.input.text(), "");
+    assert_eq!(desk.app.reader.input.text(), "");
 }
 
 #[test]
 fn a_text_that_looks_like_a_command_with_a_secret_is_asked_about() {
     let mut desk = Desk::new(100, 12);
     let said = |desk: &mut Desk| {
-        let effects = std::mem::take(&mut desk.app.effects);
+        let effects = std::mem::take(&mut desk.app.reader.effects);
         effects.iter().filter(|one| matches!(one, Effect::Happen(Input::TypedIn { .. }))).count()
     };
     for line in ["   /join #tea 4711", "//join #tea 4711", ".pm bob psst"] {
         desk.enter(line);
         assert_eq!(said(&mut desk), 0, "{line}");
-        assert_eq!(desk.app.input.text(), line);
+        assert_eq!(desk.app.reader.input.text(), line);
         assert!(desk.picture().contains("Enter sends it here"), "{}", desk.picture());
         // Another one is asked about anew, and so is this one after a look elsewhere.
         desk.types("2");
@@ -207,7 +209,7 @@ fn a_text_that_looks_like_a_command_with_a_secret_is_asked_about() {
         desk.enter(line);
         assert_eq!(said(&mut desk), 0, "{line}");
         desk.presses("ctrl-u up");
-        assert_eq!(desk.app.input.text(), "", "it is not remembered");
+        assert_eq!(desk.app.reader.input.text(), "", "it is not remembered");
     }
 }
 
@@ -235,7 +237,7 @@ fn a_ctrl_r_hit_can_be_edited_or_left() {
     pastes(&mut desk, "tea");
     desk.presses("home");
     desk.types("no ");
-    assert_eq!(desk.app.input.text(), "no tea at five");
+    assert_eq!(desk.app.reader.input.text(), "no tea at five");
     desk.presses("ctrl-c ctrl-r alt-2");
     assert!(desk.rows()[11].starts_with("alice>"), "{}", desk.picture());
 }
@@ -285,7 +287,7 @@ fn channels_that_the_server_named_are_completed() {
     desk.presses("esc");
     desk.types("/join wo");
     desk.presses("tab");
-    assert_eq!(desk.app.input.text(), "/join #work ");
+    assert_eq!(desk.app.reader.input.text(), "/join #work ");
 }
 
 #[test]
@@ -297,10 +299,10 @@ fn the_cursor_follows_text_of_any_width() {
     desk.presses("home right");
     assert!(desk.picture().ends_with("cursor 9,7"), "{}", desk.picture());
     desk.presses("backspace");
-    assert_eq!(desk.app.input.text(), " 👨\u{200d}👩\u{200d}👧漢");
+    assert_eq!(desk.app.reader.input.text(), " 👨\u{200d}👩\u{200d}👧漢");
     assert!(desk.picture().ends_with("cursor 7,7"), "{}", desk.picture());
     // A name may be wide, too.
-    desk.app.own = Some("漢字".parse().unwrap());
+    desk.app.reader.own = Some("漢字".parse().unwrap());
     assert!(desk.picture().ends_with("cursor 6,7"), "{}", desk.picture());
 }
 

@@ -17,7 +17,7 @@ use crate::client::ui::hostile_tests::{ROUNDS, event, is_marked, is_own, shown, 
 /// The rows of messages, each from its first column.
 fn rows_of_lines(desk: &mut Desk) -> Vec<String> {
     desk.draws();
-    let area = desk.app.areas().lines;
+    let area = desk.app.reader.areas().lines;
     let buffer = desk.draws();
     let row = |y| (area.x..area.right()).map(|x| buffer[(x, y)].symbol()).collect::<String>();
     (area.y..area.bottom()).map(row).collect()
@@ -28,13 +28,14 @@ fn no_row_of_server_text_begins_like_the_clients_own() {
     for seed in 0..ROUNDS {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut desk = Desk::new(chance.random_range(16..130), 40);
-        desk.app.view.show_times(chance.random());
+        desk.app.reader.view.show_times(chance.random());
         for _ in 0..3 {
             let told = event(&mut chance);
             desk.app.show(shown(told.clone()));
             let rows = rows_of_lines(&mut desk);
             for row in rows {
-                let own = is_own(&row) || (desk.app.overlay.is_some() && is_own(&row[1..]));
+                let own =
+                    is_own(&row) || (desk.app.controls.overlay().is_some() && is_own(&row[1..]));
                 // The note about readers is a text of this client, even in a topic event.
                 let readers = "-- #lobby is open: the operator can read it too";
                 let readers = readers.starts_with(row.trim_end());
@@ -57,7 +58,7 @@ fn every_server_text_is_marked_or_in_a_message() {
     for width in [80, 44] {
         for output in shows() {
             let mut desk = Desk::new(width, 30);
-            desk.app.untouched = true;
+            desk.app.reader.untouched = true;
             desk.effects();
             desk.app.show(output.clone());
             for conversation in ["alt-1", "alt-2"] {
@@ -141,7 +142,7 @@ impl Seat {
     /// In the PIN channel.
     fn inside() -> Seat {
         let mut seat = Seat::new();
-        seat.desk.app.untouched = true;
+        seat.desk.app.reader.untouched = true;
         let opened = Input::Opened { channel: Ok(pin()), made: None };
         let asked = seat.happens(opened);
         seat.hears(entered(pin().as_str(), asked.as_deref()));
@@ -180,7 +181,7 @@ impl Seat {
     fn does(&mut self, act: impl FnOnce(&mut Desk)) -> Option<String> {
         act(&mut self.desk);
         let mut asked = None;
-        for effect in std::mem::take(&mut self.desk.app.effects) {
+        for effect in std::mem::take(&mut self.desk.app.reader.effects) {
             if let Effect::Happen(input) = effect {
                 asked = self.happens(input).or(asked);
             }
@@ -189,7 +190,7 @@ impl Seat {
     }
 
     fn conversation(&self) -> Target {
-        self.desk.app.window().target.clone()
+        self.desk.app.reader.window().target.clone()
     }
 }
 
@@ -232,9 +233,9 @@ fn confidential_text_goes_to_its_conversation_or_stays() {
             seat.does(|desk| desk.types(&c.to_string()));
         }
         assert_eq!(seat.conversation(), Target::Channel(pin()), "seed {seed}");
-        assert_eq!(seat.desk.app.input.text(), SECRET, "seed {seed}");
+        assert_eq!(seat.desk.app.reader.input.text(), SECRET, "seed {seed}");
         seat.does(|desk| desk.presses("enter"));
-        let stays = seat.desk.app.input.text() == SECRET;
+        let stays = seat.desk.app.reader.input.text() == SECRET;
         let goes = seat.sent.iter().filter(|(_, text)| text == SECRET).count();
         assert!(seat.sent.iter().all(|(to, _)| *to == Target::Channel(pin())), "{:?}", seat.sent);
         // After a reconnect it waits until its channel is entered again.
@@ -281,7 +282,10 @@ fn a_removed_member_keeps_the_half_typed_text() {
     alice> half of a thought
     cursor 24,23
     ");
-    assert_eq!((seat.sent.len(), seat.desk.app.input.text().as_str()), (0, "half of a thought"));
+    assert_eq!(
+        (seat.sent.len(), seat.desk.app.reader.input.text().as_str()),
+        (0, "half of a thought")
+    );
     // After entering the channel again it is sent as typed.
     seat.does(|desk| desk.presses("ctrl-a ctrl-k"));
     let asked = seat.does(|desk| desk.enter("/join #tea~0"));
@@ -306,10 +310,10 @@ fn text_typed_for_a_sealed_conversation_goes_to_no_open_one() {
         seat.does(|desk| desk.presses("alt-1"));
         assert!(seat.conversation().is_lobby());
         seat.does(|desk| desk.presses(ways));
-        let text = seat.desk.app.input.text();
+        let text = seat.desk.app.reader.input.text();
         assert!(text.ends_with("secret"), "{ways}: {text:?}");
         seat.does(|desk| desk.presses("enter"));
-        assert_eq!((seat.sent.len(), seat.desk.app.input.text()), (0, text), "{ways}");
+        assert_eq!((seat.sent.len(), seat.desk.app.reader.input.text()), (0, text), "{ways}");
         assert!(seat.desk.lines().contains("which is sealed"), "{ways}");
         // In its own conversation it is sent.
         seat.does(|desk| desk.presses("alt-2"));

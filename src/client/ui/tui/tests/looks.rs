@@ -146,7 +146,7 @@ fn the_theme_changes_at_once_and_is_stored() {
 #[test]
 fn disabled_colours_override_the_theme() {
     let settings = Settings { theme: Some(Theme::Light), ..Settings::default() };
-    let of = |theme| App::new(settings.clone(), theme, TimeZone::UTC).unwrap().look.theme;
+    let of = |theme| App::new(settings.clone(), theme, TimeZone::UTC).unwrap().reader.look.theme;
     assert_eq!((of(Theme::Mono), of(Theme::Dark)), (Theme::Mono, Theme::Light));
     let mut desk = lively(Theme::Mono);
     let before = styled(&mut desk);
@@ -160,7 +160,7 @@ fn disabled_colours_override_the_theme() {
 fn names_are_coloured_everywhere_unless_plain() {
     let mut desk = Desk::new(100, 8);
     desk.says("bob", "#lobby", "hi");
-    let bob = desk.app.look.name(&"bob".parse().unwrap());
+    let bob = desk.app.reader.look.name(&"bob".parse().unwrap());
     let with = |desk: &mut Desk| {
         let buffer = desk.draws();
         let cells = buffer.content.iter().filter(|cell| Some(cell.fg) == bob.fg);

@@ -16,9 +16,10 @@ use ratatui::buffer::{Buffer, Cell, CellWidth};
 use ratatui::crossterm::event::{Event as Told, KeyCode, KeyEvent, KeyModifiers};
 use serde_json::{Value, json};
 
-use super::app::{App, Effect};
+use super::app::App;
 use super::draw::draw;
 use super::keys;
+use super::reader::Effect;
 use super::settings::Settings;
 use super::theme::Theme;
 use crate::chat::{Confidentiality, Event, MsgId, NewMessage, Target};
@@ -40,7 +41,7 @@ impl Desk {
 
     pub fn with(width: u16, height: u16, theme: Theme) -> Desk {
         let mut app = App::new(Settings::default(), theme, TimeZone::UTC).unwrap();
-        app.view.pass(NOON_MS);
+        app.reader.view.pass(NOON_MS);
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let mut desk = Desk { app, terminal };
         desk.app.show(Output::State(State::Connected { name: "alice".parse().unwrap() }));
@@ -80,11 +81,14 @@ impl Desk {
     pub fn says_as(&mut self, from: &str, to: &str, text: &str, more: Value) {
         let conversation: Target =
             if to == "@alice" { format!("@{from}") } else { to.into() }.parse().unwrap();
-        let last =
-            self.app.position(&conversation).map_or(0, |index| self.app.windows[index].last.0);
+        let last = self
+            .app
+            .reader
+            .position(&conversation)
+            .map_or(0, |index| self.app.reader.windows[index].last.0);
         let mut line = json!({"type": "message", "seq": (last + 1).to_string(), "to": to,
             "from": from, "device": "main", "id": format!("{:032x}", last + 1),
-            "time_ms": self.app.view.now_ms(), "text": text});
+            "time_ms": self.app.reader.view.now_ms(), "text": text});
         for (key, value) in more.as_object().unwrap() {
             line[key] = value.clone();
         }
@@ -99,7 +103,7 @@ impl Desk {
     }
 
     pub fn waits(&mut self, ms: i64) {
-        self.app.pass(self.app.view.now_ms() + ms);
+        self.app.reader.pass(self.app.reader.view.now_ms() + ms);
     }
 
     pub fn types(&mut self, text: &str) {
@@ -132,7 +136,7 @@ impl Desk {
             Effect::Happen(Input::Ask(Ok(ask))) => serde_json::to_string(&ask).unwrap(),
             effect => format!("{effect:?}"),
         };
-        std::mem::take(&mut self.app.effects).into_iter().map(words).collect()
+        std::mem::take(&mut self.app.reader.effects).into_iter().map(words).collect()
     }
 
     pub fn resizes(&mut self, width: u16, height: u16) {
@@ -145,12 +149,12 @@ impl Desk {
         let mut first = false;
         self.terminal
             .draw(|frame| {
-                app.view.resize(frame.area());
+                app.reader.view.resize(frame.area());
                 first = draw(app, frame);
             })
             .unwrap();
         if first {
-            self.app.fetch();
+            self.app.reader.fetch();
         }
         self.terminal.backend().buffer()
     }

@@ -243,7 +243,7 @@ fn ctrl_f_marks_hits_and_goes_up() {
     }
     desk.presses("ctrl-f");
     desk.types("tea");
-    let hit = desk.app.look.hit;
+    let hit = desk.app.reader.look.hit;
     let hits = |desk: &mut Desk| {
         let buffer = desk.draws();
         let cells = buffer.content.iter().filter(|cell| Some(cell.bg) == hit.bg);

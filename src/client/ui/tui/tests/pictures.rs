@@ -190,7 +190,7 @@ fn a_date_and_folded_joins_and_parts() {
     moves(&mut desk, "left", "dave");
     let picture = desk.picture();
     assert!(picture.contains("<> dave, erin joined, carol left"), "{picture}");
-    assert!(!desk.app.windows[0].people[&"dave".parse().unwrap()].here);
+    assert!(!desk.app.reader.windows[0].people[&"dave".parse().unwrap()].here);
 }
 
 #[test]

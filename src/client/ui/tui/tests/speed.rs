@@ -37,7 +37,7 @@ fn a_key_with_100_000_lines() {
     }
     let each = start.elapsed().as_secs_f64() * 1e6 / LINES_MAX as f64;
     println!("| a line that comes, us, the mean of 100,000 | {each:.1} |");
-    assert_eq!(desk.app.window().lines.len(), LINES_MAX);
+    assert_eq!(desk.app.reader.window().lines.len(), LINES_MAX);
     desk.draws();
     let mut slow = Vec::new();
     let mut measure = |what: &str, calls: usize, does: &mut dyn FnMut(&mut Desk)| {
@@ -67,10 +67,12 @@ fn a_key_with_100_000_lines() {
     measure("the mention before, where there is none", 10, &mut |desk| desk.presses("alt-p"));
     measure("the first new line, where there is none", 10, &mut |desk| desk.presses("alt-u"));
     measure("another size", 10, &mut |desk| {
-        let width = if desk.app.view.width() == 200 { 80 } else { 200 };
+        let width = if desk.app.reader.view.width() == 200 { 80 } else { 200 };
         desk.resizes(width, 50);
     });
-    measure("10,000 characters are typed", 10, &mut |desk| desk.app.input.set(&text.repeat(130)));
+    measure("10,000 characters are typed", 10, &mut |desk| {
+        desk.app.reader.input.set(&text.repeat(130))
+    });
     measure("an edit of a line that is gone", 10, &mut |desk| {
         desk.says_as("bob", "#lobby", "no", json!({"kind": "edit", "of": "1"}));
     });

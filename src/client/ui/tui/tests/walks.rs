@@ -11,9 +11,9 @@ use super::*;
 /// A user whose lobby has messages from `first` to `last`.
 fn long(first: u64, last: u64) -> Desk {
     let mut desk = Desk::new(60, 12);
-    desk.app.windows[0].last = crate::chat::Seq(first - 1);
+    desk.app.reader.windows[0].last = crate::chat::Seq(first - 1);
     // The empty room has requested messages, too.
-    desk.app.windows[0].older = Older::Perhaps;
+    desk.app.reader.windows[0].older = Older::Perhaps;
     for number in first..=last {
         desk.says("bob", "#lobby", &format!("line {number}"));
     }
@@ -76,7 +76,7 @@ fn alt_a_visits_unread_rooms_mentions_first_and_returns() {
     desk.says("bob", "#work", "alice: more news");
     let mut walk = |keys: &str| {
         desk.presses(keys);
-        desk.app.window().target.to_string()
+        desk.app.reader.window().target.to_string()
     };
     assert_eq!(walk("alt-a"), "#work");
     assert_eq!(walk("alt-a"), "#tea");
@@ -93,7 +93,7 @@ fn rooms_are_reached_by_number_and_keep_their_drafts() {
     desk.types("in the lobby");
     let mut walk = |keys: &str| {
         desk.presses(keys);
-        (desk.app.window().target.to_string(), desk.app.input.text())
+        (desk.app.reader.window().target.to_string(), desk.app.reader.input.text())
     };
     let at = |conversation: &str, typed: &str| (conversation.to_owned(), typed.to_owned());
     assert_eq!(walk("alt-2"), at("#tea", ""));
@@ -135,16 +135,16 @@ fn pasted_text_extends_a_search() {
 #[test]
 fn a_room_can_be_left_before_it_is_entered() {
     let mut desk = Desk::new(60, 12);
-    desk.app.conversation(&"#tea".parse().unwrap());
+    desk.app.reader.conversation(&"#tea".parse().unwrap());
     desk.presses("alt-2");
     desk.effects();
     desk.enter("/part");
     assert_eq!(desk.effects(), ["#tea: /part"]);
-    assert_eq!(desk.app.windows.len(), 1);
+    assert_eq!(desk.app.reader.windows.len(), 1);
     // The entry was in progress; leaving follows it.
     desk.enters("#tea", 0, 0, &["alice"]);
     desk.hears(json!({"type": "parted", "channel": "#tea"}));
-    assert_eq!(desk.app.windows.len(), 1);
+    assert_eq!(desk.app.reader.windows.len(), 1);
 }
 
 #[test]
@@ -157,9 +157,10 @@ fn alt_p_and_alt_n_go_from_mention_to_mention() {
     let mut walk = |keys: &str| {
         desk.presses(keys);
         desk.app
+            .reader
             .scroll
             .marked()
-            .map(|number| desk.app.window().line(number).unwrap().text().to_owned())
+            .map(|number| desk.app.reader.window().line(number).unwrap().text().to_owned())
     };
     assert_eq!(walk("alt-p").unwrap(), "Alice: line 60");
     assert_eq!(walk("alt-p").unwrap(), "Alice: line 40");
@@ -256,13 +257,13 @@ fn the_wheel_scrolls_and_a_click_goes_to_a_room() {
     mouse(&mut desk, MouseEventKind::ScrollUp, 40, 5);
     assert_eq!(texts(&mut desk).last().unwrap(), "line 27");
     mouse(&mut desk, MouseEventKind::ScrollDown, 40, 5);
-    assert_eq!(desk.app.window().at, At::End);
+    assert_eq!(desk.app.reader.window().at, At::End);
     let click = MouseEventKind::Down(MouseButton::Left);
     mouse(&mut desk, click, 3, 3);
-    assert_eq!(desk.app.window().target.to_string(), "#tea");
+    assert_eq!(desk.app.reader.window().target.to_string(), "#tea");
     mouse(&mut desk, click, 3, 1);
     mouse(&mut desk, click, 3, 9);
-    assert_eq!(desk.app.window().target.to_string(), "#tea", "there is no room");
+    assert_eq!(desk.app.reader.window().target.to_string(), "#tea", "there is no room");
     assert!(!desk.app.settings.mouse, "it is off by default");
 }
 
@@ -318,13 +319,13 @@ fn several_lines_run_no_command() {
 #[test]
 fn an_idle_screen_writes_nothing() {
     let mut desk = Desk::new(60, 8);
-    assert_eq!(desk.app.next_change_ms(), None);
-    desk.app.flash("a word");
-    assert_eq!(desk.app.next_change_ms(), Some(10_000));
+    assert_eq!(desk.app.reader.next_change_ms(), None);
+    desk.app.reader.flash("a word");
+    assert_eq!(desk.app.reader.next_change_ms(), Some(10_000));
     desk.waits(10_000);
-    assert_eq!(desk.app.next_change_ms(), None);
+    assert_eq!(desk.app.reader.next_change_ms(), None);
     desk.app.show(Output::State(State::Offline { retry_ms: 4_500 }));
-    let due = desk.app.next_change_ms().unwrap();
+    let due = desk.app.reader.next_change_ms().unwrap();
     assert!((1..=1_000).contains(&due), "the countdown goes on by seconds: {due}");
 }
 

@@ -1,0 +1,409 @@
+//! What the user reads and types: the open conversations, the position in them, the line being
+//! typed, and the status line. Pure: effects come out, the time goes in.
+
+use jiff::tz::TimeZone;
+use ratatui::buffer::CellWidth;
+use ratatui::crossterm::event::KeyEvent;
+
+use super::find::Needle;
+use super::input::InputLine;
+use super::keys::Act;
+use super::layout::Areas;
+use super::rows::Paper;
+use super::scroll::{Scroll, Step};
+use super::status::Status;
+use super::theme::Look;
+use super::view::View;
+use super::window::{At, Line, Older, What, Window};
+use super::windows::Windows;
+use super::wrap;
+use crate::chat::{Command, Request, Seq, Target, UserName};
+use crate::client::model::{Input, Origin};
+
+/// An effect.
+#[derive(Debug)]
+pub enum Effect {
+    Happen(Input),
+    Bell,
+    /// A notification with sender and conversation, without message text.
+    Notify(String),
+    Save,
+    Mouse(bool),
+    Redraw,
+    Suspend,
+    /// Open this text in the user's editor.
+    Edit(String),
+}
+
+/// Messages per request when the user scrolls up.
+const OLDER_LINES: usize = 200;
+
+/// The conversations on the screen, with what is typed into them.
+pub struct Reader {
+    pub own: Option<UserName>,
+    pub windows: Windows,
+    pub input: InputLine,
+    /// The longest text that the server accepts, in bytes.
+    pub text_bytes_max: usize,
+    /// Channels that the server has listed.
+    pub listed: Vec<String>,
+    pub status: Status,
+    pub scroll: Scroll,
+    pub view: View,
+    pub look: Look,
+    /// `None` if the terminal has not reported it.
+    pub focused: Option<bool>,
+    /// No key was pressed since the last line, so its result may switch the view.
+    pub untouched: bool,
+    pub effects: Vec<Effect>,
+}
+
+impl Reader {
+    pub fn new(look: Look, zone: TimeZone) -> Reader {
+        Reader {
+            own: None,
+            windows: Windows::new(),
+            input: InputLine::new(),
+            text_bytes_max: usize::MAX,
+            listed: Vec::new(),
+            status: Status::new(),
+            scroll: Scroll::default(),
+            view: View::new(zone),
+            look,
+            focused: None,
+            untouched: true,
+            effects: Vec::new(),
+        }
+    }
+
+    pub fn happen(&mut self, input: Input) {
+        self.effects.push(Effect::Happen(input));
+    }
+
+    pub fn window(&self) -> &Window {
+        &self.windows[self.windows.current()]
+    }
+
+    pub fn window_mut(&mut self) -> &mut Window {
+        let current = self.windows.current();
+        &mut self.windows[current]
+    }
+
+    pub fn position(&self, target: &Target) -> Option<usize> {
+        self.windows.position(target)
+    }
+
+    pub fn conversation(&mut self, target: &Target) -> usize {
+        self.windows.conversation(target)
+    }
+
+    /// Sets the target. If the user has typed on, only a notice is shown, so that half-typed text
+    /// does not move.
+    pub fn aimed(&mut self, target: &Target) {
+        let index = self.conversation(target);
+        if self.untouched && !self.input.is_begun() {
+            self.switch(index);
+        } else if index != self.windows.current() {
+            self.flash(format!("{target} is open: Alt-{}", index + 1));
+        }
+    }
+
+    /// Handles that the user has left a conversation.
+    pub fn left(&mut self, index: usize) {
+        if index == self.windows.current() && self.input.is_begun() && !self.input.hidden {
+            self.is_gone(index);
+        } else {
+            self.close(index);
+        }
+    }
+
+    /// Handles that text typed in a conversation can no longer be sent.
+    pub fn is_gone(&mut self, index: usize) {
+        let window = &mut self.windows[index];
+        (window.gone, window.joined) = (true, false);
+    }
+
+    pub fn close(&mut self, index: usize) {
+        // The lobby stays.
+        if index == 0 || index >= self.windows.len() {
+            return;
+        }
+        if index == self.windows.current() {
+            self.switch(0);
+        }
+        self.windows.remove(index);
+    }
+
+    pub fn switch(&mut self, index: usize) {
+        if index >= self.windows.len() || index == self.windows.current() {
+            return;
+        }
+        let left = self.windows.choose(index);
+        self.scroll.reset();
+        let draft = std::mem::take(&mut self.window_mut().draft);
+        let there = self.window().target.clone();
+        let draft = self.input.exchange(draft, &there);
+        let left = &mut self.windows[left];
+        (left.draft, left.divider, left.visited) = (draft, None, true);
+        let window = self.window_mut();
+        if window.last > window.read {
+            window.divide();
+        }
+        self.look_at_it();
+    }
+
+    /// Returns whether the user sees the newest message of a conversation now.
+    pub fn sees(&self, index: usize) -> bool {
+        index == self.windows.current()
+            && self.focused != Some(false)
+            && self.window().at == At::End
+    }
+
+    /// Marks what is on the screen as read.
+    pub fn look_at_it(&mut self) {
+        if self.sees(self.windows.current())
+            && let Some(seq) = self.window_mut().seen()
+        {
+            let to = self.window().target.clone();
+            self.happen(Input::Seen { to, seq });
+        }
+    }
+
+    pub fn notice(&mut self, index: usize, text: String) {
+        let line = self.line(What::Notice(text));
+        self.push(index, line);
+    }
+
+    /// Adds a text of the server.
+    pub fn server_says(&mut self, index: usize, text: String, error: bool) {
+        let line = self.line(What::Server { text, error });
+        self.push(index, line);
+    }
+
+    pub fn error(&mut self, text: String) {
+        let line = self.line(What::Error(text));
+        self.push(self.windows.current(), line);
+    }
+
+    /// Adds a text of this origin to a conversation.
+    pub fn says(&mut self, origin: Origin, index: usize, text: Option<String>) {
+        match (origin, text) {
+            (_, None) => {}
+            (Origin::Client, Some(text)) => self.notice(index, text),
+            (Origin::Server, Some(text)) => self.server_says(index, text, false),
+        }
+    }
+
+    /// Adds an error of this origin to the conversation on the screen.
+    pub fn fails(&mut self, origin: Origin, text: String) {
+        match origin {
+            Origin::Client => self.error(text),
+            Origin::Server => self.server_says(self.windows.current(), text, true),
+        }
+    }
+
+    /// Adds a line made by this client.
+    pub fn line(&self, what: What) -> Line {
+        let (time_ms, day) = self.view.stamp(self.view.now_ms());
+        Line { time_ms, day, seq: None, what }
+    }
+
+    pub fn push(&mut self, index: usize, line: Line) {
+        self.windows.push(index, line);
+    }
+
+    pub fn flash(&mut self, text: impl Into<String>) {
+        self.status.flash(text.into(), self.view.now_ms());
+    }
+
+    /// Time until something on the screen changes by itself, in milliseconds.
+    pub fn next_change_ms(&self) -> Option<u64> {
+        self.status.next_change_ms(self.view.now_ms())
+    }
+
+    /// Advances the time.
+    pub fn pass(&mut self, now_ms: i64) {
+        self.view.pass(now_ms);
+        self.status.pass(now_ms);
+    }
+
+    pub fn areas(&self) -> Areas {
+        let cells = usize::from(self.view.width() - self.prompt_cells());
+        let rows = self.input.lay_out(cells).rows.len() as u16;
+        self.view.areas(rows)
+    }
+
+    /// Width of the prompt in cells.
+    pub fn prompt_cells(&self) -> u16 {
+        self.prompt().as_str().cell_width().min(self.view.width().saturating_sub(1))
+    }
+
+    pub fn prompt(&self) -> String {
+        if self.input.hidden {
+            return "password> ".to_owned();
+        }
+        let name = self.own.as_ref().map_or("", UserName::as_str);
+        format!("{}> ", wrap::clip(name, usize::from(self.view.width() / 4)))
+    }
+
+    pub fn paper(&self, areas: &Areas) -> Paper<'_> {
+        let query = self.scroll.query();
+        let width = usize::from(areas.lines.width).saturating_sub(1).max(1);
+        let (zone, times, today) = (self.view.zone(), self.view.times(), self.view.today());
+        Paper { look: &self.look, zone, width, times, today, query }
+    }
+
+    /// Requests older messages when the first one is on the screen.
+    pub fn fetch(&mut self) {
+        let up = self.status.is_up();
+        let window = self.window_mut();
+        if !up || !window.joined || window.older != Older::Perhaps {
+            return;
+        }
+        window.older = Older::Asked;
+        let to = window.target.clone();
+        let before = window.oldest();
+        self.history(to, before);
+    }
+
+    fn history(&mut self, to: Target, before: Option<Seq>) {
+        let reference = Some(format!("older {to}"));
+        let lines = Some(OLDER_LINES);
+        let ask = Request::new(Command::History { to, before, lines, span: None }, reference);
+        self.happen(Input::Ask(Ok(ask)));
+    }
+
+    pub fn search(&mut self) {
+        let from = self.window().at;
+        self.scroll.begin(from);
+    }
+
+    /// Handles a key of an open search. Returns whether it was for that.
+    pub fn finds(&mut self, key: &KeyEvent, act: Option<Act>) -> bool {
+        match self.scroll.key(key, act) {
+            Step::Other => return false,
+            Step::Nothing => {}
+            Step::Anew => self.find_anew(),
+            Step::Next { up } => self.find_next(up),
+            Step::Back(from) => self.go_to(from, false),
+        }
+        true
+    }
+
+    /// Extends the text of an open search. Returns whether one is open.
+    pub fn extend_search(&mut self, text: &str) -> bool {
+        let extends = self.scroll.paste(text);
+        if extends {
+            self.find_anew();
+        }
+        extends
+    }
+
+    fn find_anew(&mut self) {
+        let Some(from) = self.scroll.restart() else { return };
+        self.go_to(from, false);
+        self.find_next(true);
+    }
+
+    /// Goes to the next hit above (or below). After the last one here the server is asked.
+    fn find_next(&mut self, up: bool) {
+        let Some(finder) = self.scroll.finder().filter(|finder| !finder.query.is_empty()) else {
+            return;
+        };
+        let (found, exhausted) = (finder.found, finder.exhausted);
+        let window = self.window();
+        let numbers = window.numbers();
+        let needle = Needle::new(&finder.query);
+        let hit = |number: &i64| window.line(*number).is_some_and(|line| needle.is_in(line.text()));
+        let next = match (up, found) {
+            (true, found) => (numbers.start..found.unwrap_or(numbers.end)).rev().find(hit),
+            (false, found) => (found.unwrap_or(numbers.end) + 1..numbers.end).find(hit),
+        };
+        match next {
+            Some(number) => {
+                self.go_to_line(number);
+                self.scroll.found(number);
+            }
+            None if up && exhausted => {
+                let line = format!("/search {}", self.scroll.query());
+                let to = self.window().target.clone();
+                self.happen(Input::TypedIn { to, within: None, line });
+                if let Some(from) = self.scroll.close() {
+                    self.go_to(from, false);
+                }
+            }
+            None => self.scroll.exhaust(up),
+        }
+    }
+
+    pub fn page(&mut self, up: i64) {
+        let rows = i64::from(self.areas().lines.height).max(3) - 2;
+        self.scroll(up * rows);
+    }
+
+    /// Scrolls the view up by some rows.
+    pub fn scroll(&mut self, rows: i64) {
+        let areas = self.areas();
+        let at = self.paper(&areas).moved(self.window(), rows, areas.lines.height.into());
+        self.go_to(at, rows > 0);
+    }
+
+    pub fn go_to_top(&mut self) {
+        let areas = self.areas();
+        let at = self.paper(&areas).top(self.window(), areas.lines.height.into());
+        self.go_to(at, true);
+    }
+
+    fn go_to(&mut self, at: At, up: bool) {
+        self.scroll.unmark();
+        let window = self.window_mut();
+        window.at = at;
+        if up && window.older == Older::Later {
+            window.older = Older::Perhaps;
+        }
+        self.look_at_it();
+    }
+
+    pub fn go_to_end(&mut self) {
+        self.scroll.unmark();
+        self.window_mut().at = At::End;
+        self.look_at_it();
+    }
+
+    fn go_to_line(&mut self, number: i64) {
+        let areas = self.areas();
+        let at = self.paper(&areas).around(self.window(), number, areas.lines.height.into());
+        self.window_mut().at = at;
+        self.look_at_it();
+    }
+
+    pub fn go_to_divider(&mut self) {
+        let window = self.window();
+        match window.numbers().find(|number| window.divides(*number)) {
+            Some(number) => self.go_to_line(number),
+            None => self.flash("nothing is new here"),
+        }
+    }
+
+    pub fn go_to_mention(&mut self, up: bool) {
+        let window = self.window();
+        let numbers = window.numbers();
+        let from = match (self.scroll.marked(), window.at) {
+            (Some(marked), _) => marked,
+            (None, At::End) => numbers.end,
+            (None, At::Line { number, .. }) => number + 1,
+        };
+        let hit = |number: &i64| window.line(*number).is_some_and(|line| line.is_mention());
+        let next = match up {
+            true => (numbers.start..from.min(numbers.end)).rev().find(hit),
+            false => (from + 1..numbers.end).find(hit),
+        };
+        match next {
+            Some(number) => {
+                self.go_to_line(number);
+                self.scroll.mark(number);
+            }
+            None => self.flash("no other mention here"),
+        }
+    }
+}
