@@ -63,10 +63,10 @@ pub struct Ahead {
     pub within: Option<Target>,
 }
 
-pub(super) fn notice(text: String) -> Action {
+pub fn notice(text: String) -> Action {
     Action::Output(Output::Notice(text))
 }
 
-pub(super) fn error(text: String) -> Action {
+pub fn error(text: String) -> Action {
     Action::Output(Output::Error(text))
 }

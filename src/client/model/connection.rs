@@ -25,7 +25,7 @@ enum Phase {
     LoggedIn,
 }
 
-pub(super) struct Connection {
+pub struct Connection {
     phase: Phase,
     /// The name from the first login.
     name: Option<UserName>,
@@ -37,7 +37,7 @@ pub(super) struct Connection {
 }
 
 /// What a lost connection leaves unfinished.
-pub(super) struct Open {
+pub struct Open {
     /// Every failure ends this client (`--send`).
     pub once: bool,
     /// Count of messages that are not acknowledged.
@@ -226,7 +226,7 @@ fn wrong_server(sent: &str) -> String {
 }
 
 /// The reason for a loss, for the user.
-pub(super) fn why(loss: &Loss) -> String {
+pub fn why(loss: &Loss) -> String {
     match loss {
         Loss::Cut => "the connection was cut".to_owned(),
         Loss::Unreachable(problem) | Loss::Suite(problem) => problem.clone(),

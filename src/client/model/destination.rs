@@ -1,19 +1,35 @@
 //! The destination of a job: an open channel that `--to` names, and that must not be created. The
 //! client asks the server whether it exists before it sends anything.
 
-use crate::chat::{ChannelName, Command, Request};
+use super::action::{Action, error};
+use crate::chat::{ChannelName, Code, Command, Event, Request};
+use crate::fault::code;
 
 /// References of the two requests.
-pub const EXISTS: &str = "to-exists";
-pub const NEAR: &str = "to-near";
+const EXISTS: &str = "to-exists";
+const NEAR: &str = "to-near";
 
 #[derive(Default)]
-pub(super) struct Destination {
+pub struct Destination {
     /// The channel whose existence is unknown.
-    pub channel: Option<ChannelName>,
+    channel: Option<ChannelName>,
+}
+
+/// What the server has answered.
+pub enum Found {
+    Exists(ChannelName),
+    /// The channel does not exist; this request lists those that do.
+    Nearby(Request),
+    /// The channel does not exist, and the program ends.
+    Missing(Vec<Action>),
 }
 
 impl Destination {
+    /// A channel that the client enters only if it exists.
+    pub fn of(channel: Option<ChannelName>) -> Destination {
+        Destination { channel }
+    }
+
     /// Returns whether sending must wait.
     pub fn is_open(&self) -> bool {
         self.channel.is_some()
@@ -23,4 +39,45 @@ impl Destination {
         let channel = self.channel.clone()?;
         Some(Request::new(Command::People { channel }, Some(EXISTS.to_owned())))
     }
+
+    /// Takes answers about the destination; `None` for other events.
+    pub fn answered(&mut self, event: &Event) -> Option<Found> {
+        let channel = self.channel.clone()?;
+        let is = |reference: &Option<String>, question| reference.as_deref() == Some(question);
+        match event {
+            Event::People { reference, .. } if is(reference, EXISTS) => self.exists(),
+            Event::Refused { code: Code::NotMember, reference, .. } if is(reference, EXISTS) => {
+                self.exists()
+            }
+            Event::Refused { code: Code::NoSuchChannel, reference, .. }
+                if is(reference, EXISTS) =>
+            {
+                Some(Found::Nearby(Request::new(Command::Channels, Some(NEAR.to_owned()))))
+            }
+            Event::Channels { channels, reference, .. } if is(reference, NEAR) => {
+                let names = channels.iter().map(|row| row.channel.to_string());
+                Some(Found::Missing(missing(&channel, names)))
+            }
+            Event::Refused { reference, .. } if is(reference, EXISTS) || is(reference, NEAR) => {
+                Some(Found::Missing(missing(&channel, std::iter::empty())))
+            }
+            _ => None,
+        }
+    }
+
+    fn exists(&mut self) -> Option<Found> {
+        self.channel.take().map(Found::Exists)
+    }
+}
+
+fn missing(channel: &ChannelName, names: impl Iterator<Item = String>) -> Vec<Action> {
+    let wanted = channel.to_string();
+    let near = names.map(|name| (strsim::damerau_levenshtein(&name, &wanted), name)).min();
+    let near = near.filter(|(distance, _)| *distance <= 3).map(|(_, name)| name);
+    let text = match near {
+        Some(name) => format!("there is no channel {wanted}, did you mean {name}?"),
+        None => format!("there is no channel {wanted}."),
+    };
+    let text = format!("{text} Nothing was sent; --join '{wanted}' creates it");
+    vec![error(text), Action::Close, Action::Quit(code::NOT_ACKNOWLEDGED)]
 }

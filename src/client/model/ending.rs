@@ -13,13 +13,13 @@ enum Phase {
 
 /// How the user leaves.
 #[derive(Clone, Copy)]
-pub(super) enum Leaving {
+pub enum Leaving {
     Exit,
     Interrupt,
     OutputLost,
 }
 
-pub(super) struct Ending {
+pub struct Ending {
     phase: Phase,
     /// The user leaves once the outbox is synced.
     leaving: Option<Leaving>,
@@ -30,7 +30,7 @@ pub(super) struct Ending {
 }
 
 /// What the end still waits for.
-pub(super) enum Next {
+pub enum Next {
     Stay,
     /// The answers to all requests.
     Answers,

@@ -1,47 +1,65 @@
 //! Handling of server events.
 
+use super::super::ignore_list::IgnoreList;
+use super::action::{Action, error, notice};
+use super::exchange::{Exchange, mark};
+use super::membership::Stray;
+use super::output::{Origin, Output, is_unsealed};
+use super::reply::Reply;
 use super::requests::Wish;
-use super::*;
-use crate::chat::{Body, Code, ConversationInfo, Event, Message, Request, Retention, Seq};
+use super::tail::Tail;
+use crate::chat::{
+    Body, Code, Command, ConversationInfo, Event, Message, MsgId, Request, Retention, Seq, Target,
+};
 use crate::clean;
 use crate::e2e::Violation;
+use crate::fault::code;
 
-impl Model {
-    pub(super) fn event(&mut self, event: Event) -> Vec<Action> {
+/// The parts that an event of the server changes.
+pub struct Incoming<'a> {
+    pub exchange: &'a mut Exchange,
+    pub ignore_list: &'a IgnoreList,
+    pub reply: &'a mut Reply,
+}
+
+impl Incoming<'_> {
+    pub fn event(&mut self, event: Event) -> Vec<Action> {
         let event = cleaned(event);
-        if let Some(actions) = self.destination(&event) {
+        if let Some(actions) = self.exchange.destination_answer(&event) {
             return actions;
         }
         match event {
             Event::Welcome { .. } => self.welcomed(event),
-            Event::Password { wrong, retry_ms } => self.ask_password(wrong, retry_ms),
+            Event::Password { wrong, retry_ms } => self.exchange.ask_password(wrong, retry_ms),
             Event::Stored { id, to, seq } => {
                 let mut actions = self.settle(id, to, seq);
-                actions.extend(self.end_when_settled());
+                actions.extend(self.exchange.end_when_settled());
                 actions
             }
             Event::Conversations { conversations } => self.learn_conversations(conversations),
             Event::Gap { to: Target::Channel(ref channel), .. }
-                if !self.membership.is_in(&Target::Channel(channel.clone())) =>
+                if !self.exchange.membership.is_in(&Target::Channel(channel.clone())) =>
             {
-                self.membership.stray(Stray::Told, &channel.clone())
+                self.exchange.membership.stray(Stray::Told, &channel.clone())
             }
             Event::Gap { ref to, to_seq, .. } => {
-                self.conversations.skip(to, to_seq);
+                self.exchange.conversations.skip(to, to_seq);
                 vec![Action::Output(Output::Event(Origin::Server, event))]
             }
             Event::Read { ref to, seq } => {
-                self.conversations.read(to, seq, false);
+                self.exchange.conversations.read(to, seq, false);
                 vec![Action::Output(Output::Event(Origin::Server, event))]
             }
             Event::Message(message) => self.message(message),
             Event::Refused { .. } => self.refusal(event, Origin::Server),
             Event::Entered { .. } => self.entered(event),
-            Event::Parted { channel, reference } => {
-                self.membership.parted(channel, reference.as_deref(), &self.target)
-            }
+            Event::Parted { channel, reference } => self.exchange.membership.parted(
+                channel,
+                reference.as_deref(),
+                &self.exchange.target,
+            ),
             Event::Joined { ref to, .. } | Event::Left { ref to, .. }
-                if !self.membership.is_in(&Target::Channel(to.clone())) =>
+                if !self.exchange.membership.is_in(&Target::Channel(to.clone())) =>
             {
                 Vec::new()
             }
@@ -49,8 +67,8 @@ impl Model {
             Event::Joined { .. } | Event::Left { reason: None, .. } if self.ignore_list.quiet => {
                 vec![Action::Output(Output::Presence(event))]
             }
-            Event::History { ref reference, more, .. } if self.tail.is_some() => {
-                self.tail_pages(reference.as_deref(), more)
+            Event::History { ref reference, more, .. } if self.exchange.tail.is_some() => {
+                self.exchange.tail_pages(reference.as_deref(), more)
             }
             Event::Goodbye { .. } => self.goodbye(event, Origin::Server),
             Event::Unknown => Vec::new(),
@@ -61,34 +79,35 @@ impl Model {
     /// Completes the login: resumes every conversation and sends what was waiting.
     fn welcomed(&mut self, event: Event) -> Vec<Action> {
         let Event::Welcome { ref name, .. } = event else { return Vec::new() };
-        let old = if self.connection.was_in() { 0 } else { self.outgoing.refused() };
-        let mut actions = self.connection.logged_in(name);
+        let old =
+            if self.exchange.connection.was_in() { 0 } else { self.exchange.outgoing.refused() };
+        let mut actions = self.exchange.connection.logged_in(name);
         actions.push(Action::Output(Output::Event(Origin::Server, event)));
-        if self.usage.resumes {
-            let conversations = self.conversations.resume();
+        if self.exchange.usage.resumes {
+            let conversations = self.exchange.conversations.resume();
             actions.push(Action::Send(Command::Resume { conversations }.into()));
         }
-        if let Some(question) = self.destination.question() {
+        if let Some(question) = self.exchange.destination.question() {
             actions.push(Action::Send(question));
             return actions;
         }
-        let marks = self.conversations.positions();
-        let channels = self.membership.joined().clone().into_iter();
+        let marks = self.exchange.conversations.positions();
+        let channels = self.exchange.membership.joined().clone().into_iter();
         let joins = channels.map(|channel| {
             let after = mark(&marks, &channel);
             Request::from(Command::Join { channel, after })
         });
-        self.ending.awaits(self.outgoing.has_early());
-        for request in joins.chain(self.outgoing.all_typed()) {
-            actions.push(Action::Send(self.membership.requested(request)));
+        self.exchange.ending.awaits(self.exchange.outgoing.has_early());
+        for request in joins.chain(self.exchange.outgoing.all_typed()) {
+            actions.push(Action::Send(self.exchange.membership.requested(request)));
         }
-        actions.extend(self.tail_begins());
+        actions.extend(self.exchange.tail_begins());
         if old > 0 {
             let what = if old == 1 { "a line" } else { "lines" };
             let text = format!("{what} from the last run were refused: /retry or /cancel");
             actions.push(notice(text));
         }
-        actions.extend(self.end_when_settled());
+        actions.extend(self.exchange.end_when_settled());
         actions
     }
 
@@ -96,13 +115,13 @@ impl Model {
     fn learn_conversations(&mut self, conversations: Vec<ConversationInfo>) -> Vec<Action> {
         let mut actions = Vec::new();
         for conversation in conversations {
-            if !self.membership.is_in(&conversation.to) {
+            if !self.exchange.membership.is_in(&conversation.to) {
                 continue;
             }
             let (to, last, read) = (conversation.to.clone(), conversation.last, conversation.read);
             actions.push(Action::Output(Output::Conversation { to, last, read }));
             actions.extend(self.loss(&conversation));
-            let lines = self.conversations.learn(
+            let lines = self.exchange.conversations.learn(
                 &conversation.to,
                 conversation.log,
                 conversation.last,
@@ -116,21 +135,22 @@ impl Model {
     /// Returns the error about lost messages of a stored conversation. The engine reports those of
     /// sealed ones, and a conversation in memory only is expected to start again.
     fn loss(&self, told: &ConversationInfo) -> Option<Action> {
-        let loss = self.conversations.loss(&told.to, told.log, told.last)?;
-        let is_other = self.conversations.mark(&told.to).is_some_and(|mark| mark.log != told.log);
+        let loss = self.exchange.conversations.loss(&told.to, told.log, told.last)?;
+        let is_other =
+            self.exchange.conversations.mark(&told.to).is_some_and(|mark| mark.log != told.log);
         let is_silent = is_other && (told.to.is_sealed() || told.retention == Retention::Off);
         (!is_silent).then(|| error(loss))
     }
 
     /// Handles a local answer in the form of a server event.
-    pub(super) fn answer(&mut self, event: Event) -> Vec<Action> {
+    pub fn answer(&mut self, event: Event) -> Vec<Action> {
         match event {
             Event::Refused { .. } => self.refusal(event, Origin::Client),
             Event::Goodbye { .. } => self.goodbye(event, Origin::Client),
             Event::Message(message) => {
-                if self.name() == Some(&message.from) {
-                    let conversation = message.conversation(self.name());
-                    self.conversations.own(&conversation, &message);
+                if self.exchange.name() == Some(&message.from) {
+                    let conversation = message.conversation(self.exchange.name());
+                    self.exchange.conversations.own(&conversation, &message);
                 }
                 vec![Action::Output(Output::Found(message))]
             }
@@ -144,44 +164,49 @@ impl Model {
         };
         match (code, id, retry_ms) {
             (Code::Rate, Some(id), Some(wait_ms))
-                if self.usage.retries && self.outgoing.postpone(id) =>
+                if self.exchange.usage.retries && self.exchange.outgoing.postpone(id) =>
             {
                 let text = format!("too fast: wait {} s; it is then sent", wait_ms.div_ceil(1000));
                 return vec![notice(text), Action::Wait(wait_ms)];
             }
             // The message stays in the outbox; the next connection settles it.
-            (Code::InDoubt, ..) if !self.usage.once => {
+            (Code::InDoubt, ..) if !self.exchange.usage.once => {
                 return vec![Action::Output(Output::Event(origin, event))];
             }
             _ => {}
         }
-        if self.tail_is_refused(reference.as_deref()) {
+        let is_refused = |tail: &Tail| tail.is_refused(reference.as_deref());
+        if self.exchange.tail.as_ref().is_some_and(is_refused) {
             let shown = Action::Output(Output::Event(origin, event));
             return vec![shown, Action::Close, Action::Quit(code::NOT_ACKNOWLEDGED)];
         }
-        let wish = self.membership.refused(reference.as_deref());
+        let wish = self.exchange.membership.refused(reference.as_deref());
         if let Some(wish) = &wish {
             reference.clone_from(&wish.theirs);
         }
         let mut actions = vec![Action::Output(Output::Event(origin, event))];
-        let retries = self.usage.retries;
-        if let Some(refused) = id.and_then(|id| self.outgoing.refuse(id, retries)) {
-            self.ending.fails();
+        let retries = self.exchange.usage.retries;
+        if let Some(refused) = id.and_then(|id| self.exchange.outgoing.refuse(id, retries)) {
+            self.exchange.ending.fails();
             actions.extend(refused);
         }
         if let Some(wish) = wish {
-            if wish.wish == Wish::Enter && !self.membership.is_inside(&wish.channel) {
-                self.pins.forget(&wish.channel);
+            if wish.wish == Wish::Enter && !self.exchange.membership.is_inside(&wish.channel) {
+                self.exchange.pins.forget(&wish.channel);
             }
-            actions.extend(self.membership.wish_refused(wish, code, &self.target));
+            actions.extend(self.exchange.membership.wish_refused(
+                wish,
+                code,
+                &self.exchange.target,
+            ));
         }
-        actions.extend(self.end_when_settled());
+        actions.extend(self.exchange.end_when_settled());
         actions
     }
 
     fn goodbye(&mut self, event: Event, origin: Origin) -> Vec<Action> {
         let Event::Goodbye { code, retry_ms, .. } = event else { return Vec::new() };
-        self.connection.goodbye(code, retry_ms);
+        self.exchange.connection.goodbye(code, retry_ms);
         match code {
             Code::NotAdmitted => Vec::new(),
             _ => vec![Action::Output(Output::Event(origin, event))],
@@ -196,7 +221,7 @@ impl Model {
             return Vec::new();
         };
         let channel = channel.clone();
-        match self.membership.entered(&channel, reference.as_deref()) {
+        match self.exchange.membership.entered(&channel, reference.as_deref()) {
             Ok(theirs) => *reference = theirs,
             Err(stray) => return stray,
         }
@@ -204,8 +229,8 @@ impl Model {
         let (to, log, last) = (conversation.clone(), *log, *last);
         let told = ConversationInfo { to, log, last, read: *read, retention: *retention };
         let loss = self.loss(&told);
-        let lines = self.conversations.learn(&conversation, log, last, *read);
-        let first = first && self.pins.is_first(&channel);
+        let lines = self.exchange.conversations.learn(&conversation, log, last, *read);
+        let first = first && self.exchange.pins.is_first(&channel);
         let mut actions = vec![Action::Output(Output::Event(Origin::Server, event))];
         actions.extend(loss);
         if !channel.is_lobby() {
@@ -220,18 +245,18 @@ impl Model {
 
     fn message(&mut self, message: Message) -> Vec<Action> {
         if let Target::Channel(channel) = &message.to
-            && !self.membership.is_in(&message.to)
+            && !self.exchange.membership.is_in(&message.to)
             && message.reference.is_none()
         {
-            return self.membership.stray(Stray::Told, channel);
+            return self.exchange.membership.stray(Stray::Told, channel);
         }
-        if self.tail_takes(&message) {
+        if self.exchange.tail.as_mut().is_some_and(|tail| tail.takes(&message)) {
             return Vec::new();
         }
         let asked = message.reference.is_some();
         // An unsigned message counts as nobody's own.
         let unsealed = is_unsealed(&message);
-        let own = self.name() == Some(&message.from) && !unsealed;
+        let own = self.exchange.name() == Some(&message.from) && !unsealed;
         // The tombstone of a change that was itself changed.
         let says_nothing = unsealed && message.kind.is_edit() && message.body.is_empty();
         let mut actions = Vec::new();
@@ -240,41 +265,41 @@ impl Model {
         }
         if asked {
             if own {
-                let conversation = message.conversation(self.name());
-                self.conversations.own(&conversation, &message);
+                let conversation = message.conversation(self.exchange.name());
+                self.exchange.conversations.own(&conversation, &message);
             }
             return vec![Action::Output(Output::Message(message))];
         }
         if own {
             actions.extend(self.settle(message.id, message.to.clone(), message.seq));
         }
-        let conversation = message.conversation(self.name());
-        let arrival = self.conversations.arrive(&conversation, &message, own);
-        let known = arrival.known || self.shown.contains(message.id);
+        let conversation = message.conversation(self.exchange.name());
+        let arrival = self.exchange.conversations.arrive(&conversation, &message, own);
+        let known = arrival.known || self.exchange.shown.contains(message.id);
         if !known && !says_nothing && !self.ignore_list.ignores(&message.from) {
-            self.shown.add(message.id);
+            self.exchange.shown.add(message.id);
             if matches!(message.to, Target::User(_)) && !own && !unsealed {
                 self.reply.wrote(&message.from);
             }
             if arrival.divider {
                 actions.push(Action::Output(Output::Divider(conversation.clone())));
             }
-            if self.usage.reads {
-                self.conversations.read(&conversation, message.seq, true);
+            if self.exchange.usage.reads {
+                self.exchange.conversations.read(&conversation, message.seq, true);
             }
             actions.push(Action::Output(Output::Message(message)));
         }
-        actions.extend(self.end_when_settled());
+        actions.extend(self.exchange.end_when_settled());
         actions
     }
 
     /// Handles a message that violates the protocol, or follows missing ones.
-    pub(super) fn violated(&mut self, message: Message, violation: Violation) -> Vec<Action> {
-        let to = message.conversation(self.name());
+    pub fn violated(&mut self, message: Message, violation: Violation) -> Vec<Action> {
+        let to = message.conversation(self.exchange.name());
         if let Target::Channel(channel) = &to
-            && !self.membership.is_in(&to)
+            && !self.exchange.membership.is_in(&to)
         {
-            return self.membership.stray(Stray::Told, channel);
+            return self.exchange.membership.stray(Stray::Told, channel);
         }
         let shown = Action::Output(Output::Violation {
             to: to.clone(),
@@ -285,30 +310,32 @@ impl Model {
         if violation.is_shown() || message.reference.is_some() {
             return vec![shown];
         }
-        let own = self.name() == Some(&message.from);
-        let known = self.conversations.arrive(&to, &message, own).known;
+        let own = self.exchange.name() == Some(&message.from);
+        let known = self.exchange.conversations.arrive(&to, &message, own).known;
         let mut actions = Vec::new();
         if own {
             actions.extend(self.settle(message.id, message.to, message.seq));
         }
         actions.extend((!known).then_some(shown));
-        actions.extend(self.end_when_settled());
+        actions.extend(self.exchange.end_when_settled());
         actions
     }
 
     /// Handles the acknowledgement of a message. If it was in the outbox it is this client's.
     fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
-        let Some(settled) = self.outgoing.settle(id, seq) else { return Vec::new() };
+        let Some(settled) = self.exchange.outgoing.settle(id, seq) else { return Vec::new() };
         if !settled.message.kind.is_change() {
-            self.conversations.said(&to, seq);
+            self.exchange.conversations.said(&to, seq);
         }
         let mut actions = vec![Action::Drop(id), Action::Output(Output::Ack { id, to, seq })];
-        actions.extend(settled.changes.into_iter().flat_map(|change| self.post(change)));
+        actions.extend(settled.changes.into_iter().flat_map(|change| self.exchange.post(change)));
         actions
     }
 
     fn unread(&self, to: Target, lines: u64) -> Option<Action> {
-        let new = lines > 0 && self.usage.resumes && self.conversations.mark(&to).is_some();
+        let new = lines > 0
+            && self.exchange.usage.resumes
+            && self.exchange.conversations.mark(&to).is_some();
         new.then_some(Action::Output(Output::Unread { to, lines }))
     }
 }

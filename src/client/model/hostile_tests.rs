@@ -19,7 +19,7 @@ fn inside() -> Model {
     goes(&mut model, "#tea");
     let opened = model.update(Input::Opened { channel: Ok(pin()), made: None }, [0; 16]);
     model.update(entered(pin().as_str(), reference(&opened)), [0; 16]);
-    assert_eq!(model.target, Target::Channel(pin()));
+    assert_eq!(model.exchange.target, Target::Channel(pin()));
     model
 }
 
@@ -94,7 +94,7 @@ fn no_server_event_moves_the_target_or_deletes_a_key() {
                 let actions = model.update(input, [round; 16]);
                 assert!(!is_moved(&actions), "seed {seed}: {actions:?}");
             }
-            assert_eq!(model.target, here, "seed {seed}");
+            assert_eq!(model.exchange.target, here, "seed {seed}");
             // From each user interface.
             let line = "a secret".to_owned();
             let typed = match chance.random_range(0..3) {
@@ -108,9 +108,9 @@ fn no_server_event_moves_the_target_or_deletes_a_key() {
             }
         }
         // Its name still resolves until the user leaves the channel.
-        model.membership.forget_gone();
+        model.exchange.membership.forget_gone();
         typed(&mut model, "/query #tea~0", 7);
-        assert_eq!(model.target, here, "seed {seed}");
+        assert_eq!(model.exchange.target, here, "seed {seed}");
     }
 }
 
@@ -121,7 +121,7 @@ fn a_late_answer_moves_no_target() {
         let mut model = inside();
         let asked = typed(&mut model, "/join work", 1);
         assert_eq!(
-            model.target,
+            model.exchange.target,
             "#work".parse().unwrap(),
             "the target changes at once, by the user's command"
         );
@@ -170,7 +170,7 @@ fn only_the_user_leaves_a_channel() {
     for answer in 0..4 {
         let mut model = inside();
         let asked = typed(&mut model, "/part", 1);
-        assert!(model.target.is_lobby());
+        assert!(model.exchange.target.is_lobby());
         let reference = reference(&asked);
         let actions = match answer {
             0 => model.update(Input::Event(parted(channel.clone(), reference)), [0; 16]),
@@ -184,7 +184,7 @@ fn only_the_user_leaves_a_channel() {
         };
         assert_eq!(actions.iter().any(left), answer < 3, "{answer}: {actions:?}");
         assert_eq!(actions.contains(&Action::Forget(channel.clone())), answer == 2, "{answer}");
-        assert_eq!(model.membership.joined().contains(&channel), answer == 3, "{answer}");
+        assert_eq!(model.exchange.membership.joined().contains(&channel), answer == 3, "{answer}");
     }
 }
 
@@ -200,7 +200,7 @@ fn the_name_of_a_left_pin_channel_means_no_open_channel() {
         matches!(&query[..], [Action::Output(Output::Error(text))] if text.contains("had a PIN"))
     );
     typed(&mut model, "/query #tea~open", 3);
-    assert_eq!(model.target, "#tea".parse().unwrap());
+    assert_eq!(model.exchange.target, "#tea".parse().unwrap());
 }
 
 #[test]

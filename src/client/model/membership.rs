@@ -13,13 +13,13 @@ const STRAYS_MAX: usize = 100;
 
 /// Kinds of unrequested channel events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stray {
+pub enum Stray {
     Entered,
     Parted,
     Told,
 }
 
-pub(super) struct Membership {
+pub struct Membership {
     /// Channels to enter at each connection.
     joined: BTreeSet<ChannelName>,
     /// Those that this connection has entered.
@@ -282,7 +282,7 @@ impl Membership {
 }
 
 /// Parses a channel name; the `#` is optional.
-pub(super) fn new_channel(name: &str) -> Result<ChannelName, String> {
+pub fn new_channel(name: &str) -> Result<ChannelName, String> {
     let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
     full.trim_end_matches("~open").parse().map_err(|problem| format!("{name}: {problem}"))
 }

@@ -12,7 +12,7 @@ const AGAIN_MS: u64 = 1_000;
 const AGAIN_LINES: usize = 3;
 
 /// A change of an own message.
-pub(super) enum Change {
+pub enum Change {
     Edit(String),
     Delete,
 }
@@ -44,13 +44,13 @@ impl Change {
 }
 
 /// An own message that the server has stored.
-pub(super) struct Settled {
+pub struct Settled {
     pub message: NewMessage,
     /// Changes that waited for its seq.
     pub changes: Vec<NewMessage>,
 }
 
-pub(super) struct Outgoing {
+pub struct Outgoing {
     outbox: Outbox,
     /// Changes of messages that are not stored yet.
     changes: Vec<WaitingChange>,

@@ -33,7 +33,7 @@ enum Stage {
 }
 
 #[derive(Default)]
-pub(super) struct Password {
+pub struct Password {
     stage: Stage,
     /// The password from the start, or the last correct one.
     known: Option<SecretText>,
@@ -126,7 +126,7 @@ impl Password {
 }
 
 /// Ends the client because nobody can enter a password; waiting messages are sent the next time.
-pub(super) fn nobody_gives(wrong: bool, waiting: usize) -> Vec<Action> {
+pub fn nobody_gives(wrong: bool, waiting: usize) -> Vec<Action> {
     let text = match wrong {
         true => "the server does not accept the given password",
         false => "the server asks for a password, and a message line is never sent as one",

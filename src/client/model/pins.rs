@@ -30,7 +30,7 @@ struct Derivation {
 }
 
 #[derive(Default)]
-pub(super) struct Pins {
+pub struct Pins {
     /// Channels whose PIN was just entered.
     opened: BTreeMap<ChannelName, Origin>,
     derivations: Vec<Derivation>,

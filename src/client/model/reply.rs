@@ -3,7 +3,7 @@
 use crate::chat::UserName;
 
 #[derive(Default)]
-pub(super) struct Reply {
+pub struct Reply {
     to: Option<UserName>,
     /// The recipient has changed since the last typed line.
     moved: bool,

@@ -8,7 +8,7 @@ use crate::chat::MsgId;
 const SHOWN_MAX: usize = 4_096;
 
 #[derive(Default)]
-pub(super) struct Shown(VecDeque<MsgId>);
+pub struct Shown(VecDeque<MsgId>);
 
 impl Shown {
     pub fn contains(&self, id: MsgId) -> bool {

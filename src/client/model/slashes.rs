@@ -1,13 +1,37 @@
 //! Effects of slash commands.
 
-use super::super::slash::{Setting, SlashCommand, Typed, Whom};
+use super::super::ignore_list::IgnoreList;
+use super::super::slash::{self, Setting, SlashCommand, Typed, Whom};
+use super::action::{Action, error, notice};
+use super::exchange::Exchange;
 use super::membership::new_channel;
 use super::outgoing::Change;
-use super::*;
-use crate::chat::{Request, Seq, TimeSpan};
+use super::output::Output;
+use super::reply::Reply;
+use crate::chat::{ChannelName, Command, Kind, MsgId, Request, Seq, Target, TimeSpan, UserName};
 
-impl Model {
-    pub(super) fn line(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
+/// The parts that a typed line changes.
+pub struct Slashes<'a> {
+    pub exchange: &'a mut Exchange,
+    pub ignore_list: &'a mut IgnoreList,
+    pub reply: &'a mut Reply,
+    pub timestamps: &'a mut bool,
+}
+
+impl Slashes<'_> {
+    /// Runs a slash command of a program. Other text is an error: a program sends it by `say`.
+    pub fn program(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
+        let problem = match slash::read(line) {
+            slash::Typed::Command(_) => return self.line(line, chance),
+            slash::Typed::Misused(misuse) => misuse.problem,
+            slash::Typed::Unknown(problem) => problem,
+            slash::Typed::Text(_) => "this is a text and no command: say sends it".to_owned(),
+        };
+        self.exchange.ending.fails();
+        vec![Action::Output(Output::Misused(problem))]
+    }
+
+    pub fn line(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
         let moved = self.reply.typed();
         match slash::read(line) {
             Typed::Command(SlashCommand::Reply(_)) if moved => {
@@ -18,7 +42,9 @@ impl Model {
                 ))]
             }
             Typed::Text(text) if text.trim().is_empty() => Vec::new(),
-            Typed::Text(text) => self.say(self.target.clone(), text, Kind::Say, chance),
+            Typed::Text(text) => {
+                self.exchange.say(self.exchange.target.clone(), text, Kind::Say, chance)
+            }
             Typed::Unknown(problem) => vec![error(problem)],
             Typed::Misused(misuse) => vec![error(misuse.problem)],
             Typed::Command(command) => self.command(command, chance),
@@ -30,28 +56,32 @@ impl Model {
             SlashCommand::Help(on) => vec![notice(slash::help(on))],
             SlashCommand::Join(names) => self.join(names),
             SlashCommand::JoinWithPin { channel, pin } => match new_channel(channel) {
-                Ok(channel) => self.pins.join(channel, pin.0),
+                Ok(channel) => self.exchange.pins.join(channel, pin.0),
                 Err(problem) => vec![error(problem)],
             },
             SlashCommand::Create { channel } => match new_channel(channel) {
-                Ok(channel) => self.pins.create(channel),
+                Ok(channel) => self.exchange.pins.create(channel),
                 Err(problem) => vec![error(problem)],
             },
             SlashCommand::PartHere => self.part_here(),
             SlashCommand::Part(names) => self.part(names),
-            SlashCommand::Pm { to, text } => self.say(Target::User(to), text, Kind::Say, chance),
+            SlashCommand::Pm { to, text } => {
+                self.exchange.say(Target::User(to), text, Kind::Say, chance)
+            }
             SlashCommand::Query(whom) => self.query(whom),
             SlashCommand::Reply(text) => match self.reply.to().cloned() {
-                Some(name) => self.say(Target::User(name), text, Kind::Say, chance),
+                Some(name) => self.exchange.say(Target::User(name), text, Kind::Say, chance),
                 None => vec![error("you have received no private message yet".into())],
             },
-            SlashCommand::Me(text) => self.say(self.target.clone(), text, Kind::Me, chance),
+            SlashCommand::Me(text) => {
+                self.exchange.say(self.exchange.target.clone(), text, Kind::Me, chance)
+            }
             SlashCommand::Edit(text) => self.change(None, Change::Edit(text.to_owned()), chance),
             SlashCommand::Delete(seq) => self.change(seq, Change::Delete, chance),
             SlashCommand::Topic { channel, text } => self.topic(channel, text),
             SlashCommand::List(name) => self.list(name),
-            SlashCommand::Channels => self.ask(Command::Channels),
-            SlashCommand::Whois(name) => self.ask(Command::Whois { name }),
+            SlashCommand::Channels => self.exchange.ask(Command::Channels),
+            SlashCommand::Whois(name) => self.exchange.ask(Command::Whois { name }),
             SlashCommand::Fingerprint { name, confirms } => self.fingerprint(name, confirms),
             SlashCommand::History { lines, span } => self.history(lines, span),
             SlashCommand::Search(text) => self.search(text),
@@ -60,12 +90,12 @@ impl Model {
             SlashCommand::Ignore(name) => self.ignore(name),
             SlashCommand::Quiet => self.quiet(),
             SlashCommand::Retry => self.retry(),
-            SlashCommand::Cancel => self.outgoing.cancel(),
-            SlashCommand::Reconnect if self.connection.is_up() => vec![Action::Cut],
-            SlashCommand::Reconnect => self.connection.dial(),
+            SlashCommand::Cancel => self.exchange.outgoing.cancel(),
+            SlashCommand::Reconnect if self.exchange.connection.is_up() => vec![Action::Cut],
+            SlashCommand::Reconnect => self.exchange.connection.dial(),
             SlashCommand::Timestamp => {
-                self.timestamps = !self.timestamps;
-                vec![Action::Output(Output::Timestamps(self.timestamps))]
+                *self.timestamps = !*self.timestamps;
+                vec![Action::Output(Output::Timestamps(*self.timestamps))]
             }
             SlashCommand::Clear => vec![Action::Output(Output::Clear)],
             SlashCommand::Set(Setting::Show) => vec![Action::SetSearch(None)],
@@ -76,20 +106,20 @@ impl Model {
             SlashCommand::Nick => {
                 vec![error("names are bound to keys: the operator registers them".into())]
             }
-            SlashCommand::Exit => self.exit(),
+            SlashCommand::Exit => self.exchange.exit(),
             SlashCommand::Operate { command, operands } => {
                 let operands = operands.split_whitespace();
                 let words = [command.usage.name].into_iter().chain(operands);
                 let words = words.map(str::to_owned).collect();
-                self.ask(Command::Operate { words })
+                self.exchange.ask(Command::Operate { words })
             }
         }
     }
 
     fn part_here(&mut self) -> Vec<Action> {
-        match self.target.clone() {
-            Target::Channel(channel) => self.leave(channel, None),
-            Target::User(_) => self.aim(Target::Channel(ChannelName::lobby())),
+        match self.exchange.target.clone() {
+            Target::Channel(channel) => self.exchange.leave(channel, None),
+            Target::User(_) => self.exchange.aim(Target::Channel(ChannelName::lobby())),
         }
     }
 
@@ -97,10 +127,10 @@ impl Model {
     fn query(&mut self, whom: Whom) -> Vec<Action> {
         let target = match whom {
             Whom::User(name) => Ok(Target::User(name)),
-            Whom::Channel(name) => self.membership.channel(name).map(Target::Channel),
+            Whom::Channel(name) => self.exchange.membership.channel(name).map(Target::Channel),
         };
         match target {
-            Ok(target) => self.aim(target),
+            Ok(target) => self.exchange.aim(target),
             Err(problem) => vec![error(problem)],
         }
     }
@@ -108,13 +138,13 @@ impl Model {
     fn search(&mut self, text: &str) -> Vec<Action> {
         let (text, reference) = (text.to_owned(), Some("search".into()));
         // A search in a sealed conversation stays on this computer.
-        let to = Some(self.target.clone()).filter(Target::is_sealed);
-        self.ask(Request::new(Command::Search { text, to }, reference))
+        let to = Some(self.exchange.target.clone()).filter(Target::is_sealed);
+        self.exchange.ask(Request::new(Command::Search { text, to }, reference))
     }
 
     /// Sets or clears the away text.
     fn away(&mut self, text: Option<&str>) -> Vec<Action> {
-        let mut actions = self.ask(Command::Away { text: text.map(str::to_owned) });
+        let mut actions = self.exchange.ask(Command::Away { text: text.map(str::to_owned) });
         actions.push(notice(match text {
             Some(_) => "you are marked as away: /back ends that".into(),
             None => "you are no longer marked as away".into(),
@@ -131,30 +161,31 @@ impl Model {
 
     /// Changes an own message; without a number the last one here.
     fn change(&mut self, seq: Option<Seq>, change: Change, chance: [u8; 16]) -> Vec<Action> {
-        let (to, id) = (self.target.clone(), MsgId(chance));
-        if let Some(problem) = self.membership.is_gone(&to) {
+        let (to, id) = (self.exchange.target.clone(), MsgId(chance));
+        if let Some(problem) = self.exchange.membership.is_gone(&to) {
             return vec![error(problem)];
         }
         let change = match seq {
             Some(_) => Some(change),
-            None => self.outgoing.change_last(&to, id, change),
+            None => self.exchange.outgoing.change_last(&to, id, change),
         };
         let Some(change) = change else { return Vec::new() };
-        match seq.or_else(|| self.conversations.last_own(&to)) {
-            Some(of) => self.post(change.of(to, id, of)),
+        match seq.or_else(|| self.exchange.conversations.last_own(&to)) {
+            Some(of) => self.exchange.post(change.of(to, id, of)),
             None => vec![error(format!("you have not sent any message to {to} yet"))],
         }
     }
 
     fn history(&mut self, lines: Option<usize>, span: Option<TimeSpan>) -> Vec<Action> {
-        let (to, reference) = (self.target.clone(), Some("history".into()));
-        self.ask(Request::new(Command::History { to, before: None, lines, span }, reference))
+        let (to, reference) = (self.exchange.target.clone(), Some("history".into()));
+        self.exchange
+            .ask(Request::new(Command::History { to, before: None, lines, span }, reference))
     }
 
     /// Runs `/join CHANNEL[,CHANNEL]`.
     fn join(&mut self, operands: &str) -> Vec<Action> {
         let names = operands.split(',').map(str::trim).filter(|name| !name.is_empty());
-        let meant: Vec<_> = names.map(|name| self.membership.to_join(name)).collect();
+        let meant: Vec<_> = names.map(|name| self.exchange.membership.to_join(name)).collect();
         let mut actions = Vec::new();
         for meant in meant {
             match meant {
@@ -165,7 +196,7 @@ impl Model {
                              PIN you know is {own}"
                         ))
                     }));
-                    actions.extend(self.enter_again(channel));
+                    actions.extend(self.exchange.enter_again(channel));
                 }
                 Err(problem) => actions.push(error(problem)),
             }
@@ -178,8 +209,8 @@ impl Model {
         let names = operands.split(',').filter(|name| !name.is_empty());
         let mut actions = Vec::new();
         for name in names {
-            match self.membership.channel(name.trim()) {
-                Ok(channel) => actions.extend(self.leave(channel, None)),
+            match self.exchange.membership.channel(name.trim()) {
+                Ok(channel) => actions.extend(self.exchange.leave(channel, None)),
                 Err(problem) => actions.push(error(problem)),
             }
         }
@@ -187,22 +218,22 @@ impl Model {
     }
 
     fn fingerprint(&mut self, name: UserName, confirms: bool) -> Vec<Action> {
-        if !self.connection.is_up() {
+        if !self.exchange.connection.is_up() {
             return vec![error("there is no connection".into())];
         }
-        self.ending.awaits(true);
+        self.exchange.ending.awaits(true);
         vec![Action::LookUp { name, confirms }]
     }
 
     /// Shows or sets the topic of the open or the named channel. Without one that the user is in,
     /// nothing is sent.
     fn topic(&mut self, channel: Option<&str>, text: Option<&str>) -> Vec<Action> {
-        let channel = match (channel, &self.target) {
-            (Some(name), _) => self.membership.channel(name),
+        let channel = match (channel, &self.exchange.target) {
+            (Some(name), _) => self.exchange.membership.channel(name),
             (None, Target::Channel(channel)) => Ok(channel.clone()),
             (None, Target::User(_)) => Err(format!(
                 "{} has no topic, and nothing was sent. Name the channel: /topic #CHANNEL TEXT",
-                self.target
+                self.exchange.target
             )),
         };
         let channel = match channel {
@@ -210,26 +241,26 @@ impl Model {
             Err(problem) => return vec![error(problem)],
         };
         let to = Target::Channel(channel.clone());
-        if text.is_some() && !self.membership.is_in(&to) {
+        if text.is_some() && !self.exchange.membership.is_in(&to) {
             let text =
                 format!("you are not in {channel}: nothing was sent. /join {channel} enters it");
             return vec![error(text)];
         }
-        if let Some(problem) = self.membership.is_gone(&to).filter(|_| text.is_some()) {
+        if let Some(problem) = self.exchange.membership.is_gone(&to).filter(|_| text.is_some()) {
             return vec![error(problem)];
         }
-        self.ask(Command::Topic { channel, text: text.map(str::to_owned) })
+        self.exchange.ask(Command::Topic { channel, text: text.map(str::to_owned) })
     }
 
     /// Lists the members of a channel; of the lobby if the target is a private conversation.
     fn list(&mut self, name: Option<&str>) -> Vec<Action> {
-        let channel = match (name, &self.target) {
-            (Some(name), _) => self.membership.channel(name),
+        let channel = match (name, &self.exchange.target) {
+            (Some(name), _) => self.exchange.membership.channel(name),
             (None, Target::Channel(channel)) => Ok(channel.clone()),
             (None, Target::User(_)) => Ok(ChannelName::lobby()),
         };
         match channel {
-            Ok(channel) => self.ask(Command::People { channel }),
+            Ok(channel) => self.exchange.ask(Command::People { channel }),
             Err(problem) => vec![error(problem)],
         }
     }
@@ -248,9 +279,9 @@ impl Model {
     }
 
     fn retry(&mut self) -> Vec<Action> {
-        if !self.connection.is_up() {
+        if !self.exchange.connection.is_up() {
             return vec![error("there is no connection: messages are sent once it is back".into())];
         }
-        self.outgoing.retry()
+        self.exchange.outgoing.retry()
     }
 }

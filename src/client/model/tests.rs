@@ -1,5 +1,5 @@
 use super::*;
-use crate::chat::{Code, Event, Message, Seq};
+use crate::chat::{Code, Event, Kind, Message, MsgId, NewMessage, Seq};
 
 #[path = "hostile_tests.rs"]
 mod hostile;
@@ -72,8 +72,8 @@ fn a_tail_holds_no_more_than_it_shows() {
             model.update(Input::Event(Event::Message(message)), [0; 16]);
         }
     }
-    let tail = model.tail.unwrap();
-    assert_eq!((tail.page.len(), tail.meanwhile.unwrap().len()), (2, super::tail::MEANWHILE_MAX));
+    let tail = model.exchange.tail.unwrap();
+    assert_eq!(tail.held(), (2, super::tail::MEANWHILE_MAX));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn joined_channels_are_joined_again_after_a_reconnect() {
     let mut model = connected();
     let tea: ChannelName = "#tea".parse().unwrap();
     goes(&mut model, "#tea");
-    assert_eq!(model.target, Target::Channel(tea.clone()));
+    assert_eq!(model.exchange.target, Target::Channel(tea.clone()));
     model.update(Input::Lost(Loss::Cut), [0; 16]);
     let actions = model.update(Input::Event(welcome()), [0; 16]);
     let joins = |action: &&Action| matches!(action, Action::Send(Request { command: Command::Join { channel, .. }, .. }) if *channel == tea);
@@ -561,7 +561,7 @@ fn pin_notices(model: &mut Model, line: &str, made: bool) -> [String; 2] {
     };
     let opened = Input::Opened { channel: Ok(channel.clone()), made };
     let mut before = model.update(opened, [0; 16]);
-    if !model.connection.is_up() {
+    if !model.exchange.connection.is_up() {
         before.extend(model.update(Input::Event(welcome()), [0; 16]));
     }
     let entered = entered(channel.as_str(), reference(&before));

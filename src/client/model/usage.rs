@@ -1,0 +1,17 @@
+//! How a client is used: by a user, a pipe or a program.
+
+use super::password::Giver;
+
+/// How this client is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// `--send`: every failure ends the client. Otherwise it keeps trying.
+    pub once: bool,
+    /// It resumes each conversation at its last position.
+    pub resumes: bool,
+    /// A user reads the output.
+    pub reads: bool,
+    /// Messages refused for their rate are sent again automatically; a program decides that itself.
+    pub retries: bool,
+    pub secrets: Giver,
+}
