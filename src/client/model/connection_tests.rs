@@ -1,0 +1,82 @@
+//! Lost connections, and the end of the client.
+
+use super::*;
+
+#[test]
+fn a_wrong_server_ends_only_a_client_that_was_never_logged_in() {
+    let (mut inside, mut warnings) = (connected(), 0);
+    for _ in 0..10 {
+        let actions = inside.update(Input::Lost(Loss::WrongServer), [0; 16]);
+        assert!(matches!(actions.last(), Some(Action::Dial(_))));
+        warnings +=
+            actions.iter().filter(|a| matches!(a, Action::Output(Output::Error(_)))).count();
+    }
+    assert_eq!(warnings, 1, "once");
+    let actions = model(LIVE).update(Input::Lost(Loss::WrongServer), [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Quit(6)));
+    let mut once = model_once();
+    let actions = once.update(Input::Lost(Loss::WrongServer), [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Quit(6)));
+}
+
+#[test]
+fn a_version_claim_ends_only_a_client_that_was_never_logged_in() {
+    let loss = || Input::Lost(Loss::Version("2-3".into()));
+    let (mut inside, mut told) = (connected(), 0);
+    for _ in 0..10 {
+        let actions = inside.update(loss(), [0; 16]);
+        assert!(matches!(actions.last(), Some(Action::Dial(_))));
+        told += actions.iter().filter(|a| matches!(a, Action::Output(Output::Error(_)))).count();
+    }
+    assert_eq!(told, 1, "once");
+    assert_eq!(model(LIVE).update(loss(), [0; 16]).last(), Some(&Action::Quit(7)));
+}
+
+#[test]
+fn backoff_grows_and_is_bounded() {
+    let mut model = connected();
+    for _ in 0..50 {
+        let actions = model.update(Input::Lost(Loss::Cut), [0xff; 16]);
+        let Some(Action::Dial(ms)) = actions.last() else { panic!("no dial") };
+        assert!(*ms < 30_000);
+    }
+}
+
+#[test]
+fn the_end_of_input_waits_for_pending_messages() {
+    let mut model = connected();
+    typed(&mut model, "hi", 7);
+    assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
+    let actions = model.update(Input::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Quit(0)));
+}
+
+#[test]
+fn the_end_of_input_waits_for_answers() {
+    let mut model = connected();
+    typed(&mut model, "/list", 7);
+    assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![Action::Echo]);
+    let actions = model.update(Input::Echoed, [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Quit(0)));
+    // The same holds for requests before the first connection.
+    let mut model = self::model(LIVE);
+    typed(&mut model, "/list", 7);
+    assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
+    let actions = model.update(Input::Event(welcome()), [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Echo));
+    // A lost answer is a failure.
+    let actions = model.update(Input::Lost(Loss::Cut), [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Quit(8)));
+}
+
+#[test]
+fn joined_channels_are_joined_again_after_a_reconnect() {
+    let mut model = connected();
+    let tea: ChannelName = "#tea".parse().unwrap();
+    goes(&mut model, "#tea");
+    assert_eq!(model.exchange.target, Target::Channel(tea.clone()));
+    model.update(Input::Lost(Loss::Cut), [0; 16]);
+    let actions = model.update(Input::Event(welcome()), [0; 16]);
+    let joins = |action: &&Action| matches!(action, Action::Send(Request { command: Command::Join { channel, .. }, .. }) if *channel == tea);
+    assert_eq!(actions.iter().filter(joins).count(), 1, "{actions:?}");
+}
