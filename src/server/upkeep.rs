@@ -10,7 +10,7 @@ use crate::chat::rights::State;
 use crate::chat::{Retention, UserName};
 use crate::crypto::Fingerprint;
 use crate::home::sanctions::Whom;
-use crate::home::{UsersWatch, file};
+use crate::home::{UsersWatch, file, json_file};
 use crate::ledger::{Jobs, jobs};
 
 /// Interval of the checks of users/.
@@ -121,8 +121,8 @@ pub fn keep_sources(context: &Context) {
     let path = context.home.sources_file();
     let users = context.accounts.get();
     let kept = match context.config.get().log_ip {
-        true => match context.admission.recent_text(|user| users.find(user) == Some(user)) {
-            Some(text) => file::replace(&path, text.as_bytes(), 0o600),
+        true => match context.admission.changed_sources(|user| users.find(user) == Some(user)) {
+            Some(sources) => json_file::save(&path, &sources, 0o600),
             None => Ok(()),
         },
         false => file::remove(&path),
@@ -142,9 +142,10 @@ pub fn keep_tickets(context: &Context) {
         let banned = context.access.standing(whom).1 == State::Banned;
         users.settings(user).password.filter(|_| registered && !banned)
     };
-    let text = context.passwords.tickets.lock().text(today(), owner);
+    let changed = context.passwords.tickets.lock().take_changed(today(), owner);
     let path = context.home.tickets_file();
-    if let Some(Err(error)) = text.map(|text| file::replace(&path, text.as_bytes(), 0o600)) {
+    let saved = changed.map(|tickets| json_file::save_compact(&path, &tickets, 0o600));
+    if let Some(Err(error)) = saved {
         log::error!("which devices have tickets is not kept: {error}");
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::capacity;
 use super::penalties::{Offence, Penalties};
-use super::recent_logins::{RecentLogins, today};
+use super::recent_logins::{RecentLogins, Sources, today};
 use super::semaphore::{Permit, Semaphore};
 use super::source::Source;
 use super::table::{Bounds, Full, Held, Origin, Stage, Standing, Table};
@@ -346,8 +346,8 @@ impl Admission {
     }
 
     /// Returns the new content of the file of recent logins, if it changed.
-    pub fn recent_text(&self, is_user: impl Fn(&UserName) -> bool) -> Option<String> {
-        self.recent.lock().text(today(), is_user)
+    pub fn changed_sources(&self, is_user: impl Fn(&UserName) -> bool) -> Option<Sources> {
+        self.recent.lock().take_changed(today(), is_user)
     }
 
     /// Whether an address identifies its source: not behind a proxy.

@@ -17,10 +17,12 @@ const SOURCES_PER_USER_MAX: usize = 16;
 /// else gets, so the number is small.
 const PREFERRED_PER_USER_MAX: usize = 4;
 
+/// The sources of each user, the newest login last, with its day since 1970.
+pub type Sources = BTreeMap<UserName, Vec<(Source, i64)>>;
+
 #[derive(Default)]
 pub struct RecentLogins {
-    /// The sources of each user, the newest login last, with its day since 1970.
-    users: BTreeMap<UserName, Vec<(Source, i64)>>,
+    users: Sources,
     /// The newest day of each preferred source.
     preferred: HashMap<Source, i64>,
     /// Something changed since the last write.
@@ -49,8 +51,12 @@ impl RecentLogins {
 
     /// Returns the file's new content, if it changed. Drops removed users and sources that are too
     /// old or too many.
-    pub fn text(&mut self, today: i64, is_user: impl Fn(&UserName) -> bool) -> Option<String> {
-        let count = |users: &BTreeMap<_, Vec<_>>| users.values().map(Vec::len).sum::<usize>();
+    pub fn take_changed(
+        &mut self,
+        today: i64,
+        is_user: impl Fn(&UserName) -> bool,
+    ) -> Option<Sources> {
+        let count = |users: &Sources| users.values().map(Vec::len).sum::<usize>();
         let before = count(&self.users);
         for sources in self.users.values_mut() {
             sources.retain(|(_, day)| is_recent(*day, today));
@@ -61,7 +67,7 @@ impl RecentLogins {
             return None;
         }
         self.index();
-        Some(serde_json::to_string_pretty(&self.users).expect("names and days are plain JSON"))
+        Some(self.users.clone())
     }
 
     /// Records a login. Returns the source that this one displaced from the preferred ones.
@@ -118,8 +124,9 @@ fn is_recent(day: i64, today: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::home::file;
 
     fn source(text: &str) -> Source {
         text.parse().unwrap()
@@ -131,21 +138,24 @@ mod tests {
         let mut recent = RecentLogins::default();
         recent.note(&alice, home, 100);
         recent.note(&alice, source("2001:db8::7"), 120);
-        let text = recent.text(120, |_| true).unwrap();
-        assert!(text.contains("\"2001:db8::\",\n      120"), "a /64 and a day only: {text}");
-        assert_eq!(recent.text(120, |_| true), None, "nothing new");
+        let sources = recent.take_changed(120, |_| true).unwrap();
+        assert_eq!(recent.take_changed(120, |_| true), None, "nothing new");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sources.json");
-        file::replace(&path, text.as_bytes(), 0o600).unwrap();
+        json_file::save(&path, &sources, 0o600).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("\"2001:db8::\",\n      120"), "a /64 and a day only: {text}");
         let mut again = RecentLogins::load(&path).unwrap();
         assert!(again.prefers(home, 130) && again.has(&alice, home, 130));
         assert!(!again.prefers(home, 131) && !again.has(&alice, home, 131));
         assert!(!again.prefers(source("192.0.2.2"), 130));
         assert!(!again.has(&"bob".parse().unwrap(), home, 130));
-        assert!(!again.text(131, |_| true).unwrap().contains("192.0.2.1"));
-        assert_eq!(again.text(131, |_| false).as_deref(), Some("{}"), "no users are registered");
+        let later = again.take_changed(131, |_| true).unwrap();
+        assert!(!later[&alice].iter().any(|(source, _)| *source == home));
+        let nobody = again.take_changed(131, |_| false);
+        assert_eq!(nobody, Some(Sources::new()), "no users are registered");
         assert!(!again.prefers(source("2001:db8::1"), 131));
-        file::replace(&path, b"[]", 0o600).unwrap();
+        fs::write(&path, "[]").unwrap();
         assert!(matches!(RecentLogins::load(&path), Err(FileError::Damaged { .. })));
     }
 
@@ -159,7 +169,7 @@ mod tests {
             recent.note(&bob, from, 2);
             assert!(recent.prefers(from, 2), "the newest is preferred");
         }
-        assert!(recent.text(2, |_| true).is_some() && recent.prefers(home, 2));
+        assert!(recent.take_changed(2, |_| true).is_some() && recent.prefers(home, 2));
         assert_eq!(recent.preferred.len(), 1 + PREFERRED_PER_USER_MAX);
         assert_eq!(recent.users[&bob].len(), SOURCES_PER_USER_MAX);
     }
@@ -183,8 +193,8 @@ mod tests {
         assert_eq!(preferred(&recent), [1, 2, 3, 4, 6]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sources.json");
-        let text = recent.text(10, |_| true).unwrap();
-        file::replace(&path, text.as_bytes(), 0o600).unwrap();
+        let sources = recent.take_changed(10, |_| true).unwrap();
+        json_file::save(&path, &sources, 0o600).unwrap();
         assert_eq!(preferred(&RecentLogins::load(&path).unwrap()), [1, 2, 3, 4, 6]);
     }
 }

@@ -27,7 +27,7 @@ pub struct Owner<'a> {
 /// An issued ticket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Given {
+pub struct Given {
     ticket: Digest,
     /// The device's key: base64url of its fingerprint.
     key: String,
@@ -38,9 +38,11 @@ struct Given {
 }
 
 /// The tickets of each user, the last used one at the end.
+pub type TicketsByUser = BTreeMap<UserName, Vec<Given>>;
+
 #[derive(Default)]
 pub struct Tickets {
-    users: BTreeMap<UserName, Vec<Given>>,
+    users: TicketsByUser,
     /// Changed since the last write.
     changed: bool,
 }
@@ -108,19 +110,18 @@ impl Tickets {
 
     /// Returns the new content of the file, if it changed. Removes expired tickets, and those of a
     /// changed password or a removed key.
-    pub fn text(
+    pub fn take_changed(
         &mut self,
         today: i64,
         password: impl Fn(&UserName, &Fingerprint) -> Option<PasswordHash>,
-    ) -> Option<String> {
+    ) -> Option<TicketsByUser> {
         self.retain(|user, given| {
             let key = Fingerprint::from_url(&given.key);
             let now = key.and_then(|key| password(user, &key));
             let same = now.is_some_and(|now| Digest::of_password(&now) == given.password);
             is_recent(given, today) && same
         });
-        let changed = std::mem::take(&mut self.changed);
-        changed.then(|| serde_json::to_string(&self.users).expect("names and texts are plain JSON"))
+        std::mem::take(&mut self.changed).then(|| self.users.clone())
     }
 
     fn retain(&mut self, stays: impl Fn(&UserName, &Given) -> bool) {
@@ -140,9 +141,9 @@ fn is_recent(given: &Given, today: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::home::file;
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use std::fs;
 
     const KEY: Fingerprint = Fingerprint([1; 32]);
 
@@ -182,11 +183,12 @@ mod tests {
         let first = tickets.give(&owner(&bob, &password), 1);
         let given: Vec<_> = (0..40).map(|_| tickets.give(&owner(&bob, &password), 1)).collect();
         let holds = |user: &UserName, _: &Fingerprint| (*user == bob).then(|| password.clone());
-        let text = tickets.text(1, holds).unwrap();
-        assert_eq!(tickets.text(1, holds), None, "nothing new");
+        let stored = tickets.take_changed(1, holds).unwrap();
+        assert_eq!(tickets.take_changed(1, holds), None, "nothing new");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tickets.json");
-        file::replace(&path, text.as_bytes(), 0o600).unwrap();
+        json_file::save_compact(&path, &stored, 0o600).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
         let load = || Tickets::load(&path).unwrap();
         let found = |ticket| load().find(&owner(&bob, &password), ticket, 1).is_some();
         assert!(
@@ -198,14 +200,15 @@ mod tests {
             assert!(!text.contains(&secret), "a secret is on disk");
         }
         // Whatever makes one worthless removes it from the file.
-        assert_eq!(load().text(32, holds).as_deref(), Some("{}"), "too old");
-        assert_eq!(load().text(1, |_, _| None).as_deref(), Some("{}"), "not registered, or banned");
-        let changed = load().text(1, |_, _| Some(other.clone()));
-        assert_eq!(changed.as_deref(), Some("{}"), "another password");
+        let none = Some(TicketsByUser::new());
+        assert_eq!(load().take_changed(32, holds), none, "too old");
+        assert_eq!(load().take_changed(1, |_, _| None), none, "not registered, or banned");
+        let changed = load().take_changed(1, |_, _| Some(other.clone()));
+        assert_eq!(changed, none, "another password");
         let mut kicked = load();
         kicked.forget(|user, _| *user == bob);
-        assert_eq!(kicked.text(1, holds).as_deref(), Some("{}"));
-        file::replace(&path, b"[]", 0o600).unwrap();
+        assert_eq!(kicked.take_changed(1, holds), none);
+        fs::write(&path, "[]").unwrap();
         assert!(matches!(Tickets::load(&path), Err(FileError::Damaged { .. })));
     }
 
