@@ -82,6 +82,43 @@ pub struct Page {
     pub bytes_max: usize,
 }
 
+impl Page {
+    /// Returns the bytes that a message counts in an answer.
+    fn cost(self, said_bytes: usize) -> usize {
+        said_bytes + 200
+    }
+
+    /// Returns whether another message fits after `lines` messages, if it makes `bytes` in all. The
+    /// first one always fits.
+    fn holds(self, lines: usize, bytes: usize) -> bool {
+        lines == 0 || (lines < self.lines_max && bytes <= self.bytes_max)
+    }
+
+    /// Takes as many messages as fit in the page, at least one.
+    fn take(self, lines: impl Iterator<Item = Message>) -> Vec<Message> {
+        let mut bytes = 0;
+        let mut taken = Vec::new();
+        for line in lines {
+            bytes += self.cost(line.body.wire_len());
+            if !self.holds(taken.len(), bytes) {
+                break;
+            }
+            taken.push(line);
+        }
+        taken
+    }
+
+    /// Returns the newest of these messages, oldest first, and whether some were left out.
+    fn newest(self, mut lines: Vec<Message>) -> (Vec<Message>, bool) {
+        lines.sort_by_key(|line| (line.time_ms, line.seq));
+        let all = lines.len();
+        let mut newest = self.take(lines.into_iter().rev());
+        newest.reverse();
+        let left = newest.len() < all;
+        (newest, left)
+    }
+}
+
 /// The messages of a conversation that an answer to `/history` consists of.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Older {

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::hub::Said;
 use super::observe::log as server_log;
-use super::operator::moderation;
+use super::operator::{Actor, moderation};
 use super::readers;
 use crate::chat::registry::Purpose;
 use crate::chat::rights::{self, Role, State};
@@ -30,6 +30,7 @@ use crate::home::sanctions::{Subject, Whom};
 use crate::limits::REF_BYTES_MAX;
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::{codec, stored_fields};
+use answers::Answers;
 
 /// Maximum delay of a client that slightly exceeds its rate; beyond it, requests are refused.
 const PATIENCE_MS: u64 = 3_000;
@@ -244,6 +245,12 @@ impl Session {
         standing
     }
 
+    /// The user as an operator.
+    fn actor(&self) -> Actor<'_> {
+        let (role, state, _) = self.standing();
+        Actor { role, state, name: self.user.to_string(), whom: Some(self.whom()) }
+    }
+
     /// Checks the table of rights, before anything else.
     fn may(&self, command: &Command) -> Result<(), Refusal> {
         let act = command.act().ok_or(Refusal::Unknown)?;
@@ -400,7 +407,9 @@ impl Session {
             _ => Said::default(),
         };
         let query = self.context.hub.run(&self.queue, request, said, &directory)?;
-        query.map_or(Ok(()), |query| self.answer_query(query, request.reference.clone()))
+        let Some(query) = query else { return Ok(()) };
+        let answers = Answers { context: &self.context, queue: &self.queue, user: &self.user };
+        answers.answer(query, request.reference.clone(), || self.actor())
     }
 
     /// Delays a long answer until the client has read earlier ones, so that none are buffered here.
@@ -434,9 +443,7 @@ impl Session {
     }
 
     fn send(&self, kind: RecordType, body: &[u8]) {
-        if self.queue.send(kind, body) {
-            self.context.hub.flusher().watch(Arc::clone(&self.queue));
-        }
+        answers::send(&self.context, &self.queue, kind, body);
     }
 }
 

@@ -12,12 +12,9 @@ const OPEN: &[(&str, &str)] = &[
     ("chat::registry::Registry", "chat::registry::sessions"),
     ("chat::registry::Session", "chat::registry::channels"),
     ("chat::registry::User", "chat::registry::sessions"),
-    ("ledger::Page", "ledger::memory"),
-    ("ledger::sqlite::Known", "ledger::sqlite::commit"),
     ("server::hub::Hub", "server::hub::deliver"),
     ("server::hub::Hub", "server::hub::queue"),
     ("server::hub::Inner", "server::hub::effects"),
-    ("server::session::Session", "server::session::answers"),
 ];
 
 /// A field, and whether only its struct's module and those below it can use it.

@@ -59,10 +59,11 @@ pub struct Sqlite {
 /// The least and the largest number of messages that are removed at once.
 const REMOVED_AT_ONCE: (usize, usize) = (16, 2_000);
 
+/// A conversation as the database has it: its row, and its last seq.
 #[derive(Clone, Copy)]
 struct Known {
-    row: i64,
-    last: Seq,
+    pub row: i64,
+    pub last: Seq,
 }
 
 impl Sqlite {

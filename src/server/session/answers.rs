@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Session;
 use crate::chat::registry::Query;
 use crate::chat::{Event, Message, Refusal, Target, UserName};
 use crate::crypto::RecordType;
 use crate::ledger::{LedgerError, Older, Page, Reader, Work};
 use crate::limits::REPLY_BYTES_MAX;
+use crate::server::context::Context;
+use crate::server::delivery::send_queue::SendQueue;
 use crate::server::operator::{self, Actor};
 use crate::server::readers::ReadQueue;
 use crate::wire::codec;
@@ -30,12 +31,20 @@ struct Answer {
     partial: bool,
 }
 
-impl Session {
-    /// Answers a query that the hub has allowed.
-    pub(super) fn answer_query(
+/// What the answers to a session's queries are made of.
+pub struct Answers<'a> {
+    pub context: &'a Arc<Context>,
+    pub queue: &'a Arc<SendQueue>,
+    pub user: &'a UserName,
+}
+
+impl Answers<'_> {
+    /// Answers a query that the hub has allowed. `actor` is the user as an operator.
+    pub fn answer<'a>(
         &self,
         query: Query,
         reference: Option<String>,
+        actor: impl FnOnce() -> Actor<'a>,
     ) -> Result<(), Refusal> {
         let readers = &self.context.readers;
         match query {
@@ -56,18 +65,20 @@ impl Session {
                 })?;
                 self.tell_found(to.cloned(), found, reference);
             }
-            Query::Whois(name) => self.answer(&self.whois(name, reference)?),
+            Query::Whois(name) => {
+                self.context.hub.answer(self.queue, &self.whois(name, reference)?);
+            }
             Query::Keys(names) => {
                 let users = self.context.accounts.get();
                 let events = self.context.directory.keys(&users, names, &reference)?;
-                events.iter().for_each(|event| self.answer(event));
+                events.iter().for_each(|event| self.context.hub.answer(self.queue, event));
             }
             Query::Certify(certificate) => {
                 let (users, server) = (self.context.accounts.get(), self.context.host_keys.get());
                 let directory = &self.context.directory;
                 directory.publish(&users, &server.founding(), &self.queue.key, certificate)?;
             }
-            Query::Operate(words) => self.operate(words, reference)?,
+            Query::Operate(words) => self.operate(&actor(), words, reference)?,
         }
         Ok(())
     }
@@ -81,9 +92,9 @@ impl Session {
     ) -> Result<Answer, Refusal> {
         let hub = &self.context.hub;
         let cpu_max = Duration::from_millis(self.context.config.get().limits.search_ms_max);
-        let slot = read_queue.slot(&self.user).inspect_err(|_| hub.give_back(&self.queue))?;
-        let (found, work) = slot.read(&self.queue, cpu_max, read)?;
-        hub.charge(&self.queue, work.spent());
+        let slot = read_queue.slot(self.user).inspect_err(|_| hub.give_back(self.queue))?;
+        let (found, work) = slot.read(self.queue, cpu_max, read)?;
+        hub.charge(self.queue, work.spent());
         let (lines, more) = found.map_err(|error| {
             log::error!("{error}");
             Refusal::Storage
@@ -105,16 +116,18 @@ impl Session {
     }
 
     /// Runs an operator's command from the chat.
-    fn operate(&self, words: &[String], reference: Option<String>) -> Result<(), Refusal> {
-        let (role, state, _) = self.standing();
-        let name = self.user.to_string();
-        let actor = Actor { role, state, name, whom: Some(self.whom()) };
-        let mut reply = operator::obey(&self.context, &actor, words);
+    fn operate(
+        &self,
+        actor: &Actor,
+        words: &[String],
+        reference: Option<String>,
+    ) -> Result<(), Refusal> {
+        let mut reply = operator::obey(self.context, actor, words);
         clip(&mut reply.text, REPLY_BYTES_MAX);
         if !reply.ok {
             return Err(Refusal::Operator(reply.text));
         }
-        self.answer(&Event::Notice { text: reply.text, reference });
+        self.context.hub.answer(self.queue, &Event::Notice { text: reply.text, reference });
         Ok(())
     }
 
@@ -138,7 +151,14 @@ impl Session {
         }
         let end = Event::History { to, lines: count, more, partial, reference };
         codec::encode(&end, &mut body);
-        self.send(RecordType::Json, &body);
+        send(self.context, self.queue, RecordType::Json, &body);
+    }
+}
+
+/// Sends a record to a session; what its socket does not take is the flusher's.
+pub fn send(context: &Context, queue: &Arc<SendQueue>, kind: RecordType, body: &[u8]) {
+    if queue.send(kind, body) {
+        context.hub.flusher().watch(Arc::clone(queue));
     }
 }
 
