@@ -1,8 +1,6 @@
 //! Verification of incoming messages: opens them and compares their signed headers with what the
 //! server states.
 
-use std::collections::HashMap;
-
 use super::changes::{self, Changes, Version};
 use super::channels::Channels;
 use super::device_keys::DeviceKeys;
@@ -14,19 +12,18 @@ use super::sequence::{Order, Sequences, Signed};
 use super::storage::{Account, Storage};
 use super::trust::{Prints, TrustState, TrustStore};
 use super::trust_file::TrustFile;
+use super::verified::Verified;
 use super::violation::Violation;
 use crate::chat::{
     Body, ChannelName, Confidentiality, ConversationInfo, Event, Kind, Message, MsgId, Opaque,
     Retention, Target, UserName,
 };
 use crate::crypto::Fingerprint;
-use crate::crypto::certificate::{Certificate, CertificateHash};
+use crate::crypto::certificate::Certificate;
 use crate::crypto::context::Context;
 use crate::crypto::header::{Header, Opened, body_hash, claimed_sender};
 use crate::crypto::private::{Parsed, Under};
 
-/// Verified certificates in the cache.
-const CHECKED_MAX: usize = 1_000;
 /// Difference between two clocks, in milliseconds, above which the user is notified.
 const CLOCKS_MS: i64 = 86_400_000;
 
@@ -35,10 +32,6 @@ pub fn claimed(message: &Message) -> Option<Fingerprint> {
     let sealed = message.body.sealed()?;
     claimed_sender(sealed.bytes()).ok().map(Certificate::issuer)
 }
-
-/// Cache of verified certificates, by hash.
-#[derive(Default)]
-pub struct Verified(HashMap<CertificateHash, Certificate>);
 
 /// The state that messages are verified against, and the keys that open them.
 pub struct Incoming<'a> {
@@ -323,20 +316,15 @@ impl Incoming<'_> {
             TrustState::Unknown => return Err(Violation::NoKeys),
         };
         let hash = crate::crypto::sha256(&[bytes]);
-        if let Some(checked) = self.verified.0.get(&hash)
-            && checked.fingerprint() == key.fingerprint()
-        {
+        if let Some(checked) = self.verified.get(&hash, &key.fingerprint()) {
             return Ok(checked.clone());
         }
         let certificate = Certificate::verify(bytes, key, self.account.founding());
         let certificate = certificate.ok_or(Violation::Forged)?;
-        if self.verified.0.len() >= CHECKED_MAX {
-            self.verified.0.clear();
-        }
         if self.trust.saw(from, &certificate, self.now_ms) {
             self.file.is_learned(from, self.now_ms);
         }
-        self.verified.0.insert(hash, certificate.clone());
+        self.verified.add(hash, certificate.clone());
         Ok(certificate)
     }
 

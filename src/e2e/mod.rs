@@ -28,6 +28,7 @@ mod shares;
 pub mod storage;
 pub mod trust;
 pub mod trust_file;
+mod verified;
 mod violation;
 
 use std::collections::{BTreeSet, HashMap};
@@ -42,7 +43,7 @@ use changes::Changes;
 use channels::Channels;
 use device_keys::DeviceKeys;
 use history_check::HistoryCheck;
-use incoming::{Incoming, Verified};
+use incoming::Incoming;
 use key_requests::KeyRequests;
 use key_sync::{KeySync, Keys};
 use maintenance::Maintenance;
@@ -58,6 +59,7 @@ use sequence::Sequences;
 use storage::{Account, FileKey, Storage, StorageError};
 use trust::{Part, TrustStore};
 use trust_file::{StoredTrust, TrustFile};
+use verified::Verified;
 pub use violation::Violation;
 
 #[cfg(test)]

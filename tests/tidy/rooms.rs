@@ -88,6 +88,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("sequence", 1),
             ("shares", 0),
             ("trust", 1),
+            ("verified", 0),
             ("violation", 1),
         ],
     ),

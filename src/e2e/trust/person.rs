@@ -36,8 +36,6 @@ pub struct Person {
     shown: Option<BTreeSet<[u8; 32]>>,
     /// The local user: no key becomes theirs because a server lists it.
     mine: Option<Mine>,
-    /// The server uses this name for the local user, but it is pinned to other keys.
-    anothers: bool,
     /// Incomplete lists: an unsolicited one, and an answer.
     coming: [Vec<DeviceKey>; 2],
     asked: bool,
@@ -51,6 +49,8 @@ struct Mine {
     /// The key of this login; `None` while the name is not confirmed as the local user's.
     own: Option<Fingerprint>,
     all: Vec<Fingerprint>,
+    /// The server uses this name for the local user, but it is pinned to other keys.
+    anothers: bool,
 }
 
 /// The trust state of a key for a user.
@@ -224,7 +224,7 @@ impl Person {
 
     /// Records that this is no name of the local user.
     pub fn is_not_mine(&mut self) {
-        (self.mine, self.anothers) = (None, false);
+        self.mine = None;
     }
 
     /// Returns whether this is a new user, or one of these keys is or was theirs.
@@ -235,7 +235,7 @@ impl Person {
     /// Records that the server uses this name for the local user, whose profile has these keys.
     /// `own` is the key of this login, if the name is known as the local user's.
     pub fn is_mine(&mut self, own: Option<Fingerprint>, all: Vec<Fingerprint>, anothers: bool) {
-        (self.mine, self.anothers) = (Some(Mine { own, all }), anothers);
+        self.mine = Some(Mine { own, all, anothers });
     }
 
     /// Returns whether the server uses this name for the local user.
@@ -250,7 +250,7 @@ impl Person {
 
     /// Returns whether the local user's name is pinned to other keys.
     pub fn is_anothers(&self) -> bool {
-        self.anothers
+        self.mine.as_ref().is_some_and(|mine| mine.anothers)
     }
 
     /// Returns whether a key is in the local user's profile.
@@ -399,7 +399,7 @@ impl Person {
 
     /// Returns the own other devices to seal for, without unconfirmed keys.
     pub fn own_devices(&self, now_ms: i64) -> Vec<Recipient> {
-        if self.anothers {
+        if self.is_anothers() {
             return Vec::new();
         }
         let holds = |it: &Certificate| it.is_valid_at((now_ms / 1000) as u64);
