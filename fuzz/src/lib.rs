@@ -11,10 +11,10 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use pychat::chat::{
     ChannelName, Conversation, Event, LogId, Opaque, Request, Seq, Target, TimeSpan, UserName,
 };
-use pychat::client::data_folder::{self, DataFolder};
-use pychat::client::ignore_list::IgnoreList;
-use pychat::client::journal::Journal;
 use pychat::client::storage::Folder;
+use pychat::client::storage::data_folder::{self, DataFolder};
+use pychat::client::storage::ignore_list::IgnoreList;
+use pychat::client::storage::journal::Journal;
 use pychat::config::{Config, IpRange};
 use pychat::crypto::certificate::{Certificate, OpeningKey};
 use pychat::crypto::context::Context;

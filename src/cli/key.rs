@@ -7,7 +7,7 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use crate::chat::UserName;
-use crate::client::data_folder::DataFolder;
+use crate::client::storage::data_folder::DataFolder;
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Identity, PublicKey};
 use crate::fault::{Fault, code};

@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::Dialer;
-use super::ignore_list::IgnoreFile;
-use super::inbox::{Entry, Permit, Sender};
-use super::journal::Journal;
+use super::connection::inbox::{Entry, Permit, Sender};
+use super::connection::profile::Profile;
 use super::model::{self, Action, Ahead, Input, Model, Output};
-use super::profile::Profile;
+use super::storage::ignore_list::IgnoreFile;
+use super::storage::journal::Journal;
 use super::ui::Ui;
 use crate::chat::{ChannelName, SecretText};
 use crate::crypto::pin_channel::{Pin, PinChannel};

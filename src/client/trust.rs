@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
-use super::data_folder::{DataFolder, Server};
-use super::pinning::{self, Ask, PATIENCE, Relation};
+use super::connection::pinning::{self, Ask, PATIENCE, Relation};
+use super::storage::data_folder::{DataFolder, Server};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::fault::{Fault, code};
 use crate::home::FileError;

@@ -12,7 +12,7 @@ use super::args::{HomeArgs, address, level};
 use crate::chat::rights::Role;
 use crate::chat::{UserName, look};
 use crate::cli::report::told;
-use crate::client::data_folder::{DataFolder, Server};
+use crate::client::storage::data_folder::{DataFolder, Server};
 use crate::config::Config;
 use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, PublicKey};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::edge::Asked;
+use super::inbox::{EVENTS_BYTES_MAX, Sender};
 use super::listen::{ECHO, Listener, waits};
+use super::profile::Profile;
 use super::writer::Writer;
 use crate::chat::{Command, Event, Refusal, Request};
-use crate::client::edge::Asked;
-use crate::client::inbox::{EVENTS_BYTES_MAX, Sender};
 use crate::client::model::{Input, Loss};
-use crate::client::profile::Profile;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::limits::Limits;

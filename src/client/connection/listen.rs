@@ -4,13 +4,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::edge::{Asked, Edge};
+use super::inbox::{Gone, Sender};
+use super::profile::Profile;
 use super::silence::{Due, Silence};
 use super::writer::Writer;
 use crate::chat::{Code, Event, Opaque, Ticket};
-use crate::client::edge::{Asked, Edge};
-use crate::client::inbox::{Gone, Sender};
 use crate::client::model::{Input, Loss};
-use crate::client::profile::Profile;
 use crate::crypto::{Fingerprint, RecordType};
 use crate::net::tunnel::{Incoming, Tunnel, TunnelReader};
 use crate::wire::codec::{self, Parts};

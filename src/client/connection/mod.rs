@@ -1,7 +1,13 @@
-//! The connection to the server: connecting, login and reading, on a thread of its own.
+//! The connection to the server: whom the client trusts there and which key it uses, connecting,
+//! login and reading on a thread of its own, and the queue of what is read.
 
 mod dial;
+mod edge;
+pub mod inbox;
+mod keys;
 mod listen;
+pub mod pinning;
+pub mod profile;
 mod silence;
 mod writer;
 

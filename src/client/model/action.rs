@@ -1,6 +1,6 @@
 //! Actions that the model asks for.
 
-use super::super::ignore_list::IgnoreList;
+use super::super::storage::ignore_list::IgnoreList;
 use super::output::Output;
 use crate::chat::{
     ChannelName, MsgId, NewMessage, Position, Request, SecretText, Target, UserName,

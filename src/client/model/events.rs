@@ -1,6 +1,6 @@
 //! Handling of server events.
 
-use super::super::ignore_list::IgnoreList;
+use super::super::storage::ignore_list::IgnoreList;
 use super::action::{Action, error, notice};
 use super::exchange::{Exchange, mark};
 use super::membership::Stray;

@@ -21,10 +21,10 @@ mod usage;
 use std::collections::BTreeSet;
 
 use super::conversations::Conversations;
-use super::ignore_list::IgnoreList;
 pub use super::input::{Input, Loss};
 use super::outbox::Outbox;
 use super::slash;
+use super::storage::ignore_list::IgnoreList;
 use crate::chat::{ChannelName, Command, Request, SecretText, Target, UserName};
 pub use action::{Action, Ahead};
 use action::{error, notice};

@@ -1,7 +1,7 @@
 //! Effects of slash commands.
 
-use super::super::ignore_list::IgnoreList;
 use super::super::slash::{self, Setting, SlashCommand, Typed, Whom};
+use super::super::storage::ignore_list::IgnoreList;
 use super::action::{Action, error, notice};
 use super::exchange::Exchange;
 use super::membership::new_channel;

@@ -4,6 +4,7 @@ use super::*;
 use crate::crypto::test_keys::spare;
 use crate::e2e::device_keys::DeviceKeys;
 use crate::e2e::memory_tests::Me;
+use crate::e2e::storage::Account;
 
 const DAY: u64 = 86_400;
 const SERVER: Fingerprint = Fingerprint([9; 32]);

@@ -1,7 +1,12 @@
 //! Storage of the engine, in the profile's folder.
 
+pub mod data_folder;
 #[cfg(test)]
 mod device_keys_tests;
+pub mod ignore_list;
+pub mod journal;
+mod known_server;
+mod outbox_file;
 mod sealed_map;
 #[cfg(test)]
 mod search_tests;
@@ -11,18 +16,15 @@ mod trust_file_tests;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::data_folder::{DataFolder, Settings};
-use super::profile::Profile;
-use crate::chat::UserName;
-use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::crypto::Fingerprint;
 use crate::e2e::storage::{
-    Account, ChangeEntries, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored,
+    ChangeEntries, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored,
 };
 use crate::home::FileError;
 use crate::home::file::{make_folder, overwrite, read_bytes_up_to, replace, turn, wipe, write_new};
 use crate::system::files;
+use data_folder::{DataFolder, Settings};
 pub use sealed_map::SealedMap;
 
 /// Bytes read of a file, which another program may have enlarged.
@@ -33,28 +35,6 @@ const SEQUENCES: &str = "sequences";
 const CHANGES: &str = "changes";
 const SEARCH_LOG: &str = "search";
 const DEVICE_KEY: &str = "key";
-
-impl Account for Profile {
-    fn name(&self) -> &UserName {
-        &self.name
-    }
-
-    fn founding(&self) -> &Fingerprint {
-        Profile::founding(self)
-    }
-
-    fn own(&self) -> Arc<Identity> {
-        Profile::own(self)
-    }
-
-    fn openers(&self) -> Vec<Arc<Identity>> {
-        Profile::openers(self)
-    }
-
-    fn keepers(&self) -> Vec<PublicKey> {
-        Profile::keepers(self)
-    }
-}
 
 /// The files of one server in the profile's folder (0600 in 0700).
 pub struct Folder {

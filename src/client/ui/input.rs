@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::json;
 use super::stdout::Print;
 use crate::chat::SecretText;
-use crate::client::inbox::Sender;
+use crate::client::connection::inbox::Sender;
 use crate::client::mistyped;
 use crate::client::model::Input;
 use crate::client::slash::{self, SlashCommand};

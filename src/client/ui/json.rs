@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Ui;
 use crate::chat::{Command, Confidentiality, Event, Message, MsgId, Request};
-use crate::client::inbox::Permit;
+use crate::client::connection::inbox::Permit;
 use crate::client::model::{Input, Origin, Output, State, is_unsealed};
 use crate::client::ui::stdout::{Print, Stdout};
 
@@ -271,7 +271,8 @@ mod tests {
     fn each_object_names_the_origin_of_its_text() {
         use crate::client::ui::hostile_tests::{ROUNDS, event, shown};
         use rand::SeedableRng;
-        let json = Json::new("SHA256:x".into(), Stdout::new(crate::client::inbox::open().0));
+        let json =
+            Json::new("SHA256:x".into(), Stdout::new(crate::client::connection::inbox::open().0));
         for seed in 0..ROUNDS {
             let mut chance = rand::rngs::StdRng::seed_from_u64(seed);
             let told = event(&mut chance);
@@ -296,7 +297,8 @@ mod tests {
     #[test]
     fn every_server_text_has_the_origin_server() {
         use crate::client::ui::hostile_tests::shows;
-        let json = Json::new("SHA256:x".into(), Stdout::new(crate::client::inbox::open().0));
+        let json =
+            Json::new("SHA256:x".into(), Stdout::new(crate::client::connection::inbox::open().0));
         for output in shows() {
             let Some(object) = json.object(&output) else { continue };
             // A message that was opened here may be found here again.

@@ -12,7 +12,7 @@ mod words;
 #[cfg(test)]
 mod hostile_tests;
 
-use super::inbox::Permit;
+use super::connection::inbox::Permit;
 use super::model::{Origin, Output, State};
 use crate::chat::Event;
 use crate::print::err;

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::words::{self, PALETTE, describe, shade, span};
 use super::{Ui, gutter};
 use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
-use crate::client::inbox::Permit;
+use crate::client::connection::inbox::Permit;
 use crate::client::model::{Origin, Output, SecretPrompt, State, is_unsealed};
 use crate::client::ui::stdout::Print;
 use crate::terminal;

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::inbox::{self, Permit};
+use crate::client::connection::inbox::{self, Permit};
 use crate::client::model::Input;
 use crate::print::err_if_read;
 use crate::system::terminal::write_out;

@@ -44,7 +44,7 @@ use ratatui::crossterm::style::force_color_output;
 
 use super::Ui;
 use crate::chat::{NewMessage, UserName};
-use crate::client::inbox::{self, Permit};
+use crate::client::connection::inbox::{self, Permit};
 use crate::client::model::{Input, Origin, Output};
 use crate::client::slash::Notifications;
 use crate::fault::{Fault, code};

@@ -7,15 +7,16 @@ use std::thread;
 
 use zeroize::Zeroizing;
 
-use super::data_folder::{DataFolder, Server};
 use super::keys::Keys;
 use super::pinning::{self, Pinned, pin};
-use super::prompt::{Prompt, Question};
-use super::ticket;
 use crate::chat::{Ticket, UserName};
+use crate::client::prompt::{Prompt, Question};
+use crate::client::storage::data_folder::{DataFolder, Server};
+use crate::client::ticket;
 use crate::crypto::lineage::FORMER_KEYS_MAX;
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
+use crate::e2e::storage::Account;
 use crate::fault::{Fault, code};
 use crate::home::FileError;
 use crate::invite::key_line;
@@ -312,6 +313,28 @@ fn make_key(data_folder: &DataFolder, prompt: &mut dyn Prompt) -> anyhow::Result
         }
     }
     Ok(identity)
+}
+
+impl Account for Profile {
+    fn name(&self) -> &UserName {
+        &self.name
+    }
+
+    fn founding(&self) -> &Fingerprint {
+        Profile::founding(self)
+    }
+
+    fn own(&self) -> Arc<Identity> {
+        Profile::own(self)
+    }
+
+    fn openers(&self) -> Vec<Arc<Identity>> {
+        Profile::openers(self)
+    }
+
+    fn keepers(&self) -> Vec<PublicKey> {
+        Profile::keepers(self)
+    }
 }
 
 #[cfg(test)]

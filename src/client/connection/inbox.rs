@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::model::Input;
+use crate::client::model::Input;
 
 /// Budget for server events that are not shown yet, in bytes of memory.
 pub const EVENTS_BYTES_MAX: usize = 1 << 20;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::data_folder::Server;
+use crate::client::storage::data_folder::Server;
 use crate::crypto::Fingerprint;
 use crate::crypto::lineage::Lineage;
 use crate::fault::{Fault, code};

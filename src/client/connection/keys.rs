@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::data_folder::DataFolder;
+use crate::client::storage::data_folder::DataFolder;
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::home::FileError;
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::SealedMap;
 use super::outbox_file::{Opened, OutboxFile};
-use super::storage::SealedMap;
 use crate::chat::{Mark, MsgId, NewMessage, Opaque, Position, Target};
 
 /// The open files.
