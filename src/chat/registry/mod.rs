@@ -527,6 +527,8 @@ struct Joining {
 #[cfg(test)]
 mod cost_tests;
 #[cfg(test)]
+mod dropped_tests;
+#[cfg(test)]
 mod query_tests;
 #[cfg(test)]
 mod tests;

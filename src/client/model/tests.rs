@@ -308,50 +308,6 @@ fn ignoring_a_user_ignores_case() {
 }
 
 #[test]
-fn messages_typed_offline_are_sent_on_connecting() {
-    let mut model = model_once();
-    let actions = typed(&mut model, "hi", 7);
-    assert!(matches!(&actions[..], [Action::Keep(_), Action::Output(Output::Outgoing(_))]));
-    assert_eq!(model.unsynced(), Some(1));
-    let actions = model.update(Input::OutboxSynced(Ok(())), [0; 16]);
-    assert!(matches!(&actions[..], [Action::Output(Output::Pending { stored: true, .. })]));
-    assert_eq!(model.unsynced(), None);
-    assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
-    let actions = model.update(Input::Event(welcome()), [0; 16]);
-    assert!(matches!(actions.last(), Some(Action::Send(Request { command: Command::Say(_), .. }))));
-}
-
-#[test]
-fn a_message_is_called_stored_only_after_a_sync() {
-    let mut model = connected();
-    model.update(Input::Lost(Loss::Cut), [0; 16]);
-    let actions = typed(&mut model, "one", 1);
-    let claims = |action: &Action| {
-        matches!(action, Action::Output(Output::Pending { .. } | Output::Saved { .. }))
-    };
-    assert!(!actions.iter().any(claims), "{actions:?}");
-    // The disk is full ...
-    let actions = model.update(Input::OutboxSynced(Err(())), [0; 16]);
-    assert!(matches!(&actions[..], [Action::Output(Output::Pending { stored: false, .. })]));
-    // ... and is no longer.
-    typed(&mut model, "two", 2);
-    let actions = model.update(Input::OutboxSynced(Ok(())), [0; 16]);
-    assert!(matches!(
-        &actions[..],
-        [
-            Action::Output(Output::Pending { stored: true, id: MsgId([2, ..]), .. }),
-            Action::Output(Output::Notice(_)),
-            Action::Output(Output::Saved { id: MsgId([1, ..]), .. }),
-        ]
-    ));
-    // The end waits for a sync.
-    typed(&mut model, "three", 3);
-    assert_eq!(typed(&mut model, "/exit", 9), vec![Action::Sync]);
-    let actions = model.update(Input::OutboxSynced(Ok(())), [0; 16]);
-    assert_eq!(actions.last(), Some(&Action::Quit(0)), "{actions:?}");
-}
-
-#[test]
 fn a_rate_limited_message_is_sent_later_and_later_ones_wait() {
     let mut model = connected();
     typed(&mut model, "one", 1);
@@ -409,23 +365,6 @@ fn joining_a_channel_again_makes_it_the_target() {
     let again = typed(&mut model, "/join tea", 2);
     let tea: Target = "#tea".parse().unwrap();
     assert_eq!(again.last(), Some(&Action::Output(Output::Target(tea))));
-}
-
-#[test]
-fn a_channel_that_is_left_offline_is_not_entered_again() {
-    let mut model = connected();
-    goes(&mut model, "#tea");
-    model.update(Input::Lost(Loss::Cut), [9; 16]);
-    let left = typed(&mut model, "/part", 1);
-    assert!(
-        matches!(&left[..], [Action::Output(Output::Event(Origin::Client, Event::Parted { .. })), Action::Output(Output::Target(to))]
-        if to.is_lobby())
-    );
-    let again = model.update(Input::Event(welcome()), [0; 16]);
-    let joins = |action: &Action| {
-        matches!(action, Action::Send(Request { command: Command::Join { .. }, .. }))
-    };
-    assert!(!again.iter().any(joins), "{again:?}");
 }
 
 #[test]
