@@ -97,13 +97,7 @@ fn an_audit_trail_that_another_process_holds_stops_no_revocation() {
     assert_eq!(bob.ends().code(), Some(5));
     world.server.signal(Signal::TERM);
     assert_eq!(world.server.ends().code(), Some(0));
-    assert!(
-        world
-            .server
-            .told()
-            .iter()
-            .any(|line| line.contains("the last decisions are missing in the audit trail"))
-    );
+    world.server.is_told("the last decisions are missing in the audit trail");
 }
 
 /// A public key of the right form; nobody has the private one.

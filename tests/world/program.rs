@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,37 +13,59 @@ use super::DEADLINE;
 
 /// What a process has printed, as it comes.
 #[derive(Clone, Default)]
-struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+struct Lines(Arc<(Mutex<Printed>, Condvar)>);
+
+#[derive(Default)]
+struct Printed {
+    lines: Vec<String>,
+    /// Nothing more can come.
+    is_whole: bool,
+}
 
 impl Lines {
     fn follow(&self, source: impl Read + Send + 'static) {
-        let lines = self.clone();
+        let printed = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(source).lines().map_while(Result::ok) {
-                lines.0.0.lock().unwrap().push(line);
-                lines.0.1.notify_all();
+                printed.lock().lines.push(line);
+                printed.0.1.notify_all();
             }
+            printed.lock().is_whole = true;
+            printed.0.1.notify_all();
         });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Printed> {
+        self.0.0.lock().unwrap()
+    }
+
+    /// Waits until everything that a process has printed before its end is there.
+    #[track_caller]
+    fn wait_for_all(&self) {
+        let printed = self.lock();
+        let waits = self.0.1.wait_timeout_while(printed, DEADLINE, |printed| !printed.is_whole);
+        let (printed, _) = waits.unwrap();
+        assert!(printed.is_whole, "the process has ended and its output has not");
     }
 
     /// The first line that holds `text`, now or before the deadline.
     fn find(&self, text: &str, deadline: Duration) -> Option<String> {
         let until = Instant::now() + deadline;
-        let mut lines = self.0.0.lock().unwrap();
+        let mut printed = self.lock();
         loop {
-            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+            if let Some(line) = printed.lines.iter().find(|line| line.contains(text)) {
                 return Some(line.clone());
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return None;
             }
-            lines = self.0.1.wait_timeout(lines, left).unwrap().0;
+            printed = self.0.1.wait_timeout(printed, left).unwrap().0;
         }
     }
 
     fn all(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().clone()
+        self.lock().lines.clone()
     }
 }
 
@@ -84,9 +106,12 @@ impl Program {
         found.unwrap_or_else(|| panic!("never told {text:?} but\n{:#?}", self.err.all()))
     }
 
+    #[track_caller]
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.out.wait_for_all();
+        self.err.wait_for_all();
     }
 
     /// All lines of stdout so far.
@@ -104,15 +129,16 @@ impl Program {
     pub fn shows(&self, what: &str, enough: impl Fn(&[String]) -> bool) {
         let until = Instant::now() + 9 * DEADLINE;
         loop {
-            let lines = self.out.0.0.lock().unwrap();
-            if enough(&lines) {
+            let printed = self.out.lock();
+            if enough(&printed.lines) {
                 return;
             }
             if Instant::now() >= until {
-                let last = lines.iter().rev().take(5).collect::<Vec<_>>();
-                panic!("never {what}; last of {} {last:#?}; {:#?}", lines.len(), self.err.all());
+                let (last, all) = (printed.lines.iter().rev().take(5), printed.lines.len());
+                let last = last.collect::<Vec<_>>();
+                panic!("never {what}; last of {all} {last:#?}; {:#?}", self.err.all());
             }
-            drop(lines);
+            drop(printed);
             // A look at all lines is dear: not at each new one.
             thread::park_timeout(Duration::from_millis(20));
         }
@@ -122,7 +148,7 @@ impl Program {
     #[track_caller]
     pub fn forgets(&self, text: &str) {
         let line = self.is_told(text);
-        let mut lines = self.err.0.0.lock().unwrap();
+        let lines = &mut self.err.lock().lines;
         let index = lines.iter().position(|one| *one == line).unwrap();
         lines.remove(index);
     }
@@ -135,11 +161,14 @@ impl Program {
         self.stdin = None;
     }
 
+    /// Waits for its end, and until all that it has printed is there.
     #[track_caller]
     pub fn ends(&mut self) -> ExitStatus {
         let until = Instant::now() + DEADLINE;
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait().unwrap() {
+                self.out.wait_for_all();
+                self.err.wait_for_all();
                 return status;
             }
             thread::park_timeout(Duration::from_millis(10));
