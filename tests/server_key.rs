@@ -19,6 +19,7 @@ use pychat::net::tunnel::Incoming;
 use pychat::wire::codec;
 use serde_json::Value;
 use world::pty::Terminal;
+use world::reserved::ReservedPort;
 use world::way::{lets_in, write_record};
 use world::{DEADLINE, Program, World};
 
@@ -593,9 +594,9 @@ fn a_key_that_no_handshake_has_proven_is_not_stored() {
 #[test]
 fn a_first_key_that_cannot_be_proven_now_is_not_guessed() {
     let world = World::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Nobody listens there.
+    let port = ReservedPort::new();
+    let address = port.address();
     let [own, first] = [1, 2].map(|byte| pychat::crypto::Fingerprint([byte; 32]).to_url());
     let mut bob = invited(&world, "bob", &format!("pychat://{address}/{own}/{first}"));
     bob.is_told("cannot be fetched");

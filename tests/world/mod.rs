@@ -7,6 +7,7 @@ pub mod peer;
 pub mod program;
 pub mod proxy;
 pub mod pty;
+pub mod reserved;
 mod spare;
 pub mod way;
 
@@ -25,6 +26,7 @@ use pychat::crypto::{Identity, PublicKey};
 use pychat::invite::Invite;
 use pychat::net::tunnel::fetch_key;
 use pychat::suite::Suites;
+use reserved::ReservedPort;
 use rustix::process::Signal;
 use spare::SpareKeys;
 
@@ -41,6 +43,8 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub struct World {
     folder: tempfile::TempDir,
     keys: SpareKeys,
+    /// The server's, also while it does not run.
+    port: Option<ReservedPort>,
     pub server: Program,
     pub address: String,
     pub invite: String,
@@ -58,7 +62,14 @@ impl World {
 
     /// With these limits, and after a word of the shell's: `ulimit -n 64`.
     pub fn under(word: &str, limits: &str) -> World {
-        World::begin(home(&format!("{{\"limits\": {limits}}}")), "127.0.0.1:0", word)
+        World::begin_here(home(&format!("{{\"limits\": {limits}}}")), word)
+    }
+
+    /// At a port of its own, where it can begin again.
+    fn begin_here(folder: tempfile::TempDir, word: &str) -> World {
+        let port = ReservedPort::new();
+        let world = World::begin(folder, &port.address(), word);
+        World { port: Some(port), ..world }
     }
 
     fn begin(folder: tempfile::TempDir, listen: &str, word: &str) -> World {
@@ -82,15 +93,19 @@ impl World {
         let print = words.next().unwrap().trim_start_matches("SHA256:");
         let print = print.replace('+', "-").replace('/', "_");
         let invite = format!("pychat://{address}/{print}");
-        World { folder, keys, server, address, invite }
+        World { folder, keys, port: None, server, address, invite }
     }
 
     /// The server ends and begins again, at the same address.
     pub fn restarted(mut self) -> World {
         self.server.signal(Signal::TERM);
         self.server.ends();
-        let World { folder, keys, address, .. } = self;
-        World::open(folder, keys, &address, "true")
+        self.begins_again("true")
+    }
+
+    fn begins_again(self, word: &str) -> World {
+        let World { folder, keys, port, address, .. } = self;
+        World { port, ..World::open(folder, keys, &address, word) }
     }
 
     /// A person's data folder.
@@ -198,14 +213,12 @@ impl World {
 
     /// And begins again, at the same address.
     pub fn started(self) -> World {
-        let World { folder, keys, address, .. } = self;
-        World::open(folder, keys, &address, "true")
+        self.begins_again("true")
     }
 
     /// The same without the ledger of before, as the operator confirms.
     pub fn started_with_a_new_ledger(self) -> World {
-        let World { folder, keys, address, .. } = self;
-        World::open(folder, keys, &address, "set -- \"$@\" --new-ledger")
+        self.begins_again("set -- \"$@\" --new-ledger")
     }
 
     /// A server whose files cannot grow beyond so many kibibytes each. The signal that comes with
@@ -232,7 +245,7 @@ impl World {
 
     /// With these keys of config.json.
     pub fn configured(config: &str) -> World {
-        World::begin(home(config), "127.0.0.1:0", "true")
+        World::begin_here(home(config), "true")
     }
 
     /// How often the text stands in the files of a folder of this world.
@@ -283,6 +296,14 @@ impl World {
         let invite = self.parsed_invite();
         let head = format!("PYCHAT/{major} of the future").into_bytes();
         way::framed(&[&head[..], &mac(&invite.fingerprint.unwrap(), &head)].concat())
+    }
+
+    /// Another config.json, which holds from now on.
+    #[track_caller]
+    pub fn reloads(&self, config: &str) {
+        fs::write(self.home().join("config.json"), config).unwrap();
+        let (ok, told) = self.operator(&["ctl", "reload"]);
+        assert!(ok, "{told}");
     }
 
     pub fn operator(&self, args: &[&str]) -> (bool, String) {
