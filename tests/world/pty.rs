@@ -30,9 +30,37 @@ pub struct Terminal {
     seen: Arc<(Mutex<Seen>, Condvar)>,
 }
 
+/// Around what a program wants to be shown at once (synchronized output).
+const UPDATE: (&[u8], &[u8]) = (b"\x1b[?2026h", b"\x1b[?2026l");
+
 struct Seen {
     bytes: Vec<u8>,
+    /// The beginning of an update whose end has not come.
+    held: Vec<u8>,
     emulator: vt100::Parser<Acts>,
+}
+
+impl Seen {
+    /// Shows what has come, and an update only as a whole.
+    fn take(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.held.extend_from_slice(bytes);
+        let rest = self.held.split_off(whole(&self.held));
+        self.emulator.process(&std::mem::replace(&mut self.held, rest));
+    }
+}
+
+/// How many of these bytes are in no update that is under way.
+fn whole(bytes: &[u8]) -> usize {
+    let last = |mark: &[u8]| bytes.windows(mark.len()).rposition(|part| part == mark);
+    let (begin, end) = UPDATE;
+    match (last(begin), last(end)) {
+        (Some(begun), ended) if ended < Some(begun) => begun,
+        _ => {
+            let cut = (1..begin.len()).rev().find(|cut| bytes.ends_with(&begin[..*cut]));
+            bytes.len() - cut.unwrap_or(0)
+        }
+    }
 }
 
 /// What a program does to a terminal beyond its text.
@@ -88,16 +116,14 @@ impl Terminal {
         }
         let child = pair.slave.spawn_command(shell).unwrap();
         let emulator = vt100::Parser::new_with_callbacks(SIZE.rows, SIZE.cols, 0, Acts::default());
-        let seen = Seen { bytes: Vec::new(), emulator };
+        let seen = Seen { bytes: Vec::new(), held: Vec::new(), emulator };
         let seen = Arc::new((Mutex::new(seen), Condvar::new()));
         let mut screen = pair.master.try_clone_reader().unwrap();
         let follow = Arc::clone(&seen);
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(bytes @ 1..) = screen.read(&mut buffer) {
-                let mut seen = follow.0.lock().unwrap();
-                seen.bytes.extend_from_slice(&buffer[..bytes]);
-                seen.emulator.process(&buffer[..bytes]);
+                follow.0.lock().unwrap().take(&buffer[..bytes]);
                 follow.1.notify_all();
             }
         });
