@@ -173,7 +173,7 @@ fn lines_are_edited_and_deleted_by_their_senders() {
 
 #[test]
 fn a_short_drop_is_neither_a_leave_nor_a_join() {
-    let world = World::with(r#"{"resume_window_s": 1}"#);
+    let world = World::with(r#"{"resume_window_s": 3600}"#);
     let alice = world.enters("alice");
     let mut bob = world.enters("bob");
     alice.sees("--> bob joined");
@@ -184,6 +184,8 @@ fn a_short_drop_is_neither_a_leave_nor_a_join() {
     bob.types("back");
     alice.sees("bob: back");
     assert_eq!((alice.seen("bob joined"), alice.seen("bob left")), (1, 0));
+    // A longer one is a leave.
+    world.reloads(r#"{"limits": {"resume_window_s": 1}}"#);
     bob.kill();
     alice.sees("<-- bob left");
 }
@@ -350,7 +352,7 @@ fn backups_are_made_while_it_runs_and_restored_while_it_does_not() {
 fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     let world = World::full_after(200);
     let mut alice = world.enters("alice");
-    let bob = world.enters("bob");
+    let mut bob = world.enters("bob");
     let text = "x".repeat(8_000);
     let mut sent = 0;
     while alice.shown().iter().all(|line| !line.contains("the server cannot store messages now")) {
@@ -367,7 +369,14 @@ fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     alice.sees("bob on main");
     alice.types("/history 1");
     alice.sees("server| 1 message");
-    assert_eq!(bob.seen("alice: xxx"), alice.seen("You: xxx") - 1, "one is from the history");
+    // Behind them comes what needs no room.
+    let stored = alice.seen("You: xxx") - 1;
+    bob.shows("all that is stored", |lines| {
+        lines.iter().filter(|line| line.contains("alice: xxx")).count() >= stored
+    });
+    bob.types("/whois alice");
+    bob.sees("alice on main");
+    assert_eq!(bob.seen("alice: xxx"), stored, "one is from the history");
 }
 
 /// A server whose disk fails to sync while the file is there.
@@ -383,14 +392,23 @@ fn on_a_failing_disk() -> (tempfile::TempDir, PathBuf, World) {
     (folder, failing, world)
 }
 
+/// How many read positions are stored.
+#[cfg(target_os = "linux")]
+fn reads(world: &World) -> u64 {
+    let ledger = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
+    ledger.query_row("SELECT count(*) FROM reads", [], |row| row.get(0)).unwrap()
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_sync_that_fails_leaves_nobody_with_a_lie() {
     let (_folder, failing, world) = on_a_failing_disk();
     let mut alice = world.enters("alice");
-    let bob = world.enters("bob");
+    let mut bob = world.enters("bob");
     alice.types("first");
     bob.sees("alice: first");
+    // That both have read it is stored a moment later.
+    world.until("the disk is at rest", || reads(&world) == 2);
 
     fs::write(&failing, "").unwrap();
     alice.types("in doubt");
@@ -401,6 +419,8 @@ fn a_sync_that_fails_leaves_nobody_with_a_lie() {
     alice.sees("the server cannot store messages now");
     alice.types("/whois bob");
     alice.sees("bob on main");
+    bob.types("/whois alice");
+    bob.sees("alice on main");
     assert_eq!((alice.seen("You: in doubt"), bob.seen("in doubt")), (0, 0), "no answer is known");
     assert_eq!(alice.seen("cannot store"), 1, "and none is given");
 
