@@ -2,11 +2,13 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use world::peer::Peer;
 use world::{Program, World};
 
 /// A line that lets others into a channel, as its maker is shown it.
@@ -25,12 +27,21 @@ fn device_keys(world: &World, name: &str) -> PathBuf {
     folder
 }
 
-/// Waits until so many devices have published a certificate.
+/// Waits until so many devices have published a certificate, and the server gives them to others:
+/// they are on its disk a moment before.
 fn certified(world: &World, devices: usize) {
     let file = world.home().join("data/certificates.json");
     world.until("they have certificates", || {
         let text = fs::read_to_string(&file).unwrap_or_default();
         serde_json::from_str::<Vec<String>>(&text).is_ok_and(|list| list.len() == devices)
+    });
+    let users = fs::read_dir(world.home().join("users")).unwrap();
+    let users = users.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names: BTreeSet<_> = users.map(|file| file.split('.').next().unwrap().to_owned()).collect();
+    let keys = serde_json::json!({"type": "keys", "names": names}).to_string();
+    let mut alice = Peer::enters(world, "alice", "main");
+    world.until("the certificates are given", || {
+        alice.asks(&keys).matches("\"certificate\":").count() == devices
     });
 }
 
@@ -42,9 +53,10 @@ fn who_was_met_just_before_the_end_is_kept() {
     let bytes = || {
         let files = fs::read_dir(world.data_folder("bob").join("servers")).unwrap();
         let is = |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "trust");
-        let file = files.map(|file| file.unwrap().path()).find(is).unwrap();
-        fs::metadata(file).unwrap().len()
+        let file = files.map(|file| file.unwrap().path()).find(is);
+        file.map_or(0, |file| fs::metadata(file).unwrap().len())
     };
+    world.until("he has stored whom he knows", || bytes() > 0);
     let line = makes(&mut alice, "tea");
     alice.types("the first line");
     let before = bytes();
@@ -250,12 +262,15 @@ fn who_has_never_been_here_is_reached_under_the_rsa_key_and_the_line_says_so() {
 /// The 60 digits that this person was shown last.
 fn number(one: &Program) -> String {
     let digits = |word: &str| word.len() == 5 && word.bytes().all(|byte| byte.is_ascii_digit());
-    one.sees("compare this with");
-    one.sees(": SHA256:");
-    let shown = one.shown().join("\n");
-    let mut numbers =
-        shown.lines().filter(|line| line.split(' ').filter(|it| digits(it)).count() == 12);
-    numbers.next_back().expect("60 digits").to_owned()
+    let is_number = |line: &&String| line.split(' ').filter(|it| digits(it)).count() == 12;
+    let count =
+        |lines: &[String], text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    // Each time it is a line of its own.
+    one.shows("the number", |lines| {
+        let asked = count(lines, "compare this with");
+        asked > 0 && lines.iter().filter(is_number).count() == asked
+    });
+    one.shown().iter().rfind(is_number).expect("60 digits").to_owned()
 }
 
 #[test]
@@ -375,6 +390,9 @@ fn a_program_is_told_who_can_read_and_what_is_kept_is_for_ones_own_eyes() {
     assert!(topic.contains(r#""readers":"pin""#), "{topic}");
     bob.types(r#"{"type":"slash","line":"/me waits"}"#);
     bob.sees(r#""confidentiality":"pin""#);
+    // All of it is stored at the end.
+    bob.types(r#"{"type":"quit"}"#);
+    assert!(bob.ends().success());
     let mut files = 0;
     for folder in [world.data_folder("bob").join("servers"), device_keys(&world, "bob")] {
         for file in fs::read_dir(folder).unwrap() {
@@ -573,6 +591,7 @@ fn keys_for_which_the_server_has_no_time_are_asked_for_again() {
     alice.sees("too fast");
     alice.types("/pm bob here you are");
     bob.sees("alice: here you are");
+    alice.sees("You -> bob: here you are");
     let answers = alice.seen("too fast") + alice.seen("#lobby (2 here): alice, bob");
     assert_eq!(answers, 4, "she has asked for that herself alone: {:#?}", alice.shown());
 }
