@@ -385,9 +385,9 @@ fn a_muted_person_makes_no_noise() {
     drop(bob);
     let _bob = Peer::enters(&world, "bob", "obscene");
     alice.types("/whois bob");
-    alice.sees("bob");
-    alice.types("/channels");
-    alice.sees("#lobby");
+    alice.sees("server| bob on");
+    alice.types("that was all");
+    alice.sees("You: that was all");
     assert_eq!((noise(&alice), alice.seen("obscene")), (before, 0), "{:#?}", alice.shown());
 }
 

@@ -171,6 +171,7 @@ fn the_operator_sees_kicks_says_and_stops() {
     assert_eq!(seen, "server| bob left: kicked by the operator: noise");
     // Also by who wants to see nobody come and go, and of a ban, too.
     alice.types("/quiet");
+    alice.sees("are hidden");
     let carol = world.enters("carol");
     assert!(world.operator(&["ctl", "ban", "carol", "1h", "more noise"]).0);
     carol.sees("you are banned");

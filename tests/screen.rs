@@ -336,12 +336,13 @@ fn a_command_with_a_secret_behind_blanks_or_a_slip_is_asked_about() {
     let world = World::new();
     let mut alice = world.sits_down("alice");
     let bob = world.enters("bob");
-    for line in ["   /join #tea 4711", "//join #tea 4711", "\u{ff0f}pm bob 4711", ".join #tea 4711"]
-    {
+    let lines =
+        ["   /join #tea 4711", "//join #tea 4711", "\u{ff0f}pm bob 4711", ".join #tea 4711"];
+    for (number, line) in lines.iter().enumerate() {
         alice.types(&format!("{line}\r"));
         alice.shows("Enter sends it here as a text");
-        alice.types("\x15that was it\r");
-        bob.sees("alice: that was it");
+        alice.types(&format!("\x15that was number {number}\r"));
+        bob.sees(&format!("alice: that was number {number}"));
     }
     assert_eq!(bob.seen("4711"), 0);
     alice.types("  /join #tea 4712\r\r");
