@@ -4,7 +4,7 @@ mod world;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pychat::crypto::{Fingerprint, key_request};
 use socket2::{Domain, Socket, Type};
@@ -23,9 +23,11 @@ fn answer(world: &World, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn other_protocols_and_garbage_meet_the_same_silence() {
-    let world = World::with(r#"{"login_ms_max": 1500}"#);
+    let world = World::new();
     let alice = world.enters("alice");
     let mut bob = world.enters("bob");
+    // For strangers alone: people log in without haste.
+    world.reloads(r#"{"limits": {"login_ms_max": 1500}}"#);
     let tls = [0x16, 3, 1, 0, 0xf8, 1, 0, 0, 0xf4, 3, 3];
     let garbage = [0xff; 3_000];
     let zeros = [0; 64];
@@ -62,14 +64,15 @@ fn a_byte_now_and_then_does_not_stretch_the_deadline() {
     let world = World::with(r#"{"login_ms_max": 1000}"#);
     let mut stream = TcpStream::connect(&world.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    let began = Instant::now();
-    // One byte a tenth of a second: the record would take longer than the deadline.
+    // One byte a tenth of a second at most: the record would take longer than the deadline.
+    let mut sent = 0;
     for byte in b"\x01\x00".iter().chain(&[b'x'; 200]) {
         if stream.write_all(&[*byte]).is_err() || matches!(stream.read(&mut [0]), Ok(0)) {
             break;
         }
+        sent += 1;
     }
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(sent < 100, "{sent} bytes in more than {} s", sent / 10);
 }
 
 #[test]
@@ -164,17 +167,19 @@ fn who_offends_is_shut_out_for_a_while() {
 
 #[test]
 fn closing_just_before_the_time_is_over_is_an_offence_as_being_late_is() {
-    let world = World::configured(r#"{"exempt": [], "limits": {"login_ms_max": 1000}}"#);
-    let held_for = |time| {
+    let world = World::configured(r#"{"exempt": [], "limits": {"login_ms_max": 4000}}"#);
+    let holds = || {
         let mut stream = connects_from(&world, HOME);
-        stream.set_read_timeout(Some(time)).unwrap();
-        let read = stream.read(&mut [0]);
-        matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
+        stream.set_read_timeout(Some(Duration::from_millis(3_400))).unwrap();
+        let _ = stream.read(&mut [0]);
     };
-    world.until("it is refused", || !held_for(Duration::from_millis(950)));
+    world.until("it is refused", || {
+        holds();
+        world.figure("refused") > 0
+    });
     assert_eq!(world.figure("evicted"), 0);
     let (failures, refused) = (world.figure("login_failures"), world.figure("refused"));
-    assert!(failures <= 4, "{failures} connections of a second each before the first was refused");
+    assert!(failures <= 4, "{failures} connections of 3.4 s each before the first was refused");
     assert_eq!(refused, 1);
 }
 
@@ -194,7 +199,9 @@ fn silent_addresses_shut_nobody_of_their_network_out() {
 
 #[test]
 fn the_oldest_silent_connection_makes_room_and_one_with_a_hello_stays() {
-    let world = World::configured(r#"{"exempt": [], "limits": {"strangers_max": 3}}"#);
+    let world = World::configured(
+        r#"{"exempt": [], "limits": {"login_ms_max": 600000, "strangers_max": 3}}"#,
+    );
     let greeted = greeted(&world).unwrap();
     let [one, two, three] = [1, 2, 3].map(|net| silent_from(&world, [127, 1, net, 1]));
     let four = silent_from(&world, [127, 1, 4, 1]);
@@ -209,7 +216,9 @@ fn the_oldest_silent_connection_makes_room_and_one_with_a_hello_stays() {
 
 #[test]
 fn within_a_source_the_oldest_silent_connection_makes_room() {
-    let world = World::configured(r#"{"exempt": [], "limits": {"strangers_per_source_max": 2}}"#);
+    let world = World::configured(
+        r#"{"exempt": [], "limits": {"login_ms_max": 600000, "strangers_per_source_max": 2}}"#,
+    );
     let other = silent_from(&world, [127, 7, 7, 1]);
     let [one, two, three] = [(); 3].map(|()| silent_from(&world, HOME));
     is_closed(&one);
@@ -222,7 +231,7 @@ fn within_a_source_the_oldest_silent_connection_makes_room() {
 
 #[test]
 fn connections_that_have_not_logged_in_cost_no_thread() {
-    let world = World::new();
+    let world = World::with(r#"{"login_ms_max": 600000}"#);
     let threads = || {
         let tasks = format!("/proc/{}/task", world.server.pid().as_raw_nonzero());
         let names = std::fs::read_dir(tasks).unwrap().filter_map(|task| {
@@ -295,11 +304,12 @@ fn loopback_is_not_spared_where_an_onion_service_connects_from_there() {
         assert!(greeted(&world).is_some());
         world.operator(&["check"]).1
     };
-    let told = oldest_goes(r#"{"server_ip": "0.0.0.0", "limits": {"strangers_max": 8}}"#, 6);
+    let lan = r#"{"server_ip": "0.0.0.0", "limits": {"login_ms_max": 600000, "strangers_max": 8}}"#;
+    let told = oldest_goes(lan, 6);
     assert!(!told.contains("exempt"), "{told}");
     // A quarter of the places is for the others there, and here for those who are spared.
     let onion = r#"{"server_ip": "0.0.0.0", "invite_host": "pychat7abc.onion",
-        "limits": {"strangers_max": 8}}"#;
+        "limits": {"login_ms_max": 600000, "strangers_max": 8}}"#;
     let told = oldest_goes(onion, 6);
     let wanted = "invites name an onion service, so that it connects everybody from 127.0.0.1";
     assert!(told.contains(wanted), "{told}");

@@ -16,13 +16,14 @@ use serde_json::{Value, json};
 use world::peer::{Peer, login};
 use world::proxy::Proxy;
 use world::pty::Terminal;
-use world::{Program, World};
+use world::{DEADLINE, Program, World};
 
 const PASSWORD: &str = "tea for two";
 /// What a program is told: a password is wanted, it is in, it is in again.
 const ASKED: &str = r#""type":"password""#;
 const ENTERED: &str = r##""channel":"#lobby""##;
 const BACK: &str = r#""text":"back""#;
+const TOO_MANY: &str = "too many of your connections";
 
 /// Sets a person's password; it comes by stdin.
 fn passwd(world: &World, name: &str, password: &str) -> (bool, String) {
@@ -149,16 +150,18 @@ fn wrong_guesses_wait_ever_longer_and_the_connection_ends_after_three() {
     let mut bob = world.client("bob", &["--json"]);
     let asked = object(&bob.sees("\"password\""));
     assert_eq!((&asked["wrong"], asked.get("retry_ms")), (&false.into(), None));
+    let begun = Instant::now();
     guesses(&mut bob, "wrong guess");
     let asked = object(&bob.sees("\"wrong\":true"));
-    let wait = asked["retry_ms"].as_u64().unwrap();
-    assert!((500..=1_000).contains(&wait), "{wait}");
+    // What is left of a second, after the guess was looked at.
+    let wait = asked["retry_ms"].as_u64().unwrap_or(0);
+    assert!(wait <= 1_000, "{wait}");
     // The right one comes too early, and is not looked at.
     guesses(&mut bob, PASSWORD);
-    let begun = Instant::now();
     bob.sees("hello");
-    let waited = begun.elapsed().as_millis() as u64 + 100;
-    assert!(waited >= wait, "the client sends it again when its time has come: {waited} ms");
+    let waited = begun.elapsed().as_millis() as u64;
+    // The server counts in milliseconds.
+    assert!(waited >= 990, "the client sends it again when its time has come: {waited} ms");
     bob.types(r#"{"type":"quit"}"#);
     bob.ends();
 
@@ -205,12 +208,17 @@ fn a_thief_of_a_key_who_guesses_elsewhere_keeps_nobody_out_at_home() {
         guesses(&mut thief, "wrong guess");
         thief.sees("\"wrong\":true");
     }
-    let (_thief, asked) = prompt(10);
-    let wait = asked["retry_ms"].as_u64();
-    assert!(
-        wait.is_some_and(|wait| (1..=7_000).contains(&wait)),
-        "a fresh address waits: {wait:?}"
-    );
+    // A fresh address waits. What it has to wait may be over before a slow machine asks.
+    let waits = (10..20).find_map(|last| {
+        let (mut thief, asked) = prompt(last);
+        let wait = asked["retry_ms"].as_u64();
+        if wait.is_none() {
+            guesses(&mut thief, "wrong guess");
+            thief.sees("\"wrong\":true");
+        }
+        wait
+    });
+    assert!(waits.is_some_and(|wait| (1..=7_000).contains(&wait)), "{waits:?}");
     enters_at_home();
 }
 
@@ -233,18 +241,43 @@ fn everybody_needs_one_where_the_operator_says_so() {
 
 #[test]
 fn who_does_not_answer_is_gone_in_time_and_few_may_be_asked_at_once() {
-    let world = World::with(r#"{"password_s_max": 2, "sessions_per_user_max": 2}"#);
+    let world = World::with(r#"{"password_s_max": 3600, "sessions_per_user_max": 2}"#);
     world.admit("bob");
     passwd(&world, "bob", PASSWORD);
-    let begun = Instant::now();
-    let one = world.client("bob", &["--json"]);
-    let two = world.client("bob", &["--json"]);
-    one.sees("\"password\"");
-    two.sees("\"password\"");
-    let three = world.client("bob", &["--json"]);
-    three.sees("too many of your connections");
-    one.sees("no password was sent");
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    while_young(|| {
+        let prompts = [(); 2].map(|()| world.client("bob", &["--json"]));
+        prompts.iter().for_each(|prompt| drop(prompt.sees(ASKED)));
+        let more = world.client("bob", &["--json"]);
+        is_one_too_many(&more)
+    });
+    world.reloads(r#"{"limits": {"password_s_max": 2}}"#);
+    let slow = world.client("bob", &["--json"]);
+    slow.sees("no password was sent");
+}
+
+/// A prompt that is as old as this yields to a new one.
+const OLD: Duration = Duration::from_secs(10);
+
+/// Whether it is so, of prompts that are opened meanwhile: again where that has taken so long that the
+/// first of them yields.
+#[track_caller]
+fn while_young(is: impl Fn() -> bool) {
+    let began = Instant::now();
+    while began.elapsed() < DEADLINE {
+        let opened = Instant::now();
+        let so = is();
+        if opened.elapsed() < OLD {
+            return assert!(so, "it is not so within {:?}", opened.elapsed());
+        }
+    }
+    panic!("this machine is too slow to tell");
+}
+
+/// Whether a client is told that there are too many prompts, and is not asked for a password.
+fn is_one_too_many(client: &Program) -> bool {
+    let told = |lines: &[String], text: &str| lines.iter().any(|line| line.contains(text));
+    client.shows("an answer", |lines| told(lines, TOO_MANY) || told(lines, ASKED));
+    !told(&client.shown(), ASKED)
 }
 
 #[test]
@@ -289,20 +322,18 @@ fn prompts_that_a_thief_of_the_key_opens_elsewhere_keep_the_owner_out_nowhere() 
     world.admit("bob");
     assert!(passwd(&world, "bob", PASSWORD).0);
     let elsewhere = Proxy::from_source(&world.address, [127, 0, 7, 1]);
-    let prompts: Vec<Program> = (0..3)
-        .map(|_| {
-            let thief = world.client_by("bob", &elsewhere.address, &["--json"]);
-            thief.sees("\"password\"");
-            thief
-        })
-        .collect();
-    let refused = world.client_by("bob", &elsewhere.address, &["--json"]);
-    refused.sees("too many of your connections");
-    let mut bob = world.client("bob", &["--json"]);
-    bob.sees(ASKED);
-    guesses(&mut bob, PASSWORD);
-    bob.sees(ENTERED);
-    assert!(prompts.iter().all(|thief| thief.seen("too many") == 0));
+    let prompt = || world.client_by("bob", &elsewhere.address, &["--json"]);
+    while_young(|| {
+        let prompts = [(); 3].map(|()| prompt());
+        prompts.iter().for_each(|thief| drop(thief.sees(ASKED)));
+        let refused = prompt();
+        let one_too_many = is_one_too_many(&refused);
+        let mut bob = world.client("bob", &["--json"]);
+        bob.sees(ASKED);
+        guesses(&mut bob, PASSWORD);
+        bob.sees(ENTERED);
+        one_too_many && prompts.iter().all(|thief| thief.seen("too many") == 0)
+    });
 }
 
 #[test]
@@ -474,18 +505,26 @@ fn a_device_that_knew_the_password_waits_for_no_thief_of_its_key_at_its_own_addr
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
     // The thief has as many prompts as an address may have, and guesses at each.
     stolen_key(&world);
-    let mut thief: Vec<Program> = (0..3).map(|_| world.client("bob.thief", &["--json"])).collect();
-    thief.iter().for_each(|prompt| drop(prompt.sees(ASKED)));
-    for _ in 0..2 {
-        thief.iter_mut().for_each(|prompt| guesses(prompt, "wrong guess"));
-        world.until("a guess was looked at", || {
-            thief.iter().any(|prompt| prompt.seen("\"wrong\":true") > 0)
-        });
-    }
-    let more = world.client("bob.thief", &["--json"]);
-    more.sees("too many of your connections");
-    assert_eq!(comes_in(&world, "bob", PASSWORD).get("retry_ms"), None, "nobody makes it wait");
-    assert!(thief.iter().all(|prompt| prompt.seen("too many") == 0), "each has its own places");
+    let thieves = || {
+        let thief = [(); 3].map(|()| world.client("bob.thief", &["--json"]));
+        thief.iter().for_each(|prompt| drop(prompt.sees(ASKED)));
+        thief
+    };
+    while_young(|| {
+        let mut thief = thieves();
+        for _ in 0..2 {
+            thief.iter_mut().for_each(|prompt| guesses(prompt, "wrong guess"));
+            world.until("a guess was looked at", || {
+                thief.iter().any(|prompt| prompt.seen("\"wrong\":true") > 0)
+            });
+        }
+        let more = world.client("bob.thief", &["--json"]);
+        let one_too_many = is_one_too_many(&more);
+        let asked = comes_in(&world, "bob", PASSWORD);
+        assert_eq!(asked.get("retry_ms"), None, "nobody makes it wait");
+        let each_has_its_own_places = thief.iter().all(|prompt| prompt.seen("too many") == 0);
+        one_too_many && each_has_its_own_places
+    });
     // The password is needed all the same.
     let mut wrong = world.client("bob", &["--json"]);
     wrong.sees(ASKED);
@@ -494,8 +533,11 @@ fn a_device_that_knew_the_password_waits_for_no_thief_of_its_key_at_its_own_addr
     drop(wrong);
     // It is the ticket: without it bob is one of those who come from this address.
     fs::remove_file(&kept).unwrap();
-    let without = world.client("bob", &["--json"]);
-    without.sees("too many of your connections");
+    while_young(|| {
+        let _thief = thieves();
+        let without = world.client("bob", &["--json"]);
+        is_one_too_many(&without)
+    });
 }
 
 #[test]

@@ -52,14 +52,19 @@ fn a_line_over_the_rsa_block_limit_arrives_whole() {
 
 #[test]
 fn an_idle_stranger_does_not_get_a_member_disconnected() {
-    let world = World::with(r#"{"login_ms_max": 500}"#);
+    let world = World::new();
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
+    // For strangers alone: people log in without haste.
+    world.reloads(r#"{"limits": {"login_ms_max": 500}}"#);
     let _idle: Vec<_> = (0..20).map(|_| TcpStream::connect(&world.address).unwrap()).collect();
     for number in 0..5 {
         alice.types(&format!("line {number}"));
         bob.sees(&format!("alice: line {number}"));
     }
+    world.until("their time is over", || world.figure("login_failures") >= 20);
+    alice.types("all of us");
+    bob.sees("alice: all of us");
     bob.types("I am here too");
     alice.sees("bob: I am here too");
 }
