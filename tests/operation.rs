@@ -34,9 +34,15 @@ fn metrics_count_what_happens_and_name_nobody() {
     garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     let _ = garbage.read(&mut [0; 1]);
     // Two lines to two people, one by one, and the notice of who came: what is delivered is counted
-    // a moment later, and not where a socket took nothing at once.
-    world.until("all is counted", || figure(&world.metrics(), "pychat_deliveries_total") >= 3.0);
-    let page = world.metrics();
+    // a moment later, and not where a socket took nothing at once. So are a connection that has
+    // ended, and what a queue has given away.
+    let mut page = String::new();
+    world.until("all is counted", || {
+        page = world.metrics();
+        figure(&page, "pychat_deliveries_total") >= 3.0
+            && figure(&page, "pychat_handshakes_total{result=\"failed\"}") >= 1.0
+            && figure(&page, "pychat_queue_bytes") == 0.0
+    });
     assert!(
         page.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4"),
         "{page}"
@@ -68,11 +74,18 @@ fn metrics_count_what_happens_and_name_nobody() {
 fn what_an_operator_changes_holds_when_the_command_ends() {
     let world = World::configured(r#"{"log": {"file": "data/log"}}"#);
     let log = world.home().join("data/log");
-    let holds = |args: &[&str], wanted: &str| {
+    let mut commands = 0;
+    let mut holds = |args: &[&str], wanted: &str| {
         let (ok, told) = world.operator(args);
         assert!(ok && told.contains("the server has applied it"), "{told}");
-        let log = fs::read_to_string(&log).unwrap();
-        assert!(log.contains(wanted), "{args:?}: no {wanted:?} in {log}");
+        // The log is written a moment later, and in order: what is done from now on is behind it.
+        commands += 1;
+        let mark = format!("192.0.2.{commands}");
+        assert!(world.operator(&["ctl", "ban", &mark]).0);
+        let read = || fs::read_to_string(&log).unwrap();
+        world.until("the next command is in the log", || read().contains(&mark));
+        let before = read().split(&mark).next().unwrap().to_owned();
+        assert!(before.contains(wanted), "{args:?}: no {wanted:?} in {before}");
     };
     for name in ["alice", "bob", "carol"] {
         assert!(world.program(name).arg("keygen").output().unwrap().status.success());
@@ -194,6 +207,9 @@ fn the_log_is_text_or_json_of_the_wanted_level_and_rotates() {
     for _ in 0..20 {
         assert!(world.operator(&["ctl", "reload"]).0);
     }
+    // The log is written a moment later.
+    assert!(world.operator(&["ctl", "ban", "192.0.2.7"]).0);
+    world.until("all of it is written", || read().contains("192.0.2.7"));
     for name in ["log", "log.1", "log.2"] {
         assert!(fs::metadata(world.home().join("data").join(name)).unwrap().len() <= 2_000);
     }
