@@ -136,7 +136,7 @@ fn an_erasure_waits_a_little_for_who_reads_what_was_there() {
     let look = rusqlite::Connection::open(&path).unwrap();
     look.execute_batch("BEGIN; SELECT count(*) FROM lines").unwrap();
     let reader = std::thread::spawn(move || {
-        std::thread::park_timeout(std::time::Duration::from_millis(120));
+        std::thread::park_timeout(std::time::Duration::from_millis(60));
         drop(look);
     });
     assert_eq!(ledger.erase(&"alice".parse().unwrap()).unwrap(), 1);

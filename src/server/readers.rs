@@ -284,8 +284,9 @@ mod tests {
             Ok((Vec::new(), false))
         });
         let page = Page { lines_max: 1, bytes_max: 1 };
+        // Long enough for a thread to wake up on a busy machine.
         let readers = Readers {
-            search: ReadQueue::with_patience(Duration::from_millis(100)),
+            search: ReadQueue::with_patience(Duration::from_millis(500)),
             ..Readers::default()
         };
         let searches = |name: &str| {
@@ -303,6 +304,7 @@ mod tests {
             let go_on = go_on;
             let closing = Closing(&readers);
             scope.spawn(|| run(&readers.search, &stuck));
+            assert!(liveness::answers(&readers.search.ask(), Instant::now() + LONG, || false));
             assert_eq!(searches("alice"), Err(Refusal::Storage), "it does not come back");
             begun.recv_timeout(LONG).unwrap();
             for number in 0..READS_WAITING_MAX {

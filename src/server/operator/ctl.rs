@@ -224,14 +224,15 @@ fn trouble(home: &Home, error: &io::Error, patience: Duration) -> Fault {
 mod tests {
     use super::*;
 
-    /// What is told of a server that does this with a request.
-    fn told(server: impl FnOnce(UnixStream) + Send + 'static) -> Fault {
+    /// What is told of a server that does this with a request, within this time.
+    fn told(within_s: u64, server: impl FnOnce(UnixStream) + Send + 'static) -> Fault {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(folder.path());
         home.make_folders().unwrap();
         let listener = UnixListener::bind(home.ctl_socket()).unwrap();
         let serving = thread::spawn(move || server(listener.accept().unwrap().0));
-        let fault = ask_within(&home, &["stats".into()], Duration::from_secs(1)).unwrap_err();
+        let fault =
+            ask_within(&home, &["stats".into()], Duration::from_secs(within_s)).unwrap_err();
         serving.join().unwrap();
         fault
     }
@@ -246,10 +247,10 @@ mod tests {
         let endless = |mut stream: UnixStream| while stream.write_all(&[b'x'; 1 << 16]).is_ok() {};
         let garbage = |mut stream: UnixStream| stream.write_all(b"tea\n").unwrap();
         for (fault, words, code) in [
-            (told(silent), "did not answer within 1 s", code::UNREACHABLE),
-            (told(ends), "ended before it answered", code::UNREACHABLE),
-            (told(endless), "the answer is longer than 16 MiB", code::OTHER),
-            (told(garbage), "is no answer", code::OTHER),
+            (told(1, silent), "did not answer within 1 s", code::UNREACHABLE),
+            (told(60, ends), "ended before it answered", code::UNREACHABLE),
+            (told(60, endless), "the answer is longer than 16 MiB", code::OTHER),
+            (told(60, garbage), "is no answer", code::OTHER),
         ] {
             assert!(fault.error.contains(words), "{words}: {fault}");
             assert!(fault.hint.is_some() && fault.code == code, "{fault}");
