@@ -228,8 +228,10 @@ fn a_hangup_reloads_and_opens_the_log_again() {
     world.server.signal(Signal::HUP);
     world.until("it is told in the new file", || read("data/log").contains("were read again"));
     assert!(!read("data/log.old").contains("were read again"));
-    let trail = read("data/audit.jsonl");
-    assert!(trail.contains("SIGHUP") && trail.contains("reload"), "{trail}");
+    world.until("it is in the audit trail", || {
+        let trail = read("data/audit.jsonl");
+        trail.contains("SIGHUP") && trail.contains("reload")
+    });
     // An error in config.json is told, in a file that is new again, and the server goes on.
     fs::rename(&file, world.home().join("data/log.old")).unwrap();
     fs::write(world.home().join("config.json"), "{").unwrap();
