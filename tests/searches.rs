@@ -109,14 +109,15 @@ fn others_chat_and_load_history_beside_the_worst_searches_which_end_with_their_s
     assert!(carol.sees(r#""ref":"carol""#).contains("round"));
 }
 
-const PEOPLE: [&str; 4] = ["bob0", "bob1", "bob2", "bob3"];
+/// Each of them has the reader for two seconds at most, of which a busy machine gives it little.
+const PEOPLE: [&str; 8] = ["bob0", "bob1", "bob2", "bob3", "bob4", "bob5", "bob6", "bob7"];
 
 /// CPU time of the thread that searches, while the server has it.
 fn searching(world: &World) -> Duration {
     world.server.cpu_of("search").unwrap_or_default()
 }
 
-/// Four people who search, all at once, for what takes all the time that it may.
+/// These people search, all at once, for what takes all the time that it may.
 fn crowd(world: &World) -> Vec<Peer> {
     let mut crowd: Vec<Peer> = PEOPLE.map(|name| Peer::enters(world, name, "main")).into();
     let text = "b ".repeat(29) + "a.a.a";
@@ -154,7 +155,8 @@ fn searches_end_with_their_sessions_however_these_end() {
             peer.sees("\"history\"");
         }
     });
-    assert!(whole >= Duration::from_millis(400), "{whole:?} is too short to tell");
+    // Linux counts in hundredths of a second.
+    assert!(whole >= Duration::from_millis(200), "{whole:?} is too short to tell");
     let cut = cost(&world, &mut carol, drop);
     assert!(cut < whole / 2, "{cut:?} of {whole:?} after a disconnect");
     let cut = cost(&world, &mut carol, |mut crowd| {
