@@ -83,15 +83,20 @@ fn each_client_of_a_profile_keeps_what_it_calls_stored() {
 
 /// alice's client, whose files cannot grow beyond so many bytes.
 fn with_small_files(world: &World, bytes: u64) -> Program {
+    let client = without_file_signal(world);
+    client.sees("offline");
+    limits(&client, Some(bytes));
+    client
+}
+
+/// alice's client, which is told by an error alone that a file cannot grow.
+fn without_file_signal(world: &World) -> Program {
     let mut command = Command::new("sh");
     let client = world.program("alice");
     command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\""]).arg(client.get_program());
     command.args(["client", &world.invite, "--name", "alice", "--json"]);
     command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let client = Program::start(command);
-    client.sees("offline");
-    limits(&client, Some(bytes));
-    client
+    Program::start(command)
 }
 
 fn limits(client: &Program, bytes: Option<u64>) {
@@ -195,4 +200,37 @@ fn a_message_is_synced_before_it_is_called_pending() {
     assert!(rest.iter().any(synced), "{rest:#?}");
     let folder = |call: &String| call.contains("fsync(") && call.contains("/servers>");
     assert!(calls.iter().any(folder), "the folder of a new file is synced: {calls:#?}");
+}
+
+#[test]
+fn a_disk_that_was_full_once_takes_read_messages_again() {
+    let world = World::with(r#"{"lines_burst": 1000}"#);
+    world.admit("alice");
+    let mut bob = world.enters("bob");
+    let mut alice = without_file_signal(&world);
+    alice.sees("\"connected\"");
+    let join = r##"{"type":"join","channel":"#tea","pin":"half past four"}"##;
+    alice.types(join);
+    alice.sees(r##""channel":"#tea~"##);
+    bob.types("/join #tea half past four");
+    bob.sees("you are in #tea~");
+    limits(&alice, Some(0));
+    bob.types("while it is full");
+    alice.sees("while it is full");
+    let error = alice.sees("are not stored for /search");
+    assert!(error.contains(".search: ") && error.contains("too large"), "{error}");
+    limits(&alice, None);
+    let search = r##"{"type":"search","to":"#tea","text":"room","ref":"found"}"##;
+    world.until("it stores messages again", || {
+        bob.types("there is room again");
+        alice.types(search);
+        std::thread::park_timeout(std::time::Duration::from_secs(1));
+        alice.seen(r#""ref":"found","replay""#) > 0
+    });
+    alice.kill();
+    let mut alice = world.client("alice", &["--json"]);
+    alice.sees("\"connected\"");
+    alice.types(search);
+    alice.sees(r#""ref":"found","replay""#);
+    assert_eq!(alice.seen("damaged"), 0, "{:?}", alice.shown());
 }

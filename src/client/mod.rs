@@ -201,8 +201,12 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     // A program sees every user, unless it ignores some itself.
     let person =
         (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), engine.record_key()));
-    let (ignore_file, ignore_list) = person
-        .map_or((None, IgnoreList::default()), |(file, ignore_list)| (Some(file), ignore_list));
+    let (ignore_file, ignore_list) =
+        person.map_or((None, IgnoreList::default()), |(file, ignore_list, trouble)| {
+            // This function holds the receiver.
+            trouble.into_iter().for_each(|text| drop(happen.send(Input::Trouble(text))));
+            (Some(file), ignore_list)
+        });
     let follows = args.follow;
     let tail = args.tail.map(|lines| TailOptions { to: target.clone(), lines, follows });
     let model = Model::new(usage, target, channels, outbox, conversations);

@@ -442,7 +442,10 @@ impl Engine {
     /// Runs what is due by the clock.
     pub fn maintain(&mut self, now_ms: i64) -> Vec<Output> {
         self.key_requests.clock(now_ms);
-        let mut next = Vec::new();
+        let troubles = [self.persistence.take_trouble(), self.search.take_trouble()];
+        let damage = self.storage.take_damage().into_iter();
+        let mut next: Vec<_> =
+            troubles.into_iter().flatten().chain(damage).map(Output::Trouble).collect();
         if self.file.rest_ms(now_ms) == Some(0) {
             self.keys(now_ms).1.save(&mut next);
         }

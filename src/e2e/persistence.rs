@@ -8,13 +8,43 @@ use super::storage::{FileKey, Storage, StorageError};
 /// Least time between two writes, in milliseconds.
 const CHANGES_MS: u64 = 500;
 
-/// Writes the state until a write fails.
+const UNREAD: &str = "what was verified before cannot be used";
+const UNSTORED: &str = "what was verified is only in memory";
+
+/// Writes the state.
 #[derive(Default)]
 pub struct Persistence {
     sequences: bool,
     changes: bool,
     /// Time of the last write.
     changes_ms: i64,
+    /// Reports what could not be stored.
+    trouble: Trouble,
+}
+
+/// A failure of the disk, which the user is told once.
+#[derive(Default)]
+pub struct Trouble {
+    told: bool,
+    text: Option<String>,
+}
+
+impl Trouble {
+    /// Records whether storing has worked.
+    pub fn notes(&mut self, what: &str, stored: Result<(), StorageError>) {
+        match stored {
+            Ok(()) => self.told = false,
+            Err(error) if !std::mem::replace(&mut self.told, true) => {
+                self.text = Some(format!("{what}: {error}"));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Takes the text for the user.
+    pub fn take(&mut self) -> Option<String> {
+        self.text.take()
+    }
 }
 
 /// Reads the stored changes for a client that writes none.
@@ -37,15 +67,21 @@ impl Persistence {
         match storage.open_sequences(key.clone()) {
             Ok(entries) => (*sequences, self.sequences) = (Sequences::of(entries), true),
             // Without it, the next message of each sender is accepted in any order.
-            Err(error) => log::warn!("the chains of sealed lines cannot be read: {error}"),
+            Err(error) => self.trouble.notes(UNREAD, Err(error)),
         }
         match storage.open_changes(key) {
             Ok(entries) => (*changes, self.changes) = (Changes::of(entries), true),
-            Err(error) => log::warn!("edits and deletions cannot be stored: {error}"),
+            Err(error) => self.trouble.notes(UNREAD, Err(error)),
         }
     }
 
-    /// Stores the changed state. If that fails, messages are still verified during this run.
+    /// Takes the trouble with the disk, for the user.
+    pub fn take_trouble(&mut self) -> Option<String> {
+        self.trouble.take()
+    }
+
+    /// Stores the changed state. If that fails, messages are still verified during this run, and
+    /// the next call stores it.
     pub fn store(
         &mut self,
         storage: &mut dyn Storage,
@@ -55,12 +91,13 @@ impl Persistence {
         let changed = sequences.take_changed();
         if self.sequences {
             let stored = storage.store_sequences(&changed, &|| sequences.all());
-            self.sequences = works(stored);
+            self.trouble.notes(UNSTORED, stored);
         }
         if self.changes {
             self.changes_ms = now_ms;
             let changed = changes.take_unstored();
-            self.changes = works(storage.store_changes(&changed, &|| changes.all()));
+            let stored = storage.store_changes(&changed, &|| changes.all());
+            self.trouble.notes(UNSTORED, stored);
         }
     }
 
@@ -69,8 +106,4 @@ impl Persistence {
         let waits = self.changes && changes.waits();
         waits.then(|| CHANGES_MS.saturating_sub(now_ms.abs_diff(self.changes_ms)))
     }
-}
-
-fn works(stored: Result<(), StorageError>) -> bool {
-    stored.inspect_err(|error| log::warn!("{error}")).is_ok()
 }

@@ -1,6 +1,7 @@
 //! Local search in sealed conversations. The search text stays on this computer.
 
 use super::output::Output;
+use super::persistence::Trouble;
 use super::search_index::{Entry, Terms};
 use super::search_log::{self, SearchLog};
 use super::storage::{FileKey, Storage, StorageError};
@@ -10,11 +11,17 @@ use crate::chat::{Event, LogId, Message, MsgId, Refusal, Retention, Target, Want
 /// go.
 const LOG_BYTES_MAX: u64 = 8 << 20;
 
+/// Time until a failed write is tried again.
+const AGAIN_MS: u64 = 10_000;
+
 pub struct Search {
     key: FileKey,
     log: Option<SearchLog>,
     /// This client writes the log.
     writes: bool,
+    /// When writing has failed last.
+    failed_ms: Option<i64>,
+    trouble: Trouble,
 }
 
 /// A message of a sealed conversation that was found good.
@@ -46,7 +53,7 @@ fn stores(storage: &dyn Storage) -> bool {
 
 impl Search {
     pub fn new(key: FileKey) -> Search {
-        Search { key, log: None, writes: false }
+        Search { key, log: None, writes: false, failed_ms: None, trouble: Trouble::default() }
     }
 
     /// Starts to write the log, in the client that owns the journal.
@@ -94,14 +101,20 @@ impl Search {
         self.with_log(storage, now_ms, |log, storage| log.tidy(storage, now_ms));
     }
 
-    /// Runs a change of the log. The first failure is reported once.
+    /// Takes the trouble with the disk, for the user.
+    pub fn take_trouble(&mut self) -> Option<String> {
+        self.trouble.take()
+    }
+
+    /// Runs a change of the log. The first failure is reported, and it is tried again later.
     fn with_log(
         &mut self,
         storage: &mut dyn Storage,
         now_ms: i64,
         write: impl FnOnce(&mut SearchLog, &mut dyn Storage) -> Result<(), StorageError>,
     ) {
-        if !self.writes {
+        let rests = |failed_ms: i64| now_ms.abs_diff(failed_ms) < AGAIN_MS;
+        if !self.writes || self.failed_ms.is_some_and(rests) {
             return;
         }
         if !stores(storage) {
@@ -113,12 +126,12 @@ impl Search {
             None => SearchLog::open(storage, self.key.clone(), now_ms, LOG_BYTES_MAX)
                 .and_then(|log| write(self.log.insert(log), storage)),
         };
-        if let Err(error) = written {
-            (self.log, self.writes) = (None, false);
-            log::warn!(
-                "messages of sealed conversations are no longer stored for /search: {error}"
-            );
+        self.failed_ms = written.is_err().then_some(now_ms);
+        if written.is_err() {
+            self.log = None;
         }
+        let what = "messages of sealed conversations that are read now are not stored for /search";
+        self.trouble.notes(what, written);
     }
 
     /// Answers a search in a sealed conversation as the server answers other searches.

@@ -71,6 +71,11 @@ pub trait Storage: Send {
     /// Erases a device key, unless another client has already done so.
     fn remove_device_key(&mut self, name: &str) -> Result<(), StorageError>;
 
+    /// Takes the damage that was found in files, for the user.
+    fn take_damage(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Reads the stored sequences; the last entry of each conversation counts. Only the client that
     /// opened them may store more.
     fn open_sequences(&mut self, key: FileKey) -> Result<Sequenced, StorageError>;

@@ -1,5 +1,6 @@
 //! Ignored users, and whether joins and parts are hidden. Stored beside the journal of the server.
 
+use std::fs;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -51,19 +52,66 @@ pub struct IgnoreFile {
 }
 
 impl IgnoreFile {
-    /// `stem` is the journal's path without extensions. An unreadable file counts as an empty list.
-    pub fn open(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> (IgnoreFile, IgnoreList) {
+    /// `stem` is the journal's path without extensions. An unreadable file counts as an empty list,
+    /// which the user is told.
+    pub fn open(
+        stem: PathBuf,
+        key: Zeroizing<[u8; 32]>,
+    ) -> (IgnoreFile, IgnoreList, Option<String>) {
         let file = IgnoreFile { path: stem.with_extension("ignored"), key };
-        let text = read_bytes_up_to(&file.path, FILE_BYTES_MAX).ok().flatten();
-        let text = text.and_then(|locked| at_rest::unlock(&file.key, &locked));
-        let mut ignore_list: IgnoreList =
-            text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        match file.read() {
+            Ok(ignore_list) => (file, ignore_list, None),
+            Err(error) => {
+                let trouble = format!("nobody is ignored: {error}");
+                (file, IgnoreList::default(), Some(trouble))
+            }
+        }
+    }
+
+    fn read(&self) -> Result<IgnoreList, FileError> {
+        let Some(locked) = read_bytes_up_to(&self.path, FILE_BYTES_MAX)? else {
+            return Ok(IgnoreList::default());
+        };
+        let text = at_rest::unlock(&self.key, &locked);
+        let list = text.and_then(|text| serde_json::from_slice::<IgnoreList>(&text).ok());
+        let Some(mut ignore_list) = list else {
+            // The next change replaces the file.
+            let aside = self.path.with_extension("ignored-damaged");
+            fs::rename(&self.path, &aside).map_err(FileError::io(&self.path))?;
+            let moved = format!("it is damaged, and is {} now", aside.display());
+            return Err(FileError::damaged(&self.path, moved));
+        };
         ignore_list.ignored.truncate(IGNORED_MAX);
-        (file, ignore_list)
+        Ok(ignore_list)
     }
 
     pub fn save(&self, ignore_list: &IgnoreList) -> Result<(), FileError> {
         let text = serde_json::to_vec(ignore_list).expect("names are plain JSON");
         replace(&self.path, &at_rest::lock(&self.key, &text), 0o600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_list_is_told_and_moved_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || IgnoreFile::open(folder.path().join("server"), Zeroizing::new([7; 32]));
+        let (file, mut list, trouble) = open();
+        assert_eq!((list.ignored.len(), trouble), (0, None));
+        list.toggle("bob".parse().unwrap());
+        file.save(&list).unwrap();
+        assert_eq!(open().1, list);
+        let path = folder.path().join("server.ignored");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let (_, list, trouble) = open();
+        let trouble = trouble.unwrap();
+        assert!(list.ignored.is_empty() && trouble.contains("server.ignored: "), "{trouble}");
+        assert_eq!(fs::read(path.with_extension("ignored-damaged")).unwrap(), bytes);
+        assert_eq!(open().2, None, "it is told once");
     }
 }

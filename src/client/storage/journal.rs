@@ -37,7 +37,7 @@ pub struct Left {
     pub positions: Vec<Position>,
     /// This is the first client of the profile, which owns its files.
     pub is_first: bool,
-    /// Damage of the outbox, for the user.
+    /// Damage of the files, for the user.
     pub damage: Vec<String>,
 }
 
@@ -57,6 +57,7 @@ impl Journal {
     pub fn open(stem: &Path, key: Zeroizing<[u8; 32]>) -> io::Result<(Journal, Left)> {
         let Opened { file: outbox, unsent, is_first, damage } = OutboxFile::open(stem, &key)?;
         let marks = is_first.then(|| Marks::open(stem.with_extension("marks"), key)).transpose()?;
+        let damage = damage.into_iter().chain(marks.as_ref().and_then(Marks::damage)).collect();
         let positions = marks.as_ref().map(Marks::positions).unwrap_or_default();
         let (refused, sealed, messages) = (unsent.refused, unsent.sealed, unsent.messages);
         let left = Left { outbox: messages, refused, sealed, positions, is_first, damage };
@@ -85,6 +86,13 @@ impl Marks {
             };
         }
         Ok(Marks { path, map, kept })
+    }
+
+    /// The damage of the file, for the user.
+    fn damage(&self) -> Option<String> {
+        let path = self.path.display();
+        let text = "is damaged: messages that you have seen may be shown again";
+        (self.map.damaged > 0).then(|| format!("{path} {text}"))
     }
 
     fn positions(&self) -> Vec<Position> {

@@ -45,6 +45,8 @@ pub struct Folder {
     sequences: Option<SealedMap>,
     changes: Option<SealedMap>,
     search_log: Option<File>,
+    /// Damage that was found.
+    damage: Vec<String>,
 }
 
 impl Folder {
@@ -53,7 +55,9 @@ impl Folder {
         let (stem, devices) = (data_folder.journal_stem(server), data_folder.devices_dir(server));
         make_folder(&devices, 0o700)?;
         let data_folder = data_folder.clone();
-        Ok(Folder { data_folder, stem, devices, sequences: None, changes: None, search_log: None })
+        let (sequences, changes, search_log) = (None, None, None);
+        let damage = Vec::new();
+        Ok(Folder { data_folder, stem, devices, sequences, changes, search_log, damage })
     }
 
     fn trust_file(&self) -> PathBuf {
@@ -66,6 +70,13 @@ impl Folder {
 
     fn search_log_file(&self) -> PathBuf {
         self.stem.with_extension(SEARCH_LOG)
+    }
+
+    fn reports(&mut self, path: &Path, map: &SealedMap) {
+        if map.damaged > 0 {
+            let text = "is damaged: what it holds of some messages is not verified again";
+            self.damage.push(format!("{} {text}", path.display()));
+        }
     }
 
     fn opened_search_log(&mut self) -> io::Result<&mut File> {
@@ -127,7 +138,9 @@ impl Storage for Folder {
     }
 
     fn open_sequences(&mut self, key: FileKey) -> Result<Sequenced, StorageError> {
-        let (map, entries) = SealedMap::open(self.stem.with_extension(SEQUENCES), key)?;
+        let path = self.stem.with_extension(SEQUENCES);
+        let (map, entries) = SealedMap::open(path.clone(), key).map_err(FileError::io(&path))?;
+        self.reports(&path, &map);
         self.sequences = Some(map);
         Ok(entries)
     }
@@ -138,7 +151,9 @@ impl Storage for Folder {
         all: &dyn Fn() -> Sequenced,
     ) -> Result<(), StorageError> {
         match &mut self.sequences {
-            Some(map) => Ok(map.store(changed, all)?),
+            Some(map) => Ok(map
+                .store(changed, all)
+                .map_err(FileError::io(&self.stem.with_extension(SEQUENCES)))?),
             None => Ok(()),
         }
     }
@@ -148,7 +163,9 @@ impl Storage for Folder {
     }
 
     fn open_changes(&mut self, key: FileKey) -> Result<ChangeEntries, StorageError> {
-        let (map, entries) = SealedMap::open(self.stem.with_extension(CHANGES), key)?;
+        let path = self.stem.with_extension(CHANGES);
+        let (map, entries) = SealedMap::open(path.clone(), key).map_err(FileError::io(&path))?;
+        self.reports(&path, &map);
         self.changes = Some(map);
         Ok(entries)
     }
@@ -159,7 +176,9 @@ impl Storage for Folder {
         all: &dyn Fn() -> ChangeEntries,
     ) -> Result<(), StorageError> {
         match &mut self.changes {
-            Some(map) => Ok(map.store(changed, all)?),
+            Some(map) => Ok(map
+                .store(changed, all)
+                .map_err(FileError::io(&self.stem.with_extension(CHANGES)))?),
             None => Ok(()),
         }
     }
@@ -193,7 +212,8 @@ impl Storage for Folder {
     }
 
     fn append_search_log(&mut self, records: &[u8]) -> Result<(), StorageError> {
-        Ok(self.opened_search_log()?.write_all(records)?)
+        let path = self.search_log_file();
+        Ok(self.opened_search_log()?.write_all(records).map_err(FileError::io(&path))?)
     }
 
     fn replace_search_log(&mut self, records: &[u8]) -> Result<(), StorageError> {
@@ -208,7 +228,8 @@ impl Storage for Folder {
     }
 
     fn sync_search_log(&mut self) -> Result<(), StorageError> {
-        Ok(self.opened_search_log()?.sync_data()?)
+        let path = self.search_log_file();
+        Ok(self.opened_search_log()?.sync_data().map_err(FileError::io(&path))?)
     }
 
     fn erase_search_logs(&mut self) -> Result<(), StorageError> {
@@ -222,6 +243,10 @@ impl Storage for Folder {
             }
         }
         Ok(())
+    }
+
+    fn take_damage(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.damage)
     }
 
     fn damaged(&self, what: Stored, reason: String) -> StorageError {

@@ -30,6 +30,10 @@ pub struct SealedMap {
     bytes: u64,
     /// Size after the last rewrite, or when opened.
     whole_bytes: u64,
+    /// Changes could not be written: the next ones come with the whole map.
+    is_behind: bool,
+    /// Count of damaged lines that were found when it was opened.
+    pub damaged: usize,
 }
 
 impl SealedMap {
@@ -39,12 +43,13 @@ impl SealedMap {
         key: Zeroizing<[u8; 32]>,
     ) -> io::Result<(SealedMap, Entries<K, V>)> {
         let mut file = open_file(&path, true)?;
-        let (whole, entries) = entries(&mut file, &key)?;
+        let Content { whole, damaged, entries } = content(&mut file, &key)?;
         file.set_len(whole as u64)?;
         file.seek(SeekFrom::End(0))?;
         let bytes = whole as u64;
         // All of it may be outdated.
-        let map = SealedMap { path, key, file, bytes, whole_bytes: bytes / 4 };
+        let whole_bytes = bytes / 4;
+        let map = SealedMap { path, key, file, bytes, whole_bytes, is_behind: false, damaged };
         Ok((map, entries))
     }
 
@@ -55,20 +60,33 @@ impl SealedMap {
     ) -> io::Result<Entries<K, V>> {
         match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            other => Ok(entries(&mut other?, key)?.1),
+            other => Ok(content(&mut other?, key)?.entries),
         }
     }
 
     /// Stores changed and removed keys; `all` returns the whole map for a rewrite.
+    ///
+    /// # Errors
+    /// Nothing was stored. The next call stores these changes too.
     pub fn store<K: Serialize, V: Serialize>(
         &mut self,
         changed: &[(K, Option<V>)],
         all: impl FnOnce() -> Entries<K, V>,
     ) -> io::Result<()> {
-        if changed.is_empty() {
+        if changed.is_empty() && !self.is_behind {
             return Ok(());
         }
-        if self.bytes > GROWS_BYTES + 2 * self.whole_bytes {
+        let stored = self.write(changed, all);
+        self.is_behind = stored.is_err();
+        stored
+    }
+
+    fn write<K: Serialize, V: Serialize>(
+        &mut self,
+        changed: &[(K, Option<V>)],
+        all: impl FnOnce() -> Entries<K, V>,
+    ) -> io::Result<()> {
+        if self.is_behind || self.bytes > GROWS_BYTES + 2 * self.whole_bytes {
             let line = self.line(&all())?;
             replace(&self.path, line.as_bytes(), 0o600).map_err(io::Error::other)?;
             self.file = open_file(&self.path, false)?;
@@ -94,22 +112,31 @@ impl SealedMap {
     }
 }
 
-/// What a file has, and how many bytes of it were written whole.
-fn entries<K: DeserializeOwned, V: DeserializeOwned>(
+/// The content of a file.
+struct Content<K, V> {
+    /// How many bytes were written whole.
+    whole: usize,
+    /// Count of damaged lines.
+    damaged: usize,
+    entries: Entries<K, V>,
+}
+
+fn content<K: DeserializeOwned, V: DeserializeOwned>(
     file: &mut File,
     key: &[u8; 32],
-) -> io::Result<(usize, Entries<K, V>)> {
+) -> io::Result<Content<K, V>> {
     let mut text = Vec::new();
     file.take(READ_BYTES_MAX).read_to_end(&mut text)?;
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    let mut entries = Vec::new();
-    for line in text[..whole].split(|byte| *byte == b'\n') {
+    let (mut entries, mut damaged) = (Vec::new(), 0);
+    for line in text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
         let opened = at_rest::unlock(key, &locked);
         let some: Option<Vec<_>> = opened.and_then(|text| serde_json::from_slice(&text).ok());
+        damaged += usize::from(some.is_none());
         entries.extend(some.into_iter().flatten());
     }
-    Ok((whole, entries))
+    Ok(Content { whole, damaged, entries })
 }
 
 fn open_file(path: &Path, create: bool) -> io::Result<File> {
@@ -154,6 +181,14 @@ mod tests {
             map.store(&[(key, Some(value))], || all(&values)).unwrap();
             written += if map.bytes > before { map.bytes - before } else { map.bytes };
         }
+        // What could not be written comes with the next change.
+        let writable = std::mem::replace(&mut map.file, File::open(&path).unwrap());
+        values.insert(7, 77);
+        assert!(map.store(&[(7, Some(77))], || all(&values)).is_err());
+        map.file = writable;
+        let nothing: &[(u32, Option<u64>)] = &[];
+        map.store(nothing, || all(&values)).unwrap();
+        assert_eq!(opened(&path).1, values);
         values.remove(&3);
         map.store(&[(3, None::<u64>)], || all(&values)).unwrap();
         assert!(written < 5_000 * 200 + 10 * whole, "{written} bytes; the whole has {whole}");
