@@ -446,3 +446,20 @@ fn the_notice_about_a_pin_is_shown_in_its_channel() {
         pin_notices(&mut connected(), "/join tea a long one of many words", false);
     assert!(!given.contains("20 minutes") && inside.contains("check the PIN"), "{given} {inside}");
 }
+
+#[test]
+fn the_silence_of_a_server_is_shown_while_connected() {
+    let mut model = connected();
+    let shown = |actions: Vec<Action>| match &actions[..] {
+        [Action::Output(Output::State(state))] => Some(state.clone()),
+        _ => None,
+    };
+    let silent = Input::Silent { for_ms: Some(4_000) };
+    assert_eq!(shown(model.update(silent, [0; 16])), Some(State::Silent { for_ms: 4_000 }));
+    let heard = Input::Silent { for_ms: None };
+    let state = shown(model.update(heard, [0; 16]));
+    assert!(matches!(state, Some(State::Connected { .. })), "{state:?}");
+    model.update(Input::Lost(Loss::Cut), [0; 16]);
+    let late = Input::Silent { for_ms: Some(9_000) };
+    assert_eq!(model.update(late, [0; 16]), vec![], "the connection is gone");
+}

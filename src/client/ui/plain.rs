@@ -428,6 +428,16 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_server_is_told_once_and_its_return_too() {
+        let silent = || Output::State(State::Silent { for_ms: 4_000 });
+        let connected = || Output::State(State::Connected { name: "bob".parse().unwrap() });
+        let lines = shown(&[silent(), silent(), connected(), connected(), silent()]);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].contains("the server is silent since "), "{lines:?}");
+        assert!(lines[1].contains("the server answers again"), "{lines:?}");
+    }
+
+    #[test]
     fn unsealed_messages_are_marked_as_server_text() {
         let Output::Message(message) = message("bob", "@alice", Kind::Say, "psst\nsecond") else {
             unreachable!()
