@@ -192,7 +192,7 @@ const LURES: [&str; 20] = [
     r#"{"type":"refused","code":"rate","hint":"no","retry_ms":0}"#,
     r##"{"type":"topic","to":"TEA","retention":"1s"}"##,
     r##"{"type":"topic","to":"TEA","retention":"forever"}"##,
-    r#"{"type":"welcome","name":"alice","device":"main","version":"0","text_bytes_max":8192}"#,
+    r#"{"type":"welcome","name":"alice","device":"main","version":"0","text_bytes_max":8192,"time_ms":1764079391123}"#,
 ];
 
 /// So many requests may go out at once, and so many each second after that.

@@ -49,7 +49,7 @@ impl Double {
 
     fn welcomes(&self) {
         self.tells(json!({"type": "welcome", "name": "carol", "device": "main", "version": "1",
-            "text_bytes_max": 8192}));
+            "text_bytes_max": 8192, "time_ms": jiff::Timestamp::now().as_millisecond()}));
         self.tells(entered("#lobby", None));
     }
 

@@ -526,57 +526,6 @@ fn no_canary_flies_to_the_server() {
     }
 }
 
-/// A client whose clock the test sets, by seconds that it is ahead.
-#[cfg(target_os = "linux")]
-fn with_a_clock(world: &World, person: &str) -> (Program, impl Fn(u64)) {
-    let (shim, ahead) = (world.home().join("clock.so"), world.home().join("ahead"));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/clock.c");
-    let mut cc = std::process::Command::new("cc");
-    assert!(cc.args(["-shared", "-fPIC", source, "-o"]).arg(&shim).status().unwrap().success());
-    world.admit(person);
-    let mut command = world.program(person);
-    command.env("LD_PRELOAD", shim).env("CLOCK", &ahead);
-    command.args(["client", &world.invite, "--name", person, "--plain"]);
-    let set = move |days: u64| {
-        // At once, for whoever reads it just now.
-        let next = ahead.with_extension("next");
-        fs::write(&next, (days * 86_400).to_string()).unwrap();
-        fs::rename(next, &ahead).unwrap();
-    };
-    set(0);
-    (Program::start(command), set)
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn a_client_renews_and_deletes_its_keys_by_its_own_clock_and_nobody_notices() {
-    let world = World::new();
-    let (mut alice, set) = with_a_clock(&world, "alice");
-    let bob = world.enters("bob");
-    alice.sees("you are in #lobby");
-    certified(&world, 2);
-    let published = || fs::read_to_string(world.home().join("data/certificates.json")).unwrap();
-    let keys = || {
-        let files = fs::read_dir(device_keys(&world, "alice")).unwrap();
-        files.map(|file| file.unwrap().file_name()).collect::<Vec<_>>()
-    };
-    let (first, of_first) = (published(), keys());
-    assert_eq!(of_first.len(), 1);
-    set(8);
-    alice.types("a week later");
-    bob.sees("alice: a week later");
-    world.until("there is a new certificate", || published() != first);
-    assert_eq!(keys().len(), 2, "what is sealed for the old one can be opened");
-    set(43);
-    alice.types("six weeks later");
-    bob.sees("alice: six weeks later");
-    world.until("the first key is gone", || !keys().contains(&of_first[0]));
-    // It has logged in once, and has nothing to say about it.
-    assert_eq!(alice.seen("you are in #lobby"), 1, "{:#?}", alice.shown());
-    assert_eq!(bob.seen("alice left") + bob.seen("alice joined"), 0, "{:#?}", bob.shown());
-    assert_eq!(alice.seen("=!="), 0, "{:#?}", alice.shown());
-}
-
 #[test]
 fn keys_for_which_the_server_has_no_time_are_asked_for_again() {
     let world = World::new();

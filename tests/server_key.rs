@@ -109,6 +109,7 @@ fn says(stream: TcpStream, own: &Arc<Identity>, events: &[Event]) {
         device: "main".parse().unwrap(),
         version: "1".into(),
         text_bytes_max: 9,
+        time_ms: jiff::Timestamp::now().as_millisecond(),
         motd: None,
     };
     for event in [&welcome].into_iter().chain(events) {

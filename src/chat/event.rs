@@ -65,6 +65,8 @@ pub enum Event {
         version: String,
         /// The longest text of a message, in bytes of UTF-8.
         text_bytes_max: usize,
+        /// The server's time, in milliseconds since 1970.
+        time_ms: i64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         motd: Option<String>,
     },

@@ -96,6 +96,11 @@ pub enum Refusal {
     NoTopic,
     #[error("the certificate is not signed by your key: it was not published")]
     NotOwnCertificate,
+    #[error(
+        "the certificate begins in the future by the server's clock: it was not published; correct \
+         the clock that is wrong"
+    )]
+    EarlyCertificate,
     #[error("the request names too many users")]
     TooManyNames,
     #[error("a ref may have 64 bytes")]
@@ -157,6 +162,7 @@ impl Refusal {
             | Refusal::MustSeal
             | Refusal::MustNotSeal
             | Refusal::NotOwnCertificate
+            | Refusal::EarlyCertificate
             | Refusal::TooManyNames
             | Refusal::LongReference => Code::BadRequest,
             Refusal::NoSuchMessage => Code::NoSuchMessage,

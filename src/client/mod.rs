@@ -1,5 +1,6 @@
 //! The client: a runtime around a pure model, with user interfaces for people and for programs.
 
+mod clock_watch;
 mod connection;
 pub(crate) mod conversations;
 mod input;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::clock_watch::ClockWatch;
 use super::connection::Dialer;
 use super::connection::inbox::{Entry, Permit, Sender};
 use super::connection::profile::Profile;
@@ -52,8 +53,8 @@ pub struct Disk {
 }
 
 /// Timers.
-#[derive(Default)]
 struct Waits {
+    watch: ClockWatch,
     tick: Option<Instant>,
     /// End of the model's `Action::Wait`.
     wait: Option<Instant>,
@@ -72,11 +73,12 @@ impl Runtime {
     fn turn(&mut self, inputs: &Receiver<Entry>) -> u8 {
         self.ui.show(&Output::State(model::State::Connecting));
         self.dialer.dial(0);
-        let mut waits = Waits::default();
+        let mut waits = Waits { watch: ClockWatch::new(), tick: None, wait: None };
         // The budget of inputs that the model still holds.
         let mut held: Vec<Permit> = Vec::new();
         loop {
-            let rest_ms = self.engine.rests_ms(jiff::Timestamp::now().as_millisecond());
+            let now_ms = self.clock_ms(&mut waits);
+            let rest_ms = self.engine.rests_ms(now_ms);
             let maintenance_due = Instant::now() + Duration::from_millis(rest_ms);
             let sync = self.disk.failed.map(|failed| failed + SYNC_AGAIN);
             let due = waits.tick.into_iter().chain(waits.wait).chain(sync);
@@ -146,9 +148,18 @@ impl Runtime {
         }
     }
 
+    /// The clock. The engine learns at once where it was set.
+    fn clock_ms(&mut self, waits: &mut Waits) -> i64 {
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        if let Some(by_ms) = waits.watch.set_by(now_ms) {
+            self.engine.clock_is_set(by_ms);
+        }
+        now_ms
+    }
+
     /// Handles one input and everything that consequences from it.
     fn handle(&mut self, input: Input, waits: &mut Waits) -> Option<u8> {
-        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let now_ms = self.clock_ms(waits);
         let maintenance = self.engine.maintain(now_ms);
         let next = match input {
             Input::Event(event) => outputs(self.engine.received(event, now_ms)),

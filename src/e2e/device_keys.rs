@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use super::storage::{Account, Storage, StorageError, Stored};
 use super::trust_file::secret;
 use crate::chat::{Opaque, SecretText};
-use crate::crypto::at_rest;
 use crate::crypto::certificate::{Certificate, CertificateHash, OpeningKey, SigningKey};
+use crate::crypto::{Fingerprint, at_rest};
 
 /// Age after which a certificate is replaced: one week.
 const RENEWED_AFTER_S: u64 = 7 * 86_400;
@@ -34,7 +34,6 @@ struct Own {
 
 #[derive(Default)]
 pub struct DeviceKeys {
-    /// Oldest first.
     own: Vec<Own>,
     opening: Vec<(CertificateHash, OpeningKey)>,
 }
@@ -54,7 +53,6 @@ impl DeviceKeys {
                 self.add(name, certificate, &kept);
             }
         }
-        self.own.sort_by_key(|own| own.certificate.made_at());
         Ok(())
     }
 
@@ -72,25 +70,22 @@ impl DeviceKeys {
         self.own.push(Own { name, certificate, signing });
     }
 
-    /// Returns the certificate to use and makes a new one when the last is a week old. It is also
-    /// sealed for the key that may take over.
+    /// Makes a new certificate when the last is a week old, or one of a clock that was ahead. It is
+    /// also sealed for the key that may take over.
     pub fn renew(
         &mut self,
         storage: &mut dyn Storage,
         account: &dyn Account,
         now_s: u64,
     ) -> Result<(), StorageError> {
-        self.expire(storage, now_s)?;
         let identity = account.own();
         let print = identity.public().fingerprint();
         let is_fresh = |own: &Own| {
             let age_s = now_s.abs_diff(own.certificate.made_at());
-            own.certificate.fingerprint() == print && age_s < RENEWED_AFTER_S
+            let is_own = own.certificate.fingerprint() == print;
+            is_own && own.certificate.has_begun_at(now_s) && age_s < RENEWED_AFTER_S
         };
-        // A certificate made while the clock was wrong may be the last one.
-        if let Some(index) = self.own.iter().rposition(is_fresh) {
-            let fresh = self.own.remove(index);
-            self.own.push(fresh);
+        if self.own.iter().any(is_fresh) {
             return Ok(());
         }
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
@@ -124,9 +119,20 @@ impl DeviceKeys {
         Ok(())
     }
 
-    /// The certificate and key for signing.
-    pub fn signing(&self) -> Option<(&Certificate, &SigningKey)> {
-        self.own.last().map(|own| (&own.certificate, &own.signing))
+    /// The newest certificate of the key `own` that is valid, and its key for signing.
+    pub fn signing(&self, own: &Fingerprint, now_s: u64) -> Option<(&Certificate, &SigningKey)> {
+        let valid = self.own.iter().filter(|one| {
+            one.certificate.fingerprint() == *own && one.certificate.is_valid_at(now_s)
+        });
+        let newest = valid.max_by_key(|one| one.certificate.made_at())?;
+        Some((&newest.certificate, &newest.signing))
+    }
+
+    /// The newest certificate, whatever the time is.
+    #[cfg(test)]
+    pub fn newest(&self) -> Option<(&Certificate, &SigningKey)> {
+        let newest = self.own.iter().max_by_key(|own| own.certificate.made_at())?;
+        Some((&newest.certificate, &newest.signing))
     }
 
     /// The keys that open messages for this device.

@@ -48,7 +48,7 @@ impl Story {
             Target::Channel(_) => tag(7).1.seal(&draft, by).unwrap(),
             Target::User(_) => {
                 let own = self.bob.account.own();
-                let (certificate, _) = self.bob.engine.devices.signing().unwrap();
+                let (certificate, _) = self.bob.engine.devices.newest().unwrap();
                 seal_to(&draft, by, &[Device::Certified(certificate, own.public())]).unwrap()
             }
         }
@@ -56,12 +56,12 @@ impl Story {
 
     /// Seals again for bob, in another context, what a reader got from alice.
     fn sealed_again(&self, body: &[u8], contexts: [&Context; 2]) -> Vec<u8> {
-        let (certificate, _) = self.alice.engine.devices.signing().unwrap();
+        let (certificate, _) = self.alice.engine.devices.newest().unwrap();
         match self.conversation() {
             Target::Channel(_) => tag(7).1.sealed_again(body, certificate, contexts),
             Target::User(_) => {
                 let (own, devices) = (self.bob.account.own(), &self.bob.engine.devices);
-                let device = Device::Certified(devices.signing().unwrap().0, own.public());
+                let device = Device::Certified(devices.newest().unwrap().0, own.public());
                 let parsed = Parsed::parse(body).unwrap();
                 parsed.sealed_again(&own, devices.opening(), contexts, device)
             }
@@ -115,12 +115,12 @@ fn a_message_of_another_context_is_never_shown() {
             _ => Context::new(&SERVER, &alice, &there),
         };
         let note = story.note(ContentType::TEXT);
-        let body = story.sealed(&other, &note, story.alice.engine.devices.signing().unwrap());
+        let body = story.sealed(&other, &note, story.alice.engine.devices.newest().unwrap());
         assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Closed);
         let body = story.sealed_again(&body, [&other, &story.context()]);
         assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Forged);
         let body =
-            story.sealed(&story.context(), &note, story.alice.engine.devices.signing().unwrap());
+            story.sealed(&story.context(), &note, story.alice.engine.devices.newest().unwrap());
         assert_eq!(story.tells(story.message(note.id, &body)).texts, ["a word"], "in its own");
     });
 }
@@ -154,7 +154,7 @@ fn a_private_message_to_another_user_is_never_shown_as_ones_own() {
         // The server has listed bob's key as mallory's to alice.
         let context = Context::new(&SERVER, &story.alice.name, &Target::User(mallory.clone()));
         let note = story.note(ContentType::TEXT);
-        let body = story.sealed(&context, &note, story.alice.engine.devices.signing().unwrap());
+        let body = story.sealed(&context, &note, story.alice.engine.devices.newest().unwrap());
         let mut message = story.message(note.id, &body);
         if story.chance.random_bool(0.5) {
             message.to = Target::User(mallory.clone());
@@ -196,7 +196,7 @@ fn a_message_of_an_unknown_type_is_counted_and_not_shown() {
         let content = ContentType(story.chance.random_range(1..=u8::MAX));
         let note = story.note(content);
         let body =
-            story.sealed(&story.context(), &note, story.alice.engine.devices.signing().unwrap());
+            story.sealed(&story.context(), &note, story.alice.engine.devices.newest().unwrap());
         assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Newer);
         let seen = story.honest();
         assert_eq!((seen.texts, seen.violations), (vec!["hi".to_owned()], vec![]));
@@ -280,7 +280,7 @@ fn under_another_name_a_message_is_sealed_again_after_a_confirmation() {
         let after = sends(alice, server, &to).unwrap();
         assert_ne!(after, before);
         let context = Context::new(&SERVER, &alice.name, &to);
-        let (certificate, _) = alice.engine.devices.signing().unwrap();
+        let (certificate, _) = alice.engine.devices.newest().unwrap();
         let opened = match &to {
             Target::Channel(_) => tag(7).1.open(&context, &after, certificate),
             Target::User(_) => {

@@ -257,7 +257,7 @@ fn writes_after_a_restart(
 fn a_withheld_certificate_causes_no_downgrade() {
     let mut story = Story::new("@bob");
     let own = story.alice.account.own();
-    let newest = story.alice.engine.devices.signing().unwrap().0.hash;
+    let newest = story.alice.engine.devices.newest().unwrap().0.hash;
     for _ in 0..TRIES {
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
         let old_s = (NOW_MS / 1000) as u64 - story.chance.random_range(1..27) * 86_400;

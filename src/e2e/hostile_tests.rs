@@ -141,6 +141,7 @@ impl Person {
             device: DeviceName::main(),
             version: "0".into(),
             text_bytes_max: 8_192,
+            time_ms: NOW_MS,
             motd: None,
         };
         assert!(self.is_told(server, welcome).violations.is_empty());
@@ -322,7 +323,7 @@ fn neither_a_member_nor_a_server_writes_under_another_name() {
 fn a_stolen_certificate_signs_nothing() {
     let mut story = Story::new("#tea");
     let (channel, key) = tag(7);
-    let certificate = story.alice.engine.devices.signing().unwrap().0.clone();
+    let certificate = story.alice.engine.devices.newest().unwrap().0.clone();
     let to = Target::Channel(channel);
     for n in 0..TRIES as u64 {
         // A member who knows the PIN can seal, but not sign.

@@ -3,6 +3,7 @@
 
 use super::changes::{self, Changes, Version};
 use super::channels::Channels;
+use super::clock::CLOCKS_MS;
 use super::device_keys::DeviceKeys;
 use super::history_check::HistoryCheck;
 use super::message_ids::MessageIds;
@@ -23,9 +24,6 @@ use crate::crypto::certificate::Certificate;
 use crate::crypto::context::Context;
 use crate::crypto::header::{Header, Opened, body_hash, claimed_sender};
 use crate::crypto::private::{Parsed, Under};
-
-/// Difference between two clocks, in milliseconds, above which the user is notified.
-const CLOCKS_MS: i64 = 86_400_000;
 
 /// The signing key that a sealed message claims.
 pub fn claimed(message: &Message) -> Option<Fingerprint> {

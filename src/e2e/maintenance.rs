@@ -1,5 +1,5 @@
-//! Hourly maintenance of device keys by this client's own clock, which no server can hinder: new
-//! certificates each week, and deletion of private keys that no waiting message needs.
+//! Hourly maintenance of device keys: new certificates each week, and deletion of private keys that
+//! no waiting message needs. Neither goes by a clock that may be wrong (`clock.rs`).
 
 use super::device_keys::DeviceKeys;
 use super::output::Output;
@@ -17,11 +17,26 @@ pub struct Maintenance {
     pub is_in: bool,
 }
 
+/// What is known of the time.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// The clocks of the client and the server agree: certificates may be made.
+    pub makes: bool,
+    pub now_ms: i64,
+    /// It is not earlier than this; keys that were over by then are deleted.
+    pub certain_ms: Option<i64>,
+}
+
 impl Maintenance {
     /// Time until the next run, in milliseconds.
     pub fn rest_ms(&self, now_ms: i64) -> u64 {
         let since_ms = self.done_ms.map_or(EVERY_MS, |then| now_ms.abs_diff(then));
         EVERY_MS.saturating_sub(since_ms)
+    }
+
+    /// The next run is due now.
+    pub fn is_due(&mut self) {
+        self.done_ms = None;
     }
 
     /// Deletes expired device keys. While logged in, it also renews and publishes the current one.
@@ -30,15 +45,17 @@ impl Maintenance {
         devices: &mut DeviceKeys,
         storage: &mut dyn Storage,
         account: &dyn Account,
-        now_ms: i64,
+        times: Times,
     ) -> Vec<Output> {
-        self.done_ms = Some(now_ms);
+        self.done_ms = Some(times.now_ms);
         let mut next = Vec::new();
-        if let Err(error) = self.renew_stored(devices, storage, account, now_ms) {
+        if let Err(error) = self.renew_stored(devices, storage, account, times) {
             let text = format!("the keys of this device cannot be stored: {error}");
             next.push(Output::Trouble(text));
         }
-        if let Some((certificate, _)) = devices.signing().filter(|_| self.is_in) {
+        let own = account.own().public().fingerprint();
+        let current = devices.signing(&own, seconds(times.now_ms));
+        if let Some((certificate, _)) = current.filter(|_| self.is_in && times.makes) {
             let certificate = Opaque::new(certificate.bytes()).expect("a certificate has bytes");
             next.push(Output::Send(Command::Certify { certificate }.into()));
         }
@@ -50,13 +67,22 @@ impl Maintenance {
         devices: &mut DeviceKeys,
         storage: &mut dyn Storage,
         account: &dyn Account,
-        now_ms: i64,
+        times: Times,
     ) -> Result<(), StorageError> {
-        let now_s = (now_ms / 1000).max(0) as u64;
+        if let Some(certain_ms) = times.certain_ms {
+            devices.expire(storage, seconds(certain_ms))?;
+        }
         if !self.is_in {
-            return devices.expire(storage, now_s);
+            return Ok(());
         }
         devices.refresh(storage, account)?;
-        devices.renew(storage, account, now_s)
+        if times.makes {
+            devices.renew(storage, account, seconds(times.now_ms))?;
+        }
+        Ok(())
     }
+}
+
+fn seconds(ms: i64) -> u64 {
+    (ms / 1000).max(0) as u64
 }

@@ -7,6 +7,7 @@
 
 pub mod changes;
 mod channels;
+pub mod clock;
 pub mod device_keys;
 mod history_check;
 mod incoming;
@@ -41,12 +42,13 @@ use crate::chat::{
 use crate::crypto::pin_channel::PinChannel;
 use changes::Changes;
 use channels::Channels;
+use clock::Clock;
 use device_keys::DeviceKeys;
 use history_check::HistoryCheck;
 use incoming::Incoming;
 use key_requests::KeyRequests;
 use key_sync::{KeySync, Keys};
-use maintenance::Maintenance;
+use maintenance::{Maintenance, Times};
 use message_ids::MessageIds;
 use outgoing::{Outgoing, Settled};
 pub use output::Output;
@@ -76,6 +78,7 @@ pub struct Engine {
     retries: bool,
     trust: TrustStore,
     file: TrustFile,
+    clock: Clock,
     devices: DeviceKeys,
     channels: Channels,
     /// The notice about the first-use limit was given.
@@ -119,6 +122,7 @@ impl Engine {
             search: Search::new(file.key()),
             changes: persistence::changes(&*storage, file.key()),
             persistence: Persistence::default(),
+            clock: Clock::default(),
             account,
             storage,
             file,
@@ -157,7 +161,9 @@ impl Engine {
     }
 
     /// This client takes up each conversation where the last one left it, and stores what comes.
-    pub fn resume(&mut self, now_ms: i64) {
+    pub fn resume(&mut self, clock_ms: i64) {
+        self.clock.begin(&self.file.kept.time, clock_ms);
+        let now_ms = self.clock.time_ms(clock_ms);
         let stored = (&mut self.sequences, &mut self.changes);
         self.persistence.resume(&mut *self.storage, self.file.key(), stored);
         self.search.start(&mut *self.storage, now_ms);
@@ -177,6 +183,7 @@ impl Engine {
             sequences: &self.sequences,
             ids: &self.ids,
             changes: &self.changes,
+            clock: &self.clock,
             now_ms,
         };
         (&mut self.outgoing, sealing)
@@ -252,20 +259,28 @@ impl Engine {
     }
 
     /// Stores the sequences together with the read positions.
-    pub fn store_progress(&mut self, now_ms: i64) {
+    pub fn store_progress(&mut self, clock_ms: i64) {
+        let now_ms = self.clock.time_ms(clock_ms);
         self.search.tidy(&mut *self.storage, now_ms);
         let stored = (&mut self.sequences, &mut self.changes);
         self.persistence.store(&mut *self.storage, stored, now_ms);
     }
 
     /// Leaves a channel while offline.
-    pub fn forget(&mut self, channel: &ChannelName, now_ms: i64) -> Vec<Output> {
+    pub fn forget(&mut self, channel: &ChannelName, clock_ms: i64) -> Vec<Output> {
+        let now_ms = self.clock.time_ms(clock_ms);
         self.forget_channel(channel, now_ms).err().map(Output::Trouble).into_iter().collect()
     }
 
     /// Discards an unsent message.
     pub fn discard(&mut self, id: MsgId) {
         self.outgoing.discard(id);
+    }
+
+    /// The client's clock was set, by this much.
+    pub fn clock_is_set(&mut self, by_ms: i64) {
+        self.clock.is_set(by_ms);
+        self.maintenance.is_due();
     }
 
     /// Resets the state of the connection. The model sends open messages again.
@@ -276,13 +291,19 @@ impl Engine {
         self.trust.disconnected();
         self.key_requests.lost();
         self.maintenance.is_in = false;
+        self.clock.lost();
         self.outgoing.lost();
     }
 
     /// Handles an event from the server.
-    pub fn received(&mut self, event: Event, now_ms: i64) -> Vec<Output> {
-        self.key_requests.clock(now_ms);
+    pub fn received(&mut self, event: Event, clock_ms: i64) -> Vec<Output> {
         let mut next = Vec::new();
+        if let Event::Welcome { time_ms, .. } = event {
+            let report = self.clock.login(time_ms, &self.file.kept.time, clock_ms);
+            next.extend(report.map(Output::Trouble));
+        }
+        let now_ms = self.clock.time_ms(clock_ms);
+        self.key_requests.clock(now_ms);
         match event {
             Event::Keys { name, keys, more, reference } => {
                 self.key_requests.answered(reference.as_deref());
@@ -397,7 +418,8 @@ impl Engine {
     }
 
     /// Answers a request locally instead of the server.
-    pub fn answered(&mut self, event: Event, now_ms: i64) -> Vec<Output> {
+    pub fn answered(&mut self, event: Event, clock_ms: i64) -> Vec<Output> {
+        let now_ms = self.clock.time_ms(clock_ms);
         let settled = outgoing::settles(&event, self.retries);
         let mut next = vec![Output::Answer(event)];
         self.settled(settled, now_ms, &mut next);
@@ -422,13 +444,23 @@ impl Engine {
         }
     }
 
+    /// Renews device keys where the clock agrees with the server's, and deletes those that are over
+    /// for certain.
     fn renew(&mut self, now_ms: i64, next: &mut Vec<Output>) {
+        let (mut time, stored) = (self.file.kept.time, self.file.kept.time);
+        self.clock.takes_time(&mut time, self.clock.clock_ms(now_ms));
+        if time.is_news(&stored) {
+            next.extend(self.save(|kept| kept.time = time).err().map(Output::Trouble));
+        }
+        let makes = self.clock.agrees();
+        let times = Times { makes, now_ms, certain_ms: time.certain_ms(now_ms) };
         let (storage, account) = (&mut *self.storage, &*self.account);
-        next.extend(self.maintenance.renew(&mut self.devices, storage, account, now_ms));
+        next.extend(self.maintenance.renew(&mut self.devices, storage, account, times));
     }
 
     /// Time until `maintain` has work at the latest, in milliseconds.
-    pub fn rests_ms(&self, now_ms: i64) -> u64 {
+    pub fn rests_ms(&self, clock_ms: i64) -> u64 {
+        let now_ms = self.clock.time_ms(clock_ms);
         let rests_ms = [
             self.key_requests.rests_ms(now_ms),
             self.file.rest_ms(now_ms),
@@ -440,7 +472,8 @@ impl Engine {
     }
 
     /// Runs what is due by the clock.
-    pub fn maintain(&mut self, now_ms: i64) -> Vec<Output> {
+    pub fn maintain(&mut self, clock_ms: i64) -> Vec<Output> {
+        let now_ms = self.clock.time_ms(clock_ms);
         self.key_requests.clock(now_ms);
         let troubles = [self.persistence.take_trouble(), self.search.take_trouble()];
         let damage = self.storage.take_damage().into_iter();
@@ -452,7 +485,7 @@ impl Engine {
         self.key_sync.give_up(now_ms, &mut next);
         let waits = [self.search.rest_ms(now_ms), self.persistence.rest_ms(&self.changes, now_ms)];
         if waits.contains(&Some(0)) {
-            self.store_progress(now_ms);
+            self.store_progress(clock_ms);
         }
         self.key_requests.request(&mut next);
         if self.maintenance.rest_ms(now_ms) == 0 {
@@ -466,7 +499,8 @@ impl Engine {
     }
 
     /// Runs `/fingerprint NAME`: shows the keys and the safety number, or confirms the keys.
-    pub fn look_up(&mut self, name: &UserName, confirms: bool, now_ms: i64) -> Vec<Output> {
+    pub fn look_up(&mut self, name: &UserName, confirms: bool, clock_ms: i64) -> Vec<Output> {
+        let now_ms = self.clock.time_ms(clock_ms);
         self.key_requests.clock(now_ms);
         let mut next = Vec::new();
         let (key_sync, mut keys) = self.keys(now_ms);
@@ -482,7 +516,8 @@ impl Engine {
     }
 
     /// Sends a command of the model.
-    pub fn send(&mut self, request: Request, now_ms: i64) -> Vec<Output> {
+    pub fn send(&mut self, request: Request, clock_ms: i64) -> Vec<Output> {
+        let now_ms = self.clock.time_ms(clock_ms);
         self.key_requests.clock(now_ms);
         let mut next = Vec::new();
         let Request { command, reference } = request;

@@ -2,6 +2,7 @@
 
 use super::changes::Changes;
 use super::channels::Channels;
+use super::clock::Clock;
 use super::device_keys::DeviceKeys;
 use super::key_compare::looks_like;
 use super::key_requests::KeyRequests;
@@ -63,6 +64,7 @@ pub struct Sealing<'a> {
     pub sequences: &'a Sequences,
     pub ids: &'a MessageIds,
     pub changes: &'a Changes,
+    pub clock: &'a Clock,
     pub now_ms: i64,
 }
 
@@ -155,8 +157,21 @@ impl Sealing<'_> {
     }
 
     fn signing(&self) -> Result<(&Certificate, &SigningKey), NotSealed> {
-        let hint = "this device has no keys for sealing: check its disk";
-        self.devices.signing().ok_or_else(|| NotSealed::Refused(Code::Storage, hint.into()))
+        let own = self.account.own().public().fingerprint();
+        let now_s = (self.now_ms / 1000).max(0) as u64;
+        self.devices.signing(&own, now_s).ok_or_else(|| match self.clock.difference() {
+            Some(differs) => {
+                let hint = format!(
+                    "{differs}, so this device has no valid key for sealing: correct the clock \
+                     that is wrong, connect again, then /retry"
+                );
+                NotSealed::Refused(Code::Forbidden, hint)
+            }
+            None => {
+                let hint = "this device has no keys for sealing: check its disk";
+                NotSealed::Refused(Code::Storage, hint.into())
+            }
+        })
     }
 
     fn header(

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::clock::KnownTime;
 use super::storage::{Account, FileKey, Storage, StorageError, Stored};
 use super::trust::{Known, TrustStore};
 use crate::chat::{ChannelName, SecretText, UserName};
@@ -24,6 +25,8 @@ pub struct StoredTrust {
     channels: Vec<(ChannelName, SecretText)>,
     /// PIN channels that were left. Sending to one by its name alone needs a confirmation.
     pub left: BTreeSet<ChannelName>,
+    #[serde(default)]
+    pub time: KnownTime,
 }
 
 pub struct TrustFile {
@@ -51,7 +54,8 @@ impl TrustFile {
     ) -> Result<TrustFile, StorageError> {
         let key = SecretText::new(STANDARD_NO_PAD.encode(random::<32>()));
         let (channels, left) = (Vec::new(), BTreeSet::new());
-        let kept = StoredTrust { key, people: Vec::new(), channels, left };
+        let (people, time) = (Vec::new(), KnownTime::default());
+        let kept = StoredTrust { key, people, channels, left, time };
         let unsaved = BTreeSet::new();
         let mut file = TrustFile { kept, hash: None, bytes: 0, unsaved, unsaved_ms: None };
         match storage.trust()? {

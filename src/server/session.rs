@@ -218,6 +218,7 @@ impl Session {
             device: self.device.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             text_bytes_max: self.context.config.get().limits.text_bytes_max,
+            time_ms: jiff::Timestamp::now().as_millisecond(),
             motd: self.context.decided.now().motd_over(&self.context.config.get()),
         }
     }

@@ -278,6 +278,7 @@ impl World {
             device: name.clone(),
             version: "0".into(),
             text_bytes_max: self.limits.text_bytes_max,
+            time_ms: 1_000,
             motd: None,
         };
         self.server.hub.enter(&queue, user, name, Purpose::Resume, welcome).expect("there is room");

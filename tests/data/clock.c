@@ -1,4 +1,5 @@
-/* Preloaded by a test: the time of day is ahead by as many seconds as the file $CLOCK says. */
+/* Preloaded by a test: the time of day is ahead by as many seconds as the file $CLOCK says, or behind
+   where that is negative. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>

@@ -211,8 +211,9 @@ impl Guest {
 }
 
 pub fn welcome(name: &str) -> String {
+    let now_ms = jiff::Timestamp::now().as_millisecond();
     format!(
-        r#"{{"type":"welcome","name":"{name}","device":"main","version":"0","text_bytes_max":8192}}"#
+        r#"{{"type":"welcome","name":"{name}","device":"main","version":"0","text_bytes_max":8192,"time_ms":{now_ms}}}"#
     )
 }
 

@@ -16,7 +16,7 @@ fn all() -> Vec<Value> {
     let reference = dirty.as_str();
     vec![
         json!({"type": "welcome", "name": "alice", "device": "main", "version": dirty,
-            "text_bytes_max": u32::MAX, "motd": dirty}),
+            "text_bytes_max": u32::MAX, "time_ms": i64::MIN, "motd": dirty}),
         json!({"type": "message", "seq": seq, "to": "#lobby", "from": "bob", "device": "main",
             "id": id, "time_ms": i64::MIN, "text": dirty}),
         json!({"type": "stored", "id": id, "to": "#lobby", "seq": seq}),

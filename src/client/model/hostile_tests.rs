@@ -49,6 +49,7 @@ fn unasked(chance: &mut StdRng) -> Vec<Input> {
         device: "main".parse().unwrap(),
         version: "1".into(),
         text_bytes_max: 8192,
+        time_ms: 0,
         motd: None,
     };
     let event = match chance.random_range(0..8) {

@@ -32,6 +32,7 @@ fn welcome() -> Event {
         device: "main".parse().unwrap(),
         version: "1".into(),
         text_bytes_max: 8192,
+        time_ms: 0,
         motd: None,
     }
 }

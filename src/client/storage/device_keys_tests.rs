@@ -1,6 +1,7 @@
 //! Tests of device keys, as files.
 
 use super::*;
+use crate::crypto::certificate::Certificate;
 use crate::crypto::test_keys::spare;
 use crate::e2e::device_keys::DeviceKeys;
 use crate::e2e::memory_tests::Me;
@@ -33,7 +34,14 @@ impl<'a> Client<'a> {
     }
 
     fn renew(&mut self, now_s: u64) {
+        self.keys.expire(&mut self.folder, now_s).unwrap();
         self.keys.renew(&mut self.folder, self.me, now_s).unwrap();
+    }
+
+    /// The certificate in use at that time.
+    fn current(&self, now_s: u64) -> Certificate {
+        let own = self.me.own().public().fingerprint();
+        self.keys.signing(&own, now_s).unwrap().0.clone()
     }
 }
 
@@ -45,31 +53,36 @@ fn a_certificate_is_used_for_a_week_and_its_keys_are_kept_for_six() {
     let open = || Client::open(&data_folder, &me);
     let files = || fs::read_dir(data_folder.devices_dir(&SERVER)).unwrap().count();
     let mut client = open();
-    assert!(client.keys.signing().is_none());
+    assert!(client.keys.newest().is_none());
     client.renew(100 * DAY);
-    let first = client.keys.signing().unwrap().0.clone();
+    let first = client.keys.newest().unwrap().0.clone();
     client.renew(106 * DAY);
-    assert_eq!(client.keys.signing().unwrap().0, &first);
+    assert_eq!(client.keys.newest().unwrap().0, &first);
     client.renew(107 * DAY);
-    assert_ne!(client.keys.signing().unwrap().0, &first);
+    assert_ne!(client.keys.newest().unwrap().0, &first);
     let mut client = open();
-    assert_ne!(client.keys.signing().unwrap().0, &first, "the newest is used after a restart");
+    assert_ne!(client.keys.newest().unwrap().0, &first, "the newest is used after a restart");
     assert_eq!((client.keys.opening().len(), files()), (2, 2));
     client.renew(142 * DAY);
     assert_eq!(client.keys.opening().len(), 3, "the first one ended two weeks ago");
     client.renew(142 * DAY + 1);
     assert_eq!((client.keys.opening().len(), files()), (2, 2));
     assert!(client.keys.opening().iter().all(|(hash, _)| *hash != first.hash));
-    // A clock that was wrong by months.
-    client.renew(10 * DAY);
-    assert!(client.keys.signing().unwrap().0.is_valid_at(10 * DAY));
-    let count = files();
-    for _ in 0..3 {
-        let mut client = open();
-        client.renew(11 * DAY);
-        assert!(client.keys.signing().unwrap().0.is_valid_at(11 * DAY));
+    // A clock that was wrong by months, or by days.
+    let mut last = client.current(142 * DAY);
+    for day in [10, 6] {
+        client.renew(day * DAY);
+        let current = client.current(day * DAY);
+        assert!(current != last && current.is_valid_at(day * DAY));
+        let count = files();
+        for _ in 0..3 {
+            let mut client = open();
+            client.renew((day + 1) * DAY);
+            assert_eq!(client.current((day + 1) * DAY), current, "the others begin later");
+        }
+        assert_eq!(files(), count, "not one for each start");
+        last = current;
     }
-    assert_eq!(files(), count, "not one for each start");
 }
 
 #[test]
@@ -84,7 +97,7 @@ fn two_servers_see_no_key_in_common() {
         client
     });
     let seeds = |client: &Client| {
-        let (signing, opening) = (client.keys.signing().unwrap().1, &client.keys.opening()[0].1);
+        let (signing, opening) = (client.keys.newest().unwrap().1, &client.keys.opening()[0].1);
         (signing.seed().clone(), opening.private().clone())
     };
     let ((sign, open_one), (other_sign, open_two)) = (seeds(&one), seeds(&two));
@@ -105,7 +118,7 @@ fn two_clients_of_a_profile_open_each_others_messages() {
     one.renew(100 * DAY);
     two.refresh();
     two.renew(100 * DAY);
-    let signing = |client: &Client| client.keys.signing().unwrap().0.clone();
+    let signing = |client: &Client| client.keys.newest().unwrap().0.clone();
     assert_eq!(signing(&one), signing(&two), "no new one is made");
     two.renew(107 * DAY);
     let newest = signing(&two);
@@ -131,13 +144,13 @@ fn the_files_are_of_no_use_without_the_key() {
     client.renew(100 * DAY);
     let stranger = account(2);
     let other = Client::open(&data_folder, &stranger);
-    assert!(other.keys.signing().is_none() && other.keys.opening().is_empty());
+    assert!(other.keys.newest().is_none() && other.keys.opening().is_empty());
     // The successor keeps them for older content, and makes its own.
     let mut me = account(1);
     me.openers.extend(account(0).openers);
     let mut after = Client::open(&data_folder, &me);
     assert_eq!(after.keys.opening().len(), 1);
     after.renew(100 * DAY);
-    let signing = after.keys.signing().unwrap().0.fingerprint();
+    let signing = after.keys.newest().unwrap().0.fingerprint();
     assert_eq!((signing, after.keys.opening().len()), (next.fingerprint(), 2));
 }

@@ -47,7 +47,7 @@ pub fn event(chance: &mut StdRng) -> Value {
         1 => json!({"type": "refused", "code": "forbidden", "hint": line}),
         2 => json!({"type": "goodbye", "code": "kicked", "reason": line}),
         3 => json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
-            "text_bytes_max": 8192, "motd": line}),
+            "text_bytes_max": 8192, "time_ms": 0, "motd": line}),
         4 => json!({"type": "topic", "to": "#lobby", "text": line, "retention": "forever"}),
         5 => {
             json!({"type": "topic", "to": "#lobby", "who": "bob", "text": line, "retention": "forever"})
@@ -127,7 +127,7 @@ pub fn every() -> Vec<Event> {
     ];
     let told = vec![
         json!({"type": "welcome", "name": "alice", "device": "main", "version": WORDS,
-            "text_bytes_max": 8192, "motd": WORDS}),
+            "text_bytes_max": 8192, "time_ms": 0, "motd": WORDS}),
         json!({"type": "password", "wrong": true, "retry_ms": 1_000}),
         message("#lobby", json!({})),
         message("#lobby", json!({"kind": "me"})),

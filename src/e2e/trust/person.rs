@@ -308,7 +308,9 @@ impl Person {
         }
         let print = certificate.fingerprint();
         let known = self.newest.get(&print.0);
-        let newer = known.is_none_or(|known| known.made_at() < certificate.made_at());
+        let newer = known.is_none_or(|known| {
+            known.made_at() < certificate.made_at() || !known.has_begun_at((now_ms / 1000) as u64)
+        });
         if newer {
             self.newest.insert(print.0, certificate.clone());
         }

@@ -194,6 +194,12 @@ fn after_the_expiry_nothing_is_sealed_without_a_confirmation() {
     // A certificate of a clock that is ahead does not block others.
     let mut ahead = bobs.told_after(Some(&next), bobs.now_ms);
     assert!(!ahead.person(&bob()).newest().values().any(|one| *one == next));
+    // One that was seen while both clocks were ahead makes room for the next valid one.
+    later.disconnected();
+    later.wants_named(&bob());
+    later.learn(&bob(), all(vec![bobs.told(Some(&bobs.new))]), bobs.now_ms).unwrap();
+    let to = later.recipients(&bob(), bobs.now_ms).unwrap();
+    assert_eq!(to[0].certificate, Some(bobs.new.clone()));
 }
 
 #[test]

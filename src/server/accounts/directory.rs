@@ -58,11 +58,14 @@ impl Directory {
         let (user, _) = users.by_key(key).ok_or(Refusal::NotOwnCertificate)?;
         let fresh = Certificate::verify(certificate.bytes(), key, server);
         let fresh = fresh.ok_or(Refusal::NotOwnCertificate)?;
+        let now_s = jiff::Timestamp::now().as_second().max(0) as u64;
+        if !fresh.has_begun_at(now_s) {
+            return Err(Refusal::EarlyCertificate);
+        }
         let mut budgets = self.budgets.lock();
         let known = self.certificates.get();
         let old = known.get(&fresh.fingerprint());
         let old = old.and_then(|old| Certificate::verify(old.bytes(), key, server));
-        let now_s = jiff::Timestamp::now().as_second().max(0) as u64;
         if old.is_some_and(|old| stays(&old, &fresh, now_s)) {
             return Ok(());
         }
@@ -172,5 +175,6 @@ mod tests {
             assert_eq!(publish(now_s - 1), Ok(()), "an older certificate is ignored");
         }
         assert!(matches!(publish(now_s + burst), Err(Refusal::Rate { retry_ms: 1.. })));
+        assert_eq!(publish(now_s + 2 * 86_400), Err(Refusal::EarlyCertificate));
     }
 }

@@ -135,7 +135,7 @@ impl Seat {
         let model = Model::new(usage, lobby, BTreeSet::new(), outbox, conversations);
         let mut seat = Seat { desk: Desk::new(80, 24), model, sent: Vec::new(), number: 0 };
         seat.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
-            "text_bytes_max": 8192}));
+            "text_bytes_max": 8192, "time_ms": 0}));
         seat
     }
 
@@ -226,7 +226,7 @@ fn confidential_text_goes_to_its_conversation_or_stays() {
                     _ => {
                         seat.happens(Input::Lost(crate::client::model::Loss::Cut));
                         seat.hears(json!({"type": "welcome", "name": "carol", "device": "main",
-                            "version": "1", "text_bytes_max": 8192}));
+                            "version": "1", "text_bytes_max": 8192, "time_ms": 0}));
                     }
                 }
             }
@@ -371,7 +371,7 @@ fn unsealed_messages_are_marked_and_change_nothing() {
 fn server_text_is_marked() {
     let mut desk = Desk::new(72, 24);
     desk.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
-        "text_bytes_max": 8192, "motd": "welcome to the house of tea and of quiet words, be kind"}));
+        "text_bytes_max": 8192, "time_ms": 0, "motd": "welcome to the house of tea and of quiet words, be kind"}));
     desk.hears(
         json!({"type": "notice", "text": "-- compare this with bob, over the phone or face \
         to face; it is the same on both sides only if nobody is between you:\n12345 12345"}),

@@ -46,7 +46,7 @@ impl Desk {
         let mut desk = Desk { app, terminal };
         desk.app.show(Output::State(State::Connected { name: "alice".parse().unwrap() }));
         desk.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
-            "text_bytes_max": 8192}));
+            "text_bytes_max": 8192, "time_ms": 0}));
         desk.enters("#lobby", 0, 0, &["alice", "bob", "carol"]);
         desk.app.show(Output::Latency(12));
         desk.picture();

@@ -1,0 +1,27 @@
+//! Finds out when the clock is set while the client runs.
+
+use std::time::Instant;
+
+/// The clock was set where it moves by more than this against the time that passes, in
+/// milliseconds.
+const SET_MS: i64 = 60_000;
+
+pub struct ClockWatch {
+    began: Instant,
+    /// What the clock would have shown at `began`.
+    base_ms: i64,
+}
+
+impl ClockWatch {
+    pub fn new() -> ClockWatch {
+        ClockWatch { began: Instant::now(), base_ms: jiff::Timestamp::now().as_millisecond() }
+    }
+
+    /// By how much the clock was set since the last call.
+    pub fn set_by(&mut self, now_ms: i64) -> Option<i64> {
+        let base_ms = now_ms - self.began.elapsed().as_millis() as i64;
+        let by_ms = base_ms - self.base_ms;
+        self.base_ms = base_ms;
+        (by_ms.abs() > SET_MS).then_some(by_ms)
+    }
+}

@@ -1,0 +1,206 @@
+//! Clocks that are wrong, on the real binary: of a client, of a server, and of both.
+#![cfg(target_os = "linux")]
+
+mod world;
+
+use std::fs;
+use std::path::PathBuf;
+
+use world::{Program, World};
+
+/// The library that sets a program's clock, and the files that say how.
+struct Clocks(tempfile::TempDir);
+
+impl Clocks {
+    fn new() -> Clocks {
+        let clocks = Clocks(tempfile::tempdir().unwrap());
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/clock.c");
+        let mut cc = std::process::Command::new("cc");
+        let made = cc.args(["-shared", "-fPIC", source, "-o"]).arg(clocks.shim()).status();
+        assert!(made.unwrap().success());
+        ["client", "server"].iter().for_each(|whose| clocks.set(whose, 0.0));
+        clocks
+    }
+
+    fn shim(&self) -> PathBuf {
+        self.0.path().join("clock.so")
+    }
+
+    /// Sets the clock so many days ahead.
+    fn set(&self, whose: &str, days: f64) {
+        let (file, next) = (self.0.path().join(whose), self.0.path().join("next"));
+        // At once, for whoever reads it just now.
+        fs::write(&next, ((days * 86_400.0) as i64).to_string()).unwrap();
+        fs::rename(next, file).unwrap();
+    }
+
+    /// A server whose clock the test sets.
+    fn world(&self) -> World {
+        let file = self.0.path().join("server");
+        let word = format!("export CLOCK={} LD_PRELOAD={}", file.display(), self.shim().display());
+        World::under(&word, "{}")
+    }
+
+    /// A client whose clock the test sets, connected.
+    fn client(&self, world: &World, person: &str, face: &str) -> Program {
+        let mut command = world.program(person);
+        command.env("LD_PRELOAD", self.shim()).env("CLOCK", self.0.path().join("client"));
+        command.args(["client", &world.invite, "--name", person, face]);
+        let client = Program::start(command);
+        client.sees("#lobby");
+        client
+    }
+}
+
+fn leaves(mut who: Program) -> Vec<String> {
+    who.types("/exit");
+    assert!(who.ends().success());
+    who.shown()
+}
+
+/// The device keys of a client.
+fn keys(world: &World, person: &str) -> Vec<PathBuf> {
+    let servers = fs::read_dir(world.data_folder(person).join("device")).unwrap();
+    let files = servers.flat_map(|server| fs::read_dir(server.unwrap().path()).unwrap());
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn published(world: &World) -> Vec<String> {
+    let text = fs::read_to_string(world.home().join("data/certificates.json"));
+    serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default()
+}
+
+/// Alice and bob have talked in private, and alice is away.
+fn have_talked(clocks: &Clocks) -> (World, Program) {
+    let world = clocks.world();
+    world.admit("alice");
+    let mut alice = clocks.client(&world, "alice", "--plain");
+    let mut bob = world.enters("bob");
+    world.until("they have certificates", || published(&world).len() == 2);
+    alice.types("/pm bob hello");
+    bob.sees("alice: hello");
+    bob.types("/pm alice good day");
+    alice.sees("bob: good day");
+    leaves(alice);
+    (world, bob)
+}
+
+fn nothing_is_wrong(lines: &[String]) {
+    let wrong = ["=!= ", "forged", "not for", "marked", "clock", "missing"];
+    let found: Vec<_> =
+        lines.iter().filter(|line| wrong.iter().any(|word| line.contains(word))).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_visit_with_a_wrong_clock_destroys_nothing_and_is_reported() {
+    for (days, words) in [(60.01, "60 days ahead of"), (-60.01, "60 days behind")] {
+        let clocks = Clocks::new();
+        let (world, mut bob) = have_talked(&clocks);
+        let before = (keys(&world, "alice"), published(&world));
+        bob.types("/pm alice the first that waits");
+        bob.sees("You -> alice: the first that waits");
+        clocks.set("client", days);
+        let mut alice = clocks.client(&world, "alice", "--plain");
+        alice.sees(&format!("=!= the clock of this device is {words} the server's"));
+        alice.sees("bob: the first that waits");
+        bob.types("/pm alice before noon");
+        alice.sees("bob: before noon");
+        alice.types("/pm bob so I see");
+        bob.sees("alice: so I see");
+        leaves(alice);
+        let alice = clocks.client(&world, "alice", "--json");
+        alice.sees(&format!("the clock of this device is {words}"));
+        drop(alice);
+        assert_eq!((keys(&world, "alice"), published(&world)), before, "{days}");
+        bob.types("/pm alice the second that waits");
+        bob.sees("You -> alice: the second that waits");
+        clocks.set("client", 0.0);
+        let mut alice = clocks.client(&world, "alice", "--plain");
+        alice.sees("bob: the second that waits");
+        alice.types("/pm bob all is well");
+        bob.sees("alice: all is well");
+        bob.types("/pm alice indeed");
+        alice.sees("bob: indeed");
+        assert_eq!((keys(&world, "alice"), published(&world)), before, "{days}");
+        nothing_is_wrong(&leaves(alice));
+        nothing_is_wrong(&leaves(bob));
+    }
+}
+
+#[test]
+fn a_server_whose_clock_is_wrong_makes_no_client_delete_keys() {
+    for (days, words) in [(60.01, "60 days behind"), (-60.01, "60 days ahead of")] {
+        let clocks = Clocks::new();
+        let (world, mut bob) = have_talked(&clocks);
+        let before = (keys(&world, "alice"), keys(&world, "bob"), published(&world));
+        clocks.set("server", days);
+        let mut alice = clocks.client(&world, "alice", "--plain");
+        alice.sees(&format!("=!= the clock of this device is {words} the server's"));
+        alice.types("/pm bob is anybody there?");
+        bob.sees("alice: is anybody there?");
+        bob.types("/pm alice always");
+        alice.sees("bob: always");
+        assert_eq!((keys(&world, "alice"), keys(&world, "bob"), published(&world)), before);
+        leaves(alice);
+        clocks.set("server", 0.0);
+        let mut alice = clocks.client(&world, "alice", "--plain");
+        alice.types("/pm bob and now?");
+        bob.sees("alice: and now?");
+        bob.types("/pm alice as ever");
+        alice.sees("bob: as ever");
+        nothing_is_wrong(&leaves(alice));
+    }
+}
+
+#[test]
+fn a_first_visit_with_a_wrong_clock_makes_no_keys_and_what_was_typed_waits() {
+    let clocks = Clocks::new();
+    let world = clocks.world();
+    let bob = world.enters("bob");
+    world.until("bob has a certificate", || published(&world).len() == 1);
+    world.admit("alice");
+    clocks.set("client", 60.01);
+    let mut alice = clocks.client(&world, "alice", "--plain");
+    alice.types("/pm bob hello");
+    alice.sees("correct the clock that is wrong");
+    assert_eq!((keys(&world, "alice").len(), published(&world).len()), (0, 1));
+    // It is set while the client runs.
+    clocks.set("client", 0.0);
+    alice.types("/list");
+    world.until("alice has a certificate", || published(&world).len() == 2);
+    alice.types("/retry");
+    bob.sees("alice: hello");
+}
+
+#[test]
+fn keys_are_renewed_after_an_absence_and_deleted_once_both_clocks_agree_for_a_day() {
+    let clocks = Clocks::new();
+    let (world, bob) = have_talked(&clocks);
+    leaves(bob);
+    let first = keys(&world, "alice");
+    let visit = |days: f64| {
+        ["client", "server"].iter().for_each(|whose| clocks.set(whose, days));
+        let before = published(&world);
+        let mut alice = clocks.client(&world, "alice", "--plain");
+        alice.types("/list");
+        alice.sees("(1 here)");
+        let shown = leaves(alice);
+        nothing_is_wrong(&shown);
+        (keys(&world, "alice"), published(&world) != before)
+    };
+    let (second, news) = visit(8.0);
+    assert!(news && second.len() == 2, "a new certificate");
+    let (third, news) = visit(60.0);
+    assert!(news && third.len() == 3, "nothing is deleted at once");
+    // Both clocks were wrong: what they have made is of no use, and nothing is lost.
+    let (fourth, news) = visit(8.5);
+    assert!(news && fourth.len() == 3, "the certificate of the eighth day again");
+    // It was an absence.
+    visit(60.0);
+    let (last, _) = visit(61.1);
+    assert!(!last.iter().any(|key| first.contains(key)), "{last:?}");
+    assert_eq!(last.len(), 1);
+}
