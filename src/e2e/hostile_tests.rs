@@ -30,6 +30,8 @@ mod history;
 mod keys;
 #[path = "hostile_log_tests.rs"]
 mod log;
+#[path = "lost_answer_tests.rs"]
+mod lost_answer;
 #[path = "hostile_trust_tests.rs"]
 mod trust;
 

@@ -411,7 +411,7 @@ impl Engine {
     fn message(&mut self, message: Message, now_ms: i64, next: &mut Vec<Output>) {
         let to = message.conversation(Some(&self.own));
         let own = message.from == self.own && message.reference.is_none();
-        let stored = own.then_some((message.id, Settled::Stored));
+        let stored = own.then_some((message.id, Settled::Delivered));
         let told = self.incoming(now_ms).verify(message, &to, next);
         next.push(told);
         self.settled(stored, now_ms, next);

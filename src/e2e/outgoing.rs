@@ -4,13 +4,25 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::output::Output;
-use super::sealing::{NotSealed, Sealing, Session, WIRE_BYTES_MAX};
+use super::sealing::{Chain, NotSealed, Sealing, Session, WIRE_BYTES_MAX};
 use crate::chat::{Body, Code, Command, Event, Kind, MsgId, NewMessage, Opaque, Refusal, Target};
+use crate::crypto::header::body_hash;
+
+/// A sealed message of this client.
+#[derive(Clone, Copy)]
+struct Own {
+    id: MsgId,
+    is_change: bool,
+    hash: [u8; 32],
+}
 
 /// The queue of one conversation.
 struct Queue {
     waiting: VecDeque<NewMessage>,
-    in_flight: Option<MsgId>,
+    in_flight: Option<Own>,
+    /// The newest message, and the newest change, that the server has said to be stored and has not
+    /// delivered yet: the next one is linked to it.
+    undelivered: [Option<Own>; 2],
     /// A message that was refused for its rate and is sent again soon. Nothing overtakes it.
     postponed: Option<MsgId>,
     /// One session for messages and one for changes; each has its own counts.
@@ -19,8 +31,9 @@ struct Queue {
 
 impl Default for Queue {
     fn default() -> Queue {
-        let sessions = Default::default();
-        Queue { waiting: VecDeque::new(), in_flight: None, postponed: None, sessions }
+        let (sessions, undelivered) = Default::default();
+        let (waiting, in_flight, postponed) = (VecDeque::new(), None, None);
+        Queue { waiting, in_flight, undelivered, postponed, sessions }
     }
 }
 
@@ -40,12 +53,25 @@ impl Queue {
     fn session(&mut self, kind: Kind) -> &mut Session {
         &mut self.sessions[usize::from(kind.is_change())]
     }
+
+    /// Where the next message of this kind belongs.
+    fn chain(&self, kind: Kind) -> Chain {
+        let sort = usize::from(kind.is_change());
+        Chain { session: self.sessions[sort], prev: self.undelivered[sort].map(|own| own.hash) }
+    }
+
+    /// A message was stored. The sequences know it once it is delivered.
+    fn is_stored(&mut self, own: Own, delivered: bool) {
+        self.undelivered[usize::from(own.is_change)] = (!delivered).then_some(own);
+    }
 }
 
 /// The outcome of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     Stored,
+    /// It is stored, and is delivered itself.
+    Delivered,
     Refused,
     /// It is sent again automatically.
     Postponed,
@@ -134,10 +160,11 @@ impl Outgoing {
             let NewMessage { id, kind, .. } = message;
             match self.seal(&message, conversation, with, next) {
                 Ok((to, sealed)) => {
-                    let body = Body::Sealed(sealed);
+                    let body = Body::Sealed(sealed.clone());
                     next.push(Output::Send(Command::Say(NewMessage { to, id, kind, body }).into()));
                     let queue = self.queues.get_mut(conversation).expect("it was just there");
-                    return queue.in_flight = Some(id);
+                    let hash = body_hash(sealed.bytes());
+                    return queue.in_flight = Some(Own { id, is_change: kind.is_change(), hash });
                 }
                 Err(NotSealed::Wait(name)) => {
                     let queue = self.queues.get_mut(conversation).expect("the queue exists");
@@ -156,14 +183,23 @@ impl Outgoing {
         with: &mut Sealing,
         next: &mut Vec<Output>,
     ) {
-        if how == Settled::Stored {
+        let delivered = how == Settled::Delivered;
+        if delivered || how == Settled::Stored {
             self.sealed.remove(&id);
         }
-        let found = self.queues.iter_mut().find(|(_, queue)| queue.in_flight == Some(id));
-        let Some((conversation, queue)) = found else { return };
-        queue.in_flight = None;
+        if delivered {
+            let undelivered = self.queues.values_mut().flat_map(|queue| &mut queue.undelivered);
+            for one in undelivered.filter(|one| one.is_some_and(|own| own.id == id)) {
+                *one = None;
+            }
+        }
+        let found = self.queues.iter_mut().find_map(|(conversation, queue)| {
+            let own = queue.in_flight.take_if(|own| own.id == id)?;
+            Some((conversation, queue, own))
+        });
+        let Some((conversation, queue, own)) = found else { return };
         match how {
-            Settled::Stored => {}
+            Settled::Stored | Settled::Delivered => queue.is_stored(own, delivered),
             Settled::Postponed => queue.postponed = Some(id),
             // A refused message keeps its count, however late it is sent again, so new sessions
             // start.
@@ -198,12 +234,12 @@ impl Outgoing {
             return Err(Refusal::Empty.into());
         }
         let queue = self.queues.get_mut(conversation).expect("the queue of the message exists");
-        let session = *queue.session(*kind);
+        let chain = queue.chain(*kind);
         let (to, body) = match conversation {
             Target::Channel(channel) => {
-                (conversation.clone(), with.seal_channel(channel, message, session)?)
+                (conversation.clone(), with.seal_channel(channel, message, chain)?)
             }
-            Target::User(name) => with.seal_private(name, message, session, next)?,
+            Target::User(name) => with.seal_private(name, message, chain, next)?,
         };
         let body = body.map_err(|_| NotSealed::from(Refusal::Unknown))?;
         let sealed = Opaque::new(&body).expect("a sealed message has bytes");

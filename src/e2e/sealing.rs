@@ -38,6 +38,14 @@ impl Default for Session {
     }
 }
 
+/// The place of a message among those of this device.
+#[derive(Clone, Copy)]
+pub struct Chain {
+    pub session: Session,
+    /// The message before it, where that was not delivered yet.
+    pub prev: Option<[u8; 32]>,
+}
+
 /// Why a message cannot be sealed.
 pub enum NotSealed {
     /// The keys of this user have to be requested first.
@@ -76,10 +84,10 @@ impl Sealing<'_> {
         &self,
         channel: &ChannelName,
         message: &NewMessage,
-        session: Session,
+        chain: Chain,
     ) -> Result<Sealed, NotSealed> {
         let conversation = Target::Channel(channel.clone());
-        let note = self.header(&conversation, message, session)?;
+        let note = self.header(&conversation, message, chain)?;
         let Some(key) = self.channels.key(channel) else {
             let hint = format!(
                 "the PIN of {channel} is not known here: /join {channel} with its \
@@ -97,7 +105,7 @@ impl Sealing<'_> {
         &mut self,
         name: &UserName,
         message: &NewMessage,
-        session: Session,
+        chain: Chain,
         next: &mut Vec<Output>,
     ) -> Result<(Target, Sealed), NotSealed> {
         let recipients = self.recipients(name)?;
@@ -106,7 +114,7 @@ impl Sealing<'_> {
         saved.map_err(|hint| NotSealed::Refused(Code::Storage, hint))?;
         self.report_left_out(name, next);
         let to = Target::User(self.trust.spelled(name));
-        let note = self.header(&to, message, session)?;
+        let note = self.header(&to, message, chain)?;
         let context = &self.context(&to);
         let draft = Draft { context, note: &note, text: message.body.text() };
         let sealed = self.seal_for(&draft, recipients)?;
@@ -178,7 +186,7 @@ impl Sealing<'_> {
         &self,
         conversation: &Target,
         message: &NewMessage,
-        Session { id: session, n }: Session,
+        Chain { session: Session { id: session, n }, prev }: Chain,
     ) -> Result<Header, NotSealed> {
         let id_of = |seq: Seq| {
             let hint = "this client has not seen that message: load it with /history first";
@@ -192,7 +200,8 @@ impl Sealing<'_> {
             Kind::Delete { of } => Kind::Delete { of: id_of(of)? },
         };
         let own = self.account.own().public().fingerprint();
-        let prev = self.sequences.newest(conversation, &own.to_url(), kind.is_change());
+        let newest = || self.sequences.newest(conversation, &own.to_url(), kind.is_change());
+        let prev = prev.unwrap_or_else(newest);
         let (time_ms, link) = (self.time_ms(conversation, kind)?, Link { session, n, prev });
         Ok(Header { id: message.id, time_ms, kind, content: ContentType::TEXT, link })
     }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -82,6 +82,60 @@ impl Proxy {
     pub fn left(&self) -> i64 {
         self.left.load(Ordering::SeqCst).max(0)
     }
+}
+
+/// A link on which the server's answers can be lost.
+pub struct OneWay {
+    pub address: String,
+    silent: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl OneWay {
+    pub fn start(server: &str) -> OneWay {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (silent, open) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let one = OneWay { address, silent: Arc::clone(&silent), open: Arc::clone(&open) };
+        let server = server.to_owned();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(upstream) = TcpStream::connect(&server) else { continue };
+                let both = [&client, &upstream].map(|stream| stream.try_clone().unwrap());
+                open.lock().unwrap().extend(both);
+                let none = Plan { after_bytes: 0, harm: Harm::None };
+                pump(client.try_clone().unwrap(), upstream.try_clone().unwrap(), none);
+                carry(upstream, client, Arc::clone(&silent));
+            }
+        });
+        one
+    }
+
+    /// What the server sends from now on is lost.
+    pub fn silences(&self) {
+        self.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// All connections break, and the next ones are whole.
+    pub fn breaks(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        self.silent.store(false, Ordering::SeqCst);
+    }
+}
+
+/// From the server, as long as its bytes are not lost.
+fn carry(mut from: TcpStream, mut to: TcpStream, silent: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(bytes @ 1..) = from.read(&mut buffer) {
+            if !silent.load(Ordering::SeqCst) && to.write_all(&buffer[..bytes]).is_err() {
+                break;
+            }
+        }
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    });
 }
 
 fn draw(chance: &mut StdRng, harmed: bool) -> Plan {
