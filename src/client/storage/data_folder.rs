@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use super::known_server::Server;
+use super::outbox_file;
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::home::file::{make_folder, read_identity, read_text, replace, turn, write_new};
 use crate::home::{FileError, json_file};
@@ -251,38 +252,39 @@ impl DataFolder {
     /// A client uses the files, or they cannot be moved.
     pub fn set_aside(&self, founding: &Fingerprint) -> Result<PathBuf, FileError> {
         let (name, servers) = (founding.to_url(), self.dir.join("servers"));
-        for entry in fs::read_dir(&servers).map_err(FileError::io(&servers))?.flatten() {
-            let outbox = entry.path();
-            // Each client that runs has locked one of these.
-            let is_outbox =
-                entry.file_name().to_string_lossy().starts_with(&format!("{name}.outbox"));
-            if is_outbox
-                && let Ok(file) = files::private().write(true).open(&outbox)
-                && !files::try_lock(&file).map_err(FileError::io(&outbox))?
-            {
-                let used = io::Error::other("a client of this server is running: close it first");
-                return Err(FileError::io(&outbox)(used));
-            }
-        }
+        // Held until the files are moved: no client takes some of them up meanwhile.
+        let stem = self.journal_stem(founding);
+        let held = outbox_file::lock_all(&stem).map_err(FileError::io(&stem))?;
+        let running = || io::Error::other("a client of this server is running: close it first");
+        let _held = held.ok_or_else(|| FileError::io(&stem)(running()))?;
         let folder = |number: u32| self.dir.join("set-aside").join(format!("{name}-{number}"));
         let free = (1..).map(folder).find(|folder| !folder.exists());
         let folder = free.expect("one of four thousand million numbers is free");
         make_folder(&folder, 0o700)?;
-        for entry in fs::read_dir(&servers).map_err(FileError::io(&servers))?.flatten() {
-            // Public keys of servers have similar names.
-            let (path, file) = (entry.path(), entry.file_name());
-            let is_key = path.extension().is_some_and(|ending| ending == "pem");
-            if file.to_string_lossy().starts_with(&format!("{name}.")) && !is_key {
-                fs::rename(&path, folder.join(file)).map_err(FileError::io(&path))?;
-            }
-        }
         let devices = self.devices_dir(founding);
         match fs::rename(&devices, folder.join("device")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(FileError::io(&devices)(error))
+                return Err(FileError::io(&devices)(error));
             }
-            _ => Ok(folder),
+            _ => {}
         }
+        let entries = fs::read_dir(&servers).map_err(FileError::io(&servers))?.flatten();
+        // Public keys of servers have similar names.
+        let is_its = |path: &Path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file.starts_with(&format!("{name}.")) && !file.ends_with(".pem")
+        };
+        let mut files: Vec<_> =
+            entries.map(|entry| entry.path()).filter(|path| is_its(path)).collect();
+        // A client that begins makes another outbox, so these are the last to go.
+        let outbox = format!("{name}.outbox");
+        let is_outbox = |path: &PathBuf| path.to_string_lossy().contains(&outbox);
+        files.sort_by_key(is_outbox);
+        for path in files {
+            let to = folder.join(path.file_name().unwrap_or_default());
+            fs::rename(&path, to).map_err(FileError::io(&path))?;
+        }
+        Ok(folder)
     }
 
     /// The stored public key of a server, checked against its fingerprint.

@@ -11,6 +11,8 @@ mod sealed_map;
 #[cfg(test)]
 mod search_tests;
 #[cfg(test)]
+mod set_aside_tests;
+#[cfg(test)]
 mod trust_file_tests;
 
 use std::fs::{self, File, OpenOptions};

@@ -312,6 +312,14 @@ fn path(stem: &Path, number: usize) -> PathBuf {
     }
 }
 
+/// Locks the files of all clients, which may not exist yet; none where a client has one.
+///
+/// # Errors
+/// A file cannot be opened.
+pub fn lock_all(stem: &Path) -> io::Result<Option<Vec<File>>> {
+    (1..=OUTBOX_FILES_MAX).map(|number| locked(&path(stem, number), true)).collect()
+}
+
 fn locked(path: &Path, creates: bool) -> io::Result<Option<File>> {
     let mut options = files::private();
     options.read(true).write(true).create(creates).truncate(false);
