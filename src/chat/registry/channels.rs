@@ -286,7 +286,7 @@ impl Registry {
         // that the session is not in, neither name nor order may depend on the tag.
         let mut rows = Vec::with_capacity(self.channels.len());
         for (name, channel) in &self.channels {
-            let rank = (Reverse(self.is_member(asker, name)), Reverse(channel.people.len()));
+            let rank = (Reverse(self.is_member(asker, name)), Reverse(channel.here()));
             rows.push((rank, (name.letters(), name.has_pin()), name));
         }
         rows.sort_unstable_by_key(|(rank, shown, _)| (*rank, *shown));

@@ -88,6 +88,13 @@ fn a_job_is_announced_where_a_join_shows_that_a_pin_is_right() {
     chat.registry.enter(job, "bob".parse().unwrap(), device, Purpose::Job, Stamp(0)).unwrap();
     assert_eq!(notices(&chat.joins(job, "#tea").unwrap()), 0);
     assert_eq!(notices(&chat.joins(job, secret).unwrap()), 1);
+    // Nor does it count where it is not listed.
+    let (rows, _) = chat.registry.channels_for(alice);
+    let here = |sealed: bool| {
+        let mut of_tea = rows.iter().filter(|row| row.channel.letters() == "tea");
+        of_tea.find(|row| row.sealed == sealed).map(|row| row.here)
+    };
+    assert_eq!((here(false), here(true)), (Some(1), Some(2)));
 }
 
 #[test]
