@@ -54,6 +54,7 @@ ranks! {
     Stop "whether the server stops, and when",
     Ledger "messages in memory, or one connection to the database",
     Snapshot "which value a reader gets: held for one assignment or one clone of an `Arc`",
+    Clock "whether the clock is believed",
     Log "the shape of the log after the next line",
 }
 

@@ -5,7 +5,9 @@ mod world;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
+use world::pty::Terminal;
 use world::{Program, World};
 
 /// The library that sets a program's clock, and the files that say how.
@@ -15,7 +17,7 @@ impl Clocks {
     fn new() -> Clocks {
         let clocks = Clocks(tempfile::tempdir().unwrap());
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/clock.c");
-        let mut cc = std::process::Command::new("cc");
+        let mut cc = Command::new("cc");
         let made = cc.args(["-shared", "-fPIC", source, "-o"]).arg(clocks.shim()).status();
         assert!(made.unwrap().success());
         ["client", "server"].iter().for_each(|whose| clocks.set(whose, 0.0));
@@ -35,17 +37,23 @@ impl Clocks {
     }
 
     /// A server whose clock the test sets.
-    fn world(&self) -> World {
+    fn world(&self, config: &str) -> World {
         let file = self.0.path().join("server");
         let word = format!("export CLOCK={} LD_PRELOAD={}", file.display(), self.shim().display());
-        World::under(&word, "{}")
+        World::configured_under(&word, config)
+    }
+
+    /// What starts a client whose clock the test sets.
+    fn command(&self, world: &World, person: &str) -> Command {
+        let mut command = world.screen_of(person);
+        command.env("LD_PRELOAD", self.shim()).env("CLOCK", self.0.path().join("client"));
+        command
     }
 
     /// A client whose clock the test sets, connected.
     fn client(&self, world: &World, person: &str, face: &str) -> Program {
-        let mut command = world.program(person);
-        command.env("LD_PRELOAD", self.shim()).env("CLOCK", self.0.path().join("client"));
-        command.args(["client", &world.invite, "--name", person, face]);
+        let mut command = self.command(world, person);
+        command.arg(face);
         let client = Program::start(command);
         client.sees("#lobby");
         client
@@ -74,7 +82,7 @@ fn published(world: &World) -> Vec<String> {
 
 /// Alice and bob have talked in private, and alice is away.
 fn have_talked(clocks: &Clocks) -> (World, Program) {
-    let world = clocks.world();
+    let world = clocks.world("{}");
     world.admit("alice");
     let mut alice = clocks.client(&world, "alice", "--plain");
     let mut bob = world.enters("bob");
@@ -114,6 +122,10 @@ fn a_visit_with_a_wrong_clock_destroys_nothing_and_is_reported() {
         let alice = clocks.client(&world, "alice", "--json");
         alice.sees(&format!("the clock of this device is {words}"));
         drop(alice);
+        let mut screen = Terminal::run(&clocks.command(&world, "alice"));
+        screen.shows(&format!("the clock of this device is {words}"));
+        screen.types("/exit\r");
+        screen.ends_with(0);
         assert_eq!((keys(&world, "alice"), published(&world)), before, "{days}");
         bob.types("/pm alice the second that waits");
         bob.sees("You -> alice: the second that waits");
@@ -158,7 +170,7 @@ fn a_server_whose_clock_is_wrong_makes_no_client_delete_keys() {
 #[test]
 fn a_first_visit_with_a_wrong_clock_makes_no_keys_and_what_was_typed_waits() {
     let clocks = Clocks::new();
-    let world = clocks.world();
+    let world = clocks.world("{}");
     let bob = world.enters("bob");
     world.until("bob has a certificate", || published(&world).len() == 1);
     world.admit("alice");
@@ -203,4 +215,50 @@ fn keys_are_renewed_after_an_absence_and_deleted_once_both_clocks_agree_for_a_da
     let (last, _) = visit(61.1);
     assert!(!last.iter().any(|key| first.contains(key)), "{last:?}");
     assert_eq!(last.len(), 1);
+}
+
+#[test]
+fn what_is_old_by_a_clock_that_leaps_stays_until_the_operator_accepts_the_clock() {
+    let clocks = Clocks::new();
+    let world = clocks.world(r#"{"retention": "30d"}"#);
+    let mut alice = world.enters("alice");
+    (0..10).for_each(|number| alice.types(&format!("number {number}.")));
+    alice.sees("number 9.");
+    let removes = |how: &str| world.operator(&["ctl", "retention", how]);
+    clocks.set("server", 40.0);
+    let (ok, told) = removes("--now");
+    assert!(!ok && told.contains("the clock leapt") && told.contains("--trust-clock"), "{told}");
+    let (ok, told) = removes("--dry-run");
+    assert!(ok && told.contains("10 lines") && told.contains("the clock leapt"), "{told}");
+    // Nor does the order approve of the next leap.
+    clocks.set("server", 0.0);
+    assert!(!removes("--now").0);
+    clocks.set("server", 40.0);
+    assert!(!removes("--now").0);
+    assert!(removes("--dry-run").1.contains("10 lines"));
+    let (ok, told) = removes("--trust-clock");
+    assert!(ok, "{told}");
+    let (ok, told) = removes("--now");
+    assert!(ok && told.contains("10 lines"), "{told}");
+}
+
+#[test]
+fn a_clock_that_is_wrong_for_a_moment_puts_no_key_of_the_server_away() {
+    let clocks = Clocks::new();
+    let world = clocks.world("{}");
+    let (ok, told) = world.operator(&["server-key", "rotate"]);
+    assert!(ok, "{told}");
+    world.server.is_told("the server's key is");
+    let retired = world.home().join("keys/server.retired.pem");
+    // Longer than the server takes to look.
+    clocks.set("server", 40.0);
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    clocks.set("server", 0.0);
+    assert!(!retired.exists());
+    world.admit("bob");
+    world.client("bob", &["--plain"]).sees("you are in #lobby");
+    // The control: it is put away by a clock that the operator accepts.
+    clocks.set("server", 40.0);
+    assert!(world.operator(&["ctl", "retention", "--trust-clock"]).0);
+    world.until("the former key is put away", || retired.exists());
 }

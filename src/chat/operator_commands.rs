@@ -70,8 +70,9 @@ operator_commands! {
     Say "say" &[], Administer, "TEXT", "send a notice to everybody", "say restart at six";
     Motd "motd" &[], Motd, "[TEXT or -]", "show or set the message of the day; - removes it",
         "motd welcome";
-    Retention "retention" &[], Administer, "[dry-run or now]",
-        "show how long messages are stored; count or remove old ones", "retention dry-run";
+    Retention "retention" &[], Administer, "[dry-run, now or trust-clock]",
+        "show how long messages are stored; count or remove old ones; accept a clock that has leapt",
+        "retention dry-run";
     Erase "erase" &[], Administer, "NAME", "erase the texts of all messages of a person", "erase bob";
     Reload "reload" &[], Reload, "", "read config.json and users/ again", "reload";
     Help "help" &[], Operate, "", "list the commands that you may use", "help";

@@ -91,7 +91,7 @@ impl Clock {
             return;
         }
         let moved_ms = known.moved_ms.filter(|moved_ms| *moved_ms <= clock_ms);
-        match moved_ms.map(|moved_ms| (moved_ms, clock_ms - moved_ms)) {
+        match moved_ms.map(|moved_ms| (moved_ms, clock_ms.saturating_sub(moved_ms))) {
             _ if !agrees => {}
             None => known.moved_ms = Some(clock_ms),
             Some((_, ..=CLOCKS_MS)) => {}

@@ -10,6 +10,7 @@ use super::accounts::Accounts;
 use super::accounts::directory::Directory;
 use super::accounts::key_history::KeyHistory;
 use super::admission::Admission;
+use super::clock_guard::ClockGuard;
 use super::hub::Hub;
 use super::ledger_jobs::LedgerJobs;
 use super::passwords::Passwords;
@@ -45,5 +46,7 @@ pub struct Context {
     pub admission: Arc<Admission>,
     /// The audit trail and the key history.
     pub records: Arc<Records>,
+    /// Whether the clock is believed where something is removed for its age.
+    pub clock: ClockGuard,
     pub stop: Arc<Stop>,
 }

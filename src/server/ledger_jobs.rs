@@ -1,6 +1,5 @@
 //! Ledger jobs beside chat messages: expiry, erasing, counts, and liveness checks.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,8 +17,6 @@ pub struct LedgerJobs {
     config: Arc<Snapshot<Config>>,
     hub: Arc<Hub>,
     readers: Arc<Readers>,
-    /// Whether an operator has removed old messages.
-    swept_by_hand: AtomicBool,
     erasing: Snapshot<Option<(UserName, usize)>>,
 }
 
@@ -51,8 +48,7 @@ impl Turns {
 
 impl LedgerJobs {
     pub fn new(config: Arc<Snapshot<Config>>, hub: Arc<Hub>, readers: Arc<Readers>) -> LedgerJobs {
-        let swept_by_hand = AtomicBool::new(false);
-        LedgerJobs { config, hub, readers, swept_by_hand, erasing: Snapshot::new(None) }
+        LedgerJobs { config, hub, readers, erasing: Snapshot::new(None) }
     }
 
     /// Runs a job on the commit thread and waits for its result; `None` if the server stops first.
@@ -87,15 +83,6 @@ impl LedgerJobs {
         let progresses = |name| name == "ledger" && self.hub.counters().turns() > before;
         asked
             .map(|(name, answer)| (name, liveness::answers(&answer, deadline, || progresses(name))))
-    }
-
-    /// Whether an operator has removed old messages since the last call.
-    pub fn was_swept_by_hand(&self) -> bool {
-        self.swept_by_hand.swap(false, Ordering::Relaxed)
-    }
-
-    pub fn note_sweep_by_hand(&self) {
-        self.swept_by_hand.store(true, Ordering::Relaxed);
     }
 
     /// Removes messages older than their conversation's retention, or only counts them if `dry`. It

@@ -4,6 +4,7 @@ mod access;
 pub mod accounts;
 mod admission;
 mod authentication;
+mod clock_guard;
 pub(crate) mod commit;
 mod context;
 pub(crate) mod delivery;
@@ -45,6 +46,7 @@ use accounts::directory::Directory;
 use accounts::key_history::{self, KeyHistory};
 pub use admission::capacity::{ARENAS, has_little_address_space};
 use admission::{Admission, KeyHolder, RecentLogins};
+use clock_guard::ClockGuard;
 use context::Context;
 use hub::Hub;
 use ledger_jobs::LedgerJobs;
@@ -143,6 +145,7 @@ fn start_jobs(
 ) -> anyhow::Result<ctl::Socket> {
     let reloaded = Arc::clone(context);
     essential("hangups", &context.stop, move || operator::hangup::attend(&reloaded, &hangups))?;
+    upkeep::compare_clock(context);
     let keeper = Arc::clone(context);
     essential("keeper", &context.stop, move || upkeep::keep(&keeper, watch))?;
     let sweeper = Arc::clone(context);
@@ -271,6 +274,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
         access,
         admission,
         records,
+        clock: ClockGuard::default(),
         stop,
     })
 }

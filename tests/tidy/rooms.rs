@@ -27,6 +27,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("records", 2),
             ("delivery", 1),
             ("observe", 1),
+            ("clock_guard", 0),
             ("liveness", 0),
             ("stop", 0),
         ],

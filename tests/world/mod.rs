@@ -72,6 +72,11 @@ impl World {
         World { port: Some(port), ..world }
     }
 
+    /// With these keys of config.json, after a word of the shell's.
+    pub fn configured_under(word: &str, config: &str) -> World {
+        World::begin(home(config), "127.0.0.1:0", word)
+    }
+
     fn begin(folder: tempfile::TempDir, listen: &str, word: &str) -> World {
         let keys = SpareKeys::default();
         let own = folder.path().join("home/keys");

@@ -66,6 +66,9 @@ pub enum Job {
         /// With retention: remove old messages now
         #[arg(long)]
         now: bool,
+        /// With retention: the clock that has leapt is right
+        #[arg(long, conflicts_with_all = ["now", "dry_run"])]
+        trust_clock: bool,
     },
     /// Copy the stored messages to a new file, while the server runs or not
     Backup {
@@ -119,9 +122,10 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         }
         Job::Users(job) => users::run(job),
         Job::ServerKey(job) => server_key::run(job),
-        Job::Ctl { mut words, home, json, dry_run, now } => {
+        Job::Ctl { mut words, home, json, dry_run, now, trust_clock } => {
             words.extend(dry_run.then(|| "dry-run".to_owned()));
             words.extend(now.then(|| "now".to_owned()));
+            words.extend(trust_clock.then(|| "trust-clock".to_owned()));
             ctl::request(&home.open(), &words, json)
         }
         Job::Backup { file, home, json } => ledger::backup(&home.open_to_write()?, &file, json),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::chat::{Event, Opaque};
 use crate::home::{Decision, Home, KeyStamp, ServerKeys};
+use crate::server::clock_guard::ClockGuard;
 use crate::server::hub::Hub;
 use crate::server::records::Records;
 use crate::sync::Snapshot;
@@ -31,7 +32,7 @@ impl HostKey {
     }
 
     /// Checks whether the key files changed, and whether the former key has expired.
-    pub fn look(&mut self) {
+    pub fn look(&mut self, clock: &ClockGuard) {
         let now = self.home.server_key_stamp();
         if now.is_some() && now != self.seen {
             self.seen = now;
@@ -40,7 +41,9 @@ impl HostKey {
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let over = |until_ms| until_ms <= now_ms;
         let keys = self.keys.get();
-        if !self.logged && keys.former.as_ref().is_some_and(|former| over(former.until_ms)) {
+        let is_over = keys.former.as_ref().is_some_and(|former| over(former.until_ms));
+        // A clock that is wrong for a moment puts no key away.
+        if !self.logged && is_over && clock.is_right() {
             self.logged = self.retire(now_ms).is_err();
         }
     }

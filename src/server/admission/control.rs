@@ -346,8 +346,12 @@ impl Admission {
     }
 
     /// Returns the new content of the file of recent logins, if it changed.
-    pub fn changed_sources(&self, is_user: impl Fn(&UserName) -> bool) -> Option<Sources> {
-        self.recent.lock().take_changed(today(), is_user)
+    pub fn changed_sources(
+        &self,
+        today: i64,
+        is_user: impl Fn(&UserName) -> bool,
+    ) -> Option<Sources> {
+        self.recent.lock().take_changed(today, is_user)
     }
 
     /// Whether an address identifies its source: not behind a proxy.

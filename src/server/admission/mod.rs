@@ -20,7 +20,7 @@ use crate::net::listener::Listener;
 pub use control::Admission;
 pub use login::{KeyHolder, Serve, Stay};
 pub use penalties::Offence;
-pub use recent_logins::{RecentLogins, today};
+pub use recent_logins::{RecentLogins, day_of, today};
 use unauthenticated::Unauthenticated;
 
 /// Accepts connections until the server stops; each login is served on its own thread.

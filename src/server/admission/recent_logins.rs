@@ -31,7 +31,12 @@ pub struct RecentLogins {
 
 /// Returns today as days since 1970.
 pub fn today() -> i64 {
-    jiff::Timestamp::now().as_second().div_euclid(86_400)
+    day_of(jiff::Timestamp::now().as_millisecond())
+}
+
+/// Returns the day of a time in milliseconds, as days since 1970.
+pub fn day_of(time_ms: i64) -> i64 {
+    time_ms.div_euclid(86_400_000)
 }
 
 impl RecentLogins {

@@ -77,7 +77,8 @@ pub fn sanction(call: &Call, kind: Kind) -> Reply {
         let about = subject.clone();
         let sanction = Sanction { kind, subject: about, reason, by, rank, since_ms, until_ms };
         let kept = sanction.clone();
-        decide(context, move |decisions| decisions.add(kept, actor.role, since_ms))?;
+        let time_ms = context.clock.time_ms();
+        decide(context, move |decisions| decisions.add(kept, actor.role, time_ms))?;
         let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
         context.records.record(&Decision { target: &target, reason, until_ms, ..call.done() });
         let count = tell(context, actor, &sanction);
@@ -92,7 +93,8 @@ pub fn lift(call: &Call, kind: Kind) -> Reply {
     answer((|| {
         let subject = subject(call)?;
         let role = call.actor.role;
-        let lifted = decide(context, |decisions| decisions.lift(kind, &subject, role, now_ms()))?;
+        let time_ms = context.clock.time_ms();
+        let lifted = decide(context, |decisions| decisions.lift(kind, &subject, role, time_ms))?;
         if !lifted {
             return Err(no(&format!("{subject} is not {}: banlist shows who is", kind.done())));
         }

@@ -26,7 +26,8 @@ pub fn retention(call: &Call) -> Reply {
         None => rules(call.context),
         Some("dry-run") => remove(call, true),
         Some("now") => remove(call, false),
-        Some(_) => misused("retention, retention dry-run or retention now"),
+        Some("trust-clock") => trust_clock(call),
+        Some(_) => misused("retention, retention dry-run, retention now or retention trust-clock"),
     }
 }
 
@@ -41,9 +42,21 @@ fn rules(context: &Context) -> Reply {
     with(text.trim_end().to_owned(), data)
 }
 
+/// The operator says that the clock is right: what is too old goes by it from now on.
+fn trust_clock(call: &Call) -> Reply {
+    call.context.clock.approve();
+    call.context.records.record(&call.done());
+    let now = jiff::Timestamp::now();
+    with(format!("the clock is believed: it is {now} now"), json!({"time": now.to_string()}))
+}
+
 /// Removes what is too old, or only counts it.
 fn remove(call: &Call, dry: bool) -> Reply {
     let context = call.context;
+    let doubt = context.clock.doubt();
+    if let Some(doubt) = doubt.as_ref().filter(|_| !dry) {
+        return no(doubt);
+    }
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let swept = match context.ledger.sweep(now_ms, dry) {
         Some(Ok(swept)) => swept,
@@ -56,7 +69,6 @@ fn remove(call: &Call, dry: bool) -> Reply {
         None => return no("the server stops"),
     };
     if !dry {
-        context.ledger.note_sweep_by_hand();
         context.records.record(&call.done());
         context.records.expire(now_ms);
     }
@@ -65,6 +77,9 @@ fn remove(call: &Call, dry: bool) -> Reply {
     let mut text = format!("{lines} lines of {conversations} conversations {did}");
     if remains {
         text.push_str(REMAINS);
+    }
+    if let Some(doubt) = doubt {
+        text.push_str(&format!("; {doubt}"));
     }
     let data =
         json!({"lines": lines, "conversations": conversations, "dry_run": dry, "remains": remains});
