@@ -7,8 +7,19 @@ use std::time::Instant;
 use super::hub::{Hub, Line, Waiting};
 use crate::ledger::{Outcome, OwnFeed, Record, SplitLedger, StoredMessage};
 
+/// Drops what waits for the ledger where the commit thread ends, also in a panic: an operator would
+/// wait for it until the server has stopped.
+struct Ends<'a>(&'a Hub);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.abandon_jobs();
+    }
+}
+
 /// Runs until the hub is closed.
 pub fn run(hub: &Hub, mut ledger: SplitLedger) {
+    let _ends = Ends(hub);
     let mut waiting = Vec::new();
     while hub.next_waiting(&mut waiting) {
         work(hub, &mut ledger, &mut waiting);

@@ -5,18 +5,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::hub::Hub;
-use super::liveness;
+use super::liveness::{self, Asked, Question};
 use super::readers::Readers;
 use crate::chat::UserName;
 use crate::config::Config;
 use crate::ledger::{LedgerError, SplitLedger, Swept, Tidied};
-use crate::sync::Snapshot;
+use crate::sync::{Mutex, Rank, Snapshot};
 
 /// Access to the ledger's threads.
 pub struct LedgerJobs {
     config: Arc<Snapshot<Config>>,
     hub: Arc<Hub>,
     readers: Arc<Readers>,
+    /// The question to the commit thread that is not answered yet.
+    asked: Mutex<Asked>,
     erasing: Snapshot<Option<(UserName, usize)>>,
 }
 
@@ -48,7 +50,8 @@ impl Turns {
 
 impl LedgerJobs {
     pub fn new(config: Arc<Snapshot<Config>>, hub: Arc<Hub>, readers: Arc<Readers>) -> LedgerJobs {
-        LedgerJobs { config, hub, readers, erasing: Snapshot::new(None) }
+        let asked = Mutex::new(Rank::Reader, Asked::default());
+        LedgerJobs { config, hub, readers, asked, erasing: Snapshot::new(None) }
     }
 
     /// Runs a job on the commit thread and waits for its result; `None` if the server stops first.
@@ -67,15 +70,10 @@ impl LedgerJobs {
     /// Checks whether each thread of the ledger answers in time: the commit thread and the readers
     /// for history, search and backfill.
     pub fn answers(&self, patience: Duration) -> [(&'static str, bool); 4] {
-        let (done, answered) = mpsc::channel();
         let before = self.hub.counters().turns();
-        // A full queue drops it: the check then waits for progress of the queue.
-        self.hub.try_job(Box::new(move |_| {
-            let _ = done.send(());
-        }));
         let deadline = Instant::now() + patience;
         let asked = [
-            ("ledger", answered),
+            ("ledger", self.ask_commit_thread()),
             ("history", self.readers.history.ask()),
             ("search", self.readers.search.ask()),
             ("replay", self.hub.backfill().ask()),
@@ -83,6 +81,17 @@ impl LedgerJobs {
         let progresses = |name| name == "ledger" && self.hub.counters().turns() > before;
         asked
             .map(|(name, answer)| (name, liveness::answers(&answer, deadline, || progresses(name))))
+    }
+
+    /// A question to the commit thread, one at a time. A full queue drops it: the check then waits
+    /// for progress of the queue.
+    fn ask_commit_thread(&self) -> Question {
+        let (question, is_new) = self.asked.lock().ask();
+        let answer = question.clone();
+        if is_new && !self.hub.try_job(Box::new(move |_| answer.answer())) {
+            self.asked.lock().take();
+        }
+        question
     }
 
     /// Removes messages older than their conversation's retention, or only counts them if `dry`. It
@@ -205,5 +214,68 @@ impl LedgerJobs {
                 waiting.map(move |(name, count)| (conversation.clone(), name, count))
             }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::registry::{Registry, Rules};
+    use crate::chat::{LogId, Retention, Seq};
+    use crate::ledger::Memory;
+    use crate::server::commit;
+    use crate::server::delivery::flusher::Flusher;
+
+    /// No answer takes longer.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn jobs() -> (Arc<LedgerJobs>, SplitLedger) {
+        let config = Config::default();
+        let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
+        let (ledger, _) = SplitLedger::new(None, memory, config.retentions());
+        let rules = Rules {
+            limits: config.limits.clone(),
+            retention: Box::new(|_| Retention::Off),
+            configured: Box::new(|_| false),
+            forgets: Box::new(|_| false),
+            persistent: LogId(1),
+            ephemeral: LogId(2),
+            next: LogId(3),
+        };
+        let (flusher, _ear) = Flusher::new().unwrap();
+        let hub = Hub::new(Registry::new(rules, Seq(0)), config.limits.clone(), flusher);
+        let config = Arc::new(Snapshot::new(config));
+        (Arc::new(LedgerJobs::new(config, Arc::new(hub), Arc::default())), ledger)
+    }
+
+    /// The answer of a job, on another thread; an error where none comes.
+    fn asks(jobs: &Arc<LedgerJobs>, job: fn(&mut SplitLedger)) -> mpsc::Receiver<Option<()>> {
+        let (done, result) = mpsc::channel();
+        let own = Arc::clone(jobs);
+        thread::spawn(move || done.send(own.ask(job)));
+        result
+    }
+
+    #[test]
+    fn after_the_end_of_the_commit_thread_no_job_waits() {
+        let (jobs, ledger) = jobs();
+        let waits = asks(&jobs, |_| panic!("a test"));
+        let too = asks(&jobs, |_| ());
+        let hub = Arc::clone(&jobs.hub);
+        let commits = thread::spawn(move || commit::run(&hub, ledger));
+        assert!(commits.join().is_err());
+        assert_eq!(waits.recv_timeout(LONG), Ok(None));
+        // It may have come before the panic.
+        assert!(too.recv_timeout(LONG).is_ok());
+        assert_eq!(asks(&jobs, |_| ()).recv_timeout(LONG), Ok(None));
+    }
+
+    #[test]
+    fn a_commit_thread_that_is_stuck_collects_no_questions() {
+        let (jobs, _ledger) = jobs();
+        for _ in 0..20 {
+            assert!(!jobs.answers(Duration::ZERO)[0].1);
+        }
+        assert_eq!(jobs.hub.take_waiting().len(), 1);
     }
 }

@@ -6,11 +6,11 @@ use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::delivery::send_queue::SendQueue;
-use super::liveness::{self, Asks};
+use super::liveness::{self, Asked, Question};
 use crate::chat::{Refusal, UserName};
 use crate::ledger::{Reader, Work};
 use crate::limits::{READ_WAIT_S_MAX, READS_WAITING_MAX};
@@ -43,7 +43,7 @@ pub struct ReadQueue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    asks: Asks,
+    asked: Asked,
     /// The users whose requests are queued or in progress.
     people: HashSet<UserName>,
     closed: bool,
@@ -93,11 +93,10 @@ impl ReadQueue {
     }
 
     /// Starts a liveness check, which the reader answers before its next request.
-    pub fn ask(&self) -> Receiver<()> {
-        let (answer, answered) = channel();
-        self.lock().asks.push(answer);
+    pub fn ask(&self) -> Question {
+        let (question, _) = self.lock().asked.ask();
         self.changed.notify_one();
-        answered
+        question
     }
 
     fn close(&self) {
@@ -108,16 +107,16 @@ impl ReadQueue {
     }
 
     /// Waits for liveness checks or a job. `None` once the queue is closed.
-    fn next(&self) -> Option<(Asks, Option<Job>)> {
+    fn next(&self) -> Option<(Option<Question>, Option<Job>)> {
         let mut state = self.lock();
         loop {
             if state.closed {
                 return None;
             }
-            let asks = std::mem::take(&mut state.asks);
+            let asked = state.asked.take();
             let job = state.jobs.pop_front();
-            if !asks.is_empty() || job.is_some() {
-                return Some((asks, job));
+            if asked.is_some() || job.is_some() {
+                return Some((asked, job));
             }
             state = self.changed.wait(state);
         }
@@ -182,8 +181,8 @@ impl Drop for Slot<'_> {
 
 /// Runs a reader's thread until its queue is closed.
 pub fn run(read_queue: &ReadQueue, reader: &dyn Reader) {
-    while let Some((asks, job)) = read_queue.next() {
-        liveness::answer(asks, reader);
+    while let Some((asked, job)) = read_queue.next() {
+        liveness::answer(asked, reader);
         if let Some(job) = job {
             // A panic ends this request only; the panic hook logs it.
             let _ = catch_unwind(AssertUnwindSafe(|| job(reader)));

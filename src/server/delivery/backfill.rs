@@ -5,13 +5,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use super::send_queue::{ConversationId, Cursor, Offered, Replay, SendQueue};
 use crate::chat::{Conversation, Event, Seq, SessionId, UserName};
 use crate::ledger::{LedgerError, Page, Reader};
-use crate::server::liveness::{self, Asks};
+use crate::server::liveness::{self, Asked, Question};
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::wire::codec;
 
@@ -37,7 +36,7 @@ struct Waiting {
     later: VecDeque<(Instant, Arc<SendQueue>)>,
     /// The last read failed and was logged.
     failing: bool,
-    asks: Asks,
+    asked: Asked,
     closed: bool,
 }
 
@@ -70,11 +69,10 @@ impl Backfill {
     }
 
     /// Starts a liveness check, which the thread answers before its next page.
-    pub fn ask(&self) -> Receiver<()> {
-        let (answer, answered) = channel();
-        self.lock().asks.push(answer);
+    pub fn ask(&self) -> Question {
+        let (question, _) = self.lock().asked.ask();
         self.added.notify_one();
-        answered
+        question
     }
 
     /// Lets the thread end.
@@ -84,20 +82,20 @@ impl Backfill {
     }
 
     /// Waits for liveness checks or a session. `None` once it is closed.
-    fn next(&self) -> Option<(Asks, Option<Arc<SendQueue>>)> {
+    fn next(&self) -> Option<(Option<Question>, Option<Arc<SendQueue>>)> {
         let mut waiting = self.lock();
         loop {
             if waiting.closed {
                 return None;
             }
-            let asks = std::mem::take(&mut waiting.asks);
+            let asked = waiting.asked.take();
             let now = Instant::now();
             while let Some((_, queue)) = waiting.later.pop_front_if(|(due, _)| *due <= now) {
                 waiting.now.push_back(queue);
             }
             let queue = pop(&mut waiting.now);
-            if !asks.is_empty() || queue.is_some() {
-                return Some((asks, queue));
+            if asked.is_some() || queue.is_some() {
+                return Some((asked, queue));
             }
             let due = waiting.later.front().map_or(IDLE, |(due, _)| due.duration_since(now));
             let waited = self.added.wait_timeout(waiting, due);
@@ -145,8 +143,8 @@ pub trait Replays: Send + Sync {
 
 /// Runs until the backfill is closed.
 pub fn run(hub: &dyn Replays, reader: &dyn Reader) {
-    while let Some((asks, queue)) = hub.backfill().next() {
-        liveness::answer(asks, reader);
+    while let Some((asked, queue)) = hub.backfill().next() {
+        liveness::answer(asked, reader);
         queue.iter().for_each(|queue| turn(hub, queue, reader));
     }
 }

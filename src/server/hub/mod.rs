@@ -58,6 +58,8 @@ struct Inner {
     waiting: Vec<Waiting>,
     /// Nothing more is accepted for the ledger.
     closed: bool,
+    /// The commit thread has ended: nobody does what waits for the ledger.
+    abandoned: bool,
     /// Whether the commit thread sleeps and has to be woken.
     commit_thread_sleeps: bool,
     /// The number of threads that wait for progress.
@@ -96,6 +98,7 @@ impl Hub {
             queues: HashMap::new(),
             waiting: Vec::new(),
             closed: false,
+            abandoned: false,
             commit_thread_sleeps: false,
             waiters: 0,
             conversations_made: 0,
@@ -282,7 +285,8 @@ impl Hub {
     }
 
     fn is_full(&self, inner: &Inner) -> bool {
-        inner.waiting.len() >= self.limits.ledger_waiting_max && !inner.closed
+        let is_over = inner.closed || inner.abandoned;
+        inner.waiting.len() >= self.limits.ledger_waiting_max && !is_over
     }
 
     fn wait<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {

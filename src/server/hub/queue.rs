@@ -38,12 +38,14 @@ impl Hub {
         self.push_job(self.when_roomy(self.lock()), job);
     }
 
-    /// Queues a job if there is room now; otherwise drops it.
-    pub fn try_job(&self, job: Job) {
+    /// Queues a job if there is room now; otherwise drops it. Returns whether there was room.
+    pub fn try_job(&self, job: Job) -> bool {
         let inner = self.lock();
-        if !self.is_full(&inner) {
+        let fits = !self.is_full(&inner);
+        if fits {
             self.push_job(inner, job);
         }
+        fits
     }
 
     /// Records that a name was registered for somebody else. Messages from now on are committed
@@ -58,7 +60,7 @@ impl Hub {
     }
 
     fn push_job(&self, mut inner: MutexGuard<'_, Inner>, job: Job) {
-        if !inner.closed {
+        if !inner.closed && !inner.abandoned {
             inner.waiting.push(Waiting::Job(job));
         }
         self.wake_commit_thread(inner);
@@ -76,6 +78,13 @@ impl Hub {
         inner.waiting.retain(|one| !matches!(one, Waiting::Job(_)));
         self.wake_commit_thread(inner);
         self.backfill.close();
+    }
+
+    /// The commit thread has ended: jobs are dropped, so that nobody waits for their results.
+    pub fn abandon_jobs(&self) {
+        let mut inner = self.lock();
+        inner.abandoned = true;
+        inner.waiting.retain(|one| !matches!(one, Waiting::Job(_)));
     }
 
     /// Appends stored messages to their tails, in the feed's order. Returns the conversations to
