@@ -1,11 +1,11 @@
-//! Text from elsewhere, made safe to show: nothing that is shown can move a cursor, change a
-//! title, hide or reorder other text. Applied once, where text is decoded.
+//! Cleans text from other people so that it can be displayed: it cannot move a cursor, change a
+//! title, or hide or reorder other text. Applied once, where text is decoded.
 
 mod joiners;
 
 use unicode_normalization::char::canonical_combining_class;
 
-/// Combining marks kept on one base character; what is above it in a pile is dropped.
+/// Combining marks kept on one base character; further ones are dropped.
 const MARKS_MAX: usize = 4;
 
 /// `text` without the characters that would act on a screen rather than stand on it: C0 but
@@ -16,24 +16,24 @@ pub fn text(text: &str) -> String {
     if is_plain(text) { text.to_owned() } else { any_text(text) }
 }
 
-/// The same in its place.
+/// Cleans a text in place.
 pub fn wash(text: &mut String) {
     if !is_plain(text) {
         *text = any_text(text);
     }
 }
 
-/// Most lines: a look at each byte.
+/// Returns whether a text is plain ASCII, which most messages are.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
 }
 
-/// The same for a text of any characters.
+/// Cleans a text of any characters.
 fn any_text(text: &str) -> String {
     let mut marks = 0;
     let mut clean = Vec::with_capacity(text.len());
     for c in text.chars() {
-        // A joiner gives no room for another pile.
+        // A joiner does not allow further marks.
         if is_mark(c) {
             marks += 1;
         } else if !joiners::may_stay(c) {
@@ -47,12 +47,13 @@ fn any_text(text: &str) -> String {
     joiners::settled(&clean)
 }
 
-/// `text` on one line: cleaned, newlines and tabs turned to spaces. For names, topics and notices.
+/// Cleans a text and puts it on one line: newlines and tabs become spaces. For names, topics and
+/// notices.
 pub fn line(text_: &str) -> String {
     text(text_).replace(['\n', '\t'], " ")
 }
 
-/// Whether a character acts on a screen (or hides in it) rather than standing on it.
+/// Returns whether a character controls the screen or hides, instead of being displayed.
 pub fn acts(c: char) -> bool {
     matches!(c,
         '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
@@ -65,7 +66,7 @@ pub fn acts(c: char) -> bool {
         || (c as u32) & 0xfffe == 0xfffe
 }
 
-/// Characters without a meaning of their own, such as the symbols of some fonts.
+/// Returns whether a character is for private use, such as the symbols of some fonts.
 pub fn is_private(c: char) -> bool {
     let noncharacter = (c as u32) & 0xfffe == 0xfffe;
     matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}') && !noncharacter
@@ -89,7 +90,7 @@ mod tests {
         assert_eq!(line("a\nb\tc"), "a b c");
     }
 
-    /// The vectors of docs/protocol.md.
+    /// The test vectors of docs/protocol.md.
     #[test]
     fn the_vectors_of_the_document_agree() {
         let vectors = include_str!("../tests/data/texts.json");

@@ -1,4 +1,4 @@
-//! Errors for people: one line what is wrong, one line what to do, and the exit code.
+//! Errors for users: one line with the fault, one with what to do, and the exit code.
 
 /// Exit codes; 0 is success. docs/json.md explains each.
 pub mod code {
@@ -11,7 +11,7 @@ pub mod code {
     /// Another major version of the protocol, or no suite that both sides accept.
     pub const INCOMPATIBLE: u8 = 7;
     pub const NOT_ACKNOWLEDGED: u8 = 8;
-    /// By Ctrl-C.
+    /// Ended by Ctrl-C.
     pub const INTERRUPTED: u8 = 130;
 }
 

@@ -1,7 +1,7 @@
 //! pychat: a private chat to run at home. ARCHITECTURE.md shows the floors that these modules stand
 //! on.
 #![forbid(unsafe_code)]
-// They panic where nobody reads any more: crate::print does not.
+// These panic if the output is closed; crate::print does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod chat;

@@ -11,14 +11,14 @@ pub const RECORD_LOGIN_BYTES_MAX: usize = 2_048;
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Text of one message, in bytes of UTF-8, whatever a server's `text_bytes_max` says (protocol).
 pub const TEXT_BYTES_MAX: usize = 8_192;
-/// Topic, hint, reason, away text, version or message of the day, as a client takes it from a server, in
-/// bytes: ten times what a server sets.
+/// Topic, hint, reason, away text, version or message of the day that a client accepts from a
+/// server, in bytes: ten times what a server sends.
 pub const WORD_BYTES_MAX: usize = 4_096;
 /// Notice of a server, in bytes: the answer to an operator's command may have many lines.
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
-/// Rows of one answer of a server (people, channels, conversations, keys), as a client takes it.
+/// Rows that a client accepts in one answer of a server (people, channels, conversations, keys).
 pub const ANSWER_ROWS_MAX: usize = 10_000;
-/// Conversations of which a server may tell a client in one run.
+/// Conversations that a client accepts from a server in one run.
 pub const CONVERSATIONS_MAX: usize = 10_000;
 /// References of requests that a client remembers: an answer with another one is none of its own.
 pub const ASKED_REFS_MAX: usize = 16_384;
@@ -27,54 +27,56 @@ pub const ASKED_REFS_MAX: usize = 16_384;
 pub const UNSETTLED_BYTES_MAX: usize = 4 << 20;
 /// Clients of one profile that store their unsent messages: each has a file of its own.
 pub const OUTBOX_FILES_MAX: usize = 16;
-/// One of these files, in bytes, as a client reads it at its start.
+/// Size of one of these files that a client reads at its start, in bytes.
 pub const OUTBOX_FILE_BYTES_MAX: u64 = 64 << 20;
 /// Reference of a request, in bytes (protocol).
 pub const REF_BYTES_MAX: usize = 64;
 /// Bytes of a password.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
-/// Every delay that a server names, in milliseconds, as a client takes it: at least and at most.
+/// Delays that a client accepts from a server, in milliseconds: minimum and maximum.
 pub const RETRY_MS: (u64, u64) = (1_000, 15 * 60_000);
-/// A list in an answer (people, channels), in bytes: a quarter of what may wait for a session by default,
-/// and five thousand short names. What does not fit is left out and counted.
+/// Size of a list in an answer (people, channels), in bytes: a quarter of the default queue of a
+/// session, or five thousand short names. Further entries are left out and counted.
 pub const LIST_BYTES_MAX: usize = 64 * 1024;
-/// An answer to an operator's word in the chat, in bytes; `pychat ctl` has no such bound.
+/// Size of an answer to an operator's command in the chat, in bytes. Answers of `pychat ctl` are
+/// not bounded.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
-/// People whose keys one request may name.
+/// Users whose keys one request can name.
 pub const KEY_NAMES_MAX: usize = 50;
-/// Records that a connection may send before its password is accepted, and their bytes: three guesses and
-/// those that came too early, each of 1 KiB at most, and pings.
+/// Records that a connection can send before its password is accepted, and their bytes: three
+/// passwords and those that arrive too early, of 1 KiB each, and pings.
 pub const PROMPT_RECORDS_MAX: usize = 32;
 pub const PROMPT_BYTES_MAX: usize = 16 * 1024;
-/// A person's mailbox takes this share of its messages from one sender, so that nobody fills it alone.
+/// One sender can fill this fraction of a user's mailbox.
 pub const MAILBOX_SENDERS: usize = 4;
-/// Certificates that a person may publish at once, for all their keys together, and seconds until they may
-/// publish another.
+/// Certificates that a user can publish at once, for all keys together, and seconds until the next
+/// one.
 pub const CERTIFICATES_BURST: u32 = 10;
 pub const CERTIFICATE_EVERY_S: u64 = 60;
-/// Events that a client holds back until it is told the keys of a line's sender ...
+/// Events that a client queues until it has the keys of a message's sender.
 pub const HELD_EVENTS_MAX: usize = 20_000;
-/// ... and bytes of them: some of each of a person's hundred channels, when the client comes back.
+/// Bytes of these events: some of each of a user's hundred channels, after a reconnect.
 pub const HELD_EVENTS_BYTES_MAX: usize = 32 << 20;
-/// Keys of people whom a client has met by the server's word alone: beyond, it meets whom its person
-/// writes to or asks for. Whoever was met stays, so that nobody is pushed out by people who are invented.
+/// Keys that a client accepts from the server on first use. Beyond, it accepts only keys of people
+/// to whom its user writes or for whom the user asks. Known people are never displaced by invented
+/// ones.
 pub const MET_KEYS_MAX: usize = 10_000;
-/// Messages of which a client remembers how their senders have changed them: 4 MB on its disk. Beyond,
-/// half of them are forgotten.
+/// Messages whose edits and deletions a client remembers: 4 MB on its disk. Beyond, the older half
+/// is dropped.
 pub const CHANGES_MAX: usize = 20_000;
-/// Text of a search, in bytes (protocol): a sentence.
+/// Text of a search, in bytes (protocol): one sentence.
 pub const SEARCH_BYTES_MAX: usize = 256;
-/// Words of a search, as the index counts them (protocol): each is looked up in each message.
+/// Words of a search, as the index counts them (protocol): each is searched in each message.
 pub const SEARCH_WORDS_MAX: usize = 32;
-/// People whose searches wait for the reader, and whose requests for history wait for theirs: at
-/// `search_ms_max` each, the last one waits for four seconds.
+/// Users whose searches, or whose requests for history, can wait for the reader: at `search_ms_max`
+/// each, the last one waits for four seconds.
 pub const READS_WAITING_MAX: usize = 16;
-/// Seconds that a request waits for its reader: as long as all that may be before it and its own take, of
-/// 2 s each, and 6 s more. A reader that is stuck holds a session no longer than this, which is less than
-/// the time after which a client ends a silent connection.
+/// Seconds that a request waits for its reader: 2 s for each earlier request and for itself, and 6
+/// s more. A stuck reader blocks a session for at most this time, which is less than the time after
+/// which a client ends a silent connection.
 pub const READ_WAIT_S_MAX: u64 = 2 * (READS_WAITING_MAX as u64 + 1) + 6;
-/// An answer to `/history` or `/search` that cost more CPU time than this, in milliseconds, counts as
-/// several: a person's searches cost the server 50 ms each second at the default rate, whatever they are.
+/// CPU time of an answer to `/history` or `/search`, in milliseconds, above which it counts as
+/// several: at the default rate, a user's searches cost the server 50 ms of each second.
 pub const ANSWER_MS: u64 = 25;
 
 macro_rules! limits {
@@ -93,7 +95,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// The names, for suggestions and for the table in the documents.
+            /// The names of all limits, for suggestions and for the table in the documents.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
         }
     };

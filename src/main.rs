@@ -1,4 +1,4 @@
-//! Names the job and reports how it ended.
+//! Runs the command line and returns its exit code.
 
 fn main() -> std::process::ExitCode {
     pychat::cli::run()

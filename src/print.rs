@@ -1,6 +1,5 @@
-//! Where commands print: results on stdout, what is said beside them on stderr. A reader that has
-//! seen enough (`| head -1`) stops nothing, and only the exit code shows it. A full disk is an
-//! error.
+//! Output of commands: results on stdout, other texts on stderr. A closed pipe (`| head -1`) stops
+//! no command and shows only in the exit code. A full disk is an error.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -9,22 +8,22 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// A line on stdout, written like `println!`.
+/// Prints a line to stdout, as `println!` does.
 macro_rules! out {
     ($($text:tt)+) => { $crate::print::result(format_args!("{}\n", format_args!($($text)+))) };
 }
 
-/// A line on stderr, written like `eprintln!`.
+/// Prints a line to stderr, as `eprintln!` does.
 macro_rules! err {
     ($($text:tt)+) => { $crate::print::aside(format_args!("{}\n", format_args!($($text)+))) };
 }
 
 pub(crate) use {err, out};
 
-/// The reader of stdout is gone before it has read all.
+/// Whether the reader of stdout has closed it early.
 static CUT: AtomicBool = AtomicBool::new(false);
 
-/// Prints a result as it is.
+/// Prints a result.
 pub fn result(text: impl fmt::Display) -> io::Result<()> {
     match write(io::stdout().lock(), text) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
@@ -40,13 +39,12 @@ pub fn is_cut() -> bool {
     CUT.load(Ordering::Relaxed)
 }
 
-/// Prints to stdout for programs that wait for it; nothing depends on it.
+/// Prints a line to stdout for programs that wait for it; errors are ignored.
 pub fn signal(text: impl fmt::Display) {
     let _ = write(io::stdout().lock(), text);
 }
 
-/// Prints to stderr as it is: a question, or what is worth knowing. Where nobody reads it, it is
-/// not missed.
+/// Prints a question or a remark to stderr; errors are ignored.
 pub fn aside(text: impl fmt::Display) {
     let _ = write(io::stderr().lock(), text);
 }
@@ -63,7 +61,7 @@ pub fn err_if_read(text: String) {
     let (done, is_done) = mpsc::channel();
     let write = move || {
         aside(text);
-        // Nobody waits any more.
+        // The caller may have given up.
         let _ = done.send(());
     };
     if thread::Builder::new().spawn(write).is_ok() {

@@ -117,7 +117,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
-/// A condition that threads wait for with a [`Mutex`].
+/// A condition variable for a [`Mutex`].
 #[derive(Default)]
 pub struct Condvar(sync::Condvar);
 
@@ -150,7 +150,7 @@ impl Condvar {
         MutexGuard { inner, held }
     }
 
-    /// Waits for a notification, and for this long at most.
+    /// Waits for a notification, for at most this time.
     pub fn wait_timeout<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -161,7 +161,7 @@ impl Condvar {
         MutexGuard { inner, held }
     }
 
-    /// Waits as long as the condition says so, and for this long at most.
+    /// Waits while the condition is true, for at most this time.
     pub fn wait_timeout_while<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -174,7 +174,7 @@ impl Condvar {
     }
 }
 
-/// Which ranks a thread holds.
+/// The ranks that a thread holds.
 #[cfg(debug_assertions)]
 mod order {
     use std::cell::RefCell;
@@ -185,11 +185,11 @@ mod order {
         static RANKS: RefCell<Vec<Rank>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// A rank is held until this is dropped.
+    /// Holds a rank until dropped.
     pub struct Held(Rank);
 
     pub fn take(rank: Rank) -> Held {
-        // A thread that ends has no ranks any more, and locks nothing else.
+        // A thread that ends has no ranks any more, and takes no other lock.
         let _ = RANKS.try_with(|ranks| {
             let highest = ranks.borrow().iter().max().copied();
             if let Some(highest) = highest.filter(|highest| *highest >= rank) {

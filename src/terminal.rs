@@ -1,4 +1,5 @@
-//! The terminal: a line editor above which others may print meanwhile, left as it was found.
+//! A line editor that lets other threads print above the input line, and restores the terminal at
+//! its end.
 
 mod strokes;
 
@@ -27,11 +28,12 @@ use strokes::Strokes;
 use crate::chat::Target;
 use crate::system::terminal::Modes;
 
-/// What a person did at the prompt.
+/// An input at the prompt.
 pub enum Typed {
-    /// A line, and where lines went when it was begun, or when the line was that it was made of.
+    /// A line, and the conversation that was selected when the user started to type it, or when the
+    /// line was entered that it was made from.
     Line(String, Option<Target>),
-    /// A line that is sent when Enter is pressed on it once more.
+    /// A line that needs a second Enter before it is sent.
     Asked(String),
     /// A line that was a secret from its first character on.
     Secret(String),
@@ -41,33 +43,33 @@ pub enum Typed {
     End,
 }
 
-/// What becomes of lines.
+/// Rules for lines, by their text.
 pub struct Rules {
-    /// It is not remembered.
+    /// The line is not added to the history.
     pub is_secret: fn(&str) -> bool,
-    /// It comes back to be corrected.
+    /// The line returns to the prompt for correction.
     pub is_slip: fn(&str) -> bool,
-    /// It comes back, and is taken when Enter is pressed on it again.
+    /// The line returns to the prompt, and is accepted when Enter is pressed again.
     pub is_asked: fn(&str) -> bool,
 }
 
-/// Each line is taken.
+/// Accepts each line.
 impl Default for Rules {
     fn default() -> Rules {
         Rules { is_secret: |_| false, is_slip: |_| false, is_asked: |_| false }
     }
 }
 
-/// Reads lines; what was typed before is there with the arrow keys, in memory only.
+/// Reads lines. Earlier lines are available with the arrow keys, in memory only.
 pub struct Editor {
     lines: LineEditor<Mask, Remembered>,
-    /// What the next line begins with: the last one, where that is to be corrected or confirmed.
+    /// The initial text of the next line: the last one if it has to be corrected or confirmed.
     begun: String,
-    /// ... and where that one went.
+    /// The conversation of that line.
     begun_within: Option<Target>,
 }
 
-/// Shows stars for letters while a secret is typed.
+/// Shows stars for the characters of a secret.
 struct Mask;
 
 impl Helper for Mask {}
@@ -98,42 +100,42 @@ impl Highlighter for Mask {
     }
 }
 
-/// Whether a line that begins now is a secret. One that is half typed stays what it is.
+/// Whether the next line is a secret. Does not affect a line that is partly typed.
 static HIDDEN: AtomicBool = AtomicBool::new(false);
 
-/// Lines that begin from now on are secrets, or no longer.
+/// Sets whether the next line is a secret.
 pub fn hide(on: bool) {
     aims(|aims| aims.hides_next = false);
     HIDDEN.store(on, Ordering::Relaxed);
 }
 
-/// The same, once Enter is pressed on an empty line.
+/// Hides the next line after Enter was pressed on an empty one.
 pub fn hide_after_enter() {
     hide(false);
     aims(|aims| aims.hides_next = true);
 }
 
-/// Whether the line at the prompt is a secret, or would be one.
+/// Returns whether the line at the prompt is a secret, or will be one.
 fn is_secret_line() -> bool {
     aims(|aims| aims.secret).unwrap_or_else(|| HIDDEN.load(Ordering::Relaxed))
 }
 
-/// Where lines go, and of what the one at the prompt is made.
+/// The selected conversation, and the origin of the line at the prompt.
 #[derive(Default)]
 struct Aims {
     now: Option<Target>,
-    /// Where lines went when this one was begun.
+    /// The conversation that was selected when the line was started.
     begun: Option<Target>,
-    /// Where they went when something was cut last, and when from a line for a sealed conversation.
+    /// The conversation of the last cut text, and of the last cut text of a sealed conversation.
     cut: Option<Target>,
     cut_sealed: Option<Target>,
-    /// What was cut last was a part of a secret.
+    /// Whether the last cut text was part of a secret.
     cut_secret: bool,
-    /// Whether the line at the prompt is a secret: decided by its first character.
+    /// Whether the line at the prompt is a secret, which its first character decides.
     secret: Option<bool>,
-    /// Enter on an empty line begins a secret.
+    /// Whether Enter on an empty line starts a secret.
     hides_next: bool,
-    /// Bytes of the line when it was seen last.
+    /// Length of the line at the last key, in bytes.
     bytes: usize,
 }
 
@@ -143,12 +145,12 @@ fn aims<T>(with: impl FnOnce(&mut Aims) -> T) -> T {
     with(AIMS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
 }
 
-/// Lines go there from now on; one that is half typed was begun for where they went before.
+/// Selects a conversation for further lines; a partly typed line keeps the former one.
 pub fn aim(target: Target) {
     aims(|aims| aims.now = Some(target));
 }
 
-/// The line as it is at the prompt after each key.
+/// Processes the line after each key.
 fn watch(line: &str) {
     aims(|aims| {
         if line.len() < aims.bytes {
@@ -171,15 +173,15 @@ fn watch(line: &str) {
     });
 }
 
-/// What is at the prompt now was made there.
+/// Sets the origin of the text at the prompt.
 fn made_within(within: Option<&Target>) {
     if within.is_some_and(Target::is_sealed) {
         aims(|aims| aims.begun = within.cloned());
     }
 }
 
-/// What was cut comes back as what it was cut from: nothing of a message into a secret, nor of a secret into
-/// a message.
+/// Pastes cut text with its origin: no text of a message into a secret, and no text of a secret
+/// into a message.
 struct Yanks;
 
 impl ConditionalEventHandler for Yanks {
@@ -197,7 +199,7 @@ impl ConditionalEventHandler for Yanks {
     }
 }
 
-/// Lines that were typed, with where they went.
+/// Earlier lines, with their conversations.
 #[derive(Default)]
 struct Remembered {
     lines: MemHistory,
@@ -205,7 +207,7 @@ struct Remembered {
 }
 
 impl Remembered {
-    /// A line is there again: it is what it was, and so no secret.
+    /// Shows an earlier line, which is no secret.
     fn comes<'h>(&self, found: Option<SearchResult<'h>>) -> Option<SearchResult<'h>> {
         let found = found.filter(|_| !is_secret_line());
         if let Some(found) = &found {
@@ -285,19 +287,19 @@ impl History for Remembered {
     }
 }
 
-/// Columns of a terminal; none where it is none.
+/// Returns the width of a terminal in columns; `None` if the output is none.
 pub fn cells(out: &impl IsTerminal) -> Option<usize> {
     let size = out.is_terminal().then(ratatui::crossterm::terminal::size)?;
     size.ok().map(|(columns, _)| columns.into()).filter(|columns| *columns > 0)
 }
 
-/// Prints above what is being typed; when it is dropped, the editor draws no more.
+/// Prints above the input line. Stops the editor when it is dropped.
 pub struct Printer(Option<Box<dyn ExternalPrinter + Send>>);
 
-/// What the thread that reads and draws is at.
+/// State of the thread that reads and draws.
 struct Stage {
     reading: bool,
-    /// The program ends: who draws next rests instead.
+    /// The program ends: the thread must not draw any more.
     ended: bool,
     resting: bool,
 }
@@ -305,14 +307,14 @@ struct Stage {
 static STAGE: Mutex<Stage> = Mutex::new(Stage { reading: false, ended: false, resting: false });
 static STAGE_CHANGED: Condvar = Condvar::new();
 
-/// How long the end waits for an editor that writes to a terminal which may take nothing.
+/// Time that the end waits for an editor that writes to a terminal which may not accept output.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 fn stage() -> MutexGuard<'static, Stage> {
     STAGE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The editor begins to read or to draw: at the end of the program it gets no further.
+/// Called by the editor before it reads or draws: blocks at the end of the program.
 fn at_work() {
     let mut stage = stage();
     stage.reading = true;
@@ -327,20 +329,20 @@ fn at_work() {
     }
 }
 
-/// How the terminal was before the first editor.
+/// The modes of the terminal before the first editor.
 static FOUND: Mutex<Option<Modes>> = Mutex::new(None);
 
-/// An editor and its printer; none where stdin or stdout is no terminal.
+/// Returns an editor and its printer; `None` if stdin or stdout is no terminal.
 pub fn open() -> Option<(Editor, Printer)> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return None;
     }
     *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Modes::now();
-    // Stars are no colour: they are there wherever colours are not wanted.
+    // Stars are no colour: they are also shown without colours.
     let config = Config::builder().color_mode(ColorMode::Forced).build();
     let mut editor = LineEditor::with_history(config, Remembered::default()).ok()?;
     editor.set_helper(Some(Mask));
-    // The editor would come back from the background to a terminal without its modes.
+    // After suspension, the editor would return to a terminal without its modes.
     editor.bind_sequence(KeyEvent::ctrl('Z'), Cmd::Noop);
     for yank in [KeyEvent::ctrl('Y'), KeyEvent::alt('y')] {
         editor.bind_sequence(yank, EventHandler::Conditional(Box::new(Yanks)));
@@ -351,21 +353,20 @@ pub fn open() -> Option<(Editor, Printer)> {
     Some((editor, Printer(Some(Box::new(printer)))))
 }
 
-/// Ends the editor's hold on the terminal, which a program that ends in the middle of a line would
-/// leave without echo.
+/// Restores the terminal. A program that ends during input would leave it without echo.
 pub fn restore() {
     let found = FOUND.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(found) = found
         && found.are_changed()
         && found.set().is_ok()
     {
-        // The editor had asked for bracketed paste, may just draw, and its prompt stands on this line.
+        // The editor has enabled bracketed paste, may be drawing, and its prompt is on this line.
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(b"\x1b[?2026l\x1b[?2004l\r\n").and_then(|()| out.flush());
     }
 }
 
-/// Restores the terminal when dropped, a panic included.
+/// Restores the terminal when dropped, also after a panic.
 pub struct Guard;
 
 impl Drop for Guard {
@@ -375,12 +376,12 @@ impl Drop for Guard {
 }
 
 impl Editor {
-    /// The next line.
+    /// Returns the next line.
     pub fn read(&mut self, rules: &Rules) -> Typed {
         at_work();
         let begun = std::mem::take(&mut self.begun);
         made_within(self.begun_within.take().as_ref());
-        // It stands there once the terminal echoes nothing.
+        // The prompt appears once the terminal does not echo.
         let prompt = if HIDDEN.load(Ordering::Relaxed) { "password: " } else { "> " };
         let line = self.lines.readline_with_initial(prompt, (&begun, ""));
         stage().reading = false;
@@ -392,7 +393,7 @@ impl Editor {
         });
         match line {
             Ok(line) if secret => {
-                // What is typed next is a message again, unless somebody asks anew.
+                // Further input is a message again, unless another secret is requested.
                 if !line.is_empty() {
                     HIDDEN.store(false, Ordering::Relaxed);
                 }
@@ -418,7 +419,7 @@ impl Editor {
     }
 
     fn remember(&mut self, line: &str, within: Option<Target>) {
-        // A history that is full or takes no duplicates is no error.
+        // A full history, or a repeated line, is no error.
         let _ = self.lines.add_history_entry(line);
         let remembered = &mut self.lines.history_mut().within;
         match within.filter(Target::is_sealed) {
@@ -429,26 +430,27 @@ impl Editor {
 }
 
 impl Printer {
-    /// False when the editor is gone. Waits for a terminal that does not take it.
+    /// Prints a line. Returns false if the editor is gone. Waits for a terminal that does not
+    /// accept output.
     pub fn print(&mut self, line: &str) -> bool {
         self.0.as_mut().is_some_and(|printer| printer.print(format!("{line}\n")).is_ok())
     }
 }
 
-/// Goes up a line and down again: the screen stays as it is.
+/// Moves up and down one line, so that the screen does not change.
 const NOTHING: &str = "\x1b[A\n";
 
-/// Everything is printed, and the editor rests before its next prompt: it would draw over what the
-/// program, and the shell after it, have to say.
+/// Prints everything that is queued, and stops the editor before its next prompt, which would
+/// overwrite later output of the program and the shell.
 impl Drop for Printer {
     fn drop(&mut self) {
         let Some(mut printer) = self.0.take() else { return };
-        // An editor that has room for this one has begun with the line before.
+        // An editor that accepts this line has started with the one before.
         if stage().reading {
             let _ = printer.print(NOTHING.to_owned());
         }
         stage().ended = true;
-        // Wakes an editor that waits for keys. One that rests already takes it no more.
+        // Wakes an editor that waits for keys. One that has stopped does not accept it.
         let wake = move || drop(printer.print(NOTHING.to_owned()));
         let _ = thread::Builder::new().name("wake".into()).spawn(wake);
         let at_rest = |stage: &mut Stage| stage.reading && !stage.resting;

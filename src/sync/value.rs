@@ -1,11 +1,11 @@
-//! Values that are read whole and replaced whole.
+//! Values that are read and replaced as a whole.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Mutex, Rank, order};
 
-/// A value that readers share and writers replace whole: nobody sees half a change, and nobody
-/// waits for a reader.
+/// A value that readers share and writers replace: nobody sees a partial change or waits for a
+/// reader.
 pub struct Snapshot<T>(RwLock<Arc<T>>);
 
 impl<T> Snapshot<T> {
@@ -13,13 +13,13 @@ impl<T> Snapshot<T> {
         Snapshot(RwLock::new(Arc::new(value)))
     }
 
-    /// The value of now; it stays as it is for whoever has it.
+    /// Returns the present value, which does not change for its holder.
     pub fn get(&self) -> Arc<T> {
         let _held = held();
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Another value from now on; returns the one before.
+    /// Replaces the value. Returns the previous one.
     pub fn set(&self, value: T) -> Arc<T> {
         let value = Arc::new(value);
         let _held = held();
@@ -35,8 +35,8 @@ fn held() -> order::Held {
     order::Held
 }
 
-/// A value that holds only once it is on disk. One change at a time is made and saved; readers see
-/// the old value meanwhile, and go on seeing it where saving fails.
+/// A value that is in force once it is on disk. Changes are made and saved one at a time; until
+/// then, and if saving fails, readers see the old value.
 pub struct Persisted<T, E> {
     now: Snapshot<T>,
     turn: Mutex<()>,
@@ -46,7 +46,7 @@ pub struct Persisted<T, E> {
 type Save<T, E> = Box<dyn Fn(&T) -> Result<(), E> + Send + Sync>;
 
 impl<T: Clone + PartialEq, E> Persisted<T, E> {
-    /// With the value that is on disk, and what writes another one.
+    /// Creates it with the value on disk and the function that saves another one.
     pub fn new(value: T, save: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static) -> Self {
         let (now, turn) = (Snapshot::new(value), Mutex::new(Rank::Decision, ()));
         Persisted { now, turn, save: Box::new(save) }
@@ -56,8 +56,8 @@ impl<T: Clone + PartialEq, E> Persisted<T, E> {
         self.now.get()
     }
 
-    /// Changes a copy, saves it, and lets it hold; what is not changed is not saved. Returns what
-    /// `change` returns.
+    /// Changes a copy, saves it if it differs, and puts it in force. Returns the result of
+    /// `change`.
     ///
     /// # Errors
     /// It cannot be saved: the value is what it was before.

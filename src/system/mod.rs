@@ -1,5 +1,5 @@
-//! What Unix and Windows each do in their own way, under the same names: the one place that asks
-//! which system this is.
+//! Functions that differ between Unix and Windows, under the same names. No other module checks the
+//! operating system.
 
 mod signal;
 #[cfg(unix)]

@@ -1,14 +1,14 @@
-//! Signals, as a program with the full screen hears them.
+//! Signals to a full-screen program.
 
-/// What the system tells a program that has the full screen.
+/// A signal to a full-screen program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Ctrl-C, from somewhere else than this terminal in raw mode.
+    /// Ctrl-C from elsewhere, because this terminal is in raw mode.
     Interrupt,
     End,
-    /// Into the background, and back from it.
+    /// Suspend, and continue after it.
     Suspend,
     Continue,
-    /// The window has another size.
+    /// The size of the window has changed.
     Resize,
 }

@@ -1,4 +1,4 @@
-//! Files: their modes, and locks that end with their holder.
+//! File modes, and locks that end with their holder.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -8,10 +8,10 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use tempfile::NamedTempFile;
 
-/// Who may read a key, for a person.
+/// Permissions of a key file, for display.
 pub const READERS: &str = "0600";
 
-/// Options that make a file for its owner alone.
+/// Options that create a file for its owner only.
 pub fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
@@ -43,40 +43,39 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What a new file with this mode is made with.
+/// Returns the permissions of a new file with this mode.
 pub fn permissions(mode: u32) -> Option<Permissions> {
     Some(Permissions::from_mode(mode))
 }
 
-/// Puts a file in the place of the one that may be there. A loss of power after this does not bring
-/// the old one back.
+/// Atomically replaces a file, and syncs its folder.
 pub fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path).map_err(|failed| failed.error)?;
     sync_folder(path)
 }
 
-/// Opens a file to read it; a pipe in its place does not hold the reader up.
+/// Opens a file for reading. Does not block on a pipe at its path.
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
 }
 
-/// The mode of a file that others than its owner may use.
+/// Returns the mode of a file that others may access.
 pub fn exposed(path: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(path)?.permissions().mode() & 0o777;
     Ok((mode & 0o077 != 0).then_some(mode))
 }
 
-/// Tells a file from another one that is put in its place.
+/// Returns values that distinguish a file from a replacement of it.
 pub fn stamp(about: &Metadata) -> (u64, i64) {
     (about.ino(), about.mtime_nsec() ^ about.mtime())
 }
 
-/// Waits for a file's lock, which ends with the file's being closed.
+/// Waits for a file's lock, which ends when the file is closed.
 pub fn lock(file: &File) -> io::Result<()> {
     Ok(flock(file, FlockOperation::LockExclusive)?)
 }
 
-/// Whether the lock could be had at once.
+/// Tries to take a file's lock without waiting. Returns whether it succeeded.
 pub fn try_lock(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),

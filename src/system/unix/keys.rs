@@ -1,5 +1,5 @@
-//! What a terminal sends for keys, pastes, the mouse and the focus. Pure: bytes in, events out, and
-//! the time that has passed without any.
+//! Decodes a terminal's input: keys, pastes, mouse and focus. Pure: bytes and elapsed time in,
+//! events out.
 
 mod sequences;
 
@@ -12,35 +12,35 @@ const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// A sequence whose rest does not come within this time is Esc and what was typed behind it.
+/// A sequence that is incomplete after this pause is Esc, followed by typed keys.
 const SEQUENCE_PAUSE: Duration = Duration::from_millis(50);
-/// A terminal sends a paste without a pause; one that pauses so long has lost the end of it.
+/// Terminals send a paste without a pause; after this one, the end of the paste is missing.
 const PASTE_PAUSE: Duration = Duration::from_millis(700);
-/// Of a longer paste the rest is dropped: no message is as long.
+/// Bound on a paste; the rest is dropped. No message is as long.
 const PASTE_BYTES_MAX: usize = 256 << 10;
-/// What follows a paste without an end and is longer was not typed: it is the rest of the paste.
+/// Longer input after a paste without an end was not typed: it is the rest of the paste.
 const TYPED_BYTES_MAX: usize = 64;
 
-/// One step through the bytes.
+/// The result of decoding the next bytes.
 enum Step {
-    /// An event of so many bytes; none where they mean nothing.
+    /// An event of this many bytes; `None` if they have no meaning.
     Event(Option<Event>, usize),
     PasteBegins(usize),
-    /// The rest has not come yet.
+    /// The sequence is incomplete.
     More,
 }
 
-/// Whether a paste is under way.
+/// The state of a paste.
 enum Paste {
     No,
     Begun(Vec<u8>),
-    /// It has ended without its end, which may come late.
+    /// A pause has ended it; its end may still arrive.
     Overdue,
 }
 
-/// Makes events of bytes.
+/// Decodes bytes to events.
 pub struct Decoder {
-    /// Bytes of a sequence that is not complete, or behind one.
+    /// Bytes of an incomplete sequence and after it.
     bytes: Vec<u8>,
     paste: Paste,
     events: VecDeque<Event>,
@@ -55,7 +55,7 @@ impl Decoder {
         self.events.pop_front()
     }
 
-    /// How long the rest of what has begun is waited for.
+    /// Returns the time to wait for the rest of a sequence or paste.
     pub fn patience(&self) -> Option<Duration> {
         match self.paste {
             Paste::Begun(_) => Some(PASTE_PAUSE),
@@ -64,7 +64,7 @@ impl Decoder {
         }
     }
 
-    /// Takes what has come in one read.
+    /// Adds the bytes of one read.
     pub fn takes(&mut self, bytes: &[u8]) {
         if matches!(self.paste, Paste::Overdue) {
             let late = bytes.len() > TYPED_BYTES_MAX || find(bytes, PASTE_END).is_some();
@@ -74,7 +74,7 @@ impl Decoder {
         self.decode(false);
     }
 
-    /// Nothing has come for as long as it was waited for.
+    /// Handles a pause as long as `patience`.
     pub fn lapses(&mut self) {
         match std::mem::replace(&mut self.paste, Paste::Overdue) {
             Paste::Begun(mut text) => {
@@ -82,7 +82,7 @@ impl Decoder {
                 let keys = text.iter().rev().take_while(|byte| **byte == CTRL_C).count();
                 match keys {
                     0 => self.pastes(&text),
-                    // Whoever pressed it wants nothing of the paste.
+                    // Ctrl-C cancels the paste.
                     _ => self.events.extend((0..keys).map(|_| control(CTRL_C))),
                 }
             }
@@ -97,7 +97,7 @@ impl Decoder {
         self.events.push_back(Event::Paste(String::from_utf8_lossy(text).into_owned()));
     }
 
-    /// `all`: nothing more comes.
+    /// Decodes complete sequences; with `all`, no more bytes will arrive.
     fn decode(&mut self, all: bool) {
         let mut bytes = std::mem::take(&mut self.bytes);
         let mut rest = &bytes[..];
@@ -158,7 +158,7 @@ fn step(bytes: &[u8], all: bool) -> Step {
         None | Some(&ESCAPE) if all || bytes.len() > 1 => escape,
         None => Step::More,
         Some(b'[' | b'O') => match sequences::read(bytes) {
-            // It is no sequence, but was typed behind Esc.
+            // Not a sequence: the characters were typed after Esc.
             None => with_alt(bytes, all),
             Some(Step::More) if all => with_alt(bytes, all),
             Some(step) => step,
@@ -167,7 +167,7 @@ fn step(bytes: &[u8], all: bool) -> Step {
     }
 }
 
-/// A key behind Esc in one go: with Alt.
+/// Decodes a key that arrived together with Esc as a key with Alt.
 fn with_alt(bytes: &[u8], all: bool) -> Step {
     match character(&bytes[1..], all) {
         Step::Event(Some(Event::Key(mut key)), used) => {
@@ -208,7 +208,7 @@ fn control(byte: u8) -> Event {
         0x7f => key(KeyCode::Backspace, KeyModifiers::NONE),
         0 => ctrl(b' '),
         1..=0x1a => ctrl(byte - 1 + b'a'),
-        // As a terminal makes them of Ctrl and a digit.
+        // The characters that terminals send for Ctrl with a digit.
         _ => ctrl(byte - 0x1c + b'4'),
     }
 }

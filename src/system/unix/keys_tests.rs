@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The events of these reads, each followed by a pause where it is marked so.
+/// Returns the events of these reads; with `pauses`, each read is followed by a pause.
 fn decoded(reads: &[&[u8]], pauses: bool) -> Vec<String> {
     let mut decoder = Decoder::new();
     for read in reads {
@@ -80,14 +80,14 @@ fn a_paste_without_an_end_takes_no_keys() {
     assert_eq!(pauses(&["\x1b[200~half", "x"]), "paste \"half\" x");
     assert_eq!(pauses(&["\x1b[200~half\x03"]), ctrl_c);
     assert_eq!(pauses(&["\x1b[200~half", "\x03"]), format!("paste \"half\" {ctrl_c}"));
-    // Its rest comes late: nothing of it is typed.
+    // The rest arrives late, and is not taken for typed keys.
     assert_eq!(
         pauses(&["\x1b[200~one\n", "two\n\x1b[201~x"]),
         "paste \"one\\n\" paste \"two\\n\" x"
     );
     let long = "x\n".repeat(100);
     assert_eq!(pauses(&["\x1b[200~", &long]), format!("paste \"\" paste {long:?}"));
-    // What is pasted is no key, whatever it is.
+    // Pasted bytes are never keys.
     assert_eq!(pauses(&["\x1b[200~a\x03\x1b[Ab\x1b[201~"]), "paste \"a\\u{3}\\u{1b}[Ab\"");
     let endless = "x".repeat(PASTE_BYTES_MAX + 9);
     assert_eq!(

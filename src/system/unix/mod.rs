@@ -1,4 +1,4 @@
-//! Linux, and what is like it: Android, macOS.
+//! Linux and similar systems: Android, macOS.
 
 pub mod files;
 mod keys;

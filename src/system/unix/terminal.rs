@@ -1,4 +1,4 @@
-//! The terminal: modes, what it is asked to report, and signals.
+//! Terminal modes, reports and signals.
 
 use std::io::{self, Write};
 use std::thread;
@@ -15,36 +15,36 @@ use signal_hook::iterator::Signals;
 use super::keys::Decoder;
 use crate::system::signal::Signal;
 
-/// Bytes that are read at once.
+/// Maximum bytes of a read.
 const READ_BYTES_MAX: usize = 4_096;
 
-/// The other screen, rows that end at the edge, pastes in brackets, and word of the focus.
+/// Enables the alternate screen, no line wrap, bracketed paste and focus reports.
 pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J\x1b[?7l\x1b[?2004h\x1b[?1004h";
-/// An update that was begun; mouse, focus, pastes and rows as they were; cursor and screen back.
+/// Ends an update and disables all reports; restores line wrap, cursor and screen.
 pub const LEAVE: &[u8] =
     b"\x1b[?2026l\x1b[?1006l\x1b[?1000l\x1b[?1004l\x1b[?2004l\x1b[?7h\x1b[0m\x1b[?25h\x1b[?1049l";
-/// Presses and the wheel, with columns beyond 223.
+/// Button presses and the wheel, with columns beyond 223.
 const MOUSE: [&[u8]; 2] = [b"\x1b[?1006l\x1b[?1000l", b"\x1b[?1000h\x1b[?1006h"];
 
-/// Whether the terminal can move its cursor.
+/// Returns whether the terminal can move its cursor.
 pub fn is_able() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
-/// Whether the mouse is heard.
+/// Enables or disables mouse reports.
 pub fn hear_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
     out.write_all(MOUSE[usize::from(on)])
 }
 
-/// Gives the terminal back from the full screen. Waits for no thread that writes to it.
+/// Restores the terminal after a full-screen program. Does not wait for a thread that writes to it.
 pub fn give_back() {
-    // A terminal that is gone needs nothing back.
+    // A terminal that is gone needs no restoring.
     let _ = disable_raw_mode();
     let _ = rustix::io::write(io::stdout(), LEAVE);
 }
 
-/// Writes all bytes to stdout, also where another program has made that non-blocking. No lock is
-/// held meanwhile, which the end of the program would wait for.
+/// Writes all bytes to stdout, also if another program has made it non-blocking. Holds no lock, for
+/// which the end of the program would wait.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub fn write_out(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// What is typed at the terminal, in raw mode.
+/// Keyboard input of the terminal in raw mode.
 pub struct Keys {
     decoder: Decoder,
     read: Box<[u8; READ_BYTES_MAX]>,
@@ -80,7 +80,7 @@ impl Keys {
         Keys { decoder: Decoder::new(), read: Box::new([0; READ_BYTES_MAX]) }
     }
 
-    /// Waits for the next thing that is typed.
+    /// Waits for the next event.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl Keys {
     }
 }
 
-/// How a terminal was at a moment.
+/// Modes of a terminal.
 #[derive(Clone)]
 pub struct Modes(Termios);
 
@@ -123,18 +123,18 @@ impl Modes {
         tcgetattr(io::stdin()).ok().map(Modes)
     }
 
-    /// Whether lines are edited in another way since then.
+    /// Returns whether the line modes have changed since then.
     pub fn are_changed(&self) -> bool {
         tcgetattr(io::stdin()).is_ok_and(|now| now.local_modes != self.0.local_modes)
     }
 
-    /// As it was.
+    /// Sets these modes.
     pub fn set(&self) -> io::Result<()> {
         Ok(tcsetattr(io::stdin(), OptionalActions::Now, &self.0)?)
     }
 }
 
-/// Tells each signal, on a thread of its own, until `tell` wants no more.
+/// Passes each signal to `tell` on a thread, until it returns false.
 pub fn heed_signals(mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT, SIGWINCH])?;
     let heed = move || {
@@ -154,15 +154,15 @@ pub fn heed_signals(mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io
     thread::Builder::new().name("signals".into()).spawn(heed).map(drop)
 }
 
-/// Whether a shell would bring the program back from the background: one with job control is in
-/// this session and has put the program into a group.
+/// Returns whether a shell can continue the program after suspension: a shell with job control is
+/// in this session and has put the program into a process group.
 pub fn may_stop() -> bool {
     let same_session = |shell| getsid(Some(shell)).ok() == getsid(None).ok();
     let own_group = |shell| getpgid(Some(shell)).ok() != Some(getpgrp());
     getppid().is_some_and(|shell| same_session(shell) && own_group(shell))
 }
 
-/// Stops the program. Another thread may stop first: SIGCONT tells when it is undone.
+/// Suspends the process. SIGCONT reports its continuation, also if another thread has suspended it.
 pub fn stop() -> io::Result<()> {
     Ok(kill_process(getpid(), rustix::process::Signal::STOP)?)
 }

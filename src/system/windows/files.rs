@@ -1,5 +1,5 @@
-//! Files. There are no modes: who may read one is what its folder passes on, and a person's
-//! profile, where the data folder is, is for that person, the administrators and the system.
+//! Files without modes: a file inherits the permissions of its folder. The data folder is in the
+//! user's profile, which the user, administrators and the system can read.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -8,31 +8,30 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// Who may read a key, for a person.
+/// Permissions of a key file, for display.
 pub const READERS: &str = "as its folder";
 
-/// Options that make a file for its owner alone.
+/// Options that create a file for its owner only.
 pub fn private() -> OpenOptions {
     OpenOptions::new()
 }
 
-/// Makes a folder, and those above it, where it is missing.
+/// Creates a folder and its parents if they are missing.
 pub fn make_folder(path: &Path, _: u32) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
-/// Windows writes a folder's entries to its journal itself.
+/// Windows journals the entries of a folder itself.
 pub fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a new file with this mode is made with.
+/// Returns the permissions of a new file with this mode.
 pub fn permissions(_: u32) -> Option<Permissions> {
     None
 }
 
-/// Puts a file in the place of the one that may be there, and may be open: std knows how, while
-/// tempfile would be denied that.
+/// Replaces a file, which may be open. The standard library can do that; tempfile cannot.
 pub fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
     let temporary = file.into_temp_path().keep().map_err(|failed| failed.error)?;
     let put = match fs::rename(&temporary, path) {
@@ -42,44 +41,43 @@ pub fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
         other => other,
     };
     if put.is_err() {
-        // It is of no use, and the error that counts is that it could not be put there.
+        // Removes the temporary file; the first error is the one to report.
         let _ = fs::remove_file(&temporary);
     }
     put
 }
 
-/// Where the file system (FAT) replaces no open file, that one is moved aside.
+/// On file systems that cannot replace an open file (FAT), renames that one first.
 fn put_instead(temporary: &Path, path: &Path) -> io::Result<()> {
     let aside = temporary.with_extension("old");
     fs::rename(path, &aside)?;
     let put = fs::rename(temporary, path);
-    // Either it is in the way no more, or it comes back: both errors would hide the one that
-    // counts.
+    // Removes or restores it. An error here would hide the one to report.
     let _ = if put.is_ok() { fs::remove_file(&aside) } else { fs::rename(&aside, path) };
     put
 }
 
-/// Opens a file to read it.
+/// Opens a file for reading.
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// The mode of a file that others than its owner may use: there is none.
+/// Returns `None`, because files have no modes.
 pub fn exposed(path: &Path) -> io::Result<Option<u32>> {
     fs::metadata(path).map(|_| None)
 }
 
-/// Tells a file from another one that is put in its place.
+/// Returns values that distinguish a file from a replacement of it.
 pub fn stamp(about: &Metadata) -> (u64, i64) {
     (about.creation_time(), about.last_write_time().cast_signed())
 }
 
-/// Waits for a file's lock, which ends with the file's being closed.
+/// Waits for a file's lock, which ends when the file is closed.
 pub fn lock(file: &File) -> io::Result<()> {
     file.lock()
 }
 
-/// Whether the lock could be had at once.
+/// Tries to take a file's lock without waiting. Returns whether it succeeded.
 pub fn try_lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! Windows 10 and later. The client only: a server's home rests on Unix's modes and sockets.
+//! Windows 10 and later, the client only: a server needs Unix modes and sockets.
 
 pub mod files;
 pub mod programs;

@@ -1,20 +1,20 @@
-//! Other programs, and what the system calls the person.
+//! Other programs, and the environment variables of the user.
 
 use std::os::windows::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Where the person's name is.
+/// Variable with the user's name.
 pub const USER: &str = "USERNAME";
-/// Where the person's folder is.
+/// Variable with the user's folder.
 pub const HOME: &str = "USERPROFILE";
-/// The editor of who has named none.
+/// Default editor.
 pub const EDITOR: &str = "notepad";
 
-/// Runs an editor on a file; its name may be more than one word: `code --wait`.
+/// Returns the command for an editor on a file. The editor may have arguments: `code --wait`.
 pub fn edit(editor: &str, file: &Path) -> Command {
     let mut command = Command::new("cmd");
-    // It takes off the outer pair of quotes, and no path has one in it.
+    // The shell removes the outer quotes; a path cannot contain one.
     command.raw_arg(format!("/D /S /C \"{editor} \"{}\"\"", file.display()));
     command
 }

@@ -1,5 +1,5 @@
-//! The console. It has a screen that takes the same sequences as other terminals, while keys, the
-//! mouse and the focus come as records of its own; what is pasted comes as if it was typed.
+//! The console. Its screen takes the same sequences as other terminals; keys, mouse and focus
+//! arrive as records, and pasted text as if it was typed.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -12,35 +12,35 @@ use ratatui::crossterm::terminal::{disable_raw_mode, is_raw_mode_enabled};
 
 use crate::system::signal::Signal;
 
-/// The other screen, and rows that end at the edge.
+/// Enables the alternate screen and disables line wrap.
 pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J\x1b[?7l";
-/// An update that was begun and rows as they were; cursor and screen back.
+/// Ends an update; restores line wrap, cursor and screen.
 const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?7h\x1b[0m\x1b[?25h\x1b[?1049l";
 
-/// Whether the terminal can move its cursor, which it is asked for.
+/// Returns whether the terminal can move its cursor.
 pub fn is_able() -> bool {
     supports_ansi()
 }
 
-/// Whether the mouse is heard.
+/// Enables or disables mouse reports.
 pub fn hear_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
     match on {
         true => execute!(out, EnableMouseCapture),
-        // It was not heard before.
+        // They were not enabled before.
         false => execute!(out, DisableMouseCapture).or(Ok(())),
     }
 }
 
-/// Gives the console back from the full screen. Waits for no thread that writes to it.
+/// Restores the console after a full-screen program. Does not wait for a thread that writes to it.
 pub fn give_back() {
-    // A console that is gone needs nothing back. The mouse first: it puts back the modes that it
-    // found.
+    // A console that is gone needs no restoring. The mouse is first, because it restores the modes
+    // that it has found.
     let _ = hear_mouse(&mut io::sink(), false);
     let _ = disable_raw_mode();
     let _ = OpenOptions::new().write(true).open("CONOUT$").and_then(|mut out| out.write(LEAVE));
 }
 
-/// What is typed at the console.
+/// Keyboard input of the console.
 pub struct Keys;
 
 impl Keys {
@@ -48,7 +48,7 @@ impl Keys {
         Keys
     }
 
-    /// Waits for the next thing that is typed.
+    /// Waits for the next event.
     ///
     /// # Errors
     ///
@@ -58,8 +58,7 @@ impl Keys {
     }
 }
 
-/// What was typed, as it was meant: AltGr is told as Ctrl and Alt, and what it makes is a
-/// character.
+/// Corrects AltGr, which is reported as Ctrl and Alt although it makes a character.
 fn meant(event: Event) -> Event {
     let alt_gr = KeyModifiers::CONTROL | KeyModifiers::ALT;
     match event {
@@ -74,7 +73,7 @@ fn meant(event: Event) -> Event {
     }
 }
 
-/// How a console is while lines are read by it: the only way that it is left.
+/// The modes of a console that reads lines, which is the only state in which it is left.
 #[derive(Clone)]
 pub struct Modes;
 
@@ -83,32 +82,32 @@ impl Modes {
         Some(Modes)
     }
 
-    /// Whether an editor reads keys instead.
+    /// Returns whether an editor reads keys instead.
     pub fn are_changed(&self) -> bool {
         is_raw_mode_enabled().unwrap_or(false)
     }
 
-    /// As it was.
+    /// Sets these modes.
     pub fn set(&self) -> io::Result<()> {
         disable_raw_mode()
     }
 }
 
-/// Tells each Ctrl-C that is no key, and that the window is closed or the person leaves.
+/// Passes each Ctrl-C that is not a key, and the end of the window or session, to `tell`.
 pub fn heed_signals(mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<()> {
     let heed = move || {
-        // The handler stays: who wants no more gets it all the same.
+        // The handler cannot be removed.
         let _ = tell(Signal::Interrupt);
     };
     ctrlc::set_handler(heed).map_err(io::Error::other)
 }
 
-/// Whether somebody would bring the program back from the background.
+/// Returns whether a shell could continue the program after suspension.
 pub fn may_stop() -> bool {
     false
 }
 
-/// There is no background.
+/// There is no suspension.
 pub fn stop() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

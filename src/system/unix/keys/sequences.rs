@@ -1,4 +1,4 @@
-//! Sequences that begin with `ESC [` or `ESC O`.
+//! Decodes sequences that start with `ESC [` or `ESC O`.
 
 use ratatui::crossterm::event::{
     Event, KeyCode, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
@@ -6,10 +6,10 @@ use ratatui::crossterm::event::{
 
 use super::{Step, key};
 
-/// Bytes of the longest sequence that is waited for.
+/// Bound on a sequence, in bytes.
 const BYTES_MAX: usize = 32;
 
-/// Reads a sequence; none where these bytes begin no sequence of a terminal.
+/// Decodes a sequence; `None` if these bytes do not start one.
 pub fn read(bytes: &[u8]) -> Option<Step> {
     match (bytes[1], bytes.get(2)) {
         (_, None) => Some(Step::More),
@@ -26,7 +26,7 @@ pub fn read(bytes: &[u8]) -> Option<Step> {
             }
             Some(_) => None,
         },
-        // A terminal that tells of the mouse in the oldest way.
+        // The oldest protocol for the mouse.
         (_, Some(b'M')) => match bytes.get(3..6) {
             None => Some(Step::More),
             Some(told) => {
@@ -44,7 +44,7 @@ fn control_sequence(bytes: &[u8]) -> Option<Step> {
         return (body.len() < BYTES_MAX).then_some(Step::More);
     };
     let (parameters, last) = (&body[..end], body[end]);
-    // Nothing that a terminal sends: it was typed.
+    // No terminal sends this: it was typed.
     if !(0x40..=0x7e).contains(&last) || parameters.is_empty() && last.is_ascii_lowercase() {
         return None;
     }
@@ -54,7 +54,7 @@ fn control_sequence(bytes: &[u8]) -> Option<Step> {
         return Some(Step::Event(sgr_mouse(told, last), used));
     }
     let mut numbers = text.split(';').map(|part| {
-        // What stands behind a colon is more than anybody wants to know.
+        // Ignores sub-parameters after a colon.
         part.split(':').next().unwrap_or_default().parse::<u32>().ok()
     });
     let (first, second) = (numbers.next().flatten(), numbers.next().flatten());
@@ -120,7 +120,7 @@ fn numbered(number: u32) -> Option<KeyCode> {
     })
 }
 
-/// A key that is told by its character.
+/// Decodes a key that is given by its character.
 fn coded(number: u32) -> Option<KeyCode> {
     Some(match char::from_u32(number)? {
         '\r' => KeyCode::Enter,
