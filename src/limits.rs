@@ -57,6 +57,10 @@ pub const CERTIFICATE_EVERY_S: u64 = 60;
 pub const HELD_EVENTS_MAX: usize = 20_000;
 /// Bytes of these events: some of each of a user's hundred channels, after a reconnect.
 pub const HELD_EVENTS_BYTES_MAX: usize = 32 << 20;
+/// Conversations of one `count`: a client with unread messages in more of them asks again.
+pub const COUNTED_MAX: usize = 20;
+/// Senders that a `count` names of each conversation: 64 KiB with those of all of them.
+pub const COUNTED_SENDERS_MAX: usize = 50;
 /// Keys that a client accepts from the server on first use. Beyond, it accepts only keys of people
 /// to whom its user writes or for whom the user asks. Known people are never displaced by invented
 /// ones.

@@ -27,7 +27,7 @@ fn request(act: &str) -> String {
         "whois" => typed(r#""whois","name":"mona""#),
         "history" => typed(r##""history","to":"#lobby""##),
         "search" => typed(r#""search","text":"tea""#),
-        "resume, read" => typed(r##""read","conversations":[{"to":"#lobby","seq":"1"}]"##),
+        "resume, read, count" => typed(r##""read","conversations":[{"to":"#lobby","seq":"1"}]"##),
         // The client asks and tells these by itself.
         "exit" | "keys" | "certify" => String::new(),
         "any operator command" => operate(r#""help""#),

@@ -76,6 +76,8 @@ pub enum Command {
     },
     /// Moves this user's read positions; the user's other sessions are notified.
     Read { conversations: Vec<ReadMark> },
+    /// Counts the messages of others after these positions.
+    Count { conversations: Vec<ReadMark> },
     /// Marks the user as away with a reason, or as back without one. `whois` shows it, and so does
     /// the client of a user who sends a private message.
     Away {
@@ -132,7 +134,7 @@ impl Command {
             Command::Search { .. } => Act::Search,
             Command::Keys { .. } => Act::Keys,
             Command::Certify { .. } => Act::Certify,
-            Command::Resume { .. } | Command::Read { .. } => Act::Read,
+            Command::Resume { .. } | Command::Read { .. } | Command::Count { .. } => Act::Read,
             Command::Quit => Act::Quit,
             Command::Operate { .. } => Act::Operate,
             // Valid before the welcome only.
@@ -152,6 +154,7 @@ impl Command {
             | Command::Keys { .. }
             | Command::History { .. }
             | Command::Search { .. }
+            | Command::Count { .. }
             | Command::Operate { .. } => true,
             Command::Say(_)
             | Command::Resume { .. }

@@ -27,6 +27,28 @@ pub struct ConversationInfo {
     pub retention: Retention,
 }
 
+/// Messages of one sender.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderCount {
+    pub name: UserName,
+    pub lines: u64,
+}
+
+/// The messages of a conversation after one seq and up to another that others sent and nobody
+/// deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineCount {
+    pub to: Target,
+    pub after: Seq,
+    pub upto: Seq,
+    pub lines: u64,
+    /// The senders with the most of them.
+    pub by: Vec<SenderCount>,
+    /// Not all messages were looked at.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub partial: bool,
+}
+
 /// One row of `/channels`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChannelInfo {
@@ -110,6 +132,12 @@ pub enum Event {
         more: bool,
         #[serde(default, skip_serializing_if = "is_false")]
         partial: bool,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// The answer to `Count`.
+    Count {
+        conversations: Vec<LineCount>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },

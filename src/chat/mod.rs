@@ -22,7 +22,7 @@ mod words;
 
 pub use command::{Command, Position, ReadMark, Request};
 pub use conversation::Conversation;
-pub use event::{ChannelInfo, ConversationInfo, DeviceKey, Event};
+pub use event::{ChannelInfo, ConversationInfo, DeviceKey, Event, LineCount, SenderCount};
 pub use id::{LogId, Mark, MsgId, Seq, SessionId};
 pub use message::{Body, Confidentiality, Kind, Message, NewMessage};
 pub use name::{ChannelName, DeviceName, NameError, Target, UserName};

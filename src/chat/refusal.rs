@@ -103,6 +103,8 @@ pub enum Refusal {
     EarlyCertificate,
     #[error("the request names too many users")]
     TooManyNames,
+    #[error("a count may name {max} conversations: ask again for the others")]
+    TooManyCounted { max: usize },
     #[error("a ref may have 64 bytes")]
     LongReference,
     #[error("you have not read the answers to earlier requests: read them first")]
@@ -164,6 +166,7 @@ impl Refusal {
             | Refusal::NotOwnCertificate
             | Refusal::EarlyCertificate
             | Refusal::TooManyNames
+            | Refusal::TooManyCounted { .. }
             | Refusal::LongReference => Code::BadRequest,
             Refusal::NoSuchMessage => Code::NoSuchMessage,
             Refusal::MailboxFull(..) | Refusal::MailboxShare(..) => Code::MailboxFull,

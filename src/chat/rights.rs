@@ -75,8 +75,8 @@ acts! {
     Keys "keys" Member,
     /// Publishes the certificate of a device.
     Certify "certify" Member,
-    /// Sends positions and read positions.
-    Read "resume, read" Member,
+    /// Sends positions and read positions, and counts the messages after them.
+    Read "resume, read, count" Member,
     Quit "exit" Member,
     /// Operator commands in general; each command is then checked by itself.
     Operate "any operator command" Moderator,

@@ -13,6 +13,9 @@ impl Event {
                 Event::Message(message) => message.body.len() + 128,
                 Event::Welcome { version, motd, .. } => version.len() + text(motd),
                 Event::Conversations { conversations } => 128 * conversations.len(),
+                Event::Count { conversations, .. } => {
+                    conversations.iter().map(|one| 128 + 64 * one.by.len()).sum()
+                }
                 Event::Entered { people, topic, .. } => names(people) + text(topic),
                 Event::People { people, .. } => names(people),
                 Event::Left { reason, .. } => text(reason),

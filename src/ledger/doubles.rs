@@ -8,8 +8,8 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{
-    Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record, Remembered,
-    Tidied, Work,
+    Counted, Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record,
+    Remembered, Tidied, Work,
 };
 use crate::chat::{Conversation, LogId, Message, Seq, UserName, Wanted};
 
@@ -166,6 +166,16 @@ impl Reader for Acting {
         work: &Arc<Work>,
     ) -> Found {
         (self.search)(conversation, work)
+    }
+
+    fn count(
+        &self,
+        _: &Conversation,
+        _: (Seq, Seq),
+        _: &UserName,
+        _: &Arc<Work>,
+    ) -> Result<Counted, LedgerError> {
+        if self.fails { unreadable().map(|_| Counted::default()) } else { Ok(Counted::default()) }
     }
 
     fn another(&self) -> Box<dyn Reader> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::rules::{known_as, may_change};
 use super::{
-    Draft, Erased, Ledger, LedgerError, Older, Outcome, Page, Reader, Record, Remembered, Tidied,
-    Topic, Work, message,
+    Counted, Draft, Erased, Ledger, LedgerError, Older, Outcome, Page, Reader, Record, Remembered,
+    Tidied, Topic, Work, message,
 };
 use crate::chat::{Body, Conversation, LogId, Message, MsgId, Seq, UserName, Wanted};
 use crate::sync::{Mutex, MutexGuard, Rank};
@@ -439,6 +439,34 @@ impl Reader for Memory {
         let holds =
             |line: &Line| !line.draft.kind.is_change() && wanted.is_in(line.draft.body.text());
         Ok(self.newest(conversation, None, (page, work), &holds))
+    }
+
+    fn count(
+        &self,
+        conversation: &Conversation,
+        (after, upto): (Seq, Seq),
+        but: &UserName,
+        work: &Arc<Work>,
+    ) -> Result<Counted, LedgerError> {
+        let mut by: HashMap<String, u64> = HashMap::new();
+        let mut before = Seq(upto.0.saturating_add(1));
+        loop {
+            let slice = self.slice(conversation, before);
+            let Some(last) = slice.last().filter(|_| before.0 > after.0 + 1) else { break };
+            before = last.seq;
+            if work.is_spent() {
+                return Ok(Counted::of(by, true));
+            }
+            let counts = |line: &&Line| {
+                let draft = &line.draft;
+                let said = !draft.kind.is_change() && !line.deleted;
+                line.seq > after && said && draft.from != *but
+            };
+            for line in slice.iter().filter(counts) {
+                *by.entry(line.draft.from.to_string()).or_default() += 1;
+            }
+        }
+        Ok(Counted::of(by, false))
     }
 
     fn another(&self) -> Box<dyn Reader> {

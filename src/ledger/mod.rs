@@ -10,6 +10,7 @@ mod split;
 mod sqlite;
 mod work;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,6 +127,24 @@ pub struct Older {
     pub before: Option<Seq>,
     /// Only messages since this time.
     pub since_ms: Option<i64>,
+}
+
+/// How many messages each sender has in a part of a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The sender with the most first.
+    pub by: Vec<(UserName, u64)>,
+    /// Not all of them were looked at.
+    pub partial: bool,
+}
+
+impl Counted {
+    fn of(by: HashMap<String, u64>, partial: bool) -> Counted {
+        let named = |(name, lines): (String, u64)| Some((name.parse().ok()?, lines));
+        let mut by: Vec<(UserName, u64)> = by.into_iter().filter_map(named).collect();
+        by.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+        Counted { by, partial }
+    }
 }
 
 /// The result of a part of a sweep.
@@ -353,6 +372,16 @@ pub trait Reader: Send + Sync {
         Ok((newest, more))
     }
 
+    /// Counts the messages with `after < seq <= upto` that others than `but` sent and nobody
+    /// deleted, from the newest on.
+    fn count(
+        &self,
+        conversation: &Conversation,
+        span: (Seq, Seq),
+        but: &UserName,
+        work: &Arc<Work>,
+    ) -> Result<Counted, LedgerError>;
+
     /// Returns another reader of the same ledger that does not wait for this one.
     fn another(&self) -> Box<dyn Reader>;
 }
@@ -428,6 +457,8 @@ fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
 mod bounded_tests;
 #[cfg(test)]
 mod contract_tests;
+#[cfg(test)]
+mod count_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]

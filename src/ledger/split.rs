@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record, Remembered,
-    Swept, Tidied, Work,
+    Counted, Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record,
+    Remembered, Swept, Tidied, Work,
 };
 use crate::chat::{Conversation, LogId, Message, MsgId, Retention, Seq, UserName, Wanted};
 use crate::config::Retentions;
@@ -319,6 +319,16 @@ impl Reader for SplitReader {
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         self.of(conversation).search_conversation(conversation, wanted, page, work)
+    }
+
+    fn count(
+        &self,
+        conversation: &Conversation,
+        span: (Seq, Seq),
+        but: &UserName,
+        work: &Arc<Work>,
+    ) -> Result<Counted, LedgerError> {
+        self.of(conversation).count(conversation, span, but, work)
     }
 
     fn another(&self) -> Box<dyn Reader> {

@@ -416,7 +416,9 @@ impl Session {
     /// Delays a long answer until the client has read earlier ones, so that none are buffered here.
     fn may_draw(&self, command: &Command) -> Result<(), Refusal> {
         let unread = match command {
-            Command::History { .. } | Command::Search { .. } => Refusal::Unread,
+            Command::History { .. } | Command::Search { .. } | Command::Count { .. } => {
+                Refusal::Unread
+            }
             Command::People { .. } | Command::Channels | Command::Keys { .. } => {
                 Refusal::Rate { retry_ms: BEHIND_MS }
             }

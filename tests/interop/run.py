@@ -195,6 +195,14 @@ def two_strangers_chat(world, ana, ben):
     id = a.say("#lobby", "x" * welcome["text_bytes_max"])
     same(len(b.wait(type="message", id=id)["text"]), welcome["text_bytes_max"])
 
+    # Own messages are not counted.
+    conversations = [{"to": "#lobby", "seq": "0"}, {"to": "@ana", "seq": "0"}, {"to": "#none", "seq": "0"}]
+    b.tell(type="count", conversations=conversations, ref="9")
+    counts = {one["to"]: one for one in b.wait(type="count", ref="9")["conversations"]}
+    same(sorted(counts), ["#lobby", "@ana"])
+    same((counts["#lobby"]["after"], counts["#lobby"]["lines"], counts["@ana"]["lines"]), ("0", 2, 0))
+    same(counts["#lobby"]["by"], [{"name": "ana", "lines": 2}])
+
     # Records of types to come are skipped, and two messages in one record are two.
     a.send(200, b"from the future")
     people = b'{"type":"people","channel":"#lobby","ref":"%d"}\n'

@@ -37,10 +37,22 @@ pub enum Query<'a> {
         conversations: Vec<Conversation>,
         wanted: Wanted,
     },
+    /// Counts the messages of others in these conversations.
+    Count {
+        spans: Vec<CountSpan>,
+    },
     Whois(&'a UserName),
     Keys(&'a [UserName]),
     Certify(&'a Opaque),
     Operate(&'a [String]),
+}
+
+/// A part of a conversation in which messages are counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CountSpan {
+    pub conversation: Conversation,
+    pub after: Seq,
+    pub upto: Seq,
 }
 
 /// What the hub has to do, in order.
@@ -85,7 +97,8 @@ pub struct Start {
     pub upto: Seq,
     /// The most stored messages to send; the newest are chosen.
     pub lines_max: usize,
-    /// The session had nothing of the conversation before: omitted messages are not a gap.
+    /// The session had nothing of the conversation before: messages that no longer exist are not
+    /// a gap.
     pub fresh: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Directory, Effect, Fact, Log, Lost, Registry, Remembered, Start};
+use super::{CountSpan, Directory, Effect, Fact, Log, Lost, Registry, Remembered, Start};
 use crate::chat::rate::Stamp;
 use crate::chat::{
     ChannelName, Conversation, ConversationInfo, Event, LogId, Mark, Position, ReadMark, Refusal,
@@ -298,6 +298,24 @@ impl Registry {
             Effect::Answer(Event::Joined { to, who, here })
         });
         left.chain(came).collect()
+    }
+
+    /// Returns the spans in which a session may count messages. A conversation that it may not read
+    /// has none.
+    pub(super) fn count_spans(
+        &self,
+        from: SessionId,
+        conversations: &[ReadMark],
+        directory: Directory,
+    ) -> Vec<CountSpan> {
+        let mut spans: BTreeMap<Conversation, CountSpan> = BTreeMap::new();
+        for ReadMark { to, seq } in conversations {
+            let Ok(conversation) = self.may_read(from, to, directory) else { continue };
+            let Some(log) = self.logs.get(&conversation) else { continue };
+            let (after, upto) = ((*seq).min(log.last), log.last);
+            spans.insert(conversation.clone(), CountSpan { conversation, after, upto });
+        }
+        spans.into_values().collect()
     }
 
     pub(super) fn conversation_info(

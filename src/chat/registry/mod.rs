@@ -14,9 +14,9 @@ use super::{
     ChannelName, Command, Conversation, DeviceName, Event, Kind, LogId, Mark, NewMessage, Refusal,
     Request, Retention, Seq, SessionId, Target, UserName, Wanted,
 };
-use crate::limits::{Limits, MAILBOX_SENDERS};
+use crate::limits::{COUNTED_MAX, Limits, MAILBOX_SENDERS};
 use budgets::{Budgets, PinJoins};
-pub use decision::{Decision, Effect, Fact, Lost, Query, Start};
+pub use decision::{CountSpan, Decision, Effect, Fact, Lost, Query, Start};
 
 /// Channels that `/channels` may scan for the price of one request.
 const CHANNELS_PER_REQUEST: usize = 1_000;
@@ -287,6 +287,10 @@ impl Registry {
                 let (to, wanted) = (to.as_ref(), Wanted::new(text)?);
                 Decision::Query(Query::Search { to, conversations, wanted })
             }
+            Command::Count { conversations } => {
+                let spans = self.count_spans(from, conversations, directory);
+                Decision::Query(Query::Count { spans })
+            }
             Command::Whois { name } => Decision::Query(Query::Whois(name)),
             Command::Keys { names } => Decision::Query(Query::Keys(names)),
             Command::Certify { certificate } => Decision::Query(Query::Certify(certificate)),
@@ -378,6 +382,7 @@ impl Registry {
             | Command::Keys { .. }
             | Command::History { .. }
             | Command::Search { .. }
+            | Command::Count { .. }
             | Command::Operate { .. } => true,
             _ => false,
         };
@@ -395,7 +400,9 @@ impl Registry {
                 let bytes = text.len() as f64;
                 take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes), now)
             }
-            Command::History { .. } | Command::Search { .. } => budgets.histories.take(1.0, now),
+            Command::History { .. } | Command::Search { .. } | Command::Count { .. } => {
+                budgets.histories.take(1.0, now)
+            }
             Command::Channels => budgets.requests.take(parts(channels, CHANNELS_PER_REQUEST), now),
             Command::Read { conversations } => {
                 budgets.requests.take(parts(conversations.len(), READS_PER_REQUEST), now)
@@ -423,6 +430,9 @@ impl Registry {
             }
             Command::Search { text, .. } if text.trim().is_empty() => Err(Refusal::Empty),
             Command::Search { text, .. } => Wanted::new(text).map(drop),
+            Command::Count { conversations } if conversations.len() > COUNTED_MAX => {
+                Err(Refusal::TooManyCounted { max: COUNTED_MAX })
+            }
             _ => Ok(()),
         }
     }

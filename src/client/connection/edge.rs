@@ -8,8 +8,8 @@ use crate::chat::{Body, Command, Event, Message, Request, Target, UserName};
 use crate::clean;
 use crate::crypto::Fingerprint;
 use crate::limits::{
-    ANSWER_BYTES_MAX, ANSWER_ROWS_MAX, ASKED_REFS_MAX, CONVERSATIONS_MAX, REF_BYTES_MAX, RETRY_MS,
-    TEXT_BYTES_MAX, WORD_BYTES_MAX,
+    ANSWER_BYTES_MAX, ANSWER_ROWS_MAX, ASKED_REFS_MAX, CONVERSATIONS_MAX, COUNTED_MAX,
+    COUNTED_SENDERS_MAX, REF_BYTES_MAX, RETRY_MS, TEXT_BYTES_MAX, WORD_BYTES_MAX,
 };
 
 /// Filter for the events of one connection.
@@ -133,6 +133,10 @@ impl Edge {
                 self.overflows |= conversations.len() < told;
                 return true;
             }
+            Event::Count { conversations, .. } => {
+                conversations.retain(|conversation| self.asked.knows(&conversation.to));
+                return true;
+            }
             Event::Message(message) => {
                 self.asked.knows(&message.conversation(self.welcomed.as_ref()))
             }
@@ -151,6 +155,7 @@ fn reference(event: &mut Event) -> Option<&mut Option<String>> {
     match event {
         Event::Message(Message { reference, .. })
         | Event::History { reference, .. }
+        | Event::Count { reference, .. }
         | Event::Entered { reference, .. }
         | Event::Parted { reference, .. }
         | Event::People { reference, .. }
@@ -191,6 +196,10 @@ fn bound(event: &mut Event) {
         }
         Event::Password { retry_ms, .. } => delay(retry_ms),
         Event::Conversations { conversations } => conversations.truncate(ANSWER_ROWS_MAX),
+        Event::Count { conversations, .. } => {
+            conversations.truncate(COUNTED_MAX);
+            conversations.iter_mut().for_each(|one| one.by.truncate(COUNTED_SENDERS_MAX));
+        }
         Event::Entered { people, omitted, topic, .. } => {
             cut(people, omitted);
             text(topic);

@@ -109,6 +109,7 @@ fn kind(event: &Event) -> usize {
         Event::Goodbye { .. } => 20,
         Event::Unknown => 21,
         Event::Ticket { .. } => 22,
+        Event::Count { .. } => 23,
     }
 }
 
@@ -140,6 +141,8 @@ pub fn every() -> Vec<Event> {
         json!({"type": "conversations", "conversations": [{"to": "@bob", "log": log, "last": seq, "read": seq,
             "retention": "2d"}]}),
         json!({"type": "read", "to": "#lobby", "seq": seq}),
+        json!({"type": "count", "conversations": [{"to": "#lobby", "after": "3", "upto": seq,
+            "lines": 4, "by": [{"name": "bob", "lines": 4}]}], "ref": WORDS}),
         json!({"type": "history", "to": "#lobby", "lines": 3, "more": true, "ref": WORDS}),
         json!({"type": "entered", "channel": "#lobby", "log": log, "last": seq, "read": seq,
             "retention": "2d", "people": ["alice"], "topic": WORDS, "ref": WORDS}),
@@ -165,7 +168,7 @@ pub fn every() -> Vec<Event> {
     let events: Vec<Event> =
         told.into_iter().map(|told| serde_json::from_value(told).unwrap()).collect();
     let kinds: std::collections::BTreeSet<_> = events.iter().map(kind).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=22).collect::<Vec<_>>());
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=23).collect::<Vec<_>>());
     events
 }
 

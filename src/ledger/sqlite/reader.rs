@@ -2,6 +2,7 @@
 //! returned.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use super::connection::{BUSY, faults};
 use super::rows::{
     COLUMNS, FROM, SEQ_BITS, is_page_damaged, is_row_damaged, line_of, read_message, seq,
 };
-use crate::chat::{Conversation, Message, Seq, Wanted};
-use crate::ledger::{LedgerError, Older, Page, Reader, Work};
+use crate::chat::{Conversation, Message, Seq, UserName, Wanted};
+use crate::ledger::{Counted, LedgerError, Older, Page, Reader, Work};
 use crate::sync::{Mutex, Rank};
 
 /// Page cache of a reader in KiB: the pages of one answer.
@@ -47,12 +48,14 @@ impl SqliteReader {
         read().map_err(faults(&self.path))
     }
 
-    /// Returns the messages that were found before the work was spent.
-    fn with_work(
+    /// Returns what was found before the work was spent: `nothing` if that was before the first
+    /// row.
+    fn with_work<T>(
         &self,
         work: &Arc<Work>,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<Lines>,
-    ) -> Result<Lines, LedgerError> {
+        nothing: T,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
         let asks = Arc::clone(work);
         self.with(|connection| {
             let none = None::<fn() -> bool>;
@@ -60,7 +63,7 @@ impl SqliteReader {
             let result = read(connection);
             connection.progress_handler(0, none)?;
             match result {
-                Err(error) if is_interrupted(&error) => Ok((Vec::new(), true)),
+                Err(error) if is_interrupted(&error) => Ok(nothing),
                 result => result,
             }
         })
@@ -211,7 +214,7 @@ impl Reader for SqliteReader {
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.with_work(work, |connection| {
+        self.with_work(work, (Vec::new(), true), |connection| {
             let Some((row, last)) = row_of(connection, conversation)? else {
                 return Ok((Vec::new(), false));
             };
@@ -263,7 +266,7 @@ impl Reader for SqliteReader {
         let words = words.join(" ");
         // Whole words, one conversation at a time: the index returns the newest first, so that the
         // cost depends on the number of results and not on the number of messages.
-        self.with_work(work, |connection| {
+        self.with_work(work, (Vec::new(), true), |connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
                  JOIN conversations p USING (conversation) \
@@ -278,6 +281,43 @@ impl Reader for SqliteReader {
             let (mut lines, more) = damage.take(connection, rows, page)?;
             lines.reverse();
             Ok((lines, more))
+        })
+    }
+
+    fn count(
+        &self,
+        conversation: &Conversation,
+        (after, upto): (Seq, Seq),
+        but: &UserName,
+        work: &Arc<Work>,
+    ) -> Result<Counted, LedgerError> {
+        let nothing = Counted { partial: true, ..Counted::default() };
+        self.with_work(work, nothing, |connection| {
+            let Some((row, last)) = row_of(connection, conversation)? else {
+                return Ok(Counted::default());
+            };
+            let find = "SELECT sender FROM lines WHERE line BETWEEN ?1 + 1 AND ?2 AND kind < 2 \
+                 AND state <> 2 AND sender <> ?3 ORDER BY line DESC";
+            let mut find = connection.prepare_cached(find)?;
+            let (first, last) = (line_of(row, after.min(last)), line_of(row, upto.min(last)));
+            let mut rows = find.query(params![first, last, but.as_str()])?;
+            let mut by: HashMap<String, u64> = HashMap::new();
+            let partial = loop {
+                match rows.next() {
+                    Ok(Some(row)) => {
+                        let sender = row.get_ref(0)?.as_str().unwrap_or_default();
+                        match by.get_mut(sender) {
+                            Some(lines) => *lines += 1,
+                            None => drop(by.insert(sender.to_owned(), 1)),
+                        }
+                    }
+                    Ok(None) => break false,
+                    // What lies behind a damaged page is not counted.
+                    Err(error) if is_interrupted(&error) || is_page_damaged(&error) => break true,
+                    Err(error) => return Err(error),
+                }
+            };
+            Ok(Counted::of(by, partial))
         })
     }
 

@@ -17,6 +17,9 @@ use crate::wire::codec;
 /// A page: large enough for several records, small enough for a short turn.
 const PAGE: Page = Page { lines_max: 200, bytes_max: 48 * 1024 };
 
+/// A page with the first of some messages.
+const FIRST: Page = Page { lines_max: 1, bytes_max: 0 };
+
 /// When a failed read is retried.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -190,22 +193,32 @@ fn page(
     let lines = reader.read(conversation, replay.after, replay.upto, PAGE)?;
     let mut bytes = Vec::new();
     let gap = |bytes: &mut Vec<u8>, from: Seq, upto: Seq, stored| {
-        if from < upto && !replay.fresh {
+        if from < upto {
             let (from_seq, to_seq) = (Seq(from.0 + 1), upto);
             codec::encode(&Event::Gap { to: to.clone(), from_seq, to_seq, stored }, bytes);
         }
     };
-    gap(&mut bytes, replay.told, replay.after, true);
+    if replay.told < replay.after {
+        // Only what is still stored can be asked for.
+        let first = reader.read(conversation, replay.told, replay.after, FIRST)?;
+        let gone = first.first().map_or(replay.after, |line| Seq(line.seq.0 - 1));
+        if !replay.fresh {
+            gap(&mut bytes, replay.told, gone, false);
+        }
+        gap(&mut bytes, gone, replay.after, true);
+    }
     let mut last = replay.after;
-    for (number, line) in lines.iter().enumerate() {
-        if line.seq.0 > last.0 + 1 && !(number == 0 && replay.fresh) {
+    for line in &lines {
+        if line.seq.0 > last.0 + 1 && !replay.fresh {
             gap(&mut bytes, last, Seq(line.seq.0 - 1), false);
         }
         codec::encode(&Event::Message(line.clone()), &mut bytes);
         last = line.seq;
     }
     if lines.is_empty() {
-        gap(&mut bytes, last, replay.upto, false);
+        if !replay.fresh {
+            gap(&mut bytes, last, replay.upto, false);
+        }
         last = replay.upto;
     }
     Ok((bytes, last))

@@ -89,7 +89,7 @@ pub struct Replay {
     pub after: Seq,
     /// The last message to read.
     pub upto: Seq,
-    /// Messages missing before the first one are not reported as a gap.
+    /// Messages that no longer exist before the first one are not reported as a gap.
     pub fresh: bool,
     /// The session read the tail before and missed notices.
     pub fell_behind: bool,

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chat::registry::Query;
-use crate::chat::{Event, Message, Refusal, Target, UserName};
+use crate::chat::registry::{CountSpan, Query};
+use crate::chat::{Event, LineCount, Message, Refusal, SenderCount, Target, UserName};
 use crate::crypto::RecordType;
-use crate::ledger::{LedgerError, Older, Page, Reader, Work};
-use crate::limits::REPLY_BYTES_MAX;
+use crate::ledger::{Counted, LedgerError, Older, Page, Reader, Work};
+use crate::limits::{COUNTED_SENDERS_MAX, REPLY_BYTES_MAX};
 use crate::server::context::Context;
 use crate::server::delivery::send_queue::SendQueue;
 use crate::server::operator::{self, Actor};
@@ -65,6 +65,7 @@ impl Answers<'_> {
                 })?;
                 self.tell_found(to.cloned(), found, reference);
             }
+            Query::Count { spans } => self.count(spans, reference)?,
             Query::Whois(name) => {
                 self.context.hub.answer(self.queue, &self.whois(name, reference)?);
             }
@@ -83,24 +84,52 @@ impl Answers<'_> {
         Ok(())
     }
 
-    /// Runs a read on a reader's thread and charges its price, which is refunded if no reader is
-    /// free.
     fn read(
         &self,
         read_queue: &ReadQueue,
         read: impl FnOnce(&dyn Reader, &Arc<Work>) -> Found + Send + 'static,
     ) -> Result<Answer, Refusal> {
+        let ((lines, more), work) = self.read_paid(read_queue, read)?;
+        let partial = work.is_partial();
+        Ok(Answer { lines, more: more || partial, partial })
+    }
+
+    /// Runs a read on a reader's thread and charges its price, which is refunded if no reader is
+    /// free.
+    fn read_paid<T: Send + 'static>(
+        &self,
+        read_queue: &ReadQueue,
+        read: impl FnOnce(&dyn Reader, &Arc<Work>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<(T, Arc<Work>), Refusal> {
         let hub = &self.context.hub;
         let cpu_max = Duration::from_millis(self.context.config.get().limits.search_ms_max);
         let slot = read_queue.slot(self.user).inspect_err(|_| hub.give_back(self.queue))?;
         let (found, work) = slot.read(self.queue, cpu_max, read)?;
         hub.charge(self.queue, work.spent());
-        let (lines, more) = found.map_err(|error| {
+        let found = found.map_err(|error| {
             log::error!("{error}");
             Refusal::Storage
         })?;
-        let partial = work.is_partial();
-        Ok(Answer { lines, more: more || partial, partial })
+        Ok((found, work))
+    }
+
+    /// Counts the messages of others in these parts of conversations, each within its share of the
+    /// work.
+    fn count(&self, spans: Vec<CountSpan>, reference: Option<String>) -> Result<(), Refusal> {
+        let asker = self.user.clone();
+        let (conversations, _) =
+            self.read_paid(&self.context.readers.history, move |reader, work| {
+                let mut counts = Vec::with_capacity(spans.len());
+                for (index, span) in spans.iter().enumerate() {
+                    work.share(spans.len() - index);
+                    let range = (span.after, span.upto);
+                    let counted = reader.count(&span.conversation, range, &asker, work)?;
+                    counts.push(line_count(span, counted, &asker));
+                }
+                Ok(counts)
+            })?;
+        self.context.hub.answer(self.queue, &Event::Count { conversations, reference });
+        Ok(())
     }
 
     fn whois(&self, name: &UserName, reference: Option<String>) -> Result<Event, Refusal> {
@@ -159,6 +188,20 @@ impl Answers<'_> {
 pub fn send(context: &Context, queue: &Arc<SendQueue>, kind: RecordType, body: &[u8]) {
     if queue.send(kind, body) {
         context.hub.flusher().watch(Arc::clone(queue));
+    }
+}
+
+fn line_count(span: &CountSpan, counted: Counted, asker: &UserName) -> LineCount {
+    let Counted { by, partial } = counted;
+    let lines = by.iter().map(|(_, lines)| lines).sum();
+    let sender = |(name, lines)| SenderCount { name, lines };
+    LineCount {
+        to: span.conversation.as_seen_by(asker),
+        after: span.after,
+        upto: span.upto,
+        lines,
+        by: by.into_iter().take(COUNTED_SENDERS_MAX).map(sender).collect(),
+        partial,
     }
 }
 
