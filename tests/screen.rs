@@ -78,6 +78,76 @@ fn what_was_said_before_leaves_nothing_among_later_lines() {
     }
 }
 
+/// The links on a terminal: the id, the address, and the text that they surround.
+fn links(bytes: &str) -> Vec<(String, String, String)> {
+    let mut links = Vec::new();
+    for part in bytes.split("\x1b]8;id=").skip(1) {
+        let (id, rest) = part.split_once(';').unwrap();
+        let (address, rest) = rest.split_once("\x1b\\").unwrap();
+        let (text, _) = rest.split_once("\x1b]8;;\x1b\\").expect("each link ends");
+        let mut shown = String::new();
+        for (number, part) in text.split("\x1b[").enumerate() {
+            let end = part.find(|c: char| c.is_ascii_alphabetic()).map_or(0, |end| end + 1);
+            shown.push_str(if number == 0 { part } else { &part[end..] });
+        }
+        links.push((id.to_owned(), address.to_owned(), shown));
+    }
+    links
+}
+
+#[test]
+fn addresses_are_links_where_the_terminal_has_them() {
+    let world = World::new();
+    let mut bob = world.enters("bob");
+    world.admit("alice");
+    let long = format!("https://long.example/{}", "0123456789".repeat(12));
+    let hostile = "https://evil.example/\u{1b}]8;;https://other.example\u{7}\u{9c}x\u{1b}\\";
+    let begin = |name: &str, value: &str| {
+        let mut command = world.screen_of("alice");
+        command.env(name, value);
+        let alice = Terminal::run(&command);
+        alice.shows("* connected");
+        alice
+    };
+    let mut alice = begin("TERM_PROGRAM", "WezTerm");
+    bob.types(&format!("see {long} and (https://b.example/c)."));
+    bob.types(hostile);
+    bob.types("that was all");
+    alice.shows("bob: that was all");
+    let bytes = alice.bytes();
+    let found = links(&bytes);
+    assert!(found.iter().any(|(.., text)| text == "https://b.example/c"), "{found:?}");
+    let parts: Vec<_> = found.iter().filter(|(_, address, _)| *address == long).collect();
+    let ids: BTreeSet<_> = parts.iter().map(|(id, ..)| id).collect();
+    assert_eq!(ids.len(), 1, "one link: {found:?}");
+    let texts: BTreeSet<_> = parts.iter().map(|(.., text)| text.as_str()).collect();
+    assert!(texts.len() > 1 && texts.iter().map(|text| text.len()).sum::<usize>() == long.len());
+    for (id, address, text) in &found {
+        let ascii = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        assert!(ascii(id) && ascii(address) && address.contains(text.as_str()), "{found:?}");
+    }
+    // Every sequence of this kind is the client's own.
+    assert_eq!(bytes.matches("\x1b]8;").count(), 2 * found.len());
+    assert!(!bytes.contains("\x1b]8;;http") && !bytes.contains('\u{9c}'));
+    // What lies over them is no link.
+    let before = alice.bytes().len();
+    alice.types("\x1bOP");
+    alice.shows("Esc closes");
+    assert_eq!(links(&alice.bytes()[before..]).len(), 0);
+    alice.types("\x1b/exit\r");
+    alice.ends_with(0);
+    alice.is_usable();
+    // The control: the same on terminals that may show the sequence as text.
+    for (name, value) in [("VTE_VERSION", "4205"), ("TMUX", "/tmp/tmux"), ("TERM", "linux")] {
+        let mut other = begin(name, value);
+        other.shows("bob: that was all");
+        assert!(!other.bytes().contains("\x1b]8;"), "{name}={value}");
+        other.types("/exit\r");
+        other.ends_with(0);
+    }
+    assert!(!bob.shown().concat().contains('\u{1b}'));
+}
+
 #[test]
 fn every_way_out_leaves_a_usable_terminal() {
     let world = World::new();

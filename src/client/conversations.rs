@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::chat::{LogId, Mark, Message, Position, ReadMark, Seq, Target};
+use crate::chat::{ConversationInfo, LogId, Mark, Message, Position, ReadMark, Seq, Target};
 
 /// Conversations that a client resumes: as many as fit one record.
 const RESUME_MAX: usize = 120;
@@ -73,15 +73,22 @@ impl Conversations {
         })
     }
 
-    /// Takes the server's positions of a conversation. Returns the count of unread messages.
-    pub fn learn(&mut self, to: &Target, log: LogId, last: Seq, read: Seq) -> u64 {
+    /// Takes the server's positions of a conversation. Returns which messages may be unread: before
+    /// the first visit to a channel there are none, and in a private conversation all are.
+    pub fn learn(&mut self, told: &ConversationInfo) -> Option<(Seq, Seq)> {
+        let ConversationInfo { ref to, log, last, read, .. } = *told;
         let conversation = self.entry(to);
+        let visited = conversation.mark.is_some() || read > Seq(0);
         if conversation.mark.is_none_or(|mark| mark.log != log || mark.seq > last) {
             (conversation.mark, conversation.read) = (Some(Mark { log, seq: Seq(0) }), read);
         }
         conversation.read = conversation.read.max(read);
         (conversation.last, conversation.divided) = (last, false);
-        last.0.saturating_sub(conversation.read.0)
+        let counts = visited || matches!(to, Target::User(_));
+        let unread = (counts && last > conversation.read).then_some((conversation.read, last));
+        // That it was empty is stored.
+        self.changed |= last == Seq(0);
+        unread
     }
 
     pub fn mark(&self, to: &Target) -> Option<Mark> {
@@ -91,7 +98,9 @@ impl Conversations {
     /// All positions, for storage and for resuming.
     pub fn positions(&self) -> Vec<Position> {
         let position = |(to, conversation): (&Target, &ConversationState)| {
-            let mark = conversation.mark.filter(|mark| mark.seq > Seq(0))?;
+            // Of a conversation that was empty everything is new.
+            let is_new = |mark: &Mark| mark.seq > Seq(0) || conversation.last == Seq(0);
+            let mark = conversation.mark.filter(is_new)?;
             Some(Position { to: to.clone(), mark })
         };
         self.conversations.iter().filter_map(position).collect()
@@ -108,8 +117,8 @@ impl Conversations {
         positions
     }
 
-    /// Records a message. `own` messages count as read.
-    pub fn arrive(&mut self, to: &Target, message: &Message, own: bool) -> Arrival {
+    /// Records a message. `own` messages count as read, and so do `ignored` ones.
+    pub fn arrive(&mut self, to: &Target, message: &Message, own: bool, ignored: bool) -> Arrival {
         self.changed = true;
         let conversation = self.entry(to);
         let before = conversation.mark.map_or(Seq(0), |mark| mark.seq);
@@ -121,8 +130,9 @@ impl Conversations {
             conversation.owns(message);
         }
         let old = message.seq <= conversation.last;
+        let others = !own && !ignored && !message.kind.is_change();
         let unread =
-            !known && old && !own && !conversation.divided && message.seq > conversation.read;
+            !known && old && others && !conversation.divided && message.seq > conversation.read;
         conversation.divided |= unread;
         // Before the first visit everything is unread; a divider above all messages would be
         // useless.
@@ -135,12 +145,28 @@ impl Conversations {
         self.entry(to).owns(message);
     }
 
-    /// Skips messages up to this seq, which will not arrive.
-    pub fn skip(&mut self, to: &Target, upto: Seq) {
+    /// Skips messages up to this seq, which will not arrive. Returns whether unread ones among them
+    /// are `stored` and the first of all.
+    pub fn skip(&mut self, to: &Target, upto: Seq, stored: bool) -> bool {
         self.changed = true;
-        if let Some(mark) = &mut self.entry(to).mark {
+        let conversation = self.entry(to);
+        if let Some(mark) = &mut conversation.mark {
             mark.seq = mark.seq.max(upto);
         }
+        let unread = stored && !conversation.divided && upto > conversation.read;
+        let divider = unread && conversation.read > Seq(0);
+        conversation.divided |= divider;
+        divider
+    }
+
+    /// Records that the user has read up to this seq on another device. Returns which messages may
+    /// still be unread.
+    pub fn read_elsewhere(&mut self, to: &Target, seq: Seq) -> Option<(Seq, Seq)> {
+        let before = self.entry(to).read;
+        self.read(to, seq, false);
+        let conversation = self.entry(to);
+        let newest = conversation.mark.map_or(Seq(0), |mark| mark.seq).max(conversation.last);
+        (seq > before && newest > seq).then_some((seq, newest))
     }
 
     /// Records that the user has read up to this seq, here or on another device.
@@ -191,7 +217,7 @@ impl Conversations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Kind, MsgId};
+    use crate::chat::{Kind, MsgId, Retention};
 
     fn line(seq: u64) -> Message {
         Message {
@@ -218,20 +244,46 @@ mod tests {
     ) -> Vec<u64> {
         let lobby: Target = "#lobby".parse().unwrap();
         let shown = lines.filter(|seq| {
-            let arrival = conversations.arrive(&lobby, &line(*seq), false);
+            let arrival = conversations.arrive(&lobby, &line(*seq), false, false);
             conversations.read(&lobby, Seq(*seq), true);
             arrival.divider
         });
         shown.collect()
     }
 
+    fn told(to: &str, last: u64, read: u64) -> ConversationInfo {
+        let (to, last, read) = (to.parse().unwrap(), Seq(last), Seq(read));
+        ConversationInfo { to, log: LogId(1), last, read, retention: Retention::Forever }
+    }
+
     #[test]
     fn the_divider_precedes_the_first_unread_message_except_at_the_first_visit() {
+        let mut conversations = Conversations::default();
+        assert_eq!(conversations.learn(&told("#lobby", 3, 0)), None);
+        assert_eq!(dividers(&mut conversations, 1..=5), [] as [u64; 0]);
+        assert_eq!(conversations.learn(&told("#lobby", 8, 5)), Some((Seq(5), Seq(8))));
+        assert_eq!(dividers(&mut conversations, 6..=9), [6]);
+    }
+
+    #[test]
+    fn the_divider_precedes_a_gap_with_the_first_unread_message() {
         let lobby: Target = "#lobby".parse().unwrap();
         let mut conversations = Conversations::default();
-        assert_eq!(conversations.learn(&lobby, LogId(1), Seq(3), Seq(0)), 3);
-        assert_eq!(dividers(&mut conversations, 1..=5), [] as [u64; 0]);
-        assert_eq!(conversations.learn(&lobby, LogId(1), Seq(8), Seq(5)), 3);
-        assert_eq!(dividers(&mut conversations, 6..=9), [6]);
+        conversations.learn(&told("#lobby", 900, 5));
+        assert!(!conversations.skip(&lobby, Seq(5), true), "nothing unread is in it");
+        assert!(!conversations.skip(&lobby, Seq(300), false), "nothing of it can be loaded");
+        assert!(conversations.skip(&lobby, Seq(400), true));
+        assert_eq!(dividers(&mut conversations, 401..=900), [] as [u64; 0], "once");
+    }
+
+    #[test]
+    fn private_messages_are_unread_at_the_first_visit_and_all_after_an_empty_one() {
+        let mut conversations = Conversations::default();
+        assert_eq!(conversations.learn(&told("@bob", 300, 0)), Some((Seq(0), Seq(300))));
+        assert_eq!(conversations.learn(&told("#tea", 0, 0)), None);
+        assert_eq!(conversations.positions().len(), 1, "an empty one is resumed from its start");
+        assert_eq!(conversations.learn(&told("#tea", 300, 0)), Some((Seq(0), Seq(300))));
+        let left = conversations.read_elsewhere(&"#tea".parse().unwrap(), Seq(200));
+        assert_eq!(left, Some((Seq(200), Seq(300))));
     }
 }

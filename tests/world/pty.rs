@@ -107,7 +107,14 @@ impl Terminal {
         shell.arg(command.get_program());
         shell.args(command.get_args());
         shell.env("TERM", "xterm-256color");
-        shell.env_remove("COLORTERM");
+        // What the terminal of whoever runs the tests can do.
+        for name in
+            ["COLORTERM", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "VTE_VERSION", "TMUX", "STY"]
+        {
+            shell.env_remove(name);
+        }
+        shell.env_remove("KONSOLE_VERSION");
+        shell.env_remove("WT_SESSION");
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => shell.env(name, value),

@@ -9,7 +9,8 @@ use super::reply::Reply;
 use super::requests::Wish;
 use super::tail::Tail;
 use crate::chat::{
-    Body, Code, Command, ConversationInfo, Event, Message, MsgId, Request, Retention, Seq, Target,
+    Body, Code, Command, ConversationInfo, Event, LineCount, Message, MsgId, Request, Retention,
+    Seq, Target, UserName,
 };
 use crate::clean;
 use crate::e2e::Violation;
@@ -42,13 +43,22 @@ impl Incoming<'_> {
             {
                 self.exchange.membership.stray(Stray::Told, &channel.clone())
             }
-            Event::Gap { ref to, to_seq, .. } => {
-                self.exchange.conversations.skip(to, to_seq);
-                vec![Action::Output(Output::Event(Origin::Server, event))]
+            Event::Gap { ref to, to_seq, stored, .. } => {
+                let divider = self.exchange.conversations.skip(to, to_seq, stored);
+                let divider = divider.then(|| Action::Output(Output::Divider(to.clone())));
+                let gap = Action::Output(Output::Event(Origin::Server, event));
+                divider.into_iter().chain([gap]).collect()
             }
             Event::Read { ref to, seq } => {
-                self.exchange.conversations.read(to, seq, false);
-                vec![Action::Output(Output::Event(Origin::Server, event))]
+                let left = self.exchange.conversations.read_elsewhere(to, seq);
+                let (to, read) = (to.clone(), Output::Event(Origin::Server, event));
+                [Action::Output(read)].into_iter().chain(self.count_unread(&to, left)).collect()
+            }
+            Event::Count { ref conversations, ref reference } => {
+                match self.counted(reference.as_deref(), conversations) {
+                    Some(actions) => actions,
+                    None => vec![Action::Output(Output::Event(Origin::Server, event))],
+                }
             }
             Event::Message(message) => self.message(message),
             Event::Refused { .. } => self.refusal(event, Origin::Server),
@@ -121,13 +131,8 @@ impl Incoming<'_> {
             let (to, last, read) = (conversation.to.clone(), conversation.last, conversation.read);
             actions.push(Action::Output(Output::Conversation { to, last, read }));
             actions.extend(self.loss(&conversation));
-            let lines = self.exchange.conversations.learn(
-                &conversation.to,
-                conversation.log,
-                conversation.last,
-                conversation.read,
-            );
-            actions.extend(self.unread(conversation.to, lines));
+            let unread = self.exchange.conversations.learn(&conversation);
+            actions.extend(self.count_unread(&conversation.to, unread));
         }
         actions
     }
@@ -152,6 +157,9 @@ impl Incoming<'_> {
                     let conversation = message.conversation(self.exchange.name());
                     self.exchange.conversations.own(&conversation, &message);
                 }
+                if self.ignore_list.ignores(&message.from) {
+                    return Vec::new();
+                }
                 vec![Action::Output(Output::Found(message))]
             }
             event => vec![Action::Output(Output::Event(Origin::Client, event))],
@@ -174,6 +182,9 @@ impl Incoming<'_> {
                 return vec![Action::Output(Output::Event(origin, event))];
             }
             _ => {}
+        }
+        if let Some(actions) = self.counted(reference.as_deref(), &[]) {
+            return actions;
         }
         let is_refused = |tail: &Tail| tail.is_refused(reference.as_deref());
         if self.exchange.tail.as_ref().is_some_and(is_refused) {
@@ -229,12 +240,12 @@ impl Incoming<'_> {
         let (to, log, last) = (conversation.clone(), *log, *last);
         let told = ConversationInfo { to, log, last, read: *read, retention: *retention };
         let loss = self.loss(&told);
-        let lines = self.exchange.conversations.learn(&conversation, log, last, *read);
+        let unread = self.exchange.conversations.learn(&told);
         let first = first && self.exchange.pins.is_first(&channel);
         let mut actions = vec![Action::Output(Output::Event(Origin::Server, event))];
         actions.extend(loss);
         if !channel.is_lobby() {
-            actions.extend(self.unread(conversation, lines));
+            actions.extend(self.count_unread(&conversation, unread));
         }
         if first {
             let text = "you are the first here: if you expected others, check the PIN";
@@ -260,7 +271,8 @@ impl Incoming<'_> {
         // The tombstone of a change that was itself changed.
         let says_nothing = unsealed && message.kind.is_edit() && message.body.is_empty();
         let mut actions = Vec::new();
-        if asked && says_nothing {
+        let ignored = self.ignore_list.ignores(&message.from);
+        if asked && (says_nothing || ignored) {
             return actions;
         }
         if asked {
@@ -274,9 +286,9 @@ impl Incoming<'_> {
             actions.extend(self.settle(message.id, message.to.clone(), message.seq));
         }
         let conversation = message.conversation(self.exchange.name());
-        let arrival = self.exchange.conversations.arrive(&conversation, &message, own);
+        let arrival = self.exchange.conversations.arrive(&conversation, &message, own, ignored);
         let known = arrival.known || self.exchange.shown.contains(message.id);
-        if !known && !says_nothing && !self.ignore_list.ignores(&message.from) {
+        if !known && !says_nothing && !ignored {
             self.exchange.shown.add(message.id);
             if matches!(message.to, Target::User(_)) && !own && !unsealed {
                 self.reply.wrote(&message.from);
@@ -311,7 +323,7 @@ impl Incoming<'_> {
             return vec![shown];
         }
         let own = self.exchange.name() == Some(&message.from);
-        let known = self.exchange.conversations.arrive(&to, &message, own).known;
+        let known = self.exchange.conversations.arrive(&to, &message, own, false).known;
         let mut actions = Vec::new();
         if own {
             actions.extend(self.settle(message.id, message.to, message.seq));
@@ -332,11 +344,19 @@ impl Incoming<'_> {
         actions
     }
 
-    fn unread(&self, to: Target, lines: u64) -> Option<Action> {
-        let new = lines > 0
-            && self.exchange.usage.resumes
-            && self.exchange.conversations.mark(&to).is_some();
-        new.then_some(Action::Output(Output::Unread { to, lines }))
+    /// Counts the unread messages of a conversation, if there may be any.
+    fn count_unread(&mut self, to: &Target, span: Option<(Seq, Seq)>) -> Option<Action> {
+        let span = span.filter(|_| self.exchange.usage.resumes)?;
+        self.exchange.unread.add(to.clone(), span);
+        self.exchange.unread.request().map(Action::Send)
+    }
+
+    /// Handles the answer to such a request, or its refusal. `None`: it is about another one.
+    fn counted(&mut self, reference: Option<&str>, counts: &[LineCount]) -> Option<Vec<Action>> {
+        let ignores = |name: &UserName| self.ignore_list.ignores(name);
+        let unread = self.exchange.unread.counted(reference, counts, ignores)?;
+        let next = self.exchange.unread.request().map(Action::Send);
+        Some(unread.into_iter().map(Action::Output).chain(next).collect())
     }
 }
 

@@ -17,6 +17,7 @@ use super::password::{self, Giver, Password};
 use super::pins::Pins;
 use super::shown::Shown;
 use super::tail::{Page, Tail};
+use super::unread::Unread;
 use super::usage::Use;
 use crate::chat::{
     ChannelName, Command, Event, Kind, Mark, MsgId, NewMessage, Position, Request, SecretText,
@@ -41,6 +42,7 @@ pub struct Exchange {
     asked_ahead: Vec<Request>,
     pub destination: Destination,
     pub tail: Option<Tail>,
+    pub unread: Unread,
 }
 
 impl Exchange {
@@ -65,6 +67,7 @@ impl Exchange {
             asked_ahead: Vec::new(),
             destination: Destination::default(),
             tail: None,
+            unread: Unread::default(),
         }
     }
 
@@ -222,6 +225,7 @@ impl Exchange {
         let was_up = self.connection.lost();
         let mut actions = self.membership.lost(&self.target);
         actions.extend(self.password.lost());
+        self.unread.lost();
         self.outgoing.disconnected();
         actions.extend(self.tick());
         if self.ending.loses_answers() && self.outgoing.is_stored() {

@@ -16,6 +16,7 @@ mod requests;
 mod shown;
 mod slashes;
 mod tail;
+mod unread;
 mod usage;
 
 use std::collections::BTreeSet;

@@ -47,9 +47,11 @@ pub enum Output {
     },
     /// Later messages of this conversation are unread.
     Divider(Target),
-    /// Count of unread messages in a conversation.
+    /// Count of unread messages in a conversation, of those after one seq and up to another.
     Unread {
         to: Target,
+        after: Seq,
+        upto: Seq,
         lines: u64,
     },
     /// A conversation of the user, with its newest message and read position.

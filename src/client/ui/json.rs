@@ -64,7 +64,8 @@ impl Json {
             Output::Notice(text) => json!({"type": "notice", "text": text}),
             Output::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
             Output::Misused(text) => json!({"type": "error", "code": "bad_request", "hint": text}),
-            Output::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
+            Output::Unread { lines: 0, .. } => return None,
+            Output::Unread { to, lines, .. } => json!({"type": "unread", "to": to, "lines": lines}),
             Output::Back => json!({"type": "notice", "text": "back"}),
             Output::Violation { to, from, seq, violation } => json!({
                 "type": "violation", "to": to, "from": from, "seq": seq, "code": violation.code(),

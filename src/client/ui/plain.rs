@@ -224,7 +224,7 @@ impl Ui for Plain {
                 let conversation = if to.is_lobby() { String::new() } else { format!("{to}: ") };
                 self.notice(&format!("{conversation}new --"));
             }
-            Output::Unread { to, lines } if self.chatty => {
+            Output::Unread { to, lines: lines @ 1.., .. } if self.chatty => {
                 self.notice(&format!("{to}: {lines} not read"));
             }
             Output::Pending { stored, .. } => {

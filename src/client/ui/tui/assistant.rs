@@ -48,7 +48,10 @@ impl<'a> Assistant<'a> {
     fn draw(&mut self, sheet: &Sheet) {
         let look = self.opened.app.reader.look;
         // The reader reports a terminal that is gone.
-        let _ = self.opened.tty.draw(|frame| draw(frame, &look, sheet));
+        let _ = self.opened.tty.draw(|frame| {
+            draw(frame, &look, sheet);
+            Vec::new()
+        });
     }
 
     /// Waits for an event of the terminal. Returns false when the user leaves.

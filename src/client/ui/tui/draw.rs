@@ -9,8 +9,10 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 use super::app::App;
 use super::controls::Overlay;
 use super::layout::Areas;
+use super::links::Link;
 use super::pane::Pane;
-use super::status::Link;
+use super::rows::View;
+use super::status::Link as Status;
 use super::window::{At, Window};
 use super::wrap::{self, clip};
 use crate::chat::{Retention, Target};
@@ -20,8 +22,15 @@ use crate::client::ui::words::{LOCK, span};
 const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves; the next \
     `pychat client` goes on here, and `pychat key show` prints the line for copying.";
 
-/// Draws everything. Returns whether the first message of the room is visible.
-pub fn draw(app: &App, frame: &mut Frame) -> bool {
+/// What a frame has besides its cells.
+pub struct Drawn {
+    /// The first message of the room is visible.
+    pub first: bool,
+    pub links: Vec<Link>,
+}
+
+/// Draws everything.
+pub fn draw(app: &App, frame: &mut Frame) -> Drawn {
     let areas = app.reader.areas();
     title(app, frame, areas.title);
     if let Some(area) = areas.rooms {
@@ -31,17 +40,20 @@ pub fn draw(app: &App, frame: &mut Frame) -> bool {
         people(app, frame, area);
     }
     let height = usize::from(areas.lines.height);
-    let (view, first) = app.reader.paper(&areas).view(app.reader.window(), height);
+    let window = app.reader.window();
+    let View { rows, links, top } = app.reader.paper(&areas).view(window, height);
+    let first = top < window.numbers().start;
     // A few messages are at the bottom, next to the input.
-    let above = height.saturating_sub(view.len()) as u16;
-    let lines = Rect { y: areas.lines.y + above, height: view.len() as u16, ..areas.lines };
-    frame.render_widget(Paragraph::new(view), lines);
-    status(app, frame, &areas);
+    let above = height.saturating_sub(rows.len()) as u16;
+    let lines = Rect { y: areas.lines.y + above, height: rows.len() as u16, ..areas.lines };
+    frame.render_widget(Paragraph::new(rows), lines);
+    let mut links: Vec<Link> = links.into_iter().filter_map(|link| link.within(lines)).collect();
+    status(app, frame, &areas, top);
     input(app, frame, areas.input);
     match app.controls.overlay() {
         Some(Overlay::Pane(pane)) => open(app, frame, areas.lines, pane),
         Some(Overlay::Paste(text)) => open(app, frame, areas.lines, &paste(app, text)),
-        None if matches!(app.reader.status.link(), Link::Waiting { .. }) => {
+        None if matches!(app.reader.status.link(), Status::Waiting { .. }) => {
             // Nothing is beside text that is meant to be copied.
             let area = Rect { x: 0, width: frame.area().width, ..areas.lines };
             let mut text = app.admission.clone();
@@ -50,7 +62,13 @@ pub fn draw(app: &App, frame: &mut Frame) -> bool {
         }
         None => {}
     }
-    first
+    // What lies over the messages has no links.
+    let choices = areas.input.y.saturating_sub(2);
+    let is_free = |link: &Link| app.reader.input.choices().is_none() || link.row != choices;
+    let waits = matches!(app.reader.status.link(), Status::Waiting { .. });
+    let is_covered = app.controls.overlay().is_some() || waits;
+    links.retain(|link| !is_covered && is_free(link));
+    Drawn { first, links }
 }
 
 /// Draws a bar with text at both ends; the left one is shortened.
@@ -188,41 +206,45 @@ fn people(app: &App, frame: &mut Frame, area: Rect) {
     frame.render_widget(Paragraph::new(rows), inner);
 }
 
-fn status(app: &App, frame: &mut Frame, areas: &Areas) {
+fn status(app: &App, frame: &mut Frame, areas: &Areas, top: i64) {
     let (look, area) = (&app.reader.look, areas.status);
     let narrow = area.width < super::layout::WIDE;
     let left_s = |until: i64| span((until - app.reader.view.now_ms()).max(0) as u64 + 999);
     let link = match (app.reader.status.link(), app.reader.status.latency_ms()) {
-        (Link::Connecting, _) => Span::styled("o connecting", look.error),
-        (Link::Up, Some(ms)) if narrow => Span::styled(format!("* {ms} ms"), look.good),
-        (Link::Up, None) => Span::styled("* connected", look.good),
-        (Link::Up, Some(ms)) => Span::styled(format!("* connected {ms} ms"), look.good),
-        (Link::Silent { since_ms }, _) => {
+        (Status::Connecting, _) => Span::styled("o connecting", look.error),
+        (Status::Up, Some(ms)) if narrow => Span::styled(format!("* {ms} ms"), look.good),
+        (Status::Up, None) => Span::styled("* connected", look.good),
+        (Status::Up, Some(ms)) => Span::styled(format!("* connected {ms} ms"), look.good),
+        (Status::Silent { since_ms }, _) => {
             let silent = span((app.reader.view.now_ms() - since_ms).max(0) as u64);
             let server = if narrow { "" } else { "the server is " };
             Span::styled(format!("o {server}silent for {silent}"), look.error)
         }
-        (Link::Off { retry_at_ms }, _) => {
+        (Status::Off { retry_at_ms }, _) => {
             let now = if narrow { "" } else { " (/reconnect: now)" };
             let left = left_s(*retry_at_ms);
             Span::styled(format!("o offline, retry in {left}{now}"), look.error)
         }
-        (Link::Waiting { retry_at_ms }, _) => {
+        (Status::Waiting { retry_at_ms }, _) => {
             Span::styled(format!("o waiting, asks in {}", left_s(*retry_at_ms)), look.error)
         }
-        (Link::Refused, _) => Span::styled("o refused", look.error),
+        (Status::Refused, _) => Span::styled("o refused", look.error),
     };
     let mut left = vec![Span::raw(" "), link];
-    if let (Link::Up, Some(missed)) = (app.reader.status.link(), app.reader.status.missed()) {
-        let missed = match missed {
-            0 => "nothing was missed".to_owned(),
-            1 => "1 missed message loaded".to_owned(),
-            many => format!("{many} missed messages loaded"),
+    if let (Status::Up, Some(missed)) = (app.reader.status.link(), app.reader.status.missed()) {
+        let missed = match (missed.loaded, missed.omitted) {
+            (0, 0) => "nothing was missed".to_owned(),
+            (1, 0) => "1 missed message loaded".to_owned(),
+            (many, 0) => format!("{many} missed messages loaded"),
+            (loaded, omitted) => {
+                format!("{} missed messages, {loaded} loaded", loaded.saturating_add(omitted))
+            }
         };
         left[1] = Span::styled(format!("* back, {missed}"), look.good);
     }
     let flash = app.reader.status.word().map(str::to_owned);
-    if let Some(word) = flash.filter(|word| !word.is_empty()).or_else(|| below(app.reader.window()))
+    if let Some(word) =
+        flash.filter(|word| !word.is_empty()).or_else(|| elsewhere(app.reader.window(), top))
     {
         left.extend([Span::raw(" | "), Span::styled(word, look.unread)]);
     }
@@ -261,12 +283,13 @@ fn rooms_in_line(app: &App, areas: &Areas, cells: usize) -> Vec<Span<'static>> {
     spans
 }
 
-/// The hint about messages below the view.
-fn below(window: &Window) -> Option<String> {
-    match (window.at, window.unread) {
-        (At::End, _) => None,
-        (At::Line { .. }, 0) => Some("scrolled up: Alt-End".to_owned()),
-        (At::Line { .. }, unread) => Some(format!("{unread} new below: Alt-End")),
+/// The hint about new messages below or above the view, which begins with the line `top`.
+fn elsewhere(window: &Window, top: i64) -> Option<String> {
+    match (window.at, window.unread, window.new_above(top)) {
+        (At::Line { .. }, unread @ 1.., _) => Some(format!("{unread} new below: Alt-End")),
+        (_, _, Some(new)) => Some(format!("{new} new, the first above: Alt-U")),
+        (At::Line { .. }, 0, None) => Some("scrolled up: Alt-End".to_owned()),
+        (At::End, _, None) => None,
     }
 }
 

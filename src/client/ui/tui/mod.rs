@@ -14,6 +14,8 @@ mod find;
 mod input;
 mod keys;
 mod layout;
+mod line;
+mod links;
 mod painter;
 mod pane;
 mod reader;
@@ -270,7 +272,9 @@ impl Stage {
         let mut first = false;
         self.tty.draw(|frame| {
             app.reader.view.resize(frame.area());
-            first = draw::draw(app, frame);
+            let drawn = draw::draw(app, frame);
+            first = drawn.first;
+            drawn.links
         })?;
         self.wants_older = first && self.fetched.elapsed() < FETCH_EVERY;
         if first && !self.wants_older {

@@ -11,6 +11,8 @@ use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
 use ratatui::crossterm::queue;
 use ratatui::layout::Position;
 
+use super::links::Link;
+
 /// Starts a synchronized update: the terminal shows the frame only when it is complete.
 const BEGIN: &[u8] = b"\x1b[?2026h";
 const END: &[u8] = b"\x1b[?2026l";
@@ -56,8 +58,8 @@ fn units(row: &[Cell]) -> Vec<Unit<'_>> {
 
 pub struct Painter<W: Write> {
     out: CrosstermBackend<W>,
-    /// The frame on the terminal; `None` if unknown.
-    shown: Option<Buffer>,
+    /// The frame on the terminal and its links; `None` if unknown.
+    shown: Option<(Buffer, Vec<Link>)>,
 }
 
 impl<W: Write> Painter<W> {
@@ -75,23 +77,34 @@ impl<W: Write> Painter<W> {
     /// # Errors
     ///
     /// The terminal is gone.
-    pub fn paint(&mut self, picture: Buffer, cursor: Option<Position>) -> io::Result<()> {
+    pub fn paint(
+        &mut self,
+        picture: Buffer,
+        links: Vec<Link>,
+        cursor: Option<Position>,
+    ) -> io::Result<()> {
         self.out.write_all(BEGIN)?;
-        let shown = match self.shown.take() {
-            Some(shown) if shown.area == picture.area => shown,
+        let (shown, shown_links) = match self.shown.take() {
+            Some(shown) if shown.0.area == picture.area => shown,
             _ => {
                 self.out.clear_region(ClearType::All)?;
-                Buffer::empty(picture.area)
+                (Buffer::empty(picture.area), Vec::new())
             }
         };
         let width = usize::from(picture.area.width).max(1);
         let rows = shown.content.chunks(width).zip(picture.content.chunks(width));
+        let of = |links: &[Link], row: u16| -> Vec<Link> {
+            links.iter().filter(|link| link.row == row).cloned().collect()
+        };
         for (row, (before, now)) in (0..).zip(rows) {
-            if before != now {
-                self.row(row, &units(before), &units(now))?;
+            let (old_links, new_links) = (of(&shown_links, row), of(&links, row));
+            if before != now || old_links != new_links {
+                let linked = !old_links.is_empty() || !new_links.is_empty();
+                let new_links = linked.then_some(&new_links[..]);
+                self.row(row, &units(before), &units(now), new_links)?;
             }
         }
-        self.shown = Some(picture);
+        self.shown = Some((picture, links));
         match cursor {
             Some(Position { x, y }) => queue!(self.out, Show, MoveTo(x, y))?,
             None => queue!(self.out, Hide)?,
@@ -100,23 +113,45 @@ impl<W: Write> Painter<W> {
         Write::flush(&mut self.out)
     }
 
-    fn row(&mut self, row: u16, before: &[Unit], now: &[Unit]) -> io::Result<()> {
+    /// Writes a row: all of it if it has, or had, links.
+    fn row(
+        &mut self,
+        row: u16,
+        before: &[Unit],
+        now: &[Unit],
+        links: Option<&[Link]>,
+    ) -> io::Result<()> {
         let whole = before.iter().any(|unit| unit.is_doubtful(now))
             || now.iter().any(|unit| unit.is_doubtful(before));
-        if !whole {
+        if !whole && links.is_none() {
             let changed = now.iter().filter(|unit| !unit.is_in(before));
             return self.out.draw(changed.map(|unit| (unit.column, row, unit.cell)));
         }
-        self.blank(row, now)?;
+        if whole {
+            self.blank(row, now)?;
+        }
         let mut run = Vec::new();
+        let mut open: Option<&Link> = None;
         for unit in now {
+            let mut links = links.unwrap_or_default().iter();
+            let link = links.find(|link| (link.start..link.end).contains(&unit.column));
+            if link != open {
+                self.out.draw(run.drain(..))?;
+                let begins = link.map_or(Link::END.to_owned(), Link::begins);
+                self.out.write_all(begins.as_bytes())?;
+                open = link;
+            }
             run.push((unit.column, row, unit.cell));
             // The cursor's position is unknown after such a character, so it is set again.
             if !unit.is_agreed() {
                 self.out.draw(run.drain(..))?;
             }
         }
-        self.out.draw(run.into_iter())
+        self.out.draw(run.into_iter())?;
+        if open.is_some() {
+            self.out.write_all(Link::END.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Writes spaces in the styles of the new content.

@@ -140,7 +140,7 @@ fn shows(widths: Widths, frames: &[Frame]) -> Vec<Vec<String>> {
     let written = Written::default();
     let mut painter = Painter::new(written.clone());
     for frame in frames {
-        painter.paint(picture(frame), None).unwrap();
+        painter.paint(picture(frame), Vec::new(), None).unwrap();
         emulator.reads(&written.take());
     }
     emulator.rows
@@ -176,11 +176,46 @@ fn a_row_of_ascii_is_not_written_whole() {
     let written = Written::default();
     let mut painter = Painter::new(written.clone());
     let row = |text: &str| (6, text.to_owned(), 7);
-    painter.paint(picture(&vec![row("good morning")]), None).unwrap();
+    painter.paint(picture(&vec![row("good morning")]), Vec::new(), None).unwrap();
     written.take();
-    painter.paint(picture(&vec![row("good evening")]), None).unwrap();
+    painter.paint(picture(&vec![row("good evening")]), Vec::new(), None).unwrap();
     let written = String::from_utf8(written.take()).unwrap();
     assert!(!written.contains('g') && written.contains("ev"), "{written:?}");
+}
+
+#[test]
+fn a_link_surrounds_its_cells_and_goes_with_them() {
+    let written = Written::default();
+    let mut painter = Painter::new(written.clone());
+    let row = |text: &str| vec![(6, text.to_owned(), 7)];
+    let link = |id: &str| {
+        let (id, address) = (id.to_owned(), "http://b".to_owned());
+        vec![Link { row: 0, start: 6, end: 14, id, address }]
+    };
+    // Everything that is written, with the links as brackets.
+    let mut paints = |text: &str, links: Vec<Link>| {
+        painter.paint(picture(&row(text)), links, None).unwrap();
+        let text = String::from_utf8(written.take()).unwrap();
+        text.replace("\x1b]8;id=p;http://b\x1b\\", "<").replace("\x1b]8;;\x1b\\", ">")
+    };
+    let bare = |text: &str| -> String {
+        let parts = text.split("\x1b[");
+        let rest = |part: &str| {
+            part[part.find(|c: char| c.is_ascii_alphabetic()).unwrap() + 1..].to_owned()
+        };
+        parts
+            .enumerate()
+            .map(|(n, part)| if n == 0 { part.to_owned() } else { rest(part) })
+            .collect()
+    };
+    assert!(bare(&paints("http://b o", link("p"))).contains("<http://b> o"));
+    assert!(!paints("http://b o", link("p")).contains('<'), "nothing has changed");
+    let changed = bare(&paints("http://b n", link("p")));
+    assert!(changed.contains("<http://b> n"), "{changed:?}");
+    let gone = bare(&paints("http://b n", Vec::new()));
+    assert!(gone.contains("http://b n"), "written again without the link: {gone:?}");
+    let wide = bare(&paints("漢http://b", vec![Link { start: 8, end: 16, ..link("p").remove(0) }]));
+    assert!(wide.contains("<http://b>"), "{wide:?}");
 }
 
 proptest! {

@@ -37,6 +37,8 @@ pub enum Effect {
 
 /// Messages per request when the user scrolls up.
 const OLDER_LINES: usize = 200;
+/// Messages per request up to the first unread one.
+const NEWS_LINES: usize = 1_000;
 
 /// The conversations on the screen, with what is typed into them.
 pub struct Reader {
@@ -144,10 +146,11 @@ impl Reader {
         let there = self.window().target.clone();
         let draft = self.input.exchange(draft, &there);
         let left = &mut self.windows[left];
-        (left.draft, left.divider, left.visited) = (draft, None, true);
+        (left.draft, left.divider, left.visited, left.seeks) = (draft, None, true, false);
         let window = self.window_mut();
-        if window.last > window.read {
+        if window.unread > 0 {
             window.divide();
+            window.new = window.unread;
         }
         self.look_at_it();
     }
@@ -253,26 +256,6 @@ impl Reader {
         Paper { look: &self.look, zone, width, times, today, query }
     }
 
-    /// Requests older messages when the first one is on the screen.
-    pub fn fetch(&mut self) {
-        let up = self.status.is_up();
-        let window = self.window_mut();
-        if !up || !window.joined || window.older != Older::Perhaps {
-            return;
-        }
-        window.older = Older::Asked;
-        let to = window.target.clone();
-        let before = window.oldest();
-        self.history(to, before);
-    }
-
-    fn history(&mut self, to: Target, before: Option<Seq>) {
-        let reference = Some(format!("older {to}"));
-        let lines = Some(OLDER_LINES);
-        let ask = Request::new(Command::History { to, before, lines, span: None }, reference);
-        self.happen(Input::Ask(Ok(ask)));
-    }
-
     pub fn search(&mut self) {
         let from = self.window().at;
         self.scroll.begin(from);
@@ -357,7 +340,7 @@ impl Reader {
     fn go_to(&mut self, at: At, up: bool) {
         self.scroll.unmark();
         let window = self.window_mut();
-        window.at = at;
+        (window.at, window.seeks) = (at, false);
         if up && window.older == Older::Later {
             window.older = Older::Perhaps;
         }
@@ -366,7 +349,8 @@ impl Reader {
 
     pub fn go_to_end(&mut self) {
         self.scroll.unmark();
-        self.window_mut().at = At::End;
+        let window = self.window_mut();
+        (window.at, window.seeks) = (At::End, false);
         self.look_at_it();
     }
 
@@ -375,14 +359,6 @@ impl Reader {
         let at = self.paper(&areas).around(self.window(), number, areas.lines.height.into());
         self.window_mut().at = at;
         self.look_at_it();
-    }
-
-    pub fn go_to_divider(&mut self) {
-        let window = self.window();
-        match window.numbers().find(|number| window.divides(*number)) {
-            Some(number) => self.go_to_line(number),
-            None => self.flash("nothing is new here"),
-        }
     }
 
     pub fn go_to_mention(&mut self, up: bool) {
@@ -405,5 +381,96 @@ impl Reader {
             }
             None => self.flash("no other mention here"),
         }
+    }
+}
+
+/// Unread and older messages.
+impl Reader {
+    /// Takes the number of unread messages of a conversation.
+    pub fn unread(&mut self, to: &Target, span: (Seq, Seq), lines: u64) {
+        if lines == 0 && self.position(to).is_none() {
+            return;
+        }
+        let index = self.conversation(to);
+        self.windows[index].counted(span, usize::try_from(lines).unwrap_or(usize::MAX));
+        self.look_at_it();
+        self.load_news();
+    }
+
+    /// Goes to the first unread message. Those that are not here are loaded before.
+    pub fn go_to_divider(&mut self) {
+        let window = self.window_mut();
+        let is_new = window.divider.is_some_and(|divider| !window.is_loaded_to(divider));
+        match window.first_new() {
+            Some(number) => {
+                window.new = 0;
+                self.go_to_line(number);
+            }
+            None if is_new => {
+                window.seeks = true;
+                if window.older == Older::Later {
+                    window.older = Older::Perhaps;
+                }
+                self.flash("unread messages are being loaded");
+                self.load_news();
+            }
+            None => self.flash("nothing is new here"),
+        }
+    }
+
+    /// Goes on with what was asked for once older messages have come.
+    pub fn older_came(&mut self) {
+        let window = self.window_mut();
+        if window.seeks {
+            let missing = window.divider.is_some_and(|divider| !window.is_loaded_to(divider));
+            let loaded = window.lines.len();
+            window.seeks = missing;
+            match missing {
+                true => self.flash(format!("unread messages are being loaded: {loaded}")),
+                false => {
+                    self.flash("");
+                    self.go_to_divider();
+                }
+            }
+        }
+        self.load_news();
+    }
+
+    /// Requests the next older messages, one request at a time: those that the user goes to first,
+    /// then those of rooms with unread messages, which may mention the user.
+    fn load_news(&mut self) {
+        let is_open = self.windows.iter().any(|window| window.older == Older::Asked);
+        if is_open || !self.status.is_up() {
+            return;
+        }
+        let order = [self.windows.current()].into_iter().chain(0..self.windows.len());
+        let next = order.into_iter().find(|index| self.windows[*index].wants_older());
+        if let Some(index) = next {
+            let window = &self.windows[index];
+            let before = match window.hole {
+                Some((_, upto)) => Some(Seq(upto.0.saturating_add(1))),
+                None => window.oldest(),
+            };
+            self.history(index, before, NEWS_LINES);
+        }
+    }
+
+    /// Requests older messages when the first one is on the screen.
+    pub fn fetch(&mut self) {
+        let up = self.status.is_up();
+        let window = self.window();
+        if up && window.joined && window.older == Older::Perhaps {
+            let before = window.oldest();
+            self.history(self.windows.current(), before, OLDER_LINES);
+        }
+    }
+
+    fn history(&mut self, index: usize, before: Option<Seq>, lines: usize) {
+        let window = &mut self.windows[index];
+        (window.older, window.asked) = (Older::Asked, before);
+        let to = window.target.clone();
+        let (reference, lines) = (Some(format!("older {to}")), Some(lines));
+        let ask = Request::new(Command::History { to, before, lines, span: None }, reference);
+        self.happen(Input::Ask(Ok(ask)));
     }
 }

@@ -5,6 +5,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
 use super::find::find;
+use super::links::{Link, links};
 use super::theme::Look;
 use super::window::{At, Line, What, Window};
 use super::wrap;
@@ -26,6 +27,15 @@ pub struct Paper<'a> {
     pub today: i32,
     /// The search text to highlight.
     pub query: &'a str,
+}
+
+/// The visible part of a conversation.
+pub struct View {
+    pub rows: Vec<Row<'static>>,
+    /// Links, by the number of the row.
+    pub links: Vec<Link>,
+    /// The number of the first visible line: of the one before all where there is room for more.
+    pub top: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,24 +169,47 @@ impl Paper<'_> {
         time.to_zoned(self.zone.clone()).strftime("%a %-d %b %Y").to_string()
     }
 
-    /// The visible rows of a conversation, and whether they include its first message.
-    pub fn view(&self, window: &Window, height: usize) -> (Vec<Row<'static>>, bool) {
+    /// The links in the rows of a message.
+    fn links(&self, line: &Line, number: i64, rows: &[Row]) -> Vec<Link> {
+        let half = self.width.max(4) / 2;
+        let indent = match (&line.what, self.times) {
+            (What::Server { .. }, _) => gutter::SERVER.len().min(half),
+            (What::Said { .. } | What::Outgoing { .. }, Times::Seconds) => {
+                self.time(line.time_ms).len().min(half)
+            }
+            (What::Said { .. } | What::Outgoing { .. }, _) => 2,
+            _ => 3,
+        };
+        links(line.text(), rows, indent, &number.to_string())
+    }
+
+    /// What is visible of a conversation in so many rows.
+    pub fn view(&self, window: &Window, height: usize) -> View {
         let numbers = window.numbers();
         let (mut number, mut below) = match window.at {
             At::End => (numbers.end - 1, 0),
             At::Line { number, rows_below } => (number, rows_below),
         };
-        let mut view: Vec<Row> = Vec::with_capacity(height);
+        let mut view: Vec<(Row, Vec<Link>)> = Vec::with_capacity(height);
         while view.len() < height && number >= numbers.start {
             let mut rows = self.rows(window, number);
+            let line = window.line(number);
+            let links = line.map_or(Vec::new(), |line| self.links(line, number, &rows));
             rows.truncate(rows.len().saturating_sub(below).max(1));
-            view.extend(rows.into_iter().rev());
+            for (index, row) in rows.into_iter().enumerate().rev() {
+                let own = links.iter().filter(|link| usize::from(link.row) == index);
+                view.push((row, own.cloned().collect()));
+            }
             (number, below) = (number - 1, 0);
         }
-        let first = number < numbers.start && view.len() <= height;
+        let more = number < numbers.start && view.len() <= height;
         view.truncate(height);
         view.reverse();
-        (view, first)
+        let (rows, links): (Vec<_>, Vec<_>) = view.into_iter().unzip();
+        let place =
+            |(row, own): (u16, Vec<Link>)| own.into_iter().map(move |link| Link { row, ..link });
+        let links = (0..).zip(links).flat_map(place).collect();
+        View { rows, links, top: if more { number } else { number + 1 } }
     }
 
     /// The position after scrolling by some rows, up or down.

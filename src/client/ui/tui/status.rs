@@ -27,13 +27,21 @@ pub enum Link {
     Refused,
 }
 
+/// Messages that were sent while offline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    pub loaded: usize,
+    /// They can be loaded.
+    pub omitted: usize,
+}
+
 pub struct Status {
     link: Link,
     latency_ms: Option<u64>,
     /// A notice and its end.
     flash: Option<(String, i64)>,
     /// Missed messages, while they are counted.
-    missed: Option<usize>,
+    missed: Option<Missed>,
     /// End of the time in which a second Ctrl-C leaves.
     leaving_until_ms: i64,
     /// Messages that wait for a connection are only in memory.
@@ -67,7 +75,7 @@ impl Status {
         self.latency_ms
     }
 
-    pub fn missed(&self) -> Option<usize> {
+    pub fn missed(&self) -> Option<Missed> {
         self.missed
     }
 
@@ -117,14 +125,21 @@ impl Status {
 
     /// Starts counting missed messages, because the connection is back.
     pub fn is_back(&mut self, now_ms: i64) {
-        self.missed = Some(0);
+        self.missed = Some(Missed::default());
         self.flash(String::new(), now_ms);
     }
 
     /// Counts a message that was sent while offline.
     pub fn misses_one(&mut self) {
         if let Some(missed) = &mut self.missed {
-            *missed += 1;
+            missed.loaded += 1;
+        }
+    }
+
+    /// Counts messages that were sent while offline and are not loaded.
+    pub fn omits(&mut self, lines: usize) {
+        if let Some(missed) = &mut self.missed {
+            missed.omitted = missed.omitted.saturating_add(lines);
         }
     }
 

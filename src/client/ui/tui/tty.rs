@@ -14,6 +14,7 @@ use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode, size};
 use ratatui::layout::{Position, Size};
 use ratatui::{Frame, Terminal};
 
+use super::links::{self, Link};
 use super::painter::Painter;
 use super::sgr16::Short;
 use crate::system::{Signal, terminal};
@@ -49,6 +50,8 @@ pub struct Tty {
     /// Receives a notice of each SIGCONT.
     continued: Receiver<()>,
     mouse: bool,
+    /// The terminal has links.
+    links: bool,
 }
 
 impl Tty {
@@ -63,7 +66,8 @@ impl Tty {
         let terminal = Terminal::new(Canvas::default())?;
         let painter = Painter::new(Short::new(out()));
         let (read_on, may_read) = mpsc::channel();
-        let tty = Tty { terminal, painter, read_on, continued, mouse };
+        let links = links::are_known(|name| std::env::var(name).ok());
+        let tty = Tty { terminal, painter, read_on, continued, mouse, links };
         tty.enter()?;
         let read = move || read(&words, wrap, &may_read);
         thread::Builder::new().name("keys".into()).spawn(read)?;
@@ -87,9 +91,12 @@ impl Tty {
         let _ = self.read_on.send(());
     }
 
-    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<()> {
-        let picture = self.terminal.draw(draw)?.buffer.clone();
-        self.painter.paint(picture, self.terminal.backend().cursor)
+    /// Draws a frame with the links that `draw` returns.
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame) -> Vec<Link>) -> io::Result<()> {
+        let mut links = Vec::new();
+        let picture = self.terminal.draw(|frame| links = draw(frame))?.buffer.clone();
+        links.retain(|_| self.links);
+        self.painter.paint(picture, links, self.terminal.backend().cursor)
     }
 
     /// Redraws everything.

@@ -68,14 +68,15 @@ impl Updates {
             Output::Secret(prompt) => reader.input.wants(prompt),
             Output::Timestamps(on) => reader.view.show_times(on),
             Output::Clear => reader.window_mut().clear(Older::Later),
-            // The message itself shows that it waits, and the rooms show what is unread.
+            Output::Unread { to, after, upto, lines } => reader.unread(&to, (after, upto), lines),
+            // The message itself shows that it waits.
             Output::Pending { stored: false, to, .. } => {
                 reader.status.stores(false);
                 let index = reader.conversation(&to);
                 reader.notice(index, "the message above is only in memory".into());
             }
             Output::Pending { .. } | Output::Saved { .. } => reader.status.stores(true),
-            Output::Unread { .. } | Output::Hint(_) | Output::Bye(_) => {}
+            Output::Hint(_) | Output::Bye(_) => {}
         }
         None
     }
@@ -108,7 +109,8 @@ impl Updates {
             Some(_) => return self.gather(to, message, reader),
             None => {}
         }
-        if message.replay {
+        let own = reader.own.as_ref() == Some(&message.from);
+        if message.replay && !message.kind.is_change() && !own {
             reader.status.misses_one();
         }
         let index = reader.conversation(&to);
@@ -116,7 +118,7 @@ impl Updates {
         let sees = reader.sees(index);
         let window = &mut reader.windows[index];
         // The server's announcement has already counted it.
-        let counted = seq <= window.last;
+        let (counted, was_read) = (seq <= window.last, window.last <= window.read);
         window.last = window.last.max(seq);
         window.spoke(&message.from, message.time_ms);
         // An unsigned change has no effect.
@@ -136,15 +138,19 @@ impl Updates {
         let window = &mut reader.windows[index];
         window.visited |= here;
         // Answering from another device implies that the room was read.
-        let read = (own && !sees && window.unread == 0).then(|| window.seen()).flatten();
+        let answers = own && !replay && !sees && was_read;
+        let read = answers.then(|| window.seen()).flatten();
         if !own && !sees && seq > window.read {
             window.divide();
             window.unread += usize::from(!counted);
-            window.mentions += usize::from(mention);
+            window.new += usize::from(!counted);
         }
         match window.newest() {
             Some(newest) if seq <= newest => window.merge(vec![line]),
             _ => reader.push(index, line),
+        }
+        if mention {
+            reader.windows[index].recount_mentions();
         }
         if mention && index == reader.windows.current() && reader.window().at == At::End {
             reader.scroll.unmark();
@@ -218,13 +224,10 @@ impl Updates {
                 reader.says(origin, index, text);
                 readers.into_iter().for_each(|text| reader.notice(index, text));
             }
-            Event::Gap { to, stored, .. } => {
-                let index = reader.conversation(&to);
-                let window = &mut reader.windows[index];
-                match stored && window.at == At::End {
-                    // Missing messages are loaded by scrolling up, together with the others.
-                    true => window.clear(Older::Perhaps),
-                    false => reader.says(origin, index, text),
+            Event::Gap { to, from_seq, to_seq, stored } => {
+                if gap(reader, &to, (from_seq, to_seq), stored) {
+                    let index = reader.conversation(&to);
+                    reader.says(origin, index, text);
                 }
             }
             event => return self.outside(origin, event, text, reader),
@@ -243,7 +246,10 @@ impl Updates {
         match event {
             Event::Read { to, seq } => {
                 if let Some(index) = reader.position(&to) {
-                    reader.windows[index].read_elsewhere(seq);
+                    let is_here = index == reader.windows.current();
+                    let window = &mut reader.windows[index];
+                    window.read_elsewhere(seq);
+                    window.divider.take_if(|_| !is_here);
                 }
             }
             Event::History { to, more, lines, partial, reference } => {
@@ -301,29 +307,37 @@ impl Updates {
         let Some(to) = to else { return };
         let lines = self.answers.take_older(&to);
         if let Some(index) = reader.position(&to) {
-            let window = &mut reader.windows[index];
-            let before = window.oldest();
-            window.merge(lines);
-            // A server that claims more and sends none is not asked again and again.
-            let more = more && window.oldest() != before;
-            window.older = if more { Older::Perhaps } else { Older::None };
+            reader.windows[index].loaded(lines, more);
         }
+        reader.older_came();
     }
 }
 
-/// Takes the newest message and the read position of a conversation.
-fn known(reader: &mut Reader, to: &Target, last: Seq, read: Seq) {
-    let unread = last.0.saturating_sub(read.0) as usize;
-    if reader.position(to).is_none() && unread == 0 {
-        return;
+/// Takes a gap in the messages of a conversation. Returns whether to report it.
+fn gap(reader: &mut Reader, to: &Target, (from, upto): (Seq, Seq), stored: bool) -> bool {
+    if !stored {
+        return true;
     }
     let index = reader.conversation(to);
+    let lines = upto.0.saturating_sub(from.0).saturating_add(1);
+    reader.status.omits(usize::try_from(lines).unwrap_or(usize::MAX));
+    let window = &reader.windows[index];
+    // Nothing of a channel is unread at the first visit.
+    if window.divider.is_none() && window.newest().is_none() {
+        reader.flash(format!("{lines} older messages of {to}: PageUp"));
+    }
+    reader.windows[index].gap(from, upto)
+}
+
+/// Takes the newest message and the read position of a conversation. How many of the messages
+/// between them are unread is said later, and opens a conversation.
+fn known(reader: &mut Reader, to: &Target, last: Seq, read: Seq) {
+    let Some(index) = reader.position(to) else { return };
     let window = &mut reader.windows[index];
     window.joined = true;
     window.read = window.read.max(read);
     window.last = window.last.max(last);
-    window.unread = last.0.saturating_sub(window.read.0) as usize;
-    if window.unread > 0 {
+    if window.last > window.read {
         window.divide();
     }
     reader.look_at_it();
@@ -434,7 +448,10 @@ fn refused(
         .iter_mut()
         .find(|one| older.is_some_and(|older| one.target.to_string() == older))
     {
-        window.older = Older::Later;
+        (window.older, window.asked) = (Older::Later, None);
+        if std::mem::take(&mut window.seeks) {
+            reader.flash("the server is busy: Alt-U goes on");
+        }
         return;
     }
     let mut windows = reader.windows.iter_mut();

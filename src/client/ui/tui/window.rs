@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use jiff::tz::TimeZone;
-
 use super::input::Draft;
+pub use super::line::{At, Line, Older, What, day, mentions};
 use crate::chat::{Kind, Message, MsgId, Retention, Seq, Target, UserName};
 use crate::client::model::Origin;
 
@@ -12,69 +11,6 @@ use crate::client::model::Origin;
 pub const LINES_MAX: usize = 100_000;
 /// Bound on their text, in bytes.
 const BYTES_MAX: usize = 32 << 20;
-
-/// A line: a message, an event or a notice.
-#[derive(Debug)]
-pub struct Line {
-    pub time_ms: i64,
-    /// Days since 1970 in the local time zone.
-    pub day: i32,
-    pub seq: Option<Seq>,
-    pub what: What,
-}
-
-#[derive(Debug, PartialEq)]
-pub enum What {
-    Said {
-        who: UserName,
-        text: String,
-        me: bool,
-        own: bool,
-        mention: bool,
-        edited: bool,
-        deleted: bool,
-    },
-    /// An own message that is not stored yet; refused ones have the reason.
-    Outgoing {
-        id: MsgId,
-        who: UserName,
-        text: String,
-        me: bool,
-        refused: Option<(Origin, String)>,
-    },
-    /// Joins and parts, folded into one line.
-    Moves {
-        joined: Vec<UserName>,
-        left: Vec<UserName>,
-    },
-    /// A text of this client.
-    Notice(String),
-    Error(String),
-    /// A text of the server.
-    Server {
-        text: String,
-        error: bool,
-    },
-}
-
-/// The bottom of the view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum At {
-    /// The newest line, whatever arrives.
-    End,
-    /// This line, without this many of its last rows.
-    Line { number: i64, rows_below: usize },
-}
-
-/// Availability of older messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Older {
-    Perhaps,
-    Asked,
-    /// The server has refused for its rate; the request is repeated when the user scrolls.
-    Later,
-    None,
-}
 
 /// A user in a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -85,6 +21,8 @@ pub struct Presence {
     pub active_ms: i64,
 }
 
+/// Loaded messages of a room with unread ones, among which mentions are looked for.
+const MENTIONS_LINES_MAX: usize = 1_000;
 /// Silence after which a part is not shown, in milliseconds.
 const SILENCE_MS: i64 = 5 * 60_000;
 
@@ -96,8 +34,16 @@ pub struct Window {
     bytes: usize,
     pub unread: usize,
     pub mentions: usize,
-    /// Messages after this one are unread.
+    /// Messages after this one are unread ...
     pub divider: Option<Seq>,
+    /// ... and there are so many of others.
+    pub new: usize,
+    /// The user goes to the first unread message, and older ones are loaded up to it.
+    pub seeks: bool,
+    /// The first and the last message that are missing between loaded ones.
+    pub hole: Option<(Seq, Seq)>,
+    /// The open request asks for messages before this one.
+    pub asked: Option<Seq>,
     pub at: At,
     pub older: Older,
     pub topic: Option<String>,
@@ -132,6 +78,10 @@ impl Window {
             unread: 0,
             mentions: 0,
             divider: None,
+            new: 0,
+            seeks: false,
+            hole: None,
+            asked: None,
             at: At::End,
             older: Older::Perhaps,
             topic: None,
@@ -305,6 +255,13 @@ impl Window {
             }
             // Before the first newer message, and before any notices between.
             let index = if index == self.first_seq() { 0 } else { index };
+            let place = self.first + index as i64;
+            // Lines before it get another number.
+            if let At::Line { number, .. } = &mut self.at
+                && *number < place
+            {
+                *number -= 1;
+            }
             self.bytes += line.bytes();
             self.first -= 1;
             self.lines.insert(index, line);
@@ -355,38 +312,7 @@ impl Window {
         self.first -= self.lines.len() as i64;
         self.bytes = self.lines.iter().map(Line::bytes).sum();
         (self.at, self.divider, self.older) = (At::End, None, older);
-    }
-
-    /// Marks everything as read. Returns the position if it is new.
-    pub fn seen(&mut self) -> Option<Seq> {
-        (self.unread, self.mentions) = (0, 0);
-        let news = self.last > self.read;
-        self.read = self.read.max(self.last);
-        news.then_some(self.read)
-    }
-
-    /// Sets the divider before the first unread message. Before the first visit there is none,
-    /// because it would be above everything.
-    pub fn divide(&mut self) {
-        if self.divider.is_none() && (self.visited || self.read > Seq(0)) {
-            self.divider = Some(self.read);
-        }
-    }
-
-    /// Records that another device has read up to here.
-    pub fn read_elsewhere(&mut self, seq: Seq) {
-        self.read = self.read.max(seq);
-        if self.read >= self.last {
-            (self.unread, self.mentions) = (0, 0);
-        }
-    }
-
-    /// Returns whether the divider is before this line.
-    pub fn divides(&self, number: i64) -> bool {
-        let (Some(divider), Some(line)) = (self.divider, self.line(number)) else { return false };
-        let mut before = (self.first..number).rev().filter_map(|number| self.line(number));
-        line.seq.is_some_and(|seq| seq > divider)
-            && before.find_map(|one| one.seq).is_none_or(|seq| seq <= divider)
+        (self.hole, self.seeks) = (None, false);
     }
 
     /// Sets the count of members; those without a name are the omitted ones.
@@ -405,43 +331,159 @@ impl Window {
     }
 }
 
-impl Line {
-    fn bytes(&self) -> usize {
-        let text = match &self.what {
-            What::Said { text, .. } | What::Outgoing { text, .. } => text.len(),
-            What::Notice(text) | What::Error(text) | What::Server { text, .. } => text.len(),
-            What::Moves { .. } => 0,
-        };
-        size_of::<Line>() + text
+/// Unread messages: their number, the divider before the first one, and what is not loaded.
+impl Window {
+    /// Marks everything as read. Returns the position if it is new.
+    pub fn seen(&mut self) -> Option<Seq> {
+        (self.unread, self.mentions) = (0, 0);
+        let news = self.last > self.read;
+        self.read = self.read.max(self.last);
+        news.then_some(self.read)
     }
 
-    /// The line's text, for a search.
-    pub fn text(&self) -> &str {
-        match &self.what {
-            What::Said { text, .. } | What::Outgoing { text, .. } => text,
-            What::Notice(text) | What::Error(text) | What::Server { text, .. } => text,
-            What::Moves { .. } => "",
+    /// Sets the divider before the first unread message. Before the first visit there is none,
+    /// because it would be above everything.
+    pub fn divide(&mut self) {
+        if self.divider.is_none() && (self.visited || self.read > Seq(0)) {
+            (self.divider, self.new) = (Some(self.read), 0);
         }
     }
 
-    pub fn is_mention(&self) -> bool {
-        matches!(self.what, What::Said { mention: true, .. })
+    /// Takes the number of unread messages after one seq and up to another.
+    pub fn counted(&mut self, (after, upto): (Seq, Seq), lines: usize) {
+        let later = self.lines.iter().rev().take_while(|line| line.seq.is_none_or(|it| it > upto));
+        let later = later.filter(|line| line.seq.is_some() && !line.is_own()).count();
+        let lines = lines.saturating_add(later);
+        self.last = self.last.max(upto);
+        if self.read <= after {
+            (self.read, self.unread) = (after, lines);
+            if matches!(self.target, Target::User(_)) {
+                self.mentions = lines;
+            }
+        }
+        match lines {
+            0 => drop(self.divider.take_if(|divider| *divider == after)),
+            _ => {
+                self.divider.get_or_insert(after);
+                self.new = lines;
+            }
+        }
     }
-}
 
-/// The local day of a time, in days since 1970.
-pub fn day(time_ms: i64, zone: &TimeZone) -> i32 {
-    let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
-    let midnight = time.to_zoned(zone.clone()).date();
-    let epoch = jiff::civil::date(1970, 1, 1);
-    (midnight - epoch).get_days()
-}
+    /// Records that another device has read up to here.
+    pub fn read_elsewhere(&mut self, seq: Seq) {
+        self.read = self.read.max(seq);
+        if self.read >= self.last {
+            (self.unread, self.mentions) = (0, 0);
+        }
+    }
 
-/// Returns whether a text mentions a name: as a whole word, in any case.
-pub fn mentions(text: &str, name: &str) -> bool {
-    let word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
-    text.split(|c: char| !word(c))
-        .any(|one| one.len() <= name.len() * 4 && one.to_lowercase() == name.to_lowercase())
+    /// Counts the mentions: in a channel among the unread messages that are loaded, and in a private
+    /// conversation all unread messages.
+    pub fn recount_mentions(&mut self) {
+        let read = self.read;
+        let unread = |line: &&Line| line.seq.is_some_and(|seq| seq > read);
+        self.mentions = match self.target {
+            Target::Channel(_) => {
+                self.lines.iter().filter(unread).filter(|line| line.is_mention()).count()
+            }
+            Target::User(_) => self.unread,
+        };
+    }
+
+    /// Returns whether the divider is before this line.
+    pub fn divides(&self, number: i64) -> bool {
+        let (Some(divider), Some(line)) = (self.divider, self.line(number)) else { return false };
+        if line.is_own() || line.seq.is_none_or(|seq| seq <= divider) {
+            return false;
+        }
+        self.is_loaded_to(divider) && !self.has_new_before(number, divider)
+    }
+
+    /// Returns whether a loaded message of others before this line is behind the divider.
+    fn has_new_before(&self, number: i64, divider: Seq) -> bool {
+        let before = (self.numbers().start..number).rev().filter_map(|number| self.line(number));
+        let mut before = before.filter(|line| !line.is_own()).filter_map(|line| line.seq);
+        before.next().is_some_and(|seq| seq > divider)
+    }
+
+    /// The first line behind the divider, if it is loaded.
+    pub fn first_new(&self) -> Option<i64> {
+        self.numbers().find(|number| self.divides(*number))
+    }
+
+    /// The number of new messages, if the first one is above this line.
+    pub fn new_above(&self, top: i64) -> Option<usize> {
+        let divider = self.divider.filter(|_| self.new > 0)?;
+        let mut visible = (top..self.numbers().end).filter_map(|number| self.line(number));
+        let is_behind = visible.find_map(|line| line.seq).is_none_or(|seq| seq > divider);
+        let above = is_behind && (!self.is_loaded_to(divider) || self.has_new_before(top, divider));
+        above.then_some(self.new)
+    }
+
+    /// Returns whether all messages after this one are loaded.
+    pub fn is_loaded_to(&self, seq: Seq) -> bool {
+        let oldest = self.oldest().is_some_and(|oldest| oldest.0 <= seq.0.saturating_add(1));
+        let is_whole = self.hole.is_none_or(|(_, upto)| upto <= seq);
+        is_whole && (oldest || self.older == Older::None)
+    }
+
+    /// Takes a gap in the messages, which `history` can fill. Returns whether to report it.
+    pub fn gap(&mut self, from: Seq, upto: Seq) -> bool {
+        match self.at {
+            _ if self.newest().is_none() => false,
+            // Missing messages are loaded by scrolling up, together with the others.
+            At::End => {
+                let (divider, new) = (self.divider, self.new);
+                self.clear(Older::Perhaps);
+                (self.divider, self.new) = (divider, new);
+                false
+            }
+            At::Line { .. } => {
+                let from = self.hole.map_or(from, |(before, _)| before.min(from));
+                (self.hole, self.older) = (Some((from, upto)), Older::Perhaps);
+                true
+            }
+        }
+    }
+
+    /// Takes older messages, which may be those of the hole. There may be `more`.
+    pub fn loaded(&mut self, lines: Vec<Line>, more: bool) {
+        let before = self.oldest();
+        let asked = self.asked.take();
+        let hole = self.hole.filter(|(_, upto)| asked == Some(Seq(upto.0.saturating_add(1))));
+        if let Some((from, upto)) = hole {
+            let oldest = lines.iter().filter_map(|line| line.seq).min();
+            let left = oldest.map(|oldest| Seq(oldest.0.saturating_sub(1)));
+            self.hole = left.filter(|left| (from..upto).contains(left)).map(|left| (from, left));
+        }
+        self.merge(lines);
+        // A server that claims more and sends none is not asked again and again. Messages may have
+        // come since the request.
+        let more = hole.is_some() || more && (self.oldest() != before || asked != before);
+        self.older = if more { Older::Perhaps } else { Older::None };
+        self.recount_mentions();
+    }
+
+    /// Returns whether older messages are loaded without the user scrolling up.
+    pub fn wants_older(&self) -> bool {
+        let wanted = match self.divider.filter(|_| self.seeks) {
+            Some(divider) => Some(divider),
+            None => {
+                let channel = matches!(self.target, Target::Channel(_));
+                let few = self.lines.len() < MENTIONS_LINES_MAX;
+                Some(self.read).filter(|_| channel && few && self.unread > 0)
+            }
+        };
+        let missing = wanted.is_some_and(|seq| !self.is_loaded_to(seq));
+        let may_ask = match self.older {
+            Older::Perhaps => true,
+            // There is nothing before the first one.
+            Older::None => self.hole.is_some(),
+            Older::Asked | Older::Later => false,
+        };
+        missing && self.joined && may_ask
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod assistant;
 mod care;
 mod hostile;
 mod looks;
+mod news;
 mod panes;
 mod pictures;
 mod speed;
@@ -150,7 +151,7 @@ impl Desk {
         self.terminal
             .draw(|frame| {
                 app.reader.view.resize(frame.area());
-                first = draw(app, frame);
+                first = draw(app, frame).first;
             })
             .unwrap();
         if first {

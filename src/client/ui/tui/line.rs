@@ -1,0 +1,112 @@
+//! A line of a conversation: a message, an event or a notice; and what lies around the lines. Pure.
+
+use jiff::tz::TimeZone;
+
+use crate::chat::{MsgId, Seq, UserName};
+use crate::client::model::Origin;
+
+/// A line: a message, an event or a notice.
+#[derive(Debug)]
+pub struct Line {
+    pub time_ms: i64,
+    /// Days since 1970 in the local time zone.
+    pub day: i32,
+    pub seq: Option<Seq>,
+    pub what: What,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum What {
+    Said {
+        who: UserName,
+        text: String,
+        me: bool,
+        own: bool,
+        mention: bool,
+        edited: bool,
+        deleted: bool,
+    },
+    /// An own message that is not stored yet; refused ones have the reason.
+    Outgoing {
+        id: MsgId,
+        who: UserName,
+        text: String,
+        me: bool,
+        refused: Option<(Origin, String)>,
+    },
+    /// Joins and parts, folded into one line.
+    Moves {
+        joined: Vec<UserName>,
+        left: Vec<UserName>,
+    },
+    /// A text of this client.
+    Notice(String),
+    Error(String),
+    /// A text of the server.
+    Server {
+        text: String,
+        error: bool,
+    },
+}
+
+/// The bottom of the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The newest line, whatever arrives.
+    End,
+    /// This line, without this many of its last rows.
+    Line { number: i64, rows_below: usize },
+}
+
+/// Availability of older messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    Perhaps,
+    Asked,
+    /// The server has refused for its rate; the request is repeated when the user scrolls.
+    Later,
+    None,
+}
+
+impl Line {
+    pub fn bytes(&self) -> usize {
+        let text = match &self.what {
+            What::Said { text, .. } | What::Outgoing { text, .. } => text.len(),
+            What::Notice(text) | What::Error(text) | What::Server { text, .. } => text.len(),
+            What::Moves { .. } => 0,
+        };
+        size_of::<Line>() + text
+    }
+
+    /// The line's text, for a search.
+    pub fn text(&self) -> &str {
+        match &self.what {
+            What::Said { text, .. } | What::Outgoing { text, .. } => text,
+            What::Notice(text) | What::Error(text) | What::Server { text, .. } => text,
+            What::Moves { .. } => "",
+        }
+    }
+
+    pub fn is_mention(&self) -> bool {
+        matches!(self.what, What::Said { mention: true, .. })
+    }
+
+    pub fn is_own(&self) -> bool {
+        matches!(self.what, What::Said { own: true, .. })
+    }
+}
+
+/// The local day of a time, in days since 1970.
+pub fn day(time_ms: i64, zone: &TimeZone) -> i32 {
+    let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
+    let midnight = time.to_zoned(zone.clone()).date();
+    let epoch = jiff::civil::date(1970, 1, 1);
+    (midnight - epoch).get_days()
+}
+
+/// Returns whether a text mentions a name: as a whole word, in any case.
+pub fn mentions(text: &str, name: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    text.split(|c: char| !word(c))
+        .any(|one| one.len() <= name.len() * 4 && one.to_lowercase() == name.to_lowercase())
+}
