@@ -378,7 +378,7 @@ impl Window {
         }
     }
 
-    /// Counts the mentions: in a channel among the unread messages that are loaded, and in a private
+    /// Counts the mentions: in a channel among the loaded unread messages, and in a private
     /// conversation all unread messages.
     pub fn recount_mentions(&mut self) {
         let read = self.read;
