@@ -478,12 +478,20 @@ fn what_is_meant_for_somebody_rings_while_they_look_elsewhere() {
     bob.types("to nobody again");
     alice.shows("bob: to nobody again");
     assert!(alice.bytes().contains("\u{1b}]777;notify;pychat;unread messages in #lobby\u{7}"));
+    // The names of conversations are not stored in the clear for that.
+    alice.types("/join quietnest\r");
+    alice.shows("#quietnest");
+    alice.types("/notify off\r");
+    alice.shows("nothing rings the bell in #quietnest");
     // What is told again rings no more.
     alice.types("/exit\r");
     alice.ends_with(0);
-    let again = Terminal::run(&world.screen_of("alice"));
+    assert_eq!(world.found_in("alice", "quietnest"), 0);
+    let mut again = Terminal::run(&world.screen_of("alice"));
     again.shows("alice, quietly");
     assert_eq!(bells(&again), 0, "{:?}", again.acts());
+    again.types("/query #quietnest\r/notify\r");
+    again.shows("#quietnest: off");
 }
 
 #[test]

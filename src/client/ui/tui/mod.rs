@@ -142,7 +142,8 @@ impl Opened {
         app.reader.view.pass(now_ms());
         app.reader.own = Some(person.name);
         app.admission = person.admission;
-        for room in &person.rooms.open {
+        app.settings.notify = person.rooms.notify().clone();
+        for room in person.rooms.open() {
             app.reader.conversation(room);
         }
         person.outbox.into_iter().for_each(|message| app.show(Output::Outgoing(message)));
@@ -307,11 +308,8 @@ impl Stage {
     /// Stores the open rooms for the next run.
     fn keep_rooms(&mut self) {
         let open = self.app.reader.windows.iter().map(|window| &window.target);
-        if self.rooms.differ(open.clone()) {
-            self.rooms.open = open.cloned().collect();
-            if let Err(error) = self.rooms.save() {
-                self.app.reader.error(format!("the list of open rooms cannot be stored: {error}"));
-            }
+        if let Err(error) = self.rooms.save(open, &self.app.settings.notify) {
+            self.app.reader.error(format!("the list of open rooms cannot be stored: {error}"));
         }
     }
 

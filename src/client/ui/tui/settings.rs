@@ -22,7 +22,8 @@ pub struct Settings {
     pub bell: bool,
     pub mouse: bool,
     pub notifications: Notifications,
-    /// By conversation: `#work`, `@bob`.
+    /// By conversation: `#work`, `@bob`. Names are stored sealed (`rooms.rs`).
+    #[serde(skip)]
     pub notify: BTreeMap<String, Notify>,
     /// By the name of a binding: the keys that replace the default ones.
     pub keys: BTreeMap<String, Vec<String>>,
