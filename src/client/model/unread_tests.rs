@@ -11,7 +11,8 @@ fn connected() -> Model {
         Model::new(usage, lobby, BTreeSet::new(), Outbox::default(), Conversations::default());
     let (name, device) = ("bob".parse().unwrap(), "main".parse().unwrap());
     let version = "1".into();
-    let welcome = Event::Welcome { name, device, version, text_bytes_max: 8192, motd: None };
+    let welcome =
+        Event::Welcome { name, device, version, text_bytes_max: 8192, time_ms: 0, motd: None };
     model.update(Input::Event(welcome), [0; 16]);
     model
 }
