@@ -38,6 +38,15 @@ impl Conversation {
         }
     }
 
+    /// The form in logs: neither a tag, with which a reader of the log could try PINs, nor who
+    /// writes to whom.
+    pub fn in_log(&self) -> String {
+        match self {
+            Conversation::Channel(channel) => channel.bare().to_string(),
+            Conversation::Private(..) => "a private conversation".to_owned(),
+        }
+    }
+
     /// Returns the two users of a private conversation.
     pub fn people(&self) -> Option<[&UserName; 2]> {
         match self {

@@ -135,6 +135,15 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
 /// How the limits on unauthenticated connections treat connections from this computer.
 fn loopback_rule(config: &Config, listen: IpAddr, found: &mut Findings) {
     if !config.loopback_is_shared(listen) {
+        if config.exempt.is_none() {
+            found.notes.push(
+                "connections from this computer (127.0.0.1, ::1) are exempt from the limits on \
+                 unauthenticated connections. If a proxy or a tunnel on this computer connects \
+                 other people, set server_ip to 127.0.0.1, or exempt to [], which counts them as \
+                 one address"
+                    .into(),
+            );
+        }
         return;
     }
     let own: IpAddr = [127, 0, 0, 1].into();

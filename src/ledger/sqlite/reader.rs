@@ -102,7 +102,7 @@ impl Drop for Damage<'_> {
     fn drop(&mut self) {
         if self.lines.get() > 0 {
             let (path, lines, conversation) =
-                (self.path.display(), self.lines.get(), self.conversation);
+                (self.path.display(), self.lines.get(), self.conversation.in_log());
             log::error!(
                 "{path}: damaged: {lines} lines of {conversation} cannot be read and are left out; \
                  pychat restore puts a backup in its place"

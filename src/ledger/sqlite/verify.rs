@@ -8,6 +8,7 @@ use rusqlite::backup::Backup;
 use super::connection::{faults, open_as_it_is};
 use super::rows::read_all;
 use super::schema::version;
+use crate::chat::Conversation;
 use crate::ledger::{LedgerError, Verified};
 
 /// Verifies pages, full-text index, checksums of all messages, and that the seqs of each
@@ -41,7 +42,9 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
         )
         .map_err(&fault)?;
     if let Some(conversation) = beyond {
-        return Err(damaged(format!("{conversation} has a line that its count does not know")));
+        let place = conversation.parse::<Conversation>().map(|known| known.in_log());
+        let place = place.unwrap_or_else(|_| "a conversation".to_owned());
+        return Err(damaged(format!("{place} has a line that its count does not know")));
     }
     let conversations = connection
         .query_row("SELECT count(*) FROM conversations", [], |row| row.get(0))

@@ -157,11 +157,7 @@ impl Inner {
     /// Reports a loss to the operator, and starts new logs if two users have claimed it.
     fn report_loss(&mut self, lost: Lost) {
         let Lost { conversation, by, missing, log } = lost;
-        // The tag of a channel would let a reader of the log try PINs.
-        let place = match &conversation {
-            Conversation::Channel(channel) => channel.bare().to_string(),
-            Conversation::Private(..) => "a private conversation".to_owned(),
-        };
+        let place = conversation.in_log();
         let Some(id) = log else {
             return log::warn!(
                 "a client of {by} claims {missing} messages of {place} that the ledger does not \
@@ -188,7 +184,8 @@ impl Inner {
         }
         self.waiting.push(Waiting::Job(Box::new(move |ledger| {
             if let Err(error) = ledger.forget(&conversation) {
-                log::error!("cannot erase the messages of {conversation}, which is empty: {error}");
+                let place = conversation.in_log();
+                log::error!("cannot erase the messages of {place}, which is empty: {error}");
             }
         })));
     }
