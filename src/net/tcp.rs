@@ -1,8 +1,10 @@
 //! Records over TCP: a big-endian u16 length before each (docs/protocol.md, "Framing").
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::link::{Link, Patience, RecordSink, RecordSource};
@@ -18,7 +20,16 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// None of the host's addresses accepts a connection.
 pub fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<Option<Link>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for peer in (host, port).to_socket_addrs()? {
+    let peers = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => {
+            let name = host.to_owned();
+            let resolve = move || Ok((name.as_str(), port).to_socket_addrs()?.collect());
+            let Some(peers) = resolve_before(deadline, resolve)? else { return Ok(None) };
+            peers
+        }
+    };
+    for peer in peers {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(None);
@@ -37,6 +48,49 @@ pub fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<Option<Li
     Err(last)
 }
 
+/// Look-ups of hosts in progress. The system may take minutes for one, and none can be cut short.
+static LOOK_UPS: AtomicUsize = AtomicUsize::new(0);
+/// Bound on them: a client that dials again and again leaves no more threads behind.
+const LOOK_UPS_MAX: usize = 8;
+
+struct LookUp;
+
+impl LookUp {
+    fn begin() -> io::Result<LookUp> {
+        let look_up = LookUp;
+        if LOOK_UPS.fetch_add(1, Ordering::Relaxed) < LOOK_UPS_MAX {
+            return Ok(look_up);
+        }
+        let text = "this system does not find the server's address (DNS)";
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    }
+}
+
+impl Drop for LookUp {
+    fn drop(&mut self) {
+        LOOK_UPS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Addresses of a host. Returns `None` if they are not found before the deadline.
+fn resolve_before(
+    deadline: Instant,
+    resolve: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> io::Result<Option<Vec<SocketAddr>>> {
+    let look_up = LookUp::begin()?;
+    let (found, waits) = mpsc::channel();
+    let job = move || {
+        // The deadline may have passed.
+        let _ = found.send(resolve());
+        drop(look_up);
+    };
+    thread::Builder::new().name("resolver".into()).spawn(job)?;
+    match waits.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(found) => found.map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
 /// The source of a new connection's login records, all before one deadline.
 pub fn source(stream: &Arc<TcpStream>, deadline: Instant) -> TcpSource {
     TcpSource::new(Arc::clone(stream), Patience::Until(deadline))
@@ -44,7 +98,7 @@ pub fn source(stream: &Arc<TcpStream>, deadline: Instant) -> TcpSource {
 
 /// The server's link over a non-blocking connection. Its source does not wait yet.
 #[cfg(feature = "server")]
-pub fn accepted(stream: TcpStream, peer: std::net::SocketAddr) -> Link {
+pub fn accepted(stream: TcpStream, peer: SocketAddr) -> Link {
     let stream = Arc::new(stream);
     let source = Box::new(TcpSource::new(Arc::clone(&stream), Patience::None));
     Link { source, sink: Arc::new(server::TcpSink::new(stream)), peer }
@@ -223,5 +277,37 @@ mod server {
         fn fd(&self) -> Option<BorrowedFd<'_>> {
             Some(self.stream.as_fd())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_does_not_answer_costs_no_more_than_the_deadline() {
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let mut held = Vec::new();
+        for _ in 0..LOOK_UPS_MAX {
+            let (ends, ended) = mpsc::channel::<()>();
+            held.push(ends);
+            let slow = move || {
+                let _ = ended.recv();
+                Ok(Vec::new())
+            };
+            assert!(resolve_before(soon(), slow).unwrap().is_none());
+        }
+        let further = resolve_before(soon(), || Ok(Vec::new()));
+        assert_eq!(further.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(held);
+        // The control: a resolver that answers.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while LOOK_UPS.load(Ordering::Relaxed) > 0 {
+            assert!(Instant::now() < deadline, "a look-up never ends");
+            thread::yield_now();
+        }
+        let peer: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let found = resolve_before(deadline, move || Ok(vec![peer])).unwrap();
+        assert_eq!(found, Some(vec![peer]));
     }
 }
