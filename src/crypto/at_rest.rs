@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::header::take;
 use super::identity::MODULUS_BYTES;
-use super::primitives::{Secret, TAG_BYTES, hkdf, open, random, seal, sha256};
+use super::primitives::{Secret, TAG_BYTES, hedged, hkdf, open, seal, sha256};
 use super::{Identity, PublicKey};
 
 const LABEL: &[u8] = b"pychat/1 keep";
@@ -15,10 +15,12 @@ const SALT_BYTES: usize = 32;
 /// Encrypts for the holder of one of these keys: the present one and, during a rotation, its
 /// successor.
 pub fn seal_for(keys: &[&PublicKey], plain: &[u8]) -> Vec<u8> {
-    let key: Secret = Zeroizing::new(random());
+    // Also where the system's randomness repeats, no key seals two texts.
+    let key: Secret = Zeroizing::new(hedged(&[LABEL, plain]));
     let mut sealed = vec![keys.len() as u8];
     for one in keys {
-        let (ct, r) = one.encapsulate(LABEL);
+        let r: Secret = Zeroizing::new(hedged(&[LABEL, b" wrap", &one.fingerprint().0, plain]));
+        let ct = one.encapsulate_secret(LABEL, &r);
         sealed.extend_from_slice(&one.fingerprint().0);
         sealed.extend_from_slice(&ct);
         sealed.extend_from_slice(&seal(&wrap_key(&ct, &r), 0, LABEL, &key[..]));
@@ -49,7 +51,7 @@ fn wrap_key(ct: &[u8; MODULUS_BYTES], r: &Secret) -> Secret {
 /// Encrypts under a symmetric key that was decrypted before, for files that are written message by
 /// message.
 pub fn lock(key: &[u8; 32], plain: &[u8]) -> Vec<u8> {
-    let salt: [u8; SALT_BYTES] = random();
+    let salt: [u8; SALT_BYTES] = hedged(&[LABEL, b" line", plain]);
     [&salt[..], &seal(&hkdf(&salt, key, &[LABEL, b" line"]), 0, LABEL, plain)].concat()
 }
 
@@ -63,6 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::crypto::primitives::REPEATS;
     use crate::crypto::test_keys::{ana, bob};
 
     #[test]
@@ -89,6 +92,23 @@ mod tests {
             let mut other = locked.clone();
             other[index] ^= 1;
             assert!(unlock(&[7; 32], &other).is_none(), "byte {index}");
+        }
+    }
+
+    #[test]
+    fn no_key_seals_two_texts_where_randomness_repeats() {
+        let secret = |sealed: &[u8]| {
+            let ct = sealed[1 + 32..][..MODULUS_BYTES].try_into().unwrap();
+            ana().decapsulate(LABEL, &ct)
+        };
+        for repeats in [true, false] {
+            REPEATS.set(repeats);
+            let seals = |text: &[u8]| secret(&seal_for(&[ana().public()], text));
+            assert_ne!(seals(b"one"), seals(b"two"));
+            assert_eq!(seals(b"one") == seals(b"one"), repeats, "the control");
+            let salt = |text: &[u8]| lock(&[7; 32], text)[..SALT_BYTES].to_vec();
+            assert_ne!(salt(b"one"), salt(b"two"));
+            assert_eq!(salt(b"one") == salt(b"one"), repeats, "the control");
         }
     }
 

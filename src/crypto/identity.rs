@@ -204,10 +204,14 @@ impl PublicKey {
     /// Returns a new secret for the owner of this key, and its ciphertext.
     pub(super) fn encapsulate(&self, label: &[u8]) -> ([u8; MODULUS_BYTES], Secret) {
         let secret: Secret = Zeroizing::new(random());
+        (self.encapsulate_secret(label, &secret), secret)
+    }
+
+    /// Encapsulates a secret that the caller has made.
+    pub(super) fn encapsulate_secret(&self, label: &[u8], secret: &Secret) -> [u8; MODULUS_BYTES] {
         // A modulus that is no product of primes may be refused: its owner could not decrypt
         // anyway.
-        let ct = provider::rsa_seal(&self.0, label, &secret).unwrap_or([0; MODULUS_BYTES]);
-        (ct, secret)
+        provider::rsa_seal(&self.0, label, secret).unwrap_or([0; MODULUS_BYTES])
     }
 
     fn from_rsa(key: &RsaPublicKey) -> Result<PublicKey, KeyError> {
