@@ -521,13 +521,17 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     assert_eq!(finds(&mut plain, "one"), 1);
     // Unasked, each of them: the retention is off, and another log begins.
     let conversation = |log: &str, retention: &str| json!({"to": channel, "log": log, "last": "0", "read": "0", "retention": retention});
+    // A channel with a PIN has no topic, so that its retention means nothing.
     double.tells(json!({"type": "topic", "to": channel, "text": "", "retention": "off"}));
-    plain.sees("the server stores no messages in #tea~");
+    double.tells(json!({"type": "notice", "text": "that was a topic"}));
+    plain.sees("that was a topic");
+    assert_eq!(plain.seen("the server stores no messages"), 0, "{:?}", plain.shown());
     assert_eq!(finds(&mut plain, "two"), 1);
     let mut again = entered(&channel, None);
     (again["log"], again["retention"]) = ("00000000000000cd".into(), "off".into());
     double.tells(again);
     plain.sees("the server begins anew with #tea~");
+    plain.sees("the server stores no messages in #tea~");
     assert_eq!(finds(&mut plain, "three"), 1);
     let conversations =
         [conversation("00000000000000ce", "forever"), conversation("00000000000000cf", "1s")];

@@ -50,6 +50,11 @@ impl Channels {
         leaving.find(|(_, asked)| asked.as_ref() == reference).map(|(name, _)| name.clone())
     }
 
+    /// Forgets a request to leave: the server has refused it, or the user joins again.
+    pub fn stays(&mut self, name: &ChannelName) {
+        self.leaving.remove(name);
+    }
+
     /// Forgets open requests when the connection is lost.
     pub fn lost(&mut self) {
         self.leaving.clear();

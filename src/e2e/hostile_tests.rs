@@ -459,6 +459,58 @@ fn a_gap_in_the_seqs_is_detected() {
 }
 
 #[test]
+fn an_invented_tombstone_excuses_no_missing_message() {
+    in_both(|story| {
+        assert!(story.honest().violations.is_empty());
+        let lines = story.lines(2);
+        let mut invented = lines[0].clone();
+        invented.id = MsgId([story.chance.random_range(1..=255); 16]);
+        (invented.kind, invented.replay) = (Kind::Edit { of: Seq(1) }, true);
+        invented.body = Body::default();
+        assert!(story.tells(invented).violations.is_empty());
+        let seen = story.tells(lines[1].clone());
+        assert_eq!((seen.texts.len(), seen.violations), (1, vec![Violation::Missing(1)]));
+        story.heals();
+    });
+}
+
+#[test]
+fn a_missing_edit_needs_a_signed_deletion() {
+    in_both(|story| {
+        let conversation = story.conversation.clone();
+        let mut told = || {
+            let line = story.lines(1).remove(0);
+            assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+            (line.seq, Seq(story.told))
+        };
+        let (one, other) = (told(), told());
+        let mut changes = |of: (Seq, Seq), text: &str| {
+            let kind = |of| if text.is_empty() { Kind::Delete { of } } else { Kind::Edit { of } };
+            let Story { server, alice, .. } = &mut *story;
+            alice.asks(server, &conversation, text, kind(of.0));
+            Message { kind: kind(of.1), ..server.lines.last().unwrap().clone() }
+        };
+        let (first, second) = (changes(one, "one"), changes(one, "two"));
+        let honest = changes(one, "");
+        let hostile = changes(other, "three");
+        assert_eq!(story.tells(first).texts, ["one"]);
+        // An honest server has lost the body of the second edit with the deletion.
+        let seat = Message { body: Body::default(), replay: true, ..second };
+        assert_eq!(story.tells(seat.clone()).violations, []);
+        if story.chance.random_bool(0.5) {
+            assert_eq!(story.tells(honest).violations, []);
+            assert_eq!(story.tells(hostile).violations, []);
+        } else {
+            // A hostile one withholds an edit and the deletion.
+            let again = Message { id: MsgId([7; 16]), ..seat };
+            assert_eq!(story.tells(again).violations, []);
+            assert_eq!(story.tells(hostile).violations, [Violation::Unexplained(2)]);
+        }
+        story.heals();
+    });
+}
+
+#[test]
 fn a_foreign_key_under_a_name_is_reported_and_not_used() {
     for conversation in ["#tea", "@bob"] {
         let mut story = Story::new(conversation);

@@ -171,3 +171,35 @@ fn a_renamed_user_is_confirmed_once() {
         refuses(&mut story, old);
     }
 }
+
+#[test]
+fn a_comparison_in_one_client_binds_the_others_of_its_data_folder() {
+    let mut story = Story::new("@bob");
+    let (alice, mallory) = (story.alice.name.clone(), story.mallory.name.clone());
+    let [hers, servers] = [&alice, &mallory].map(|name| story.server.keys[name][0].clone());
+    story.server.keys.remove(&mallory);
+    let both = vec![hers.clone(), servers];
+    for _ in 0..20 {
+        story.server.keys.insert(alice.clone(), both.clone());
+        restarts(&mut story, true);
+        assert!(seals(&mut story, &alice), "the first key is the server's choice");
+        story.bob.engine.save_trust().unwrap();
+        let (account, storage) = (story.bob.account.clone(), story.bob.storage.clone());
+        let engine = Engine::open(account, Box::new(storage), true).unwrap();
+        let mut one = std::mem::replace(&mut story.bob.engine, engine);
+        restarts(&mut story, false);
+        assert!(seals(&mut story, &alice), "the second client knows both");
+        std::mem::swap(&mut one, &mut story.bob.engine);
+        lists(&mut story, &alice, &[&hers]);
+        looks_up(&mut story, &alice, false);
+        assert!(looks_up(&mut story, &alice, true).contains("are confirmed"));
+        // The second client still has the list of before.
+        std::mem::swap(&mut one, &mut story.bob.engine);
+        story.server.keys.insert(alice.clone(), both.clone());
+        let line = forged(&mut story);
+        assert_eq!(story.never_shown(line), Violation::Unconfirmed);
+        refuses(&mut story, &alice);
+        assert!(looks_up(&mut story, &alice, false).contains("is new"));
+        story.heals();
+    }
+}

@@ -132,7 +132,8 @@ impl Incoming<'_> {
     /// Handles the events that come between messages.
     pub fn passes(&mut self, event: &Event, next: &mut Vec<Output>) {
         match event {
-            Event::Topic { to, retention, .. } => {
+            // A channel with a PIN has no topic.
+            Event::Topic { to, retention, .. } if !to.has_pin() => {
                 self.retains(&Target::Channel(to.clone()), *retention, next);
             }
             Event::History { .. } => {
@@ -184,6 +185,13 @@ impl Incoming<'_> {
         let violations = violation.into_iter().chain(dated);
         next.extend(violations.map(|violation| rejected(message.clone(), violation)));
         self.ids.remember(to, message);
+        if let Kind::Delete { of } = message.kind {
+            self.sequences.seats(to).is_deleted(&message.from, of);
+        }
+        for (from, changes) in self.sequences.take_unexplained(to, self.now_ms) {
+            let message = Message { from, ..message.clone() };
+            next.push(rejected(message, Violation::Unexplained(changes)));
+        }
         self.is_shown(message, to, read)
     }
 
@@ -223,9 +231,15 @@ impl Incoming<'_> {
         // A new change must be signed.
         check(!seat || !empty || before, Violation::Downgraded)?;
         if seat && empty && (message.deleted || message.kind.is_edit()) {
-            // A tombstone excuses one missing count. It changes neither the screen nor the stored
-            // messages.
-            self.count_tombstone(message, to, arrival);
+            // A tombstone changes neither the screen nor the stored messages.
+            match message.kind.of() {
+                None => self.count_tombstone(message, to, arrival),
+                // Nothing shows it: it needs the signed deletion of the message.
+                Some(of) if arrival.new => {
+                    self.sequences.seats(to).add_unsigned_edit(&message.from, of);
+                }
+                Some(_) => {}
+            }
             message.confidentiality = Confidentiality::Open;
             return Ok(());
         }
@@ -465,13 +479,18 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    /// Counts a message whose original body is gone.
+    /// Counts a message whose original body is gone. It excuses one missing message of its sort.
     fn count_tombstone(&mut self, message: &Message, to: &Target, arrival: Arrival) {
+        let changes = message.kind.is_change();
         match message.reference {
+            // An answer has no changes.
+            Some(_) if changes => {}
             Some(_) => self.history.spent(&message.from),
             None if arrival.new => {
-                self.sequences.spent(to, &message.from);
-                self.history.record(to, message, None);
+                self.sequences.seats(to).add(&message.from, changes);
+                if !changes {
+                    self.history.record(to, message, None);
+                }
             }
             None => {}
         }

@@ -9,7 +9,7 @@ use super::key_compare::{change_notice, describe, list};
 use super::key_requests::KeyRequests;
 use super::output::Output;
 use super::storage::{Account, Storage};
-use super::trust::{Called, Confirmed, Part, TrustState, TrustStore};
+use super::trust::{Called, Confirmed, Learned, Part, TrustState, TrustStore};
 use super::trust_file::TrustFile;
 use crate::chat::{Event, UserName};
 
@@ -87,6 +87,10 @@ impl KeySync {
         with: &mut Keys,
         next: &mut Vec<Output>,
     ) -> bool {
+        if let Err(problem) = with.refresh() {
+            next.push(Output::Trouble(problem));
+            return false;
+        }
         let name = with.trust.spelled(name);
         if !with.trust.is_listed(&name) {
             let text = format!("asking the server for the keys of {name} ...");
@@ -150,6 +154,20 @@ impl Keys<'_> {
             )),
         };
         next.extend(text.map(Output::Trouble));
+    }
+
+    /// Takes over what another client of this data folder has stored.
+    pub fn refresh(&mut self) -> Result<(), String> {
+        self.file.refresh(self.storage, self.account, self.trust, self.now_ms)
+    }
+
+    /// Reports keys that are not pinned any more because another client had met their owner before.
+    pub fn report_set_back(&mut self, next: &mut Vec<Output>) {
+        for (name, changed) in self.trust.take_set_back() {
+            let learned = Learned { changed, ..Learned::default() };
+            let text = change_notice(&name, &learned, self.own);
+            next.extend(text.map(|text| Output::KeyChanged { name, text }));
+        }
     }
 
     /// Stores pending changes of trust.

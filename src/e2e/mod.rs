@@ -24,6 +24,7 @@ mod sealing;
 mod search;
 pub mod search_index;
 pub mod search_log;
+mod seats;
 pub mod sequence;
 mod shares;
 pub mod storage;
@@ -226,12 +227,12 @@ impl Engine {
 
     /// Applies a change and stores it with all pending changes of trust.
     fn save(&mut self, change: impl FnOnce(&mut StoredTrust)) -> Result<(), String> {
-        self.file.save(&mut *self.storage, &*self.account, &self.trust, change)
+        self.file.save(&mut *self.storage, &*self.account, &mut self.trust, change)
     }
 
     /// Stores all pending changes of trust.
     pub fn save_trust(&mut self) -> Result<(), String> {
-        self.file.save_learned(&mut *self.storage, &*self.account, &self.trust)
+        self.file.save_learned(&mut *self.storage, &*self.account, &mut self.trust)
     }
 
     /// Stores the key of a PIN channel and returns the channel's full name.
@@ -333,6 +334,7 @@ impl Engine {
         if self.trust.is_full() && !std::mem::replace(&mut self.full_reported, true) {
             next.push(Output::Trouble(key_compare::LIMIT_REACHED.into()));
         }
+        self.keys(now_ms).1.report_set_back(&mut next);
         next
     }
 
@@ -396,9 +398,13 @@ impl Engine {
             Event::Parted { ref channel, ref reference } => {
                 self.is_left(channel, reference.as_ref(), now_ms, next);
             }
-            Event::Refused { code: Code::NotMember, ref reference, .. } => {
-                if let Some(channel) = self.channels.left_by(reference.as_ref()) {
-                    self.is_left(&channel, reference.as_ref(), now_ms, next);
+            Event::Refused { code, ref reference, .. } => {
+                match self.channels.left_by(reference.as_ref()) {
+                    Some(channel) if code == Code::NotMember => {
+                        self.is_left(&channel, reference.as_ref(), now_ms, next);
+                    }
+                    Some(channel) => self.channels.stays(&channel),
+                    None => {}
                 }
             }
             _ => {}
@@ -410,6 +416,10 @@ impl Engine {
 
     fn message(&mut self, message: Message, now_ms: i64, next: &mut Vec<Output>) {
         let to = message.conversation(Some(&self.own));
+        if to.is_sealed() && self.file.is_old(now_ms) {
+            // Without it, the keys that this client knows decide. Sealing reports the problem.
+            let _ = self.keys(now_ms).1.refresh();
+        }
         let own = message.from == self.own && message.reference.is_none();
         let stored = own.then_some((message.id, Settled::Delivered));
         let told = self.incoming(now_ms).verify(message, &to, next);
@@ -482,6 +492,7 @@ impl Engine {
         if self.file.rest_ms(now_ms) == Some(0) {
             self.keys(now_ms).1.save(&mut next);
         }
+        self.keys(now_ms).1.report_set_back(&mut next);
         self.key_sync.give_up(now_ms, &mut next);
         let waits = [self.search.rest_ms(now_ms), self.persistence.rest_ms(&self.changes, now_ms)];
         if waits.contains(&Some(0)) {
@@ -543,6 +554,10 @@ impl Engine {
                 before
                     .into_iter()
                     .for_each(|before| self.history.record_request(to, asked, before));
+                next.push(Output::Send(Request { command, reference }));
+            }
+            Command::Join { ref channel, .. } => {
+                self.channels.stays(channel);
                 next.push(Output::Send(Request { command, reference }));
             }
             Command::Part { ref channel } => {

@@ -225,6 +225,7 @@ impl Outgoing {
         if let Some(sealed) = self.sealed.get(id).filter(|sealed| with.holds(&to, sealed)) {
             return Ok((to, sealed.clone()));
         }
+        with.refresh()?;
         with.has_own_name()?;
         let (bytes, max_bytes) = (body.text().len(), self.text_bytes_max);
         if bytes > max_bytes {

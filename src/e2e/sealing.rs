@@ -108,10 +108,10 @@ impl Sealing<'_> {
         chain: Chain,
         next: &mut Vec<Output>,
     ) -> Result<(Target, Sealed), NotSealed> {
-        let recipients = self.recipients(name)?;
         // The pin must be on the disk first: after a crash the name could be pinned to another key.
         let saved = self.file.save_learned(self.storage, self.account, self.trust);
         saved.map_err(|hint| NotSealed::Refused(Code::Storage, hint))?;
+        let recipients = self.recipients(name)?;
         self.report_left_out(name, next);
         let to = Target::User(self.trust.spelled(name));
         let note = self.header(&to, message, chain)?;
@@ -145,6 +145,12 @@ impl Sealing<'_> {
             }),
         };
         opens && !certificate.is_over_since(self.now_ms / 1000)
+    }
+
+    /// Takes over what another client of this data folder has decided about keys.
+    pub fn refresh(&mut self) -> Result<(), NotSealed> {
+        let read = self.file.refresh(self.storage, self.account, self.trust, self.now_ms);
+        read.map_err(|hint| NotSealed::Refused(Code::Storage, hint))
     }
 
     /// Refuses to sign under a name that belongs to other keys.
@@ -269,9 +275,10 @@ impl Sealing<'_> {
             let left_out = self.trust.left_out(whose).into_iter();
             for print in left_out.filter(|print| *print != this) {
                 let text = format!(
-                    "the certificate of a device of {whose} has expired ({print}): nothing is \
-                     sealed for it until it is renewed, or you type /fingerprint {whose} \
-                     confirm, which seals for its RSA key alone"
+                    "a device of {whose} has no valid certificate ({print}): it has not logged in \
+                     yet or for weeks, or the server withholds the certificate. Nothing is sealed \
+                     for it until it has one, or you type /fingerprint {whose} confirm, which seals \
+                     for its RSA key alone"
                 );
                 next.push(Output::Reply(text));
             }

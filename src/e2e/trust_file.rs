@@ -40,6 +40,8 @@ pub struct TrustFile {
     unsaved: BTreeSet<UserName>,
     /// ... and since when, unless writing has failed.
     unsaved_ms: Option<i64>,
+    /// When the file was last looked at for what another client has stored.
+    looked_ms: i64,
 }
 
 /// Delay in milliseconds before changes of trust are written, all at once.
@@ -57,29 +59,37 @@ impl TrustFile {
         let (people, time) = (Vec::new(), KnownTime::default());
         let kept = StoredTrust { key, people, channels, left, time };
         let unsaved = BTreeSet::new();
-        let mut file = TrustFile { kept, hash: None, bytes: 0, unsaved, unsaved_ms: None };
+        let (hash, bytes, unsaved_ms, looked_ms) = (None, 0, None, 0);
+        let mut file = TrustFile { kept, hash, bytes, unsaved, unsaved_ms, looked_ms };
         match storage.trust()? {
             Some(sealed) => {
-                file.takes(&sealed, account).map_err(|error| damaged(storage, error))?
+                file.takes(&sealed, account).map_err(|error| damaged(storage, error))?;
             }
             // If two clients start at once, the first one's key counts.
-            None => file.update(storage, account, |_| {})?,
+            None => {
+                file.update(storage, account, |_| {})?;
+            }
         }
         Ok(file)
     }
 
-    /// Changes the stored content, which another client of this user may have changed meanwhile.
+    /// Changes the stored content. Returns whether another client has changed it meanwhile.
     pub fn update(
         &mut self,
         storage: &mut dyn Storage,
         account: &dyn Account,
         change: impl FnOnce(&mut StoredTrust),
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         let (mut change, mut unreadable, mut written) = (Some(change), None, None);
+        let mut others = false;
         let updated = storage.update_trust(&mut |before| {
-            if let Some(Err(error)) = before.map(|sealed| self.takes(&sealed, account)) {
-                unreadable = Some(error.clone());
-                return Err(error.into());
+            match before.map(|sealed| self.takes(&sealed, account)) {
+                Some(Err(error)) => {
+                    unreadable = Some(error.clone());
+                    return Err(error.into());
+                }
+                Some(Ok(changed)) => others = changed,
+                None => {}
             }
             // After a failed write the stored content is read again.
             self.hash = None;
@@ -97,7 +107,34 @@ impl TrustFile {
         if let Some((hash, bytes)) = written {
             (self.hash, self.bytes) = (Some(hash), bytes);
         }
+        Ok(others)
+    }
+
+    /// Takes over what another client has stored since the last look: a key that was retired there
+    /// is retired here.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn refresh(
+        &mut self,
+        storage: &dyn Storage,
+        account: &dyn Account,
+        trust: &mut TrustStore,
+        now_ms: i64,
+    ) -> Result<(), String> {
+        self.looked_ms = now_ms;
+        let problem = |error: StorageError| format!("the keys of people cannot be read: {error}");
+        let Some(sealed) = storage.trust().map_err(problem)? else { return Ok(()) };
+        let changed = self.takes(&sealed, account);
+        if changed.map_err(|error| problem(damaged(storage, error)))? {
+            trust.merge(self.kept.people.iter());
+        }
         Ok(())
+    }
+
+    /// Returns whether the last look was long enough ago for another one.
+    pub fn is_old(&self, now_ms: i64) -> bool {
+        now_ms.abs_diff(self.looked_ms) >= LEARNED_MS
     }
 
     /// Applies a change and stores it with all pending changes of trust.
@@ -105,7 +142,7 @@ impl TrustFile {
         &mut self,
         storage: &mut dyn Storage,
         account: &dyn Account,
-        trust: &TrustStore,
+        trust: &mut TrustStore,
         change: impl FnOnce(&mut StoredTrust),
     ) -> Result<(), String> {
         self.unsaved_ms = None;
@@ -114,8 +151,12 @@ impl TrustFile {
             kept.set_people(known);
             change(kept);
         });
-        saved.map_err(|error| format!("this cannot be stored: {error}"))?;
-        self.unsaved.clear();
+        let others = saved.map_err(|error| format!("this cannot be stored: {error}"))?;
+        let stored = std::mem::take(&mut self.unsaved);
+        match others {
+            true => trust.merge(self.kept.people.iter()),
+            false => trust.are_stored(stored.iter()),
+        }
         Ok(())
     }
 
@@ -124,7 +165,7 @@ impl TrustFile {
         &mut self,
         storage: &mut dyn Storage,
         account: &dyn Account,
-        trust: &TrustStore,
+        trust: &mut TrustStore,
     ) -> Result<(), String> {
         if self.unsaved.is_empty() { Ok(()) } else { self.save(storage, account, trust, |_| {}) }
     }
@@ -141,14 +182,16 @@ impl TrustFile {
         self.unsaved_ms.map(|since_ms| rest_ms.saturating_sub(now_ms.abs_diff(since_ms)))
     }
 
-    /// Reads the stored content.
-    fn takes(&mut self, sealed: &[u8], account: &dyn Account) -> Result<(), String> {
+    /// Reads the stored content. Returns whether it differs from what this client has read or
+    /// written last.
+    fn takes(&mut self, sealed: &[u8], account: &dyn Account) -> Result<bool, String> {
         let hash = Some(sha256(&[sealed]));
-        if self.hash != hash {
+        let changed = self.hash != hash;
+        if changed {
             self.kept = open(sealed, account)?;
             self.hash = hash;
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// The key of files that are written record by record.

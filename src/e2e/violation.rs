@@ -35,6 +35,9 @@ pub enum Violation {
     Missing(u64),
     /// An unknown number of messages before it are missing.
     Unlinked,
+    /// This many changes of a user are missing, and the server says that they are edits of deleted
+    /// messages. No signed deletion shows that.
+    Unexplained(u64),
     /// The sender's clock differs from the server's; the signed time in milliseconds since 1970.
     Dated(i64),
 }
@@ -42,7 +45,8 @@ pub enum Violation {
 impl Violation {
     /// Returns whether the message is authentic and shown.
     pub fn is_shown(self) -> bool {
-        matches!(self, Violation::Missing(_) | Violation::Unlinked | Violation::Dated(_))
+        use Violation::{Dated, Missing, Unexplained, Unlinked};
+        matches!(self, Missing(_) | Unlinked | Unexplained(_) | Dated(_))
     }
 
     /// For programs.
@@ -64,6 +68,7 @@ impl Violation {
             Violation::Newer => "newer",
             Violation::Missing(_) => "missing",
             Violation::Unlinked => "unlinked",
+            Violation::Unexplained(_) => "unexplained",
             Violation::Dated(_) => "dated",
         }
     }
@@ -104,6 +109,16 @@ impl Violation {
                 format!("{lines} lines of {from} are missing before the next one")
             }
             Violation::Unlinked => format!("lines of {from} are missing before the next one"),
+            Violation::Unexplained(changes) => {
+                let count = match changes {
+                    1 => "an edit or a deletion".to_owned(),
+                    changes => format!("{changes} edits or deletions"),
+                };
+                format!(
+                    "{count} of {from} missing: the server says that {from} has deleted what was \
+                     edited, and {from} has signed no such deletion"
+                )
+            }
             Violation::Dated(time_ms) => {
                 let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
                 let time = time.strftime("%Y-%m-%d %H:%M UTC");

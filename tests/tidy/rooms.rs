@@ -80,6 +80,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("pending", 1),
             ("search_index", 1),
             ("sequence", 1),
+            ("seats", 0),
             ("shares", 0),
             ("trust", 1),
             ("verified", 0),

@@ -1,7 +1,7 @@
 //! Channels that this client is in. Only requests of the user change that; server events count only
 //! as their answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{Action, error};
 use super::output::{Origin, Output};
@@ -97,6 +97,8 @@ impl Membership {
         }
         self.gone.remove(channel);
         if !channel.is_lobby() {
+            // A departure that was requested before this entry may have been answered meanwhile.
+            self.joined.insert(channel.clone());
             self.inside.insert(channel.clone());
         }
         Ok(request.and_then(|request| request.theirs))
@@ -170,10 +172,12 @@ impl Membership {
     pub fn lost(&mut self, here: &Target) -> Vec<Action> {
         self.inside.clear();
         self.strays.clear();
-        let leaves = |one: OpenRequest| (one.wish == Wish::Leave).then_some(one.channel);
-        let left: Vec<_> = self.requests.lost().filter_map(leaves).collect();
+        // The last request for each channel counts.
+        let last: BTreeMap<_, _> =
+            self.requests.lost().map(|one| (one.channel, one.wish)).collect();
+        let left = last.into_iter().filter(|(_, wish)| *wish == Wish::Leave);
         let mut actions = Vec::new();
-        for channel in left.into_iter().filter(|one| !one.is_lobby()) {
+        for (channel, _) in left.filter(|(channel, _)| !channel.is_lobby()) {
             self.has_left(&channel, here);
             actions.extend(channel.has_pin().then(|| Action::Forget(channel.clone())));
             let event = Event::Parted { channel, reference: None };

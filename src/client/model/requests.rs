@@ -62,7 +62,11 @@ impl Requests {
             one.wish == wish && one.channel == *channel && Some(one.reference.as_str()) == reference
         };
         let at = self.open.iter().position(is)?;
-        self.open.remove(at)
+        let request = self.open.remove(at);
+        // A server answers in order: what was asked of this channel before means nothing any more.
+        let mut before = (0..at).map(|_| true).chain(std::iter::repeat(false));
+        self.open.retain(|one| !(before.next() == Some(true) && one.channel == *channel));
+        request
     }
 
     /// Removes and returns the request that was refused under this reference.
@@ -94,6 +98,7 @@ mod tests {
         assert_eq!(requests.answered(Wish::Leave, &tea, Some(&one)), None);
         assert!(requests.answered(Wish::Enter, &tea, Some(&one)).is_some_and(|it| it.fresh));
         assert_eq!(requests.answered(Wish::Enter, &tea, Some(&one)), None, "once");
+        assert_eq!(requests.refused(Some("q2")), None);
         assert_eq!(requests.refused(Some("q1")).unwrap().theirs.as_deref(), Some("q1"));
         assert_eq!(requests.lost().count(), 0);
     }

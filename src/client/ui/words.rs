@@ -33,7 +33,7 @@ pub fn told(event: &Event) -> Option<String> {
             let text = text.as_ref().map_or("(none)", String::as_str);
             match who {
                 Some(who) => Some(format!("{who} set the topic of {to}: {text}")),
-                None if to.has_pin() => Some(format!("{to} has no topic{kept}")),
+                None if to.has_pin() => Some(format!("{to} has no topic")),
                 None => Some(format!("topic of {to}{kept}: {text}")),
             }
         }

@@ -31,24 +31,53 @@ pub struct KnownKey {
     /// Time of its retirement, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_ms: Option<i64>,
+    #[serde(skip)]
+    pub unstored: Unstored,
+}
+
+/// What this client has learned about a key since it last read or wrote the trust file.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Unstored {
+    #[default]
+    Nothing,
+    /// It was pinned at the first contact with its user.
+    Met,
+    /// It was confirmed or retired.
+    Decided,
 }
 
 impl KnownKey {
     /// At equal counts, retirement wins.
-    fn is_after(&self, other: &KnownKey) -> bool {
-        let order = |one: &KnownKey| (one.changes, one.retired_ms.is_some());
-        order(self) > order(other)
+    fn order(&self) -> (u64, bool) {
+        (self.changes, self.retired_ms.is_some())
+    }
+
+    /// Merges what the file has of this key.
+    fn merged(&self, file: &KnownKey) -> KnownKey {
+        if self.order() == file.order() {
+            return file.clone();
+        }
+        let is_retired = self.unstored != Unstored::Nothing && self.retired_ms.is_some();
+        if is_retired && file.retired_ms.is_none() {
+            // Whatever another client has confirmed without knowing of it.
+            let changes = self.changes.max(file.changes.saturating_add(1));
+            return KnownKey { changes, unstored: Unstored::Decided, ..self.clone() };
+        }
+        let newer = self.unstored != Unstored::Met && self.order() > file.order();
+        if newer { self.clone() } else { file.clone() }
     }
 }
 
 impl Known {
-    /// Merges what another client of this data folder has stored.
+    /// Merges what another client of this data folder has stored. That client was the first to meet
+    /// this user, so that further keys of a first contact are not pinned.
     pub fn merge(&mut self, other: &Known) {
         self.certified |= other.certified;
+        let has = |own: &KnownKey| other.keys.iter().any(|theirs| theirs.key == own.key);
+        self.keys.retain(|own| own.unstored != Unstored::Met || has(own));
         for theirs in &other.keys {
             match self.keys.iter_mut().find(|own| own.key == theirs.key) {
-                Some(own) if theirs.is_after(own) => *own = theirs.clone(),
-                Some(_) => {}
+                Some(own) => *own = own.merged(theirs),
                 None => self.keys.push(theirs.clone()),
             }
         }

@@ -26,8 +26,6 @@ pub struct Listed {
     pub print: Fingerprint,
     pub key: PublicKey,
     pub certificate: Option<Certificate>,
-    /// The key had a certificate, and no valid one is listed.
-    pub over: bool,
 }
 
 impl Listed {
@@ -37,7 +35,7 @@ impl Listed {
             let certificate = Certificate::verify(bytes.bytes(), &key, server)?;
             certificate.is_valid_at((now_ms / 1000) as u64).then_some(certificate)
         });
-        Some(Listed { print: key.fingerprint(), key, certificate, over: false })
+        Some(Listed { print: key.fingerprint(), key, certificate })
     }
 
     pub fn recipient(&self) -> Recipient {

@@ -20,6 +20,8 @@ use crate::crypto::Fingerprint;
 use crate::crypto::certificate::Certificate;
 use crate::limits::MET_KEYS_MAX;
 pub use compare::{Confirmed, Prints, safety_number};
+#[cfg(test)]
+pub use known::Unstored;
 pub use known::{Known, KnownKey};
 use listing::KEYS_MAX;
 pub use listing::{Part, Recipient};
@@ -66,6 +68,8 @@ pub struct TrustStore {
     keys: usize,
     /// Keys listed since the key lists were last dropped.
     listed_keys: usize,
+    /// Keys of first contacts that are not pinned any more: another client had met the user before.
+    set_back: Vec<(UserName, Vec<Fingerprint>)>,
 }
 
 /// Returns the folded name: the server compares names without case.
@@ -76,8 +80,9 @@ fn fold(name: &UserName) -> String {
 impl TrustStore {
     pub fn of<'a>(server: Fingerprint, known: impl Iterator<Item = &'a Known>) -> TrustStore {
         let (all, owners) = (BTreeMap::new(), HashMap::new());
-        let looks = Looks::default();
-        let mut people = TrustStore { server, all, looks, owners, keys: 0, listed_keys: 0 };
+        let (looks, keys, listed_keys) = (Looks::default(), 0, 0);
+        let set_back = Vec::new();
+        let mut people = TrustStore { server, all, looks, owners, keys, listed_keys, set_back };
         for known in known {
             let Some(name) = &known.name else { continue };
             let person = Person::of(known, &server);
@@ -89,8 +94,51 @@ impl TrustStore {
         people
     }
 
+    /// Takes over what another client of this data folder has stored.
+    pub fn merge<'a>(&mut self, file: impl Iterator<Item = &'a Known>) {
+        for known in file {
+            let Some(name) = &known.name else { continue };
+            if self.known(name).as_ref() == Some(known) {
+                continue;
+            }
+            let person = self.all.entry(fold(name)).or_default();
+            let lost = person.merge(known, &self.server);
+            self.looks.add(name);
+            if !lost.is_empty() {
+                self.set_back.push((name.clone(), lost));
+            }
+        }
+        self.keys = self.all.values().map(Person::counts).sum();
+        self.owners.clear();
+        self.assign_owners();
+        for (name, person) in &self.all {
+            if let Some(own) = person.own() {
+                self.owners.entry(own.0).or_insert_with(|| name.clone());
+            }
+        }
+    }
+
+    /// Records that the file has what is known of these users.
+    pub fn are_stored<'a>(&mut self, names: impl Iterator<Item = &'a UserName>) {
+        for name in names {
+            self.person(name).is_stored();
+        }
+    }
+
+    /// Returns, once, the keys that the user has to confirm because another client had met their
+    /// owner before.
+    pub fn take_set_back(&mut self) -> Vec<(UserName, Vec<Fingerprint>)> {
+        std::mem::take(&mut self.set_back)
+    }
+
     /// Two clients of a folder may have pinned one key for two users; the first owner keeps it.
+    /// What the file has comes before a first contact that it does not have yet.
     fn assign_owners(&mut self) {
+        for (name, person) in &self.all {
+            for print in person.settled_prints() {
+                self.owners.entry(print.0).or_insert_with(|| name.clone());
+            }
+        }
         for (name, person) in &mut self.all {
             let owners = &mut self.owners;
             person
@@ -194,7 +242,10 @@ impl TrustStore {
         let meets = meets && !person.is_local();
         for one in listed.iter().filter(|one| meets || own == Some(one.print)) {
             let owner = self.owners.entry(one.print.0).or_insert_with(|| folded.clone());
-            learned.pinned |= *owner == folded && person.pins(one);
+            if *owner == folded {
+                let is_own = own == Some(one.print);
+                learned.pinned |= if is_own { person.pins(one) } else { person.pins_met(one) };
+            }
         }
         let is_listed = |print: &Fingerprint| listed.iter().any(|one| one.print == *print);
         let gone = person.retires(now_ms, |print| !is_listed(print) && own != Some(*print));
@@ -252,7 +303,7 @@ impl TrustStore {
         self.all.get(&fold(name)).map_or(Vec::new(), |person| person.own_devices(now_ms))
     }
 
-    /// Returns keys left out for an expired certificate, each once.
+    /// Returns keys left out for want of a valid certificate, each once.
     pub fn left_out(&mut self, name: &UserName) -> Vec<Fingerprint> {
         self.person(name).left_out()
     }
@@ -283,6 +334,7 @@ impl TrustStore {
         let listed = match person.compares() {
             Comparison::Unseen => return Confirmed::Unseen,
             Comparison::Bare(bare) => {
+                person.confirms();
                 person.confirms_bare(&bare);
                 return Confirmed::Bare(bare);
             }
@@ -301,6 +353,7 @@ impl TrustStore {
             losers.extend(self.moves(name, &one.print, now_ms));
             self.person(name).pins(one);
         }
+        self.person(name).confirms();
         self.person(name).confirms_own(&listed);
         Confirmed::News(losers)
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::compare::Prints;
-use super::known::Known;
+use super::known::{Known, Unstored};
 use super::listing::{KEY_BYTES_MAX, KEYS_MAX, Listed, Part, Recipient};
 use super::pins::Pin;
 use crate::chat::{DeviceKey, Opaque, UserName};
@@ -30,7 +30,7 @@ pub struct Person {
     /// Keys that were confirmed without a valid certificate; an entry ends with the next
     /// certificate.
     bare: BTreeSet<[u8; 32]>,
-    /// Keys for which the notice that nothing is sealed was given.
+    /// Keys for which the notice that nothing is sealed for them was given.
     left_out: BTreeSet<[u8; 32]>,
     /// The listed keys that were last displayed for comparison.
     shown: Option<BTreeSet<[u8; 32]>>,
@@ -114,6 +114,35 @@ impl Person {
         }
     }
 
+    /// Takes over what another client has stored. Returns the keys that are therefore not pinned
+    /// any more.
+    pub fn merge(&mut self, file: &Known, server: &Fingerprint) -> Vec<Fingerprint> {
+        let mut known = self.known();
+        known.merge(file);
+        let merged = Person::of(&known, server);
+        let lost = self.all_prints().filter(|print| merged.pin(print).is_none()).collect();
+        self.pins = merged.pins;
+        self.name = self.name.take().or(merged.name).or_else(|| file.name.clone());
+        self.certified |= merged.certified;
+        for (print, certificate) in merged.newest {
+            let known = self.newest.get(&print);
+            if known.is_some_and(|known| known.made_at() >= certificate.made_at()) {
+                continue;
+            }
+            let listed = self.listed.iter_mut().flatten().find(|one| one.print.0 == print);
+            if let Some(listed) = listed.filter(|one| one.certificate.is_some()) {
+                listed.certificate = Some(certificate.clone());
+            }
+            self.newest.insert(print, certificate);
+        }
+        lost
+    }
+
+    /// Records that the file has the state of all keys.
+    pub fn is_stored(&mut self) {
+        self.pins.iter_mut().for_each(Pin::is_stored);
+    }
+
     /// The registered spelling, once the user is pinned.
     pub fn name(&self) -> Option<&UserName> {
         self.name.as_ref()
@@ -182,15 +211,35 @@ impl Person {
         self.pin(print).is_some_and(Pin::is_theirs)
     }
 
-    /// Pins a key. Returns whether that is a change.
+    /// Pins a key at a first contact. Returns whether that is a change.
+    pub fn pins_met(&mut self, one: &Listed) -> bool {
+        self.pins_as(one, Unstored::Met)
+    }
+
+    /// Pins a key that the user has confirmed, or the local user's own one. Returns whether that is
+    /// a change.
     pub fn pins(&mut self, one: &Listed) -> bool {
+        self.pins_as(one, Unstored::Decided)
+    }
+
+    fn pins_as(&mut self, one: &Listed, unstored: Unstored) -> bool {
         match self.pins.iter_mut().find(|pin| pin.print == one.print) {
             Some(pin) => pin.renew(),
             None => {
-                self.pins.push(Pin::new(one.print, one.key.clone()));
+                self.pins.push(Pin::new(one.print, one.key.clone(), unstored));
                 true
             }
         }
+    }
+
+    /// The current keys that the file has, or that the user has confirmed.
+    pub fn settled_prints(&self) -> impl Iterator<Item = Fingerprint> {
+        self.pins.iter().filter(|pin| pin.is_theirs() && !pin.is_met()).map(|pin| pin.print)
+    }
+
+    /// Records that the user has confirmed all current keys.
+    pub fn confirms(&mut self) {
+        self.pins.iter_mut().for_each(Pin::confirm);
     }
 
     /// Retires the pinned keys that `goes` selects.
@@ -289,7 +338,6 @@ impl Person {
             let newest = self.newest.get(&one.print.0);
             let valid = |it: &&Certificate| it.is_valid_at((now_ms / 1000) as u64);
             one.certificate = newest.filter(valid).cloned();
-            one.over = newest.is_some() && one.certificate.is_none();
         }
         Some((listed, noted))
     }
@@ -328,11 +376,9 @@ impl Person {
         let print = certificate.fingerprint();
         let newest = self.newest.get(&print.0) == Some(certificate);
         let holds = newest && certificate.is_valid_at((now_ms / 1000) as u64);
-        if let Some(listed) = self.listed.iter_mut().flatten().find(|one| one.print == print) {
-            match holds {
-                true => (listed.certificate, listed.over) = (Some(certificate.clone()), false),
-                false => listed.over |= listed.certificate.is_none(),
-            }
+        let listed = self.listed.iter_mut().flatten().find(|one| one.print == print);
+        if let Some(listed) = listed.filter(|_| holds) {
+            listed.certificate = Some(certificate.clone());
         }
         noted || first
     }
@@ -373,10 +419,17 @@ impl Person {
         self.left_out.retain(|print| prints.contains(print));
     }
 
+    /// Returns whether messages could be sealed for a listed key under RSA alone only, although the
+    /// user has published certificates and nobody has confirmed that. The key's certificate has
+    /// expired, the device has not logged in yet, or the server withholds the certificate.
+    fn is_bare(&self, one: &Listed) -> bool {
+        self.certified && one.certificate.is_none() && !self.bare.contains(&one.print.0)
+    }
+
     /// The pinned keys to seal for.
     fn sealable(&self) -> impl Iterator<Item = &Listed> {
         let listed = self.listed.iter().flatten().filter(|one| self.has(&one.print));
-        listed.filter(|one| !one.over || self.bare.contains(&one.print.0))
+        listed.filter(|one| !self.is_bare(one))
     }
 
     /// Returns the keys to seal for: pinned, and listed by the server now.
@@ -390,8 +443,7 @@ impl Person {
             return Err(NoWay::Changed);
         }
         // A server cannot downgrade a user with certificates to RSA keys alone.
-        let good = |one: &Listed| one.certificate.is_some() || self.bare.contains(&one.print.0);
-        if self.certified && !listed.iter().any(good) {
+        if listed.iter().all(|one| self.is_bare(one)) {
             // The user may have published one since.
             let just_now = now_ms == self.learned_ms;
             return Err(if just_now { NoWay::Over } else { NoWay::Ask });
@@ -409,12 +461,11 @@ impl Person {
         self.sealable().filter(holds).map(Listed::recipient).collect()
     }
 
-    /// Returns keys left out for an expired certificate, each once.
+    /// Returns keys left out for want of a valid certificate, each once.
     pub fn left_out(&mut self) -> Vec<Fingerprint> {
-        let over = self.listed.iter().flatten();
-        let over = over.filter(|one| one.over && !self.bare.contains(&one.print.0));
-        let over: Vec<_> = over.map(|one| one.print).collect();
-        over.into_iter().filter(|print| self.left_out.insert(print.0)).collect()
+        let bare = self.listed.iter().flatten().filter(|one| self.is_bare(one));
+        let bare: Vec<_> = bare.map(|one| one.print).collect();
+        bare.into_iter().filter(|print| self.left_out.insert(print.0)).collect()
     }
 
     /// The current, unconfirmed and former keys.

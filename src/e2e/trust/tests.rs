@@ -379,7 +379,7 @@ fn a_retired_key_is_shown_as_retired() {
 fn the_trust_of_two_clients_is_merged() {
     let [one, two] = [1, 2].map(|byte| {
         let key = Opaque::new(&[byte; 9]).unwrap();
-        KnownKey { key, changes: 0, retired_ms: None }
+        KnownKey { key, changes: 0, retired_ms: None, unstored: Unstored::Nothing }
     });
     let known = |key: &KnownKey, certified| Known {
         keys: vec![key.clone()],

@@ -168,12 +168,18 @@ fn keys_are_sealed_for_only_if_pinned_first_or_confirmed_last() {
     }
 }
 
+/// What the file has of a user, once it is written.
+fn stored(people: &TrustStore, name: &UserName) -> Known {
+    let kept = serde_json::to_vec(&people.known(name).unwrap()).unwrap();
+    serde_json::from_slice(&kept).unwrap()
+}
+
 #[test]
 fn the_later_decision_of_two_clients_wins() {
     let (key, bob) = (spare(0), "bob".parse().unwrap());
     let print = key.public().fingerprint();
     let mut people = TrustStore::default();
-    let kept = |people: &TrustStore| people.known(&bob).unwrap();
+    let kept = |people: &TrustStore| stored(people, &bob);
     people.wants_named(&bob);
     people.learn(&bob, all(vec![listed_bare(&key)]), 5).unwrap();
     let pinned = kept(&people);
@@ -297,4 +303,74 @@ fn an_unsolicited_list_within_an_answer_retires_nothing() {
         assert_eq!(learned.retired, []);
     }
     assert_eq!(people.recipients(&bob, 0).unwrap().len(), 2);
+}
+
+#[test]
+fn a_retirement_that_is_not_stored_yet_wins() {
+    let (key, bob) = (spare(0), "bob".parse().unwrap());
+    let print = key.public().fingerprint();
+    let has = || all(vec![listed_bare(&key)]);
+    let mut one = TrustStore::default();
+    one.wants_named(&bob);
+    one.learn(&bob, has(), 5).unwrap();
+    let file = [stored(&one, &bob)];
+    let [mut one, mut two] = [(), ()].map(|()| TrustStore::of(SERVER, file.iter()));
+    for people in [&mut one, &mut two] {
+        people.wants_named(&bob);
+        people.learn(&bob, has(), 6).unwrap();
+    }
+    // The first client loses the key, and its user confirms it again.
+    one.learn(&bob, all(vec![]), 7).unwrap();
+    one.learn(&bob, has(), 8).unwrap();
+    one.shows(&bob);
+    assert_eq!(one.confirm(&bob, 8), Confirmed::News(vec![]));
+    let file = stored(&one, &bob);
+    // The second one has not heard of that.
+    two.learn(&bob, all(vec![]), 9).unwrap();
+    for is_stored in [false, true] {
+        if is_stored {
+            // The control: the confirmation came after what is stored.
+            two.are_stored([&bob].into_iter());
+        }
+        let mut written = two.known(&bob).unwrap();
+        written.merge(&file);
+        let read = TrustStore::of(SERVER, [written].iter());
+        let is_theirs = matches!(read.trust_state(&bob, &print), TrustState::Theirs(_));
+        assert_eq!(is_theirs, is_stored);
+    }
+}
+
+#[test]
+fn a_first_contact_adds_no_key_to_a_user_whom_the_file_has() {
+    let [hers, evil] = [0, 1].map(spare);
+    let [alice, bob]: [UserName; 2] = ["alice", "bob"].map(|name| name.parse().unwrap());
+    let [hers_is, evil_is] = [&hers, &evil].map(|one| one.public().fingerprint());
+    let meets = |name: &UserName, key: &Identity| {
+        let mut people = TrustStore::default();
+        people.wants_named(name);
+        people.learn(name, all(vec![listed_bare(key)]), 5).unwrap();
+        people
+    };
+    let file = stored(&meets(&bob, &hers), &bob);
+    let mut two = meets(&bob, &evil);
+    let mut written = two.known(&bob).unwrap();
+    written.merge(&file);
+    assert_eq!(written, file);
+    two.merge([&file].into_iter());
+    assert_eq!(two.take_set_back(), [(bob.clone(), vec![evil_is])]);
+    assert_eq!(two.trust_state(&bob, &evil_is), TrustState::Unconfirmed);
+    assert_eq!(two.recipients(&bob, 5).err(), Some(NoWay::Changed));
+    assert_eq!(two.known(&bob), Some(file.clone()));
+    // Nor does a key move to another user by it.
+    let mut two = meets(&alice, &hers);
+    two.merge([&file].into_iter());
+    assert!(matches!(two.trust_state(&bob, &hers_is), TrustState::Theirs(_)));
+    assert_eq!(two.trust_state(&alice, &hers_is), TrustState::Unconfirmed);
+    // The control: the same key, and a user whom the file does not have.
+    let mut two = meets(&bob, &hers);
+    two.merge([&file].into_iter());
+    assert!(two.recipients(&bob, 5).is_ok() && two.take_set_back().is_empty());
+    let mut two = meets(&alice, &evil);
+    two.merge([&file].into_iter());
+    assert!(two.recipients(&alice, 5).is_ok() && two.take_set_back().is_empty());
 }

@@ -215,8 +215,10 @@ impl Updates {
                 return Some(pane(&format!("whois {name}"), origin, text));
             }
             Event::Topic { to, who, text: topic, retention, .. } => {
+                // A channel with a PIN has no topic.
+                let has_pin = to.has_pin();
                 let index = reader.position(&Target::Channel(to));
-                if let Some(index) = index {
+                if let Some(index) = index.filter(|_| !has_pin) {
                     let window = &mut reader.windows[index];
                     (window.topic, window.retention) = (topic, retention);
                 }
