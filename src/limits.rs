@@ -29,6 +29,18 @@ pub const UNSETTLED_BYTES_MAX: usize = 4 << 20;
 pub const OUTBOX_FILES_MAX: usize = 16;
 /// Size of one of these files that a client reads at its start, in bytes.
 pub const OUTBOX_FILE_BYTES_MAX: u64 = 64 << 20;
+/// Messages in one answer to `history` or `search` as a client takes it, and the upper bound of
+/// `history_lines_max` (protocol).
+pub const ANSWER_LINES_MAX: usize = 1_000;
+/// Messages in an answer to `history` where the request has no number (protocol).
+pub const HISTORY_LINES: usize = 100;
+/// Messages in an answer to `search` (protocol).
+pub const SEARCH_LINES: usize = 50;
+/// Seconds from a `history` or `search` after which a client takes no more messages of its answer:
+/// three times as long as a server lets a request wait.
+pub const ANSWER_S_MAX: u64 = 120;
+/// Open `history` and `search` requests that a client remembers; the oldest are forgotten.
+pub const OPEN_READS_MAX: usize = 1_000;
 /// Reference of a request, in bytes (protocol).
 pub const REF_BYTES_MAX: usize = 64;
 /// Bytes of a password.
@@ -131,7 +143,7 @@ limits! {
     resume_lines_max: usize = 500,
     /// Messages of a conversation sent to a client that has none of it.
     first_lines_max: usize = 100,
-    /// Messages in one answer to `/history` or `/search`.
+    /// Messages in one answer to `/history` or `/search`, 1000 at most.
     history_lines_max: usize = 1_000,
     /// Requests for `/history` and `/search` of one user, per second. The burst is ten times as many.
     histories_per_s: f64 = 2.0,
@@ -275,6 +287,9 @@ impl Limits {
                 "search_ms_max",
                 "a reader that takes longer than 1000 counts as not healthy",
             ));
+        }
+        if self.history_lines_max > ANSWER_LINES_MAX {
+            return Err(("history_lines_max", "a client takes 1000 messages of one answer"));
         }
         if self.tail_bytes_max < 65_536 {
             return Err(("tail_bytes_max", "65536 is the least that holds a few long lines"));

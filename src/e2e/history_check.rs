@@ -15,6 +15,9 @@ use crate::crypto::header::Link;
 const LINES_MAX: usize = 16;
 /// Requests whose answers are outstanding.
 const ASKED_MAX: usize = 100;
+/// Users with tombstones in a conversation and no message there yet. Further ones are not excused:
+/// a server can invent any number of them.
+const TOMBSTONE_USERS_MAX: usize = 1_000;
 
 /// The current answer and the state that it is checked against.
 #[derive(Default)]
@@ -34,7 +37,7 @@ struct Page {
     last: Seq,
     sessions: HashMap<(String, [u8; 16]), Session>,
     devices: HashMap<String, Device>,
-    /// Tombstones per user: messages whose own count is gone.
+    /// Tombstones per user: messages whose own count is gone. As few as an answer has messages.
     seats: HashMap<UserName, Seats>,
 }
 
@@ -114,7 +117,7 @@ impl HistoryCheck {
                     missed.push(expected.message.clone());
                 }
             }
-            end.seats.extend(page.seats.keys().cloned());
+            page.seats.keys().for_each(|who| end.add_tombstone(who));
             for expected in end.devices.values_mut() {
                 expected.any |= page.seats.contains_key(&expected.message.from);
             }
@@ -136,7 +139,7 @@ impl HistoryCheck {
         let new = || End { first: message.seq, devices: HashMap::new(), seats: HashSet::new() };
         let end = self.ends.entry(to.clone()).or_insert_with(new);
         let Some((device, link)) = link else {
-            end.seats.insert(message.from.clone());
+            end.add_tombstone(&message.from);
             return;
         };
         let any = end.seats.contains(&message.from);
@@ -197,6 +200,15 @@ impl HistoryCheck {
     }
 }
 
+impl End {
+    fn add_tombstone(&mut self, who: &UserName) {
+        let is_known = || self.devices.values().any(|one| one.message.from == *who);
+        if self.seats.len() < TOMBSTONE_USERS_MAX || self.seats.contains(who) || is_known() {
+            self.seats.insert(who.clone());
+        }
+    }
+}
+
 impl Device {
     /// Returns whether the linked message was received, or the link is the first of a client that
     /// knows none.
@@ -251,6 +263,21 @@ mod tests {
         assert_eq!(says(&mut answer, 1, 9), Order::Good);
         answer.finish();
         assert_eq!(says(&mut answer, 1, 2), Order::Good);
+    }
+
+    #[test]
+    fn users_with_tombstones_are_bounded_and_displace_none_with_messages() {
+        let (tea, mut check) = ("#tea".parse().unwrap(), HistoryCheck::default());
+        let link = Link { session: [7; 16], n: 9, prev: [8; 32] };
+        check.record(&tea, &line(9), Some(("laptop", &link)));
+        let tombstone = |who: String| Message { from: who.parse().unwrap(), ..line(10) };
+        for number in 0..3 * TOMBSTONE_USERS_MAX {
+            check.record(&tea, &tombstone(format!("made{number}")), None);
+        }
+        check.record(&tea, &tombstone("ana".into()), None);
+        let seats = &check.ends[&tea].seats;
+        assert_eq!(seats.len(), TOMBSTONE_USERS_MAX + 1);
+        assert!(seats.contains("ana".parse::<UserName>().as_ref().unwrap()));
     }
 
     #[test]

@@ -86,6 +86,9 @@ impl Incoming<'_> {
         // A log in memory changes with each start of the server.
         let (mut others, mut in_memory) = (Vec::new(), Vec::new());
         for ConversationInfo { to, log, last, retention, .. } in conversations {
+            if !self.can_open(to) {
+                continue;
+            }
             let (other, known) = self.sequences.begin(to, *log, *last, self.now_ms);
             let before = self.retains(to, *retention, next);
             if other {
@@ -141,7 +144,7 @@ impl Incoming<'_> {
                 let missed = self.history.finish().into_iter();
                 next.extend(missed.map(|message| Output::Violation { message, violation }));
             }
-            Event::Gap { to, to_seq, .. } => {
+            Event::Gap { to, to_seq, .. } if self.can_open(to) => {
                 self.sequences.skip(to, *to_seq);
                 self.history.skip(to);
             }
@@ -167,8 +170,11 @@ impl Incoming<'_> {
         if !to.is_sealed() {
             return check(message.body.take_sealed().is_none(), Violation::Malformed);
         }
+        check(self.can_open(to), Violation::NoKey)?;
         let arrival = self.arrives(message, to, next)?;
         check(!self.ids.is_anothers(to, message), Violation::Spliced)?;
+        let again = message.reference.is_some() && self.ids.is_elsewhere(to, message);
+        check(!again, Violation::Again)?;
         check(arrival.new || !arrival.live, Violation::Again)?;
         let Some(sealed) = message.body.take_sealed() else {
             return self.verify_unsigned(message, to, arrival);
@@ -182,6 +188,10 @@ impl Incoming<'_> {
         let dated =
             agreement == Agreement::Whole && self.has_other_time(message, arrival, read.time_ms());
         let dated = dated.then_some(Violation::Dated(read.time_ms()));
+        if agreement == Agreement::Whole && !arrival.new && message.reference.is_none() {
+            // The server could state any time for an old message.
+            message.time_ms = read.time_ms();
+        }
         let violations = violation.into_iter().chain(dated);
         next.extend(violations.map(|violation| rejected(message.clone(), violation)));
         self.ids.remember(to, message);
@@ -193,6 +203,15 @@ impl Incoming<'_> {
             next.push(rejected(message, Violation::Unexplained(changes)));
         }
         self.is_shown(message, to, read)
+    }
+
+    /// Returns whether messages of this conversation can be opened at all. Nothing is remembered
+    /// of channels whose PIN is not known: a server can invent them.
+    fn can_open(&self, to: &Target) -> bool {
+        match to {
+            Target::Channel(channel) if channel.has_pin() => self.channels.key(channel).is_some(),
+            _ => true,
+        }
     }
 
     /// Checks the seq, and returns whether the message is new.
@@ -414,6 +433,8 @@ impl Incoming<'_> {
             Agreement::Whole if message.reference.is_some() => {
                 self.history.check(message, &device, link, hash)
             }
+            // An older message is replayed under its own seq.
+            Agreement::Whole if self.ids.is_elsewhere(to, message) => Order::Again,
             Agreement::Whole => Order::Good,
         }
     }

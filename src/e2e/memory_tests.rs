@@ -103,6 +103,10 @@ impl Storage for Memory {
         Ok(())
     }
 
+    fn sequences(&self, _: FileKey) -> Result<Sequenced, StorageError> {
+        Ok(self.content().sequences.clone())
+    }
+
     fn open_sequences(&mut self, _: FileKey) -> Result<Sequenced, StorageError> {
         Ok(self.content().sequences.clone())
     }

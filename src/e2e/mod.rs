@@ -115,13 +115,14 @@ impl Engine {
         let file = TrustFile::open(&mut *storage, &*account)?;
         let mut devices = DeviceKeys::default();
         devices.refresh(&*storage, &*account)?;
+        let (sequences, changes) = persistence::read(&*storage, file.key())?;
         Ok(Engine {
             own: account.name().clone(),
             retries,
             trust: TrustStore::of(*account.founding(), file.kept.people.iter()),
             channels: Channels::of(file.channels()),
             search: Search::new(file.key()),
-            changes: persistence::changes(&*storage, file.key()),
+            changes,
             persistence: Persistence::default(),
             clock: Clock::default(),
             account,
@@ -135,7 +136,7 @@ impl Engine {
             pending: Pending::default(),
             verified: Verified::default(),
             ids: MessageIds::default(),
-            sequences: Sequences::default(),
+            sequences,
             history: HistoryCheck::default(),
             outgoing: Outgoing::default(),
         })

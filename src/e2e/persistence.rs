@@ -47,17 +47,18 @@ impl Trouble {
     }
 }
 
-/// Reads the stored changes for a client that writes none.
-pub fn changes(storage: &dyn Storage, key: FileKey) -> Changes {
-    let entries = storage.changes(key).unwrap_or_else(|error| {
-        log::warn!("stored edits and deletions cannot be read: {error}");
-        Vec::new()
-    });
-    Changes::of(entries)
+/// Reads the stored state, also for a client that writes none: without it, old messages would pass
+/// as new ones.
+///
+/// # Errors
+/// The state cannot be read as a whole.
+pub fn read(storage: &dyn Storage, key: FileKey) -> Result<(Sequences, Changes), StorageError> {
+    let sequences = Sequences::of(storage.sequences(key.clone())?);
+    Ok((sequences, Changes::of(storage.changes(key)?)))
 }
 
 impl Persistence {
-    /// Loads the state, and stores it from now on.
+    /// Loads the state again, as the client before has left it, and stores it from now on.
     pub fn resume(
         &mut self,
         storage: &mut dyn Storage,
@@ -66,7 +67,7 @@ impl Persistence {
     ) {
         match storage.open_sequences(key.clone()) {
             Ok(entries) => (*sequences, self.sequences) = (Sequences::of(entries), true),
-            // Without it, the next message of each sender is accepted in any order.
+            // What was read at the start counts, and nothing more is stored.
             Err(error) => self.trouble.notes(UNREAD, Err(error)),
         }
         match storage.open_changes(key) {

@@ -13,7 +13,8 @@ const EDITS_MAX: usize = 100;
 /// The tombstones that have excused nothing yet, and those that still need a signed deletion.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Seats {
-    /// Of messages, and of changes.
+    /// Of messages, and of changes. Only of users with a verified message here: a server can invent
+    /// any number of others, and the first message of a user needs no excuse.
     free: BTreeMap<UserName, [u64; 2]>,
     /// Tombstones of edits without any signature. A server has them where the edited message was
     /// deleted, and nothing shows them.
@@ -30,15 +31,28 @@ struct Edit {
 }
 
 impl Seats {
+    /// Counts the tombstones of a user from now on: a message of the user was verified.
+    pub fn meets(&mut self, who: &UserName) {
+        self.free.entry(who.clone()).or_default();
+    }
+
+    /// Forgets all tombstones.
+    pub fn clear(&mut self) {
+        self.free.values_mut().for_each(|free| *free = [0; 2]);
+        self.edits.clear();
+    }
+
     /// Adds a tombstone that is shown, or that a signed edit explains.
     pub fn add(&mut self, who: &UserName, changes: bool) {
-        let free = &mut self.free.entry(who.clone()).or_default()[usize::from(changes)];
-        *free = free.saturating_add(1);
+        if let Some(free) = self.free.get_mut(who) {
+            let free = &mut free[usize::from(changes)];
+            *free = free.saturating_add(1);
+        }
     }
 
     /// Adds the unsigned tombstone of an edit. Beyond the bound it excuses nothing.
     pub fn add_unsigned_edit(&mut self, who: &UserName, of: Seq) {
-        if self.edits.len() < EDITS_MAX {
+        if self.edits.len() < EDITS_MAX && self.free.contains_key(who) {
             self.edits.push_back(Edit { who: who.clone(), of, used: false });
         }
     }
@@ -87,6 +101,9 @@ mod tests {
         let [ana, bob]: [UserName; 2] = ["ana", "bob"].map(|name| name.parse().unwrap());
         let mut seats = Seats::default();
         seats.add(&ana, false);
+        assert!(!seats.excuse(&ana, false, 1), "no message of hers was verified");
+        seats.meets(&ana);
+        seats.add(&ana, false);
         seats.add(&ana, true);
         assert!(!seats.excuse(&bob, false, 1) && !seats.excuse(&ana, false, 2));
         assert!(seats.excuse(&ana, false, 1) && !seats.excuse(&ana, false, 1), "it is used");
@@ -99,6 +116,7 @@ mod tests {
         let [ana, bob]: [UserName; 2] = ["ana", "bob"].map(|name| name.parse().unwrap());
         for deleted in [None, Some((&ana, Seq(3))), Some((&ana, Seq(4))), Some((&bob, Seq(3)))] {
             let mut seats = Seats::default();
+            seats.meets(&ana);
             seats.add_unsigned_edit(&ana, Seq(3));
             assert!(!seats.excuse(&ana, false, 1), "it stands for no message");
             assert!(seats.excuse(&ana, true, 1) && !seats.excuse(&ana, true, 1));
@@ -110,6 +128,7 @@ mod tests {
         }
         // The deletion may come first.
         let mut seats = Seats::default();
+        seats.meets(&ana);
         seats.add_unsigned_edit(&ana, Seq(3));
         seats.is_deleted(&ana, Seq(3));
         assert!(seats.excuse(&ana, true, 1) && seats.take_unexplained().is_empty());
@@ -119,6 +138,7 @@ mod tests {
     fn the_count_of_unsigned_edits_is_bounded() {
         let ana: UserName = "ana".parse().unwrap();
         let mut seats = Seats::default();
+        seats.meets(&ana);
         (0..10_000).for_each(|of| seats.add_unsigned_edit(&ana, Seq(of)));
         assert!(!seats.excuse(&ana, true, EDITS_MAX as u64 + 1));
         assert!(seats.excuse(&ana, true, EDITS_MAX as u64));

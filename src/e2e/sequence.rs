@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::seats::Seats;
 use crate::chat::{LogId, Opaque, Retention, Seq, Target, UserName};
 use crate::crypto::header::Link;
+use crate::limits::CONVERSATIONS_MAX;
 
 /// Remembered sessions, and messages, of a device.
 const SESSIONS_MAX: usize = 32;
@@ -104,7 +105,7 @@ impl Sequences {
         if other {
             lines.log = Some(log);
             (lines.again, lines.last, lines.told_ms) = (met, Seq(0), 0);
-            lines.seats = Seats::default();
+            lines.seats.clear();
         }
         // Until the newest message arrives, the previous `told_ms` bounds the age of new messages.
         match newest <= lines.last {
@@ -203,6 +204,7 @@ impl Sequences {
             (missing, _) => Order::Missing(missing),
         };
         device.loose = false;
+        lines.seats.meets(who);
         if let Some(index) = session {
             device.sessions.remove(index);
         }
@@ -266,10 +268,23 @@ impl Sequences {
     fn lines(&mut self, to: &Target) -> &mut SequenceState {
         let index = self.conversations.iter().position(|(conversation, _)| conversation == to);
         let index = index.unwrap_or_else(|| {
+            self.make_room();
             self.conversations.push((to.clone(), SequenceState::default()));
             self.conversations.len() - 1
         });
         &mut self.conversations[index].1
+    }
+
+    /// Forgets the newest conversation without a verified message, if there are too many. A server
+    /// can invent such conversations without end; those with one are as many as there are pinned
+    /// keys and channels with a PIN.
+    fn make_room(&mut self) {
+        if self.conversations.len() >= CONVERSATIONS_MAX
+            && let Some(index) = self.conversations.iter().rposition(|one| one.1.devices.is_empty())
+        {
+            let (gone, _) = self.conversations.remove(index);
+            self.changed.insert(gone);
+        }
     }
 }
 
@@ -360,6 +375,31 @@ mod tests {
         assert_eq!(talk.0.arrives(&tea, Seq(8), None), (true, 0));
         assert_eq!(talk.0.arrives(&tea, Seq(8), None), (false, 0));
         assert_eq!(talk.0.arrives(&tea, Seq(11), None), (true, 2));
+    }
+
+    #[test]
+    fn invented_users_and_conversations_cost_the_others_nothing() {
+        let tea: Target = TEA.parse().unwrap();
+        let mut talk = Talk::new();
+        talk.says(1, 0, 0, 1);
+        let before = serde_json::to_string(&talk.0).unwrap().len();
+        for number in 0..100_000 {
+            let made = format!("made{number}").parse().unwrap();
+            talk.0.seats(&tea).add(&made, false);
+            talk.0.seats(&tea).add_unsigned_edit(&made, Seq(1));
+        }
+        assert_eq!(serde_json::to_string(&talk.0).unwrap().len(), before);
+        for number in 0..CONVERSATIONS_MAX as u64 + 100 {
+            let made = format!("@made{number}").parse().unwrap();
+            talk.0.begin(&made, LogId(1), Seq(number), 7);
+        }
+        assert_eq!(talk.0.conversations.len(), CONVERSATIONS_MAX);
+        // What is gone is gone on the disk too, and what was verified stays.
+        let stored = Sequences::of(talk.0.take_changed());
+        assert_eq!(stored.conversations.len(), CONVERSATIONS_MAX);
+        let mut talk = Talk(stored);
+        assert_eq!(talk.says(1, 0, 0, 1), Order::Again);
+        assert_eq!(talk.says(1, 2, 2, 3), Order::Missing(1));
     }
 
     #[test]

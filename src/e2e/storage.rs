@@ -76,8 +76,10 @@ pub trait Storage: Send {
         Vec::new()
     }
 
-    /// Reads the stored sequences; the last entry of each conversation counts. Only the client that
-    /// opened them may store more.
+    /// Reads the stored sequences; the last entry of each conversation counts.
+    fn sequences(&self, key: FileKey) -> Result<Sequenced, StorageError>;
+
+    /// The same, for the one client that stores more.
     fn open_sequences(&mut self, key: FileKey) -> Result<Sequenced, StorageError>;
 
     /// Stores changed sequences; `all` returns the whole state for a rewrite of the file.

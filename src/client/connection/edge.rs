@@ -1,8 +1,11 @@
 //! Edge of the client: every server event passes here first. The server is not trusted: its texts
 //! are cleaned and bounded, its delays have bounds, and it can answer only requests that were made.
 
+mod reads;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::chat::{Body, Command, Event, Message, Request, Target, UserName};
 use crate::clean;
@@ -11,6 +14,7 @@ use crate::limits::{
     ANSWER_BYTES_MAX, ANSWER_ROWS_MAX, ASKED_REFS_MAX, CONVERSATIONS_MAX, COUNTED_MAX,
     COUNTED_SENDERS_MAX, REF_BYTES_MAX, RETRY_MS, TEXT_BYTES_MAX, WORD_BYTES_MAX,
 };
+use reads::Reads;
 
 /// Filter for the events of one connection.
 pub struct Edge {
@@ -31,6 +35,7 @@ struct Requests {
     references: HashSet<String>,
     /// The same, oldest first.
     newest: VecDeque<String>,
+    reads: Reads,
     /// Known conversations. Each takes memory and disk space, so their count is bounded in one run.
     conversations: HashSet<Target>,
 }
@@ -46,6 +51,7 @@ impl Asked {
             }
             _ => {}
         }
+        asked.reads.note(request, Instant::now());
         // The server does not return a longer one in its answer.
         let reference = request.names().1.filter(|it| it.len() <= REF_BYTES_MAX);
         let Some(reference) = reference else { return };
@@ -64,11 +70,18 @@ impl Asked {
         let mut asked = self.lock();
         asked.references.clear();
         asked.newest.clear();
+        asked.reads.clear();
     }
 
-    /// A request without a reference is answered with an empty one.
     fn has(&self, reference: &str) -> bool {
-        reference.is_empty() || self.lock().references.contains(reference)
+        self.lock().references.contains(reference)
+    }
+
+    /// Returns whether a message with a reference belongs to the answer to an open request.
+    fn answers(&self, message: &Message, conversation: &Target) -> bool {
+        let mut asked = self.lock();
+        let known = asked.conversations.contains(conversation);
+        asked.reads.admits(message, conversation, known, Instant::now())
     }
 
     /// Returns whether a conversation is known, or can be added.
@@ -110,11 +123,22 @@ impl Edge {
         Some(event)
     }
 
-    /// Removes a reference that no request has. A message with such a reference is dropped, because
-    /// without it it would count as new.
+    /// Removes a reference that no request has. A message with a reference, and the `history` that
+    /// ends an answer, are dropped where no open request asks for them: without the reference the
+    /// message would count as new.
     fn refers(&self, event: &mut Event) -> bool {
-        if let Event::Message(Message { reference, .. }) = event {
-            return reference.as_ref().is_none_or(|reference| self.asked.has(reference));
+        match event {
+            Event::Message(message) if message.reference.is_some() => {
+                let conversation = message.conversation(self.welcomed.as_ref());
+                return self.asked.answers(message, &conversation);
+            }
+            Event::History { to, reference, .. } => {
+                return self.asked.lock().reads.end(to.as_ref(), reference.as_deref());
+            }
+            Event::Refused { id: None, reference, .. } => {
+                self.asked.lock().reads.refused(reference.as_deref());
+            }
+            _ => {}
         }
         if let Some(slot) = reference(event) {
             slot.take_if(|reference| !self.asked.has(reference));

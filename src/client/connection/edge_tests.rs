@@ -80,7 +80,11 @@ fn every_server_text_is_cleaned() {
             edge = Edge::new(Asked::default());
         }
         let Some(event) = edge.admit(event) else {
-            assert_eq!(kind, "password", "only one welcome is allowed");
+            let unasked = ["password", "history"].contains(&kind.as_str());
+            assert!(
+                unasked,
+                "{kind}: only one welcome is allowed, and no answer without a request"
+            );
             continue;
         };
         let admitted = serde_json::to_value(&event).unwrap();
@@ -111,35 +115,79 @@ fn every_server_text_is_cleaned() {
     }
     kinds.sort();
     kinds.dedup();
-    assert_eq!(kinds.len(), 21, "{kinds:?}");
+    assert_eq!(kinds.len(), 20, "{kinds:?}");
 }
 
 #[test]
 fn answers_need_the_reference_of_a_request() {
     let (mut edge, asked) = welcomed();
     let ask = |reference: Option<&str>| Request::new(Command::Channels, reference.map(Into::into));
-    let told = |edge: &mut Edge, kind: &str, reference: &str| {
-        let event = match kind {
-            "line" => json!({"type": "message", "seq": "7", "to": "#lobby", "from": "bob",
-                "device": "main", "id": "0".repeat(32), "time_ms": 1, "ref": reference}),
-            _ => json!({"type": "notice", "text": "hi", "ref": reference}),
-        };
+    let told = |edge: &mut Edge, reference: &str| {
+        let event = json!({"type": "notice", "text": "hi", "ref": reference});
         let event = edge.admit(serde_json::from_value(event).unwrap());
         event.map(|mut event| self::reference(&mut event).unwrap().clone())
     };
-    assert_eq!(told(&mut edge, "notice", "q1"), Some(None));
-    assert_eq!(told(&mut edge, "line", "q1"), None);
+    assert_eq!(told(&mut edge, "q1"), Some(None));
+    assert_eq!(told(&mut edge, ""), Some(None));
     asked.note(&ask(Some("q1")));
     asked.note(&ask(None));
-    assert_eq!(told(&mut edge, "notice", "q1"), Some(Some("q1".into())));
-    assert_eq!(told(&mut edge, "line", "q1"), Some(Some("q1".into())));
-    assert_eq!(told(&mut edge, "line", ""), Some(Some(String::new())), "to one without any");
+    assert_eq!(told(&mut edge, "q1"), Some(Some("q1".into())));
+    assert_eq!(told(&mut edge, ""), Some(None));
     // The newest of many requests are remembered, and none of another connection.
     (0..ASKED_REFS_MAX).for_each(|n| asked.note(&ask(Some(&format!("r{n}")))));
-    assert_eq!(told(&mut edge, "line", "q1"), None);
-    assert!(told(&mut edge, "line", "r0").is_some());
+    assert_eq!(told(&mut edge, "q1"), Some(None));
+    assert_eq!(told(&mut edge, "r0"), Some(Some("r0".into())));
     asked.forget();
-    assert_eq!(told(&mut edge, "line", "r0"), None);
+    assert_eq!(told(&mut edge, "r0"), Some(None));
+}
+
+#[test]
+fn messages_with_a_reference_and_their_end_need_an_open_request() {
+    let (mut edge, asked) = welcomed();
+    let tells = |edge: &mut Edge, event: Value| {
+        edge.admit(serde_json::from_value(event).unwrap()).is_some()
+    };
+    let line = |seq: u64, to: &str, reference: &str| {
+        json!({"type": "message", "seq": seq.to_string(), "to": to, "from": "bob",
+            "device": "main", "id": "0".repeat(32), "time_ms": 1, "ref": reference})
+    };
+    let end = |to: Option<&str>, reference: Option<&str>| {
+        json!({"type": "history", "to": to,
+        "lines": 1, "more": false, "ref": reference})
+    };
+    let asks = |command: Value, reference: Option<&str>| {
+        let command = serde_json::from_value(command).unwrap();
+        asked.note(&Request::new(command, reference.map(Into::into)));
+    };
+    // The reference of another request is none.
+    asks(json!({"type": "channels"}), Some("q1"));
+    assert!(!tells(&mut edge, line(1, "#lobby", "")) && !tells(&mut edge, line(1, "#lobby", "q1")));
+    assert!(!tells(&mut edge, end(Some("#lobby"), Some("q1"))));
+    assert!(!tells(&mut edge, end(None, None)));
+    for reference in [Some("q1"), None] {
+        let with = reference.unwrap_or_default();
+        asks(json!({"type": "history", "to": "#lobby"}), reference);
+        assert!(
+            !tells(&mut edge, line(1, "#tea", with)) && tells(&mut edge, line(1, "#lobby", with))
+        );
+        assert!(tells(&mut edge, end(Some("#lobby"), reference)));
+        assert!(!tells(&mut edge, line(2, "#lobby", with)), "it was answered");
+        assert!(!tells(&mut edge, end(Some("#lobby"), reference)));
+        asks(json!({"type": "history", "to": "#lobby"}), reference);
+        let refused = json!({"type": "refused", "code": "rate", "hint": "", "ref": reference});
+        assert!(tells(&mut edge, refused) && !tells(&mut edge, line(2, "#lobby", with)));
+        // A search finds texts, in conversations that are known.
+        asks(json!({"type": "search", "text": "tea"}), reference);
+        assert!(tells(&mut edge, line(7, "#lobby", with)));
+        assert!(!tells(&mut edge, line(7, "#nowhere", with)));
+        let mut sealed = line(8, "@alice", with);
+        sealed["sealed"] = json!("AQ");
+        assert!(!tells(&mut edge, sealed));
+        assert!(tells(&mut edge, end(None, reference)));
+    }
+    asks(json!({"type": "history", "to": "#lobby"}), Some("q1"));
+    asked.forget();
+    assert!(!tells(&mut edge, line(3, "#lobby", "q1")), "of another connection");
 }
 
 #[test]

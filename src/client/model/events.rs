@@ -257,7 +257,6 @@ impl Incoming<'_> {
     fn message(&mut self, message: Message) -> Vec<Action> {
         if let Target::Channel(channel) = &message.to
             && !self.exchange.membership.is_in(&message.to)
-            && message.reference.is_none()
         {
             return self.exchange.membership.stray(Stray::Told, channel);
         }

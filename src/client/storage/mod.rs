@@ -19,6 +19,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use crate::crypto::Fingerprint;
 use crate::e2e::storage::{
     ChangeEntries, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored,
@@ -27,6 +29,7 @@ use crate::home::FileError;
 use crate::home::file::{make_folder, overwrite, read_bytes_up_to, replace, turn, wipe, write_new};
 use crate::system::files;
 use data_folder::{DataFolder, Settings};
+use sealed_map::Entries;
 pub use sealed_map::SealedMap;
 
 /// Bytes read of a file, which another program may have enlarged.
@@ -74,15 +77,39 @@ impl Folder {
         self.stem.with_extension(SEARCH_LOG)
     }
 
-    fn reports(&mut self, path: &Path, map: &SealedMap) {
+    fn read_map<K: DeserializeOwned, V: DeserializeOwned>(
+        &self,
+        extension: &str,
+        key: &FileKey,
+    ) -> Result<Entries<K, V>, FileError> {
+        let path = self.stem.with_extension(extension);
+        SealedMap::read(&path, key).map_err(of_map(&path))
+    }
+
+    fn open_map<K: DeserializeOwned, V: DeserializeOwned>(
+        &mut self,
+        extension: &str,
+        key: FileKey,
+    ) -> Result<(SealedMap, Entries<K, V>), FileError> {
+        let path = self.stem.with_extension(extension);
+        let (map, entries) = SealedMap::open(path.clone(), key).map_err(of_map(&path))?;
         if map.damaged > 0 {
             let text = "is damaged: what it holds of some messages is not verified again";
             self.damage.push(format!("{} {text}", path.display()));
         }
+        Ok((map, entries))
     }
 
     fn opened_search_log(&mut self) -> io::Result<&mut File> {
         self.search_log.as_mut().ok_or_else(|| io::Error::other("the search log is not open"))
+    }
+}
+
+/// Names the file of an error.
+fn of_map(path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    |error| match error.kind() {
+        io::ErrorKind::InvalidData => FileError::damaged(path, error),
+        _ => FileError::io(path)(error),
     }
 }
 
@@ -139,10 +166,12 @@ impl Storage for Folder {
         }
     }
 
+    fn sequences(&self, key: FileKey) -> Result<Sequenced, StorageError> {
+        Ok(self.read_map(SEQUENCES, &key)?)
+    }
+
     fn open_sequences(&mut self, key: FileKey) -> Result<Sequenced, StorageError> {
-        let path = self.stem.with_extension(SEQUENCES);
-        let (map, entries) = SealedMap::open(path.clone(), key).map_err(FileError::io(&path))?;
-        self.reports(&path, &map);
+        let (map, entries) = self.open_map(SEQUENCES, key)?;
         self.sequences = Some(map);
         Ok(entries)
     }
@@ -161,13 +190,11 @@ impl Storage for Folder {
     }
 
     fn changes(&self, key: FileKey) -> Result<ChangeEntries, StorageError> {
-        Ok(SealedMap::read(&self.stem.with_extension(CHANGES), &key)?)
+        Ok(self.read_map(CHANGES, &key)?)
     }
 
     fn open_changes(&mut self, key: FileKey) -> Result<ChangeEntries, StorageError> {
-        let path = self.stem.with_extension(CHANGES);
-        let (map, entries) = SealedMap::open(path.clone(), key).map_err(FileError::io(&path))?;
-        self.reports(&path, &map);
+        let (map, entries) = self.open_map(CHANGES, key)?;
         self.changes = Some(map);
         Ok(entries)
     }

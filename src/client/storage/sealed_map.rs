@@ -15,8 +15,9 @@ use crate::crypto::at_rest;
 use crate::home::file::replace;
 use crate::system::files;
 
-/// Bytes read of a file, which another program may have enlarged.
-const READ_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a file. A longer one is neither written nor read: cut off, it would lose what the
+/// client has to remember.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 /// A file is rewritten when it has grown by this plus twice its size after the last rewrite.
 const GROWS_BYTES: u64 = 64 << 10;
 
@@ -38,6 +39,9 @@ pub struct SealedMap {
 
 impl SealedMap {
     /// Opens the map. The last value of each key counts, and an incomplete record is skipped.
+    ///
+    /// # Errors
+    /// `InvalidData` for a file of more than `FILE_BYTES_MAX`, which stays as it is.
     pub fn open<K: DeserializeOwned, V: DeserializeOwned>(
         path: PathBuf,
         key: Zeroizing<[u8; 32]>,
@@ -54,6 +58,9 @@ impl SealedMap {
     }
 
     /// Reads the map without opening it for writing.
+    ///
+    /// # Errors
+    /// As `open`.
     pub fn read<K: DeserializeOwned, V: DeserializeOwned>(
         path: &Path,
         key: &[u8; 32],
@@ -67,7 +74,8 @@ impl SealedMap {
     /// Stores changed and removed keys; `all` returns the whole map for a rewrite.
     ///
     /// # Errors
-    /// Nothing was stored. The next call stores these changes too.
+    /// The file cannot be written, or would have more than `FILE_BYTES_MAX`. Nothing was stored.
+    /// The next call stores these changes too.
     pub fn store<K: Serialize, V: Serialize>(
         &mut self,
         changed: &[(K, Option<V>)],
@@ -86,8 +94,12 @@ impl SealedMap {
         changed: &[(K, Option<V>)],
         all: impl FnOnce() -> Entries<K, V>,
     ) -> io::Result<()> {
-        if self.is_behind || self.bytes > GROWS_BYTES + 2 * self.whole_bytes {
+        let line = self.line(changed)?;
+        let is_full = self.bytes + line.len() as u64 > FILE_BYTES_MAX;
+        let is_old = self.bytes > GROWS_BYTES + 2 * self.whole_bytes;
+        if self.is_behind || is_full || is_old {
             let line = self.line(&all())?;
+            check(line.len() as u64)?;
             replace(&self.path, line.as_bytes(), 0o600).map_err(io::Error::other)?;
             self.file = open_file(&self.path, false)?;
             self.file.seek(SeekFrom::End(0))?;
@@ -95,7 +107,6 @@ impl SealedMap {
             self.whole_bytes = self.bytes;
             return Ok(());
         }
-        let line = self.line(changed)?;
         if let Err(error) = self.file.write_all(line.as_bytes()) {
             // A part of a line would hide the next one.
             let _ = self.file.set_len(self.bytes);
@@ -126,7 +137,8 @@ fn content<K: DeserializeOwned, V: DeserializeOwned>(
     key: &[u8; 32],
 ) -> io::Result<Content<K, V>> {
     let mut text = Vec::new();
-    file.take(READ_BYTES_MAX).read_to_end(&mut text)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    check(text.len() as u64)?;
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     let (mut entries, mut damaged) = (Vec::new(), 0);
     for line in text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -137,6 +149,13 @@ fn content<K: DeserializeOwned, V: DeserializeOwned>(
         entries.extend(some.into_iter().flatten());
     }
     Ok(Content { whole, damaged, entries })
+}
+
+fn check(bytes: u64) -> io::Result<()> {
+    match bytes > FILE_BYTES_MAX {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "more than 64 MiB are not read")),
+        false => Ok(()),
+    }
 }
 
 fn open_file(path: &Path, create: bool) -> io::Result<File> {
@@ -160,6 +179,27 @@ mod tests {
             };
         }
         (map, values)
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_neither_written_nor_read_nor_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("map");
+        let (mut map, _) = opened(&path);
+        map.store(&[(1, Some(7u64))], || vec![(1, Some(7))]).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let long = vec![(2u32, Some("x".repeat(FILE_BYTES_MAX as usize)))];
+        map.store(&long, || long.clone()).unwrap_err();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        map.store(&long, || vec![(2, Some("short".to_owned()))]).unwrap();
+        assert!(map.bytes < 1_000, "what fits as a whole is written as a whole");
+        map.file.set_len(FILE_BYTES_MAX + 1).unwrap();
+        let key = Zeroizing::new([7; 32]);
+        let opened = SealedMap::open::<u32, u64>(path.clone(), key.clone()).map(drop);
+        assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let read = SealedMap::read::<u32, u64>(&path, &key).map(drop);
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), FILE_BYTES_MAX + 1);
     }
 
     #[test]

@@ -8,17 +8,12 @@ use crate::chat::registry::{CountSpan, Query};
 use crate::chat::{Event, LineCount, Message, Refusal, SenderCount, Target, UserName};
 use crate::crypto::RecordType;
 use crate::ledger::{Counted, LedgerError, Older, Page, Reader, Work};
-use crate::limits::{COUNTED_SENDERS_MAX, REPLY_BYTES_MAX};
+use crate::limits::{COUNTED_SENDERS_MAX, HISTORY_LINES, REPLY_BYTES_MAX, SEARCH_LINES};
 use crate::server::context::Context;
 use crate::server::delivery::send_queue::SendQueue;
 use crate::server::operator::{self, Actor};
 use crate::server::readers::ReadQueue;
 use crate::wire::codec;
-
-/// Default number of messages in an answer to `/history`.
-const HISTORY_LINES: usize = 100;
-/// Maximum number of messages in an answer to `/search`.
-const SEARCH_LINES: usize = 50;
 
 /// The result of a read.
 type Found = Result<(Vec<Message>, bool), LedgerError>;

@@ -433,13 +433,14 @@ impl Window {
         match self.at {
             _ if self.newest().is_none() => false,
             // Missing messages are loaded by scrolling up, together with the others.
-            At::End => {
+            At::End if !self.target.is_sealed() => {
                 let (divider, new) = (self.divider, self.new);
                 self.clear(Older::Perhaps);
                 (self.divider, self.new) = (divider, new);
                 false
             }
-            At::Line { .. } => {
+            // A server could withhold verified messages once they are dropped.
+            _ => {
                 let from = self.hole.map_or(from, |(before, _)| before.min(from));
                 (self.hole, self.older) = (Some((from, upto)), Older::Perhaps);
                 true
