@@ -1,5 +1,7 @@
 //! config.json: the operator's configuration.
 
+mod host;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
@@ -14,6 +16,7 @@ use crate::chat::{ChannelName, Conversation, Retention, TimeSpan};
 use crate::limits::Limits;
 use crate::suite::Suites;
 use crate::system::files;
+pub use host::{InviteHost, is_reachable};
 
 /// The configuration. The keys `server_ip` and `server_port` are a complete config.json; all others
 /// have defaults.
@@ -24,7 +27,7 @@ pub struct Config {
     pub server_port: u16,
     /// Host or address in invites, if the one that the server listens on is of no use to others.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub invite_host: Option<String>,
+    pub invite_host: Option<InviteHost>,
     /// Message of the day, shown after each login.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motd: Option<String>,
@@ -65,6 +68,9 @@ pub struct Config {
     pub suites: Suites,
     pub limits: Limits,
 }
+
+/// Old files of the log: each is renamed when the log is rotated.
+const LOG_FILES_MAX: u32 = 1_000;
 
 /// The addresses of this computer's own programs.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
@@ -224,7 +230,7 @@ impl Config {
     /// Returns whether unrelated users connect from loopback: through an onion service or, if the
     /// server listens only on loopback, through a proxy or a tunnel.
     pub fn loopback_is_shared(&self, listen: IpAddr) -> bool {
-        let host = self.invite_host.as_deref().unwrap_or_default().trim_end_matches('.');
+        let host = self.invite_host.as_ref().map_or("", InviteHost::as_str);
         let onion = host.to_ascii_lowercase().ends_with(".onion");
         onion || (self.exempt.is_none() && listen.to_canonical().is_loopback())
     }
@@ -279,9 +285,14 @@ impl Config {
                 fault(place, problem, hint)
             })?;
         deserializer.end().map_err(|error| fault(String::new(), error.to_string(), None))?;
-        config.limits.check().map_err(|(name, problem)| {
-            fault(format!("limits.{name}: "), problem.to_owned(), None)
-        })?;
+        config
+            .limits
+            .check()
+            .map_err(|(name, problem)| fault(format!("limits.{name}: "), problem, None))?;
+        if config.log.files_max > LOG_FILES_MAX {
+            let problem = format!("it is at most {LOG_FILES_MAX}");
+            return Err(fault("log.files_max: ".to_owned(), problem, None));
+        }
         if config.metrics.is_some_and(|address| !address.ip().is_loopback()) {
             let problem = "metrics are for this computer only: use a loopback address";
             return Err(fault("metrics: ".to_owned(), problem.to_owned(), None));

@@ -95,6 +95,9 @@ pub const READ_WAIT_S_MAX: u64 = 2 * (READS_WAITING_MAX as u64 + 1) + 6;
 /// several: at the default rate, a user's searches cost the server 50 ms of each second.
 pub const ANSWER_MS: u64 = 25;
 
+/// The lowest rate, per second or per hour: the wait for one message is a number of milliseconds.
+const RATE_MIN: f64 = 1e-6;
+
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $value:expr,)+) => {
         /// The settable limits. Each field's document says what it bounds, and its unit.
@@ -113,6 +116,12 @@ macro_rules! limits {
         impl Limits {
             /// The names of all limits, for suggestions and for the table in the documents.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+
+            /// Each limit's value, as a number to compare.
+            #[allow(clippy::unnecessary_cast, reason = "rates are f64 already")]
+            fn values(&self) -> impl Iterator<Item = (&'static str, f64)> {
+                [$((stringify!($name), self.$name as f64)),+].into_iter()
+            }
         }
     };
 }
@@ -143,8 +152,8 @@ limits! {
     resume_lines_max: usize = 500,
     /// Messages of a conversation sent to a client that has none of it.
     first_lines_max: usize = 100,
-    /// Messages in one answer to `/history` or `/search`, 1000 at most.
-    history_lines_max: usize = 1_000,
+    /// Messages in one answer to `/history` or `/search`, 1000 at most. An answer also has at most a quarter of `answers_bytes_max`: 250 messages of 260 bytes with name and time.
+    history_lines_max: usize = 250,
     /// Requests for `/history` and `/search` of one user, per second. The burst is ten times as many.
     histories_per_s: f64 = 2.0,
     /// CPU time of one answer to `/history` or `/search`, in milliseconds. The answer then has the results found so far.
@@ -241,8 +250,32 @@ impl Limits {
         (serde_json::from_value(new).expect("each value is a limit's"), waiting)
     }
 
+    /// Returns the largest value of a limit, by the unit in its name. No sum of two of them, in
+    /// milliseconds or in bytes, overflows.
+    pub fn most(name: &str) -> f64 {
+        let unit = |suffix: &str| name.ends_with(suffix);
+        match name {
+            // What a client accepts.
+            "topic_bytes_max" => WORD_BYTES_MAX as f64,
+            _ if unit("_per_s") => 1e12,
+            // A day, and ten years.
+            _ if unit("_ms_max") => 86_400_000.0,
+            _ if unit("_s") || unit("_s_max") => 315_360_000.0,
+            // 1 TiB.
+            _ if unit("_bytes_max") => (1_u64 << 40) as f64,
+            _ => 1e9,
+        }
+    }
+
     /// The first limit that cannot be what it is, and why.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if let Some((name, _)) = self.values().find(|(name, value)| *value > Self::most(name)) {
+            return Err((name, format!("it is at most {}", Self::most(name))));
+        }
+        self.check_each().map_err(|(name, problem)| (name, problem.to_owned()))
+    }
+
+    fn check_each(&self) -> Result<(), (&'static str, &'static str)> {
         let positive = [
             ("sessions_per_user_max", self.sessions_per_user_max),
             ("channels_per_user_max", self.channels_per_user_max),
@@ -276,8 +309,10 @@ impl Limits {
             ("logins_per_s", self.logins_per_s),
             ("conversations_per_h", self.conversations_per_h),
         ];
-        if let Some((name, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate <= 0.0) {
-            return Err((name, "a rate is a number above 0"));
+        if let Some((name, _)) =
+            rates.iter().find(|(_, rate)| !rate.is_finite() || *rate < RATE_MIN)
+        {
+            return Err((name, "a rate is a number of at least 0.000001"));
         }
         if self.text_bytes_max > TEXT_BYTES_MAX {
             return Err(("text_bytes_max", "a record of the protocol holds a line of 8192 bytes"));

@@ -68,6 +68,11 @@ fn of_files(cause: Cause) -> Option<Advice> {
     if let Some(error) = cause.downcast_ref::<AuditError>() {
         let hint = match error {
             AuditError::File(error) => file(error),
+            AuditError::Missing { .. } => Some(
+                "restore it from a copy. Without one, stop the server and move keys/audit.head \
+                 away: the next start begins a new trail"
+                    .into(),
+            ),
             _ => Some("find out who could write to it; the lines before it are valid".into()),
         };
         return Some((hint, code::UNREADABLE));

@@ -26,6 +26,9 @@ fn a_fault_is_named_by_its_place() {
         (r#"{"suites": [3]}"#, "suites: there is no suite 3"),
         (r#"{"suites": []}"#, "suites: at least one suite is needed"),
         (r#"{"suites": 2}"#, "suites: "),
+        (r#"{"invite_host": "[::]"}"#, "invite_host: nobody can connect"),
+        (r#"{"invite_host": "chat.example:5000"}"#, "invite_host: write the host without its port"),
+        (r#"{"log": {"files_max": 4000000000}}"#, "log.files_max: it is at most 1000"),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.starts_with(&format!("config.json: {place}")), "{error}");
@@ -47,6 +50,24 @@ fn a_fault_is_named_by_its_place() {
     let twice = parse(r#"{"server_port": 1, "server_port": 2}"#).unwrap_err().to_string();
     assert!(twice.contains("duplicate field `server_port`"), "{twice}");
     assert!(parse("{} {}").is_err());
+}
+
+#[test]
+fn an_absurd_limit_is_refused_and_the_largest_of_each_is_taken() {
+    let defaults = serde_json::to_value(Limits::default()).unwrap();
+    for name in Limits::NAMES {
+        let parse = |value: &str| parse(&format!(r#"{{"limits": {{"{name}": {value}}}}}"#));
+        let values = ["10000000000000000", "18446744073709551615", "1e300", "-1", "1e-300"];
+        for value in values {
+            let error = parse(value).unwrap_err().to_string();
+            assert!(error.contains(&format!("limits.{name}: ")), "{value}: {error}");
+        }
+        if !matches!(*name, "text_bytes_max" | "search_ms_max" | "ping_s") {
+            let most = Limits::most(name);
+            let most = if defaults[name].is_f64() { format!("{most:e}") } else { most.to_string() };
+            assert!(parse(&most).is_ok(), "{name}: {most}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! detection.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -70,6 +70,8 @@ pub enum AuditError {
     Torn { path: PathBuf },
     #[error("{}: it is not what was written", path.display())]
     Head { path: PathBuf },
+    #[error("{}: it is missing, and decisions were written to it", path.display())]
+    Missing { path: PathBuf },
 }
 
 type Result<T> = std::result::Result<T, AuditError>;
@@ -215,7 +217,10 @@ impl Audit {
             // Without a key, no line was ever written.
             return if self.trail.exists() { Err(self.bad_head()) } else { Ok(none) };
         };
-        let text = fs::read(&self.trail).map_err(FileError::io(&self.trail))?;
+        if !self.trail.exists() && !self.head().exists() {
+            return Ok(none);
+        }
+        let text = self.read()?;
         let (end, lines) = self.walk(&held, &text)?;
         let head = self.read_head(&held).ok_or_else(|| self.bad_head())?;
         if end.last < head.last {
@@ -234,7 +239,7 @@ impl Audit {
     /// that is not as it was written.
     pub fn expire(&self, before_ms: i64) -> Result<u64> {
         let Some(held) = self.hold(false)? else { return Ok(0) };
-        let text = fs::read(&self.trail).map_err(FileError::io(&self.trail))?;
+        let text = self.read()?;
         let (_, ends) = self.walk(&held, &text)?;
         let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
         let old = |line: &&&[u8]| {
@@ -316,10 +321,31 @@ impl Audit {
         Ok((End { last, mac: head.map_or([0; 32], |head| head.mac) }, false))
     }
 
+    /// The whole trail, where its key says that there is one. A pipe in its place is not waited for.
+    fn read(&self) -> Result<Vec<u8>> {
+        let mut file = files::open_to_read(&self.trail).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => AuditError::Missing { path: self.trail.clone() },
+            _ => FileError::io(&self.trail)(error).into(),
+        })?;
+        self.check_kind(&file)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(FileError::io(&self.trail))?;
+        Ok(text)
+    }
+
     fn open(&self) -> Result<File> {
         let mut options = files::private();
         options.read(true).append(true).create(true);
-        Ok(options.open(&self.trail).map_err(FileError::io(&self.trail))?)
+        let file = options.open(&self.trail).map_err(FileError::io(&self.trail))?;
+        self.check_kind(&file)?;
+        Ok(file)
+    }
+
+    fn check_kind(&self, file: &File) -> Result<()> {
+        match file.metadata().map_err(FileError::io(&self.trail))?.is_file() {
+            true => Ok(()),
+            false => Err(FileError::damaged(&self.trail, "it is not a file").into()),
+        }
     }
 
     /// Returns the path of the head.

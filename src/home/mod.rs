@@ -6,6 +6,8 @@ pub mod json_file;
 pub mod known;
 #[cfg(feature = "server")]
 mod ledger_head;
+#[cfg(feature = "server")]
+mod reserve;
 pub mod sanctions;
 mod seniority;
 mod server_keys;
@@ -13,12 +15,15 @@ mod settings;
 mod users;
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use audit::{Audit, AuditEntry, AuditError, Decision};
 pub use file::FileError;
 #[cfg(feature = "server")]
 pub use ledger_head::{LedgerHead, LedgerHeadFile};
+#[cfg(feature = "server")]
+pub use reserve::Reserve;
 pub use server_keys::{KeyStamp, RotateError, ServerKeys};
 pub use settings::Settings;
 pub use users::{
@@ -108,6 +113,11 @@ impl Home {
         self.dir.join("data").join("ledger.db")
     }
 
+    /// Space that the server keeps for a full disk.
+    pub fn reserve_file(&self) -> PathBuf {
+        self.dir.join("data").join("reserve")
+    }
+
     /// Path of the ledger's recorded state.
     pub fn ledger_head_file(&self) -> PathBuf {
         self.key_path("ledger.head")
@@ -125,7 +135,7 @@ impl Home {
 
     /// Locks the home for this process, until the lock is dropped.
     pub fn lock(&self) -> Result<HomeLock, LockError> {
-        let path = self.dir.join("data").join("lock");
+        let path = self.lock_file();
         let open = files::private().write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(|error| LockError::Io { path: path.clone(), error })?;
         match files::try_lock(&file) {
@@ -133,6 +143,34 @@ impl Home {
             Ok(false) => Err(LockError::Taken { dir: self.dir.clone() }),
             Err(error) => Err(LockError::Io { path, error }),
         }
+    }
+
+    /// Whether a server runs here. Unlike `lock`, it makes no file.
+    ///
+    /// # Errors
+    /// The file of the lock cannot be read.
+    pub fn is_locked(&self) -> Result<bool, LockError> {
+        let path = self.lock_file();
+        let taken = match files::open_to_read(&path) {
+            Ok(file) => files::try_lock(&file).map(|free| !free),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        };
+        taken.map_err(|error| LockError::Io { path, error })
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.dir.join("data").join("lock")
+    }
+
+    /// The account that a file of root would be lost to: the first other one that owns the home,
+    /// a folder of it or, where there is no home yet, the folder in which it would be made.
+    pub fn other_owner(&self) -> Option<u32> {
+        let parts = ["", "users", "keys", "data"].map(|name| self.dir.join(name));
+        let above = std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let above = above.ancestors().find(|folder| folder.exists()).map(Path::to_owned);
+        let owners = parts.iter().chain(&above).filter_map(|path| files::owner(path));
+        owners.into_iter().find(|owner| *owner != 0)
     }
 
     /// Creates missing folders. keys/ and data/ are accessible to the operator only.

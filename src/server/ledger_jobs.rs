@@ -9,6 +9,7 @@ use super::liveness::{self, Asked, Question};
 use super::readers::Readers;
 use crate::chat::UserName;
 use crate::config::Config;
+use crate::home::Reserve;
 use crate::ledger::{LedgerError, SplitLedger, Swept, Tidied};
 use crate::sync::{Mutex, Rank, Snapshot};
 
@@ -17,6 +18,7 @@ pub struct LedgerJobs {
     config: Arc<Snapshot<Config>>,
     hub: Arc<Hub>,
     readers: Arc<Readers>,
+    reserve: Reserve,
     /// The question to the commit thread that is not answered yet.
     asked: Mutex<Asked>,
     erasing: Snapshot<Option<(UserName, usize)>>,
@@ -35,6 +37,8 @@ const READ_PAUSE: Duration = Duration::from_millis(100);
 struct Turns {
     lines: Option<u64>,
     until: Option<Instant>,
+    /// The job has already been tried again after another one has released the reserve.
+    retried: bool,
 }
 
 impl Turns {
@@ -49,9 +53,27 @@ impl Turns {
 }
 
 impl LedgerJobs {
-    pub fn new(config: Arc<Snapshot<Config>>, hub: Arc<Hub>, readers: Arc<Readers>) -> LedgerJobs {
+    pub fn new(
+        config: Arc<Snapshot<Config>>,
+        hub: Arc<Hub>,
+        readers: Arc<Readers>,
+        reserve: Reserve,
+    ) -> LedgerJobs {
         let asked = Mutex::new(Rank::Reader, Asked::default());
-        LedgerJobs { config, hub, readers, asked, erasing: Snapshot::new(None) }
+        LedgerJobs { config, hub, readers, reserve, asked, erasing: Snapshot::new(None) }
+    }
+
+    /// Releases the reserve after an error of a job that removes messages. Returns whether to try
+    /// again: another job may have released it in between.
+    fn makes_room(&self, turns: &mut Turns, error: &LedgerError) -> bool {
+        if !error.is_of_the_disk() {
+            return false;
+        }
+        if self.reserve.release() {
+            log::warn!("{error}: data/reserve is released, so that messages can be removed");
+            return true;
+        }
+        !std::mem::replace(&mut turns.retried, true)
     }
 
     /// Runs a job on the commit thread and waits for its result; `None` if the server stops first.
@@ -111,6 +133,7 @@ impl LedgerJobs {
                         return Some(Ok(all));
                     }
                 }
+                Err(error) if self.makes_room(&mut turns, &error) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -124,7 +147,10 @@ impl LedgerJobs {
         loop {
             let now_ms = jiff::Timestamp::now().as_millisecond();
             match self.turn(&mut turns, move |ledger| ledger.tidy(now_ms))? {
-                Ok(Tidied::Done) => return Some(Ok(true)),
+                Ok(Tidied::Done) => {
+                    self.reserve.keep();
+                    return Some(Ok(true));
+                }
                 Ok(Tidied::More) => blocked = None,
                 Ok(Tidied::Blocked) => {
                     if blocked.get_or_insert_with(Instant::now).elapsed() >= patience {
@@ -132,6 +158,7 @@ impl LedgerJobs {
                     }
                     thread::sleep(READ_PAUSE);
                 }
+                Err(error) if self.makes_room(&mut turns, &error) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -140,9 +167,15 @@ impl LedgerJobs {
     /// Erases the texts of all messages of a user, in short turns between commits. Returns their
     /// number; `None` if the server stops first, after which its next start continues.
     pub fn erase(&self, user: &UserName) -> Option<Result<usize, LedgerError>> {
-        let own = user.clone();
-        if let Err(error) = self.ask(move |ledger| ledger.begin_erasing(&own))? {
-            return Some(Err(error));
+        let begin = || {
+            let own = user.clone();
+            self.ask(move |ledger| ledger.begin_erasing(&own))
+        };
+        let mut turns = Turns::default();
+        while let Err(error) = begin()? {
+            if !self.makes_room(&mut turns, &error) {
+                return Some(Err(error));
+            }
         }
         self.hub.forget_texts(user);
         self.go_on_erasing(user)
@@ -171,6 +204,7 @@ impl LedgerJobs {
                     self.erasing.set(erased.more.then_some((erased.user, erased.messages)));
                 }
                 Ok(None) => break,
+                Err(error) if self.makes_room(&mut turns, &error) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -245,7 +279,8 @@ mod tests {
         let (flusher, _ear) = Flusher::new().unwrap();
         let hub = Hub::new(Registry::new(rules, Seq(0)), config.limits.clone(), flusher);
         let config = Arc::new(Snapshot::new(config));
-        (Arc::new(LedgerJobs::new(config, Arc::new(hub), Arc::default())), ledger)
+        let reserve = Reserve::new("/nowhere/reserve".into());
+        (Arc::new(LedgerJobs::new(config, Arc::new(hub), Arc::default(), reserve)), ledger)
     }
 
     /// The answer of a job, on another thread; an error where none comes.

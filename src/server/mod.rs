@@ -36,7 +36,7 @@ use anyhow::Context as _;
 use crate::chat::{Code, Event, SessionId};
 use crate::config::{Config, History};
 use crate::home::sanctions::Decided;
-use crate::home::{Audit, Decision, Home, ServerKeys, Users, UsersWatch};
+use crate::home::{Audit, Decision, Home, Reserve, ServerKeys, Users, UsersWatch};
 use crate::net::listener::Listener;
 use crate::sync::{Mutex, Rank, Snapshot};
 use crate::terminal;
@@ -85,7 +85,7 @@ const END_GRACE: Duration = Duration::from_secs(5);
 /// Runs a server until it is stopped. Every session has received a goodbye when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let Options { home, config, keys, listen, log_level, new_ledger, on_ready } = options;
-    log::apply(&config, log_level, &home)?;
+    log::prepare(&config, log_level, &home)?.take_up();
     // Before binding the port, because its error message says more.
     let _lock = home.lock()?;
     let listener = Listener::bind(listen, config.limits.listen_backlog)?;
@@ -94,6 +94,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     if config.history == History::On && !new_ledger {
         check_ledger(&home)?;
     }
+    // A full disk has room for what a start writes.
+    let reserve = Reserve::new(home.reserve_file());
+    reserve.release();
     let Storage { hub, readers, commit_thread, lost } = storage::open(&home, &config, &stop)?;
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());
@@ -111,6 +114,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // The trail has it before anybody is told that the server runs, unless another process holds
     // the trail.
     context.records.settle(operator::RECORD_PATIENCE);
+
+    reserve.keep();
 
     let bound = listener.address();
     let socket = start_jobs(&context, watch, hangups)?;
@@ -259,7 +264,12 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
         logged: Mutex::new(Rank::Users, logged),
     };
     Ok(Context {
-        ledger: LedgerJobs::new(Arc::clone(&config), Arc::clone(&hub), Arc::clone(&readers)),
+        ledger: LedgerJobs::new(
+            Arc::clone(&config),
+            Arc::clone(&hub),
+            Arc::clone(&readers),
+            Reserve::new(home.reserve_file()),
+        ),
         passwords: Passwords::new(Arc::clone(&hub), tickets(&home)),
         config,
         home,

@@ -1,6 +1,7 @@
 //! A server with clients: the real binary, real sockets, folders of its own, deadlines.
 #![allow(dead_code)]
 
+pub mod apart;
 pub mod checker;
 pub mod double;
 pub mod peer;

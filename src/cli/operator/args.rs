@@ -1,8 +1,6 @@
 //! Arguments that several of the operator's jobs have.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::fault::{Fault, code};
@@ -17,6 +15,9 @@ pub struct HomeArgs {
     /// The folder with config.json, users/, keys/ and data/
     #[arg(long, env = "PYCHAT_HOME", default_value = ".")]
     home: PathBuf,
+    /// Ask no questions: the answer is yes, and a key was compared already
+    #[arg(long)]
+    pub yes: bool,
 }
 
 impl HomeArgs {
@@ -24,14 +25,14 @@ impl HomeArgs {
         Home::new(&self.home)
     }
 
-    /// For a command that writes there. The server of another account could not read files of root,
-    /// and would refuse the user whom such a file is about.
+    /// For a command that writes there. The server of another account could not use files of root:
+    /// its lock, its keys, its audit trail, the users' files.
     pub fn open_to_write(&self) -> Result<Home, Fault> {
         let home = self.open();
-        let owner = fs::metadata(home.users_dir()).map_or(0, |about| about.uid());
-        if owner != 0 && rustix::process::geteuid().is_root() {
+        let other = home.other_owner().filter(|_| rustix::process::geteuid().is_root());
+        if let Some(owner) = other {
             let error = format!(
-                "{} belongs to another account, whose server could not read files of root",
+                "{} belongs to another account, whose server could not use files of root",
                 home.dir().display()
             );
             let hint = format!("run the command with sudo -u '#{owner}'");

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
+use rustix::fs::OFlags;
 use serde_json::json;
 
 use crate::chat::Retention;
@@ -14,7 +15,7 @@ use crate::config::{Config, History, admits};
 use crate::fault::code;
 use crate::home::known::Known;
 use crate::home::sanctions::Decisions;
-use crate::home::{Audit, FileError, Folder, Home, LedgerHead, LockError, Users};
+use crate::home::{Audit, FileError, Folder, Home, LedgerHead, Users};
 use crate::ledger::{Jobs, jobs};
 use crate::net::listener::Listener;
 use crate::print::out;
@@ -213,14 +214,11 @@ fn space(dir: &Path, found: &mut Findings) {
 
 /// Whether a server could listen on its addresses; a running server does already.
 fn addresses(home: &Home, wanted: [Option<SocketAddr>; 2], found: &mut Findings) {
-    let _lock = match home.dir().join("data").is_dir().then(|| home.lock()) {
-        Some(Err(LockError::Taken { .. })) => {
-            return found.notes.push("a server runs in this home".into());
-        }
-        Some(Err(error)) => return found.fault(&error.into()),
-        Some(Ok(lock)) => Some(lock),
-        None => None,
-    };
+    match home.is_locked() {
+        Ok(true) => return found.notes.push("a server runs in this home".into()),
+        Ok(false) => {}
+        Err(error) => found.fault(&error.into()),
+    }
     // Each stays bound: two of them may be the same.
     let bound = wanted.into_iter().flatten().map(|address| found.take(Listener::bind(address, 1)));
     drop(bound.collect::<Vec<_>>());
@@ -253,7 +251,11 @@ fn writable(path: &Path, found: &mut Findings) {
 fn log_file(path: &Path, found: &mut Findings) {
     let folder = path.parent().unwrap_or(Path::new("."));
     let opened = match path.exists() {
-        true => fs::OpenOptions::new().append(true).open(path).map(drop),
+        // A pipe that nobody reads is an error, and not waited for.
+        true => {
+            let flags = OFlags::NONBLOCK.bits() as i32;
+            fs::OpenOptions::new().append(true).custom_flags(flags).open(path).map(drop)
+        }
         false => fs::read_dir(folder).map(drop),
     };
     if let Err(error) = opened {

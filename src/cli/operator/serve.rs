@@ -1,7 +1,7 @@
 //! `pychat server` and `pychat invite`: the first start, what it asks, and the invite.
 
 use std::io::{BufRead, IsTerminal};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -13,7 +13,7 @@ use crate::chat::rights::Role;
 use crate::chat::{UserName, look};
 use crate::cli::report::told;
 use crate::client::storage::data_folder::{DataFolder, Server};
-use crate::config::Config;
+use crate::config::{Config, is_reachable};
 use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
@@ -43,6 +43,9 @@ pub struct Args {
     /// The log level instead of config.json's
     #[arg(long, value_name = "LEVEL", env = "PYCHAT_LOG", value_parser = level)]
     log: Option<log::LevelFilter>,
+    /// Print the line for programs as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Who should reach a server.
@@ -64,9 +67,10 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     }
     let level = args.log.unwrap_or(log::LevelFilter::Info);
     server::observe::log::start(level).context("cannot start the log's thread")?;
-    let home = args.home.open();
+    let home = args.home.open_to_write()?;
     let mut made = Vec::new();
-    let config = configure(&home, args.mode, &mut made)?;
+    let mode = args.mode.or(args.home.yes.then_some(Mode::Localhost));
+    let config = configure(&home, mode, &mut made)?;
     let own_ip = args.mode.map_or(config.server_ip, Mode::listen);
     let listen = args.listen.unwrap_or(SocketAddr::new(own_ip, config.server_port));
     home.make_folders()?;
@@ -82,7 +86,7 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
         err!("  wrote {}", made.join(", "));
     }
     let owner = if args.no_owner { None } else { owner(&home) };
-    let on_ready = greet(keys.own.public().clone(), &keys.lineage, owner, &config);
+    let on_ready = greet(keys.own.public().clone(), &keys.lineage, owner, &config, args.json);
     let (log_level, new_ledger) = (args.log, args.new_ledger);
     let options = Options { home, config, keys, listen, log_level, new_ledger, on_ready };
     let served = server::run(options);
@@ -107,7 +111,7 @@ pub fn invite(
     };
     let address = listen.or_else(|| running(home));
     let address = address.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
-    let invite = invite_to(&config, address, &keys.own.public().fingerprint(), &keys.founding());
+    let invite = invite_to(&config, address, &keys.own.public().fingerprint(), &keys.founding())?;
     let line = invite.to_string();
     if json {
         let print = keys.own.public().fingerprint().to_string();
@@ -131,7 +135,7 @@ pub fn invite(
     out!("{line}")?;
     err!("the command is:  pychat client {line}");
     err!("the server's key, to read aloud:  {}", keys.own.public().fingerprint().spoken());
-    if address.ip().is_loopback() && config.invite_host.is_none() {
+    if invite.host.parse().is_ok_and(|host: IpAddr| host.is_loopback()) {
         err!("note: the server listens on this computer only; see server_ip in config.json");
     }
     Ok(ExitCode::SUCCESS)
@@ -242,6 +246,7 @@ fn greet(
     lineage: &Lineage,
     owner: Option<(DataFolder, UserName)>,
     config: &Config,
+    json: bool,
 ) -> Box<dyn FnOnce(SocketAddr)> {
     let (config, lineage) = (config.clone(), lineage.clone());
     Box::new(move |bound| {
@@ -264,32 +269,60 @@ fn greet(
         err!("  to invite a friend: pychat invite bob");
         if !bound.ip().is_loopback() {
             let founding = lineage.prints().next().unwrap_or(print);
-            err!("  the line to share:  {}", invite_to(&config, bound, &print, &founding));
+            match invite_to(&config, bound, &print, &founding) {
+                Ok(invite) => err!("  the line to share:  {invite}"),
+                Err(fault) => err!("  there is no line to share: {fault}: {INVITE_HOST}"),
+            }
         }
         // Stdout may be closed.
-        print::signal(format_args!("ready addr={bound} fingerprint={print}\n"));
+        print::signal(match json {
+            true => format!("{}\n", json!({"address": bound, "fingerprint": print.to_string()})),
+            false => format!("ready addr={bound} fingerprint={print}\n"),
+        });
     })
 }
 
+/// What to do where no address is known that others reach.
+const INVITE_HOST: &str = "set invite_host in config.json to the address that others reach";
+
+/// The invite to a server at an address.
+///
+/// # Errors
+/// The address, or the port, is none that others can connect to.
 fn invite_to(
     config: &Config,
     bound: SocketAddr,
     key: &Fingerprint,
     founding: &Fingerprint,
-) -> Invite {
-    let host = match &config.invite_host {
-        Some(host) => host.clone(),
-        None if bound.ip().is_unspecified() => own_address().unwrap_or(bound.ip()).to_string(),
-        None => bound.ip().to_string(),
+) -> Result<Invite, Fault> {
+    let unreachable = |error: &str, hint| Err(Fault::new(code::UNREADABLE, error, hint));
+    let host = match (&config.invite_host, bound.ip().to_canonical()) {
+        (Some(host), _) => Some(host.to_string()),
+        (None, ip) if ip.is_unspecified() => own_address(bound.ip()).map(|ip| ip.to_string()),
+        (None, ip) => is_reachable(ip).then(|| ip.to_string()),
     };
+    let Some(host) = host else {
+        return unreachable("this computer has no address that others can reach", INVITE_HOST);
+    };
+    if bound.port() == 0 {
+        let hint = "start the server, or set server_port in config.json";
+        return unreachable("the server chooses its port when it starts", hint);
+    }
     let founding = Some(*founding).filter(|founding| founding != key);
-    Invite { host, port: bound.port(), fingerprint: Some(*key), founding }
+    Ok(Invite { host, port: bound.port(), fingerprint: Some(*key), founding })
 }
 
 /// The address of this computer in its network: the source address of a packet to elsewhere. No
-/// packet is sent.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+/// packet is sent. A server that listens on every IPv6 address listens on every IPv4 address, too.
+fn own_address(bound: IpAddr) -> Option<IpAddr> {
+    let source = |own: IpAddr, other: IpAddr| {
+        let socket = UdpSocket::bind((own, 0)).ok()?;
+        socket.connect((other, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| is_reachable(*ip) && !ip.is_loopback())
+    };
+    // Addresses of documentation: RFC 5737 and RFC 3849.
+    let v4 = || source(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let elsewhere = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    let v6 = || source(Ipv6Addr::UNSPECIFIED.into(), elsewhere.into());
+    v4().or_else(|| if bound.is_ipv6() { v6() } else { None })
 }

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use crate::fault::{Fault, code};
 use crate::home::file;
-use crate::print::{self, err};
+use crate::print::{self, err, out};
 
 /// The unit of the Debian package: its own binary, home and account.
 const UNIT: &str = include_str!("../../../packaging/pychat.service");
@@ -24,17 +26,29 @@ pub struct Args {
     #[arg(long, value_name = "FILE", num_args = 0..=1,
           default_missing_value = "/etc/systemd/system/pychat.service")]
     write: Option<PathBuf>,
+    /// Ask no questions: the command has none
+    #[arg(long)]
+    yes: bool,
+    /// Print the unit, and the file that was written, as one line of JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn install(args: &Args) -> anyhow::Result<ExitCode> {
     let binary = std::env::current_exe()?;
     let home = std::path::absolute(&args.home)?;
     let unit = unit(plain(&binary)?, plain(&home)?, &args.user)?;
+    if let Some(path) = &args.write {
+        file::replace(path, unit.as_bytes(), 0o644)?;
+    }
+    if args.json {
+        out!("{}", json!({"unit": unit, "file": args.write}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(path) = &args.write else {
         print::result(unit)?;
         return Ok(ExitCode::SUCCESS);
     };
-    file::replace(path, unit.as_bytes(), 0o644)?;
     err!("wrote {}; next, as root:", path.display());
     let (user, at) = (&args.user, home.display());
     err!("  useradd --system --home-dir {at} --shell /usr/sbin/nologin {user}");

@@ -53,9 +53,6 @@ pub struct Add {
     /// Replace the registered key
     #[arg(long)]
     replace: bool,
-    /// Do not ask: the key was compared already
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
     home: HomeArgs,
     /// Print the result as one line of JSON
@@ -72,9 +69,6 @@ pub struct Replace {
     /// The device whose key was lost
     #[arg(long)]
     device: Option<DeviceName>,
-    /// Do not ask: the key was compared already
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
     home: HomeArgs,
     /// Print the result as one line of JSON
@@ -183,7 +177,7 @@ impl Add {
         let (dir, device, replace) = (home.users_dir(), self.device.as_ref(), self.replace);
         // A key that cannot be registered need not be compared.
         may_add(&dir, key, &name, device, replace)?;
-        confirm(&name, key, self.yes)?;
+        confirm(&name, key, self.home.yes)?;
         let first = read_users(&dir)?.0.is_empty();
         let path = home::add(&dir, key, &name, device, replace)?;
         err!("{name} is registered ({})", path.display());
@@ -230,7 +224,7 @@ impl Replace {
         }
         let device = lost_device(&users, &name, self.device)?;
         home::may_add(&dir, &key, &name, device.as_ref(), true)?;
-        confirm(&name, &key, self.yes)?;
+        confirm(&name, &key, self.home.yes)?;
         let path = home::add(&dir, &key, &name, device.as_ref(), true)?;
         let print = key.fingerprint().to_string();
         err!("{name} has another key ({}); everybody is notified", path.display());

@@ -1,6 +1,7 @@
 //! Backup and restore of the file.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,19 @@ use std::time::{Duration, UNIX_EPOCH};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::connection::{faults, io, open_existing};
+use super::connection::{faults, io, open_existing, open_to_read};
 use super::verify::verify;
 use crate::ledger::LedgerError;
+use crate::system::files;
+
+/// The name of a copy that is not whole yet. The process that writes it holds its lock.
+const PARTIAL: (&str, &str) = (".pychat-copy-", ".partial");
+/// What SQLite puts beside a file.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Copies the ledger `from`, in use or not, to the new file `to`. Calls `progress` with percents.
 pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError> {
-    let connection = open_existing(from)?;
+    let connection = open_to_read(from)?;
     copy_to(&connection, to, progress)
 }
 
@@ -24,8 +31,11 @@ pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<()
 /// of the old ones.
 pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
     verify(from)?;
-    let fresh = to.with_extension("restored");
-    remove(&fresh)?;
+    let fresh = restored(to);
+    if is_same(from, &fresh) {
+        return Err(io(from)(std::io::Error::other("an interrupted restore has left this file")));
+    }
+    remove_whole(&fresh)?;
     backup(from, &fresh, &mut |_| {})?;
     let fault = faults(&fresh);
     {
@@ -43,13 +53,65 @@ pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
         }
         kept = Some(set_aside(to)?);
     }
-    for suffix in ["-wal", "-shm"] {
-        let mut name = to.as_os_str().to_owned();
-        name.push(suffix);
-        remove(Path::new(&name))?;
-    }
+    BESIDE.iter().try_for_each(|suffix| remove(&beside(to, suffix)))?;
     fs::rename(&fresh, to).map_err(io(to))?;
     Ok(kept)
+}
+
+/// The file that a restore makes before it takes the ledger's place.
+fn restored(ledger: &Path) -> PathBuf {
+    ledger.with_extension("restored")
+}
+
+/// Removes what an interrupted copy or restore has left beside a ledger that nobody else has open.
+pub fn remove_leftovers(ledger: &Path) -> Result<(), LedgerError> {
+    remove_partial(ledger)?;
+    remove_whole(&restored(ledger))
+}
+
+/// Removes copies in the folder of a file whose processes have ended before they were whole.
+fn remove_partial(file: &Path) -> Result<(), LedgerError> {
+    let folder = folder_of(file);
+    for entry in fs::read_dir(folder).map_err(io(folder))?.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_file || !name.starts_with(PARTIAL.0) || !name.ends_with(PARTIAL.1) {
+            continue;
+        }
+        // What cannot be looked at is left alone.
+        let Ok(open) = File::open(&path) else { continue };
+        if files::try_lock(&open).is_ok_and(|free| free) {
+            remove_whole(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file and what SQLite has put beside it: a new file of that name would take it in.
+fn remove_whole(path: &Path) -> Result<(), LedgerError> {
+    BESIDE.iter().try_for_each(|suffix| remove(&beside(path, suffix)))?;
+    if path.exists() {
+        log::warn!("{} is removed: an interrupted job has left it", path.display());
+    }
+    remove(path)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Whether two names are of one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let of = |path: &Path| fs::metadata(path).map(|about| (about.dev(), about.ino())).ok();
+    of(one).is_some_and(|one| of(other) == Some(one))
 }
 
 /// Gives a file the first free name as a second name, so that it always has one.
@@ -61,6 +123,8 @@ fn set_aside(path: &Path) -> Result<PathBuf, LedgerError> {
         };
         match fs::hard_link(path, &aside) {
             Ok(()) => return Ok(aside),
+            // A restore that was interrupted has given it this name already.
+            Err(_) if is_same(path, &aside) => return Ok(aside),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io(path)(error)),
         }
@@ -108,11 +172,13 @@ pub fn copy_to(
     }
     let fault = faults(to);
     // A temporary file, readable by the operator only, until it is complete.
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    remove_partial(to)?;
     let partial = tempfile::Builder::new()
-        .prefix(".backup-")
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .prefix(PARTIAL.0)
+        .suffix(PARTIAL.1)
+        .tempfile_in(folder_of(to))
         .map_err(io(to))?;
+    files::try_lock(partial.as_file()).map_err(io(to))?;
     {
         let mut copy = Connection::open(partial.path()).map_err(&fault)?;
         // One read transaction for the whole copy: otherwise the copy starts again after each
@@ -131,6 +197,9 @@ pub fn copy_to(
                 _ => std::thread::sleep(Duration::from_millis(50)),
             }
         }
+        drop(work);
+        // Without a write-ahead log it can be read where nothing can be written.
+        copy.pragma_update(None, "journal_mode", "DELETE").map_err(&fault)?;
     }
     partial.persist_noclobber(to).map_err(|error| io(to)(error.error))?;
     Ok(())

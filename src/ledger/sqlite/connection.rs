@@ -1,11 +1,14 @@
 //! Connections to the file: options, and the meaning of errors.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rustix::fs::{Access, access};
 
 use super::rows::is_row_damaged;
 use crate::ledger::LedgerError;
@@ -59,6 +62,35 @@ pub fn open_as_it_is(path: &Path) -> Result<Connection, LedgerError> {
     let connection = Connection::open_with_flags(path, flags).map_err(faults(path))?;
     connection.busy_timeout(BUSY).map_err(faults(path))?;
     Ok(connection)
+}
+
+/// Opens a file to read it. On a medium that cannot be written, or in a folder of another account,
+/// SQLite could make no write-ahead log beside it; where there is none either, nobody writes there.
+pub fn open_to_read(path: &Path) -> Result<Connection, LedgerError> {
+    let absolute = std::path::absolute(path).map_err(io(path))?;
+    let folder = absolute.parent().unwrap_or(Path::new("/"));
+    let writable = |path| access(path, Access::WRITE_OK).is_ok();
+    let beside = |suffix| {
+        let mut name = absolute.clone().into_os_string();
+        name.push(suffix);
+        std::fs::metadata(name)
+    };
+    let has_log = beside("-shm").is_ok() || beside("-wal").is_ok_and(|log| log.len() > 0);
+    if has_log || (writable(folder) && writable(&absolute)) || !absolute.is_file() {
+        return open_as_it_is(path);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut address = b"file://".to_vec();
+    for byte in absolute.as_os_str().as_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => address.extend(format!("%{byte:02x}").into_bytes()),
+            _ => address.push(*byte),
+        }
+    }
+    address.extend(b"?immutable=1");
+    Connection::open_with_flags(OsStr::from_bytes(&address), flags).map_err(faults(path))
 }
 
 /// Copies the write-ahead log into the file and empties it, so that removed texts do not stay in

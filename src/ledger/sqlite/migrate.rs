@@ -48,9 +48,15 @@ fn keep_copy(connection: &Connection, path: &Path, schema: i64) -> Result<(), Le
         number => format!("schema-{schema}-{number}.backup"),
     });
     for name in names {
-        match copy_to(connection, &path.with_extension(name), &mut |_| {}) {
-            Err(LedgerError::Io { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {}
-            done => return done,
+        let copy = path.with_extension(name);
+        match copy_to(connection, &copy, &mut |_| {}) {
+            Err(LedgerError::Io { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {
+                log::warn!("{} is there from an earlier start, and stays", copy.display());
+            }
+            done => {
+                log::info!("schema {schema} of the ledger was copied to {}", copy.display());
+                return done;
+            }
         }
     }
     unreachable!("some number is free")

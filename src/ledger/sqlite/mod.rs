@@ -24,7 +24,7 @@ use super::pace::Pace;
 use super::{Draft, Erased, Ledger, LedgerError, Outcome, Record, Remembered, Tidied, Topic};
 use crate::chat::{Conversation, LogId, Seq, UserName};
 use commit::Commit;
-use connection::{create, faults, prepare, write_faults};
+use connection::{create, faults, prepare, truncate_log, write_faults};
 use erase::note_removal;
 pub use file::jobs;
 use migrate::migrate;
@@ -71,6 +71,7 @@ impl Sqlite {
     pub fn open(path: &Path, change_s_max: u64) -> Result<Sqlite, LedgerError> {
         let fault = faults(path);
         create(path).map_err(|error| LedgerError::Io { path: path.to_owned(), error })?;
+        backup::remove_leftovers(path)?;
         let mut connection = Connection::open(path).map_err(&fault)?;
         prepare(&connection).map_err(&fault)?;
         migrate(&mut connection, path)?;
@@ -129,6 +130,14 @@ impl Sqlite {
         let done = work(self).map_err(write_faults(&self.path));
         self.poisoned |= matches!(done, Err(LedgerError::InDoubt { .. }));
         done
+    }
+
+    /// After an error of a part of a long job: whether a smaller part may find the room on the disk
+    /// that this one did not. The log's own room is for the next part.
+    fn has_less_to_do(&mut self, error: &LedgerError) -> bool {
+        let less = error.is_of_the_disk() && !self.poisoned && self.pace.fall_back();
+        // Where somebody reads from the log, the next part does without.
+        less && truncate_log(&self.connection).is_ok()
     }
 
     /// Limits the size of the file in pages.
@@ -211,7 +220,11 @@ impl Ledger for Sqlite {
             }
             transaction.commit()?;
             Ok(gone)
-        })?;
+        });
+        let gone = match gone {
+            Err(error) if self.has_less_to_do(&error) => return Ok((0, true)),
+            gone => gone?,
+        };
         if gone > 0 {
             self.spent = true;
             self.tidy.note(gone);
@@ -289,7 +302,11 @@ impl Ledger for Sqlite {
         let erased = self.write(|ledger| {
             ledger.tidy.expect(&ledger.connection)?;
             erase::some(&ledger.connection, messages_max)
-        })?;
+        });
+        let erased = match erased {
+            Err(error) if self.has_less_to_do(&error) => return self.erase_some(),
+            erased => erased?,
+        };
         if let Some(part) = erased.as_ref().map(|erased| erased.part).filter(|part| *part > 0) {
             self.tidy.note(part);
             self.pace.done(began);

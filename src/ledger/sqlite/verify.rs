@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
-use super::connection::{faults, open_as_it_is};
+use super::connection::{faults, open_to_read};
 use super::rows::read_all;
 use super::schema::version;
 use crate::chat::Conversation;
@@ -17,7 +17,7 @@ use crate::ledger::{LedgerError, Verified};
 pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let fault = faults(path);
     let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
-    let connection = open_as_it_is(path)?;
+    let connection = open_to_read(path)?;
     let found = version(&connection, path)?;
     let look = connection.unchecked_transaction().map_err(&fault)?;
     let pages: String =

@@ -63,8 +63,21 @@ impl Accounts {
     ///
     /// Fails if the folder cannot be read; then nothing changes.
     pub fn reload(&self) -> io::Result<Vec<String>> {
+        self.reload_if(|_| Ok(()))
+    }
+
+    /// Does the same where `check` succeeds about what was read.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be read, or with the error of `check`; then nothing changes.
+    pub fn reload_if<E: From<io::Error>>(
+        &self,
+        check: impl FnOnce(&Users) -> Result<(), E>,
+    ) -> Result<Vec<String>, E> {
         let mut logged = self.logged.lock();
         let (new, rejected) = Users::load_over(&self.dir, Some(&self.get()))?;
+        check(&new)?;
         self.key_history.renew_strangers(&new);
         let old = self.users.set(new);
         let new = self.get();

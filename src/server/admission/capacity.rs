@@ -33,6 +33,10 @@ pub const ARENAS: &str = "MALLOC_ARENA_MAX";
 /// rest is for its send queue.
 const MEMORY_BYTES: u64 = 64 * 1024;
 
+/// Memory for the server's own caches, which grow after the count, in bytes: those of five
+/// connections to the ledger, of 8 MiB at most, but seldom of all.
+const OWN_MEMORY_BYTES: u64 = 24 << 20;
+
 /// How many connections the server accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
@@ -49,8 +53,9 @@ pub fn room(wanted: usize, unauthenticated: usize) -> Room {
         number("/proc/sys/vm/max_map_count")
             .map(|maps| maps.saturating_sub(2048) as usize / MAPS_PER_THREAD),
         number("/proc/sys/kernel/threads-max").map(|threads| threads as usize),
-        lowest(&own_cgroups(), |folder| number(folder.join("pids.max"))).map(|pids| pids as usize),
-        lowest(&own_cgroups(), memory_left).map(|left| (left / MEMORY_BYTES) as usize),
+        lowest(&own_cgroups("pids"), |folder| number(folder.join("pids.max")))
+            .map(|pids| pids as usize),
+        lowest(&own_cgroups("memory"), memory_left).map(in_memory),
         getrlimit(Resource::Nproc).current.map(|limit| limit as usize),
         space_left().map(|bytes| fitting(bytes, arenas())),
         Some(descriptors().saturating_sub(OWN_DESCRIPTORS)),
@@ -115,14 +120,28 @@ fn fitting(bytes: u64, arenas: u64) -> usize {
     ((bytes - arenas) / ADDRESS_BYTES) as usize
 }
 
-/// Returns the folders of this process in the cgroup tree (version 2): its own and those above it.
-fn own_cgroups() -> Vec<PathBuf> {
+/// Returns the folders of this process for a controller: its own and those above it, in the tree of
+/// version 2 and in that of the controller of version 1.
+fn own_cgroups(controller: &str) -> Vec<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(own) = groups.lines().find_map(|line| line.strip_prefix("0::/")) else {
-        return Vec::new();
-    };
-    let own = Path::new(own).ancestors();
-    own.map(|group| Path::new("/sys/fs/cgroup").join(group)).collect()
+    cgroup_folders(&groups, controller)
+}
+
+fn cgroup_folders(groups: &str, controller: &str) -> Vec<PathBuf> {
+    let folders = groups.lines().flat_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, own) = (fields.next().unwrap_or(""), fields.next().unwrap_or("/"));
+        let tree = match controllers {
+            "" => Some(Path::new("/sys/fs/cgroup").to_owned()),
+            _ if controllers.split(',').any(|one| one == controller) => {
+                Some(Path::new("/sys/fs/cgroup").join(controller))
+            }
+            _ => None,
+        };
+        let groups = Path::new(own.trim_start_matches('/')).ancestors();
+        groups.filter_map(|group| Some(tree.as_ref()?.join(group))).collect::<Vec<_>>()
+    });
+    folders.collect()
 }
 
 /// Returns the lowest value of the folders; `max` is no bound.
@@ -130,10 +149,20 @@ fn lowest(folders: &[PathBuf], of: impl Fn(&Path) -> Option<u64>) -> Option<u64>
     folders.iter().filter_map(|folder| of(folder)).min()
 }
 
-/// Returns the bytes that a cgroup may still allocate.
+/// Returns the bytes that a cgroup may still allocate: the kernel takes back pages of files.
 fn memory_left(folder: &Path) -> Option<u64> {
-    let used = number(folder.join("memory.current")).unwrap_or(0);
-    number(folder.join("memory.max")).map(|max| max.saturating_sub(used))
+    let first = |names: [&str; 2]| names.into_iter().find_map(|name| number(folder.join(name)));
+    let max = first(["memory.max", "memory.limit_in_bytes"])?;
+    let used = first(["memory.current", "memory.usage_in_bytes"]).unwrap_or(0);
+    let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let files = |name| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    let files: u64 = files("total_inactive_file ").or_else(|| files("inactive_file ")).unwrap_or(0);
+    Some(max.saturating_sub(used.saturating_sub(files)))
+}
+
+/// Returns how many connections fit into `bytes` of memory beside the server itself.
+fn in_memory(bytes: u64) -> usize {
+    (bytes.saturating_sub(OWN_MEMORY_BYTES) / MEMORY_BYTES) as usize
 }
 
 fn descriptors() -> usize {
@@ -197,7 +226,28 @@ mod tests {
         let above = group("a", "5000\n", "1000\n");
         assert_eq!(lowest(&[own, above.clone()], memory_left), Some(4_000));
         let inside = group("c", "100\n", "200\n");
-        assert_eq!(lowest(&[above, inside], memory_left), Some(0));
+        assert_eq!(lowest(&[above, inside.clone()], memory_left), Some(0));
+        // Files that were read do not count.
+        fs::write(inside.join("memory.stat"), "anon 50\ninactive_file 150\n").unwrap();
+        assert_eq!(memory_left(&inside), Some(50));
+        let old = tree.path().join("old");
+        fs::create_dir(&old).unwrap();
+        fs::write(old.join("memory.limit_in_bytes"), "700\n").unwrap();
+        fs::write(old.join("memory.usage_in_bytes"), "300\n").unwrap();
+        assert_eq!(memory_left(&old), Some(400));
+    }
+
+    #[test]
+    fn a_process_is_in_one_tree_of_version_2_or_in_one_of_each_controller() {
+        let folders = |groups: &str| {
+            let folders = cgroup_folders(groups, "memory").into_iter();
+            folders.map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let wanted = "/sys/fs/cgroup/a/b /sys/fs/cgroup/a /sys/fs/cgroup/";
+        assert_eq!(folders("0::/a/b\n"), wanted);
+        let wanted = "/sys/fs/cgroup/memory/a /sys/fs/cgroup/memory/ /sys/fs/cgroup/";
+        assert_eq!(folders("8:pids:/x\n4:cpu,memory:/a\n0::/\n"), wanted);
+        assert_eq!(folders(""), "");
     }
 
     proptest! {

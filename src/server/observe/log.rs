@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use rustix::fs::{OFlags, fcntl_setfl};
 
 use crate::clean;
 use crate::config::{Config, LogFormat, LogRules};
@@ -102,39 +103,40 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     Ok(())
 }
 
-/// Applies the configuration. `level` from the command line takes precedence. The path is relative
-/// to `home`.
+/// A log that a configuration wants, with its file open: taking it up cannot fail.
+pub struct Prepared {
+    shape: Shape,
+    level: LevelFilter,
+    addresses: bool,
+}
+
+/// Opens the log that the configuration wants; `level` is the command line's, which wins. A file's
+/// name is taken from `home`.
 ///
 /// # Errors
 /// The file cannot be opened; the log stays as it was.
-pub fn configure(
-    rules: &LogRules,
+pub fn prepare(
+    config: &Config,
     level: Option<LevelFilter>,
-    home: &Path,
-) -> Result<(), FileError> {
-    let file = match &rules.file {
-        Some(path) => {
-            let path = home.join(path);
-            Some(Rotating::open(path.clone(), rules).map_err(FileError::io(&path))?)
-        }
-        None => None,
+    home: &Home,
+) -> anyhow::Result<Prepared> {
+    let rules = &config.log;
+    let open = |path: &PathBuf| {
+        let path = home.dir().join(path);
+        Rotating::open(path.clone(), rules).map_err(FileError::io(&path))
     };
-    *next_shape() = Some(Shape { format: rules.format, file });
-    log::set_max_level(level.unwrap_or(rules.level));
-    Ok(())
+    let file = rules.file.as_ref().map(open).transpose().context("cannot write the log")?;
+    let shape = Shape { format: rules.format, file };
+    Ok(Prepared { shape, level: level.unwrap_or(rules.level), addresses: config.log_ip })
 }
 
-/// Applies all keys of the configuration that concern the log.
-///
-/// # Errors
-/// The file cannot be opened.
-pub fn apply(config: &Config, level: Option<LevelFilter>, home: &Home) -> anyhow::Result<()> {
-    show_addresses(config.log_ip);
-    configure(&config.log, level, home.dir()).context("cannot write the log")
-}
-
-pub fn show_addresses(show: bool) {
-    ADDRESSES.store(show, Ordering::Relaxed);
+impl Prepared {
+    /// The log is as prepared from now on.
+    pub fn take_up(self) {
+        ADDRESSES.store(self.addresses, Ordering::Relaxed);
+        *next_shape() = Some(self.shape);
+        log::set_max_level(self.level);
+    }
 }
 
 /// Returns an address as the configuration allows it in the log.
@@ -247,7 +249,10 @@ impl Rotating {
 
     fn append(path: &Path) -> io::Result<(File, u64)> {
         let mut options = OpenOptions::new();
-        let file = options.append(true).create(true).mode(0o600).open(path)?;
+        options.append(true).create(true).mode(0o600);
+        // A pipe that nobody reads is an error, and not waited for.
+        let file = options.custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+        fcntl_setfl(&file, OFlags::APPEND)?;
         let bytes = file.metadata()?.len();
         Ok((file, bytes))
     }

@@ -118,7 +118,8 @@ pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<Exit
         let hint = "pychat ctl --help lists the words and what follows them";
         return Err(Fault::new(code::USAGE, reply.text, hint).into());
     } else {
-        return Err(Fault::new(code::OTHER, reply.text, next(words)).into());
+        let hint = reply.hint.unwrap_or_else(|| next(words).to_owned());
+        return Err(Fault::new(code::OTHER, reply.text, hint).into());
     }
     Ok(match reply.ok {
         true => ExitCode::SUCCESS,

@@ -39,8 +39,9 @@ fn has_terminal() -> bool {
 fn reload(context: &Context) {
     // For a program that has renamed the file, also where config.json has an error.
     let config = context.config.get();
-    if let Err(error) = server_log::apply(&config, context.log_level, &context.home) {
-        log::error!("{error:#}");
+    match server_log::prepare(&config, context.log_level, &context.home) {
+        Ok(prepared) => prepared.take_up(),
+        Err(error) => log::error!("{error:#}"),
     }
     let reply = obey(context, &Actor::own("SIGHUP"), &["reload".to_owned()]);
     match reply.ok {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::context::Context;
 use super::call::{Actor, Call};
-use super::reply::{Reply, misused, no, with, yes};
+use super::reply::{Reply, failed, misused, no, unread, unwritten, with, yes};
 use crate::chat::rights::{Role, may_against};
 use crate::chat::{Code, Event, TimeSpan, UserName};
 use crate::clean;
@@ -69,9 +69,8 @@ pub fn sanction(call: &Call, kind: Kind) -> Reply {
         let since_ms = now_ms();
         let max = context.config.get().limits.sanctions_max;
         if context.decided.now().valid(since_ms).count() >= max {
-            return Err(no(&format!(
-                "{max} bans and mutes hold, as many as may: take some back first"
-            )));
+            let text = format!("{max} bans and mutes hold, as many as may: take some back first");
+            return Err(failed(&text, "pychat ctl banlist says who is banned and muted"));
         }
         let (by, rank) = (actor.name.clone(), actor.role.min(Role::Owner));
         let about = subject.clone();
@@ -159,7 +158,7 @@ pub fn give_role(call: &Call, role: Role) -> Reply {
     answer((|| {
         let Subject::User(name) = subject(call)? else { return Err(call.asks("whom?")) };
         // A role that was given a moment ago counts.
-        context.accounts.reload().map_err(|error| no(&error.to_string()))?;
+        context.accounts.reload().map_err(|error| unread(&error))?;
         match context.accounts.get().role(&name) {
             own if own == role => return Err(no(&format!("{name} is {role} already"))),
             Role::Owner => {
@@ -169,8 +168,8 @@ pub fn give_role(call: &Call, role: Role) -> Reply {
             _ => check(call, &Subject::User(name.clone()))?,
         }
         Settings::change(&context.home.users_dir(), &name, |settings| settings.role = role)
-            .map_err(|error| no(&error.to_string()))?;
-        context.accounts.reload().map_err(|error| no(&error.to_string()))?;
+            .map_err(|error| unwritten(&error))?;
+        context.accounts.reload().map_err(|error| unread(&error))?;
         context.records.record(&Decision { target: name.as_str(), ..call.done() });
         context
             .access
@@ -184,7 +183,7 @@ fn decide<T>(
     context: &Context,
     change: impl FnOnce(&mut Decisions) -> Result<T, Stands>,
 ) -> Said<T> {
-    let decided = context.decided.decide(change).map_err(|error| no(&error.to_string()))?;
+    let decided = context.decided.decide(change).map_err(|error| unwritten(&error))?;
     decided.map_err(|stands| no(&stands.to_string()))
 }
 

@@ -2,7 +2,7 @@
 
 use super::call::Call;
 use super::moderation;
-use super::reply::{Reply, no, yes};
+use super::reply::{Reply, unwritten, yes};
 
 pub fn say(call: &Call) -> Reply {
     let (context, actor) = (call.context, call.actor);
@@ -38,6 +38,6 @@ pub fn motd(call: &Call) -> Reply {
             context.records.record(&call.done());
             yes(said)
         }
-        Err(error) => no(&error.to_string()),
+        Err(error) => unwritten(&error),
     }
 }

@@ -2,6 +2,7 @@
 //! nothing.
 
 use std::fmt;
+use std::io;
 
 use serde::Serialize;
 use serde_json::json;
@@ -10,7 +11,8 @@ use super::super::context::Context;
 use super::super::observe::log;
 use super::call::Call;
 use super::reply::{Reply, no, with};
-use crate::config::{Config, admits};
+use crate::config::{Config, Passwords, admits};
+use crate::home::Users;
 use crate::home::sanctions::Whom;
 
 /// So many files are told of in the answer's text.
@@ -26,11 +28,31 @@ struct Reloaded {
 }
 
 pub fn reload(call: &Call) -> Reply {
-    call.context.records.record(&call.done());
     match read_again(call.context, call.actor.whom) {
-        Ok(read) => with(read.to_string(), json!(read)),
+        Ok(read) => {
+            call.context.records.record(&call.done());
+            with(read.to_string(), json!(read))
+        }
         Err(problem) => no(&format!("{problem}: everything stays as it was")),
     }
+}
+
+/// Why the author of a reload could not log in after it; none if they could.
+fn shuts_out(author: &Whom, config: &Config, users: &Users) -> Option<String> {
+    let settings = users.settings(author.user);
+    let barred = |allow, deny| author.address.filter(|address| !admits(allow, deny, *address));
+    let (file, from) = match barred(&config.allow, &config.deny) {
+        Some(address) => ("config.json".to_owned(), Some(address)),
+        None => (format!("users/{}.json", author.user), barred(&settings.allow, &settings.deny)),
+    };
+    if let Some(address) = from.map(|address| address.to_canonical()) {
+        return Some(format!("{file} would put you out, who come from {address}"));
+    }
+    if users.by_print(&author.key).is_none_or(|(_, name)| name != author.user) {
+        return Some("users/ would put you out: your key is missing".to_owned());
+    }
+    let asked = config.passwords == Passwords::All && settings.password.is_none();
+    asked.then(|| "\"passwords\" would put you out, who have no password".to_owned())
 }
 
 /// Reads everything again. On an error everything stays as it was. An author in the chat does not
@@ -38,13 +60,30 @@ pub fn reload(call: &Call) -> Reply {
 fn read_again(context: &Context, author: Option<Whom>) -> Result<Reloaded, String> {
     let old = context.config.get();
     let mut new = Config::load(&context.home.config_file()).map_err(|error| error.to_string())?;
-    let own = author.and_then(|author| author.address);
-    if let Some(address) = own.filter(|address| !admits(&new.allow, &new.deny, *address)) {
-        let address = address.to_canonical();
-        return Err(format!(
-            "config.json would put you out, who come from {address} (pychat ctl reload does it)"
-        ));
-    }
+    let waiting = keep_until_start(&mut new, &old);
+    // What can fail comes before anything is changed. No session waits for the log's disk.
+    let log = log::prepare(&new, context.log_level, &context.home);
+    let log = log.map_err(|error| format!("{error:#}"))?;
+    let ignored = context.accounts.reload_if(|users| {
+        match author.and_then(|author| shuts_out(&author, &new, users)) {
+            Some(problem) => anyhow::bail!("{problem} (pychat ctl reload does it)"),
+            None => Ok(()),
+        }
+    });
+    let ignored = ignored.map_err(|error| match error.is::<io::Error>() {
+        true => format!("users/: {error}"),
+        false => format!("{error:#}"),
+    })?;
+    log.take_up();
+    context.hub.retune(&new);
+    context.admission.retune(&new);
+    context.config.set(new);
+    context.access.turn_out();
+    Ok(Reloaded { ignored, waiting })
+}
+
+/// Gives what only a start changes the old values again; returns the names of those that differed.
+fn keep_until_start(new: &mut Config, old: &Config) -> Vec<String> {
     let mut waiting = Vec::new();
     let (limits, limits_waiting) = new.limits.over(&old.limits);
     new.limits = limits;
@@ -70,21 +109,7 @@ fn read_again(context: &Context, author: Option<Whom>) -> Result<Reloaded, Strin
     if at_start("retention", old.retentions().moves(&new.retentions())) {
         (new.retention, new.channels) = (old.retention, old.channels.clone());
     }
-    // What can still fail comes first.
-    let ignored = context.accounts.reload().map_err(|error| format!("users/: {error}"))?;
-    apply(context, new).map_err(|error| format!("{error:#}"))?;
-    Ok(Reloaded { ignored, waiting })
-}
-
-/// Another configuration from now on, for those who are here too. One whose log cannot be written
-/// changes nothing.
-fn apply(context: &Context, config: Config) -> anyhow::Result<()> {
-    log::apply(&config, context.log_level, &context.home)?;
-    context.hub.retune(&config);
-    context.admission.retune(&config);
-    context.config.set(config);
-    context.access.turn_out();
-    Ok(())
+    waiting
 }
 
 impl fmt::Display for Reloaded {

@@ -1,7 +1,12 @@
 //! The answer to an operator's command.
 
+use std::io::{self, ErrorKind};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::home::FileError;
+use crate::ledger::LedgerError;
 
 /// The answer to an operator's command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +20,9 @@ pub struct Reply {
     /// For programs; null where there is nothing to add.
     #[serde(default)]
     pub data: Value,
+    /// What to do about a failure, where the command alone does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 pub fn yes(text: &str) -> Reply {
@@ -23,11 +31,49 @@ pub fn yes(text: &str) -> Reply {
 
 /// Done, with data for programs.
 pub fn with(text: String, data: Value) -> Reply {
-    Reply { ok: true, misused: false, text, data }
+    Reply { ok: true, misused: false, text, data, hint: None }
 }
 
 pub fn no(text: &str) -> Reply {
     Reply { ok: false, ..yes(text) }
+}
+
+/// A decision did not get onto the disk, so that nothing was changed.
+pub fn unwritten(error: &FileError) -> Reply {
+    let hint = match error {
+        FileError::Io { error, .. } => match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FREE_SPACE,
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "the server's account must be able to write data/ and users/"
+            }
+            _ => "check the disk of the server's home: free space, permissions, cables",
+        },
+        _ => CHECK,
+    };
+    failed(&error.to_string(), hint)
+}
+
+/// The folder users/ cannot be read.
+pub fn unread(error: &io::Error) -> Reply {
+    failed(&format!("users/ cannot be read: {error}"), CHECK)
+}
+
+/// The ledger refused a job.
+pub fn unstored(error: &LedgerError) -> Reply {
+    match error.is_of_the_disk() {
+        true => failed(&error.to_string(), FREE_SPACE),
+        false => no(&error.to_string()),
+    }
+}
+
+const CHECK: &str = "pychat check names all that is wrong with this home";
+
+/// What to do about a full disk.
+const FREE_SPACE: &str = "free space on the disk of the server's home, then repeat the command";
+
+/// A command failed; `hint` says what to do.
+pub fn failed(text: &str, hint: &str) -> Reply {
+    Reply { hint: Some(hint.to_owned()), ..no(text) }
 }
 
 pub fn misused(text: &str) -> Reply {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::context::Context;
 use super::call::Call;
-use super::reply::{Reply, misused, no, with};
+use super::reply::{Reply, misused, no, unread, unstored, with};
 use crate::chat::{ChannelName, Conversation, UserName};
 use crate::home::Decision;
 use crate::ledger::{Jobs, Swept, jobs};
@@ -60,12 +60,12 @@ fn remove(call: &Call, dry: bool) -> Reply {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let swept = match context.ledger.sweep(now_ms, dry) {
         Some(Ok(swept)) => swept,
-        Some(Err(error)) => return no(&error.to_string()),
+        Some(Err(error)) => return unstored(&error),
         None => return no("the server stops"),
     };
     let remains = match if dry { Some(Ok(true)) } else { context.ledger.tidy(READ_TIME) } {
         Some(Ok(done)) => !done,
-        Some(Err(error)) => return no(&error.to_string()),
+        Some(Err(error)) => return unstored(&error),
         None => return no("the server stops"),
     };
     if !dry {
@@ -94,7 +94,7 @@ pub fn erase(call: &Call) -> Reply {
     };
     // Who was removed a moment ago says nothing more once the lines are looked for.
     if let Err(error) = context.accounts.reload() {
-        return no(&format!("users/ cannot be read: {error}"));
+        return unread(&error);
     }
     let name = context.accounts.find(&name).unwrap_or(name);
     let deadline = Instant::now() + LEAVE_TIME;
@@ -121,7 +121,7 @@ pub fn erase(call: &Call) -> Reply {
             }
             with(text, json!({"lines": lines, "remains": remains}))
         }
-        Some(Err(error)) => no(&error.to_string()),
+        Some(Err(error)) => unstored(&error),
         None => no("the server stops: its next start goes on with the erasure"),
     }
 }

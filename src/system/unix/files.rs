@@ -65,6 +65,11 @@ pub fn exposed(path: &Path) -> io::Result<Option<u32>> {
     Ok((mode & 0o077 != 0).then_some(mode))
 }
 
+/// The account that owns a file or a folder; none where it cannot be seen.
+pub fn owner(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|about| about.uid())
+}
+
 /// Returns values that distinguish a file from a replacement of it.
 pub fn stamp(about: &Metadata) -> (u64, i64) {
     (about.ino(), about.mtime_nsec() ^ about.mtime())

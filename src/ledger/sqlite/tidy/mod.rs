@@ -129,7 +129,16 @@ impl Tidy {
         };
         self.keep_log_short(connection, true).map_err(write_faults(path))?;
         let (kind, began) = (pass.step.kind(), Instant::now());
-        match self.step(&pass.step, connection, path)? {
+        let next = match self.step(&pass.step, connection, path) {
+            // A smaller part may find the room on the disk that this one did not.
+            Err(error) if error.is_of_the_disk() && self.paces[kind].fall_back() => {
+                truncate_log(connection).map_err(write_faults(path))?;
+                self.pass = Some(pass);
+                return Ok(Tidied::More);
+            }
+            next => next?,
+        };
+        match next {
             Next::Step(step) => {
                 pass.step = step;
                 self.pass = Some(pass);
