@@ -378,6 +378,8 @@ fn tombstones_of_invented_users_take_no_memory_and_no_disk() {
     let (mut plain, double) = story.client(&["--plain"]);
     plain.types("/join tea blue kettle 47");
     plain.sees("you are in #tea~");
+    // The double answers a request before it notes it.
+    story.world.until("the join is noted", || double.channel().is_some());
     let channel = double.channel().unwrap();
     plain.types(TEXT);
     story.world.until("it is sealed", || double.sealed().is_some());
