@@ -130,8 +130,8 @@ impl Directory {
     }
 }
 
-/// Whether a certificate keeps its place: not one that is over, nor one of a clock that was
-/// ahead.
+/// Returns whether a stored certificate is kept: not if it has expired, or was made by a clock that
+/// was ahead.
 fn stays(old: &Certificate, fresh: &Certificate, now_s: u64) -> bool {
     old.is_valid_at(now_s) && old.not_before() >= fresh.not_before()
 }

@@ -42,7 +42,7 @@ impl HostKey {
         let over = |until_ms| until_ms <= now_ms;
         let keys = self.keys.get();
         let is_over = keys.former.as_ref().is_some_and(|former| over(former.until_ms));
-        // A clock that is wrong for a moment puts no key away.
+        // A clock that is wrong for a moment does not retire a key.
         if !self.logged && is_over && clock.is_right() {
             self.logged = self.retire(now_ms).is_err();
         }

@@ -55,14 +55,14 @@ impl KeyHistory {
         Ok(history)
     }
 
-    /// Before anybody is admitted under these keys: who has another person's name may not change
-    /// what that person has written.
+    /// Applied before anybody is admitted with these keys: the new holder of a name must not change
+    /// messages of the former one.
     pub fn renew_strangers(&self, users: &Users) {
         let strangers = self.known.lock().strangers(users);
         strangers.iter().for_each(|name| self.around.hub.renew(name));
     }
 
-    /// Notices who has another key than before, and tells everybody.
+    /// Detects changed keys, and notifies all members.
     pub fn notice(&self, users: &Users) {
         let changes = self.known.lock().compare(users, now_ms());
         for change in &changes {
@@ -116,8 +116,8 @@ impl KeyHistory {
         });
     }
 
-    /// Keys that were not here for as long as the operator wants are registered no more; of an
-    /// owner the last one always is.
+    /// Removes keys that were not used for as long as the configuration says, except the last key
+    /// of an owner.
     pub fn expire(&self) {
         let Some(span) = self.around.config.get().device_expiry else { return };
         let unseen = self.known.lock().unseen_since(now_ms() - span.as_ms());

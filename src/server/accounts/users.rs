@@ -1,5 +1,4 @@
-//! Who is registered: users/ as it was read last, and what another reading changes for live
-//! sessions.
+//! The registered users as users/ was last read, and the effects of a change on live sessions.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -66,7 +65,7 @@ impl Accounts {
         self.reload_if(|_| Ok(()))
     }
 
-    /// Does the same where `check` succeeds about what was read.
+    /// Does the same if `check` accepts the result.
     ///
     /// # Errors
     ///
@@ -94,8 +93,8 @@ impl Accounts {
         Ok(rejected.iter().map(ToString::to_string).collect())
     }
 
-    /// Ends the sessions of keys that are not registered any more, and those that began under
-    /// another password.
+    /// Ends the sessions of keys that are no longer registered, and those from before a change of
+    /// the password.
     fn end_removed(&self, old: &Users, new: &Users) {
         for (key, name) in old.keys() {
             if new.by_key(key).is_none_or(|(now, _)| now != name) {
@@ -144,7 +143,7 @@ impl Accounts {
     }
 }
 
-/// Logs what was not logged before, and remembers what holds now.
+/// Logs faults that were not logged before, and remembers them.
 pub fn log_rejected(logged: &mut BTreeSet<String>, rejected: &[Rejected], users: &Users) {
     let rejected = rejected.iter().map(ToString::to_string);
     let now: BTreeSet<_> = rejected.chain(users.warnings()).collect();

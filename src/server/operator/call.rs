@@ -1,4 +1,4 @@
-//! Who gives an operator's command, and one call of it.
+//! The author of an operator's command, and one call of it.
 
 use super::super::context::Context;
 use super::reply::{Reply, misused};
@@ -7,34 +7,34 @@ use crate::chat::rights::{Role, State};
 use crate::home::Decision;
 use crate::home::sanctions::Whom;
 
-/// Who gives a command.
+/// The author of a command.
 pub struct Actor<'a> {
     pub role: Role,
     pub state: State,
-    /// As records and other people name them: a user, `console` or `ctl`.
+    /// The name in records and for other users: a user, `console`, `ctl` or `SIGHUP`.
     pub name: String,
-    /// None for who holds the server's own account.
+    /// `None` for the server's own account.
     pub whom: Option<Whom<'a>>,
 }
 
 impl Actor<'_> {
-    /// Whoever holds the server's own account, at its terminal or through its socket.
+    /// Returns the server's own account, at its terminal or through its socket.
     pub fn own(name: &str) -> Actor<'static> {
         Actor { role: Role::Console, state: State::Free, name: name.to_owned(), whom: None }
     }
 
-    /// For the records.
+    /// Returns an entry for the records.
     pub fn did<'b>(&'b self, action: &'b str) -> Decision<'b> {
         Decision { actor: &self.name, action, ..Decision::default() }
     }
 
-    /// As the person is told who is kicked or banned.
+    /// Returns the name that a kicked or banned user is shown.
     pub fn title(&self) -> &str {
         if self.whom.is_some() { &self.name } else { "the operator" }
     }
 }
 
-/// One call of a command.
+/// A call of a command.
 pub struct Call<'a> {
     pub context: &'a Context,
     pub actor: &'a Actor<'a>,
@@ -43,12 +43,12 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The command was called without what it needs: `question` and the usage.
+    /// Refuses a call without required arguments: `question` and the usage.
     pub fn asks(&self, question: &str) -> Reply {
         misused(&format!("{question} {}", self.command.usage.call()))
     }
 
-    /// For the records: that it was carried out.
+    /// Returns the entry for the records that the command was carried out.
     pub fn done(&self) -> Decision<'_> {
         self.actor.did(self.command.usage.name)
     }

@@ -1,4 +1,4 @@
-//! The operator at the server's own terminal.
+//! The operator's console at the server's terminal.
 
 use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use crate::chat::operator_commands::{self, Name};
 use crate::print::err;
 use crate::terminal::{self, Rules, Typed};
 
-/// Reads the operator's words where stdin is a terminal. At its end the server goes on.
+/// Reads the operator's commands if stdin is a terminal. The server continues after the end of
+/// input.
 pub fn attend(handler: Handler, stop: Arc<Stop>) {
     if !std::io::stdin().is_terminal() {
         return;
@@ -19,7 +20,7 @@ pub fn attend(handler: Handler, stop: Arc<Stop>) {
     let console = thread::Builder::new().name("console".into());
     let started = match terminal::open() {
         Some((editor, printer)) => {
-            // A log that goes to a file stays there.
+            // A log file stays in use.
             if std::io::stderr().is_terminal() {
                 log::print_with(printer);
             }
@@ -33,14 +34,15 @@ pub fn attend(handler: Handler, stop: Arc<Stop>) {
 }
 
 fn edit(mut editor: terminal::Editor, handler: &Handler, stop: &Stop) {
-    // What stops the server ends the reading first, so that the terminal is left in peace.
+    // A stop ends the reading first, so that the terminal is restored.
     while !stop.is_told() {
         match editor.read(&Rules::default()) {
             Typed::Line(line, _) if !obey(&line, handler) => break,
-            // No secret is asked for here, and no line about.
+            // The console asks for no secret and no confirmation.
             Typed::Line(_, _) | Typed::Secret(_) | Typed::Asked(_) => {}
             Typed::Interrupt => {
-                // As without an editor: the first stops the server, the second ends it at once.
+                // As without an editor: the first Ctrl-C stops the server, the second ends it at
+                // once.
                 let own = rustix::process::getpid();
                 let _ = rustix::process::kill_process(own, rustix::process::Signal::INT);
                 break;
@@ -59,7 +61,7 @@ fn listen(handler: &Handler) {
     }
 }
 
-/// Answers one line; false when the operator leaves the console.
+/// Runs one line. Returns false if the operator leaves the console.
 fn obey(line: &str, handler: &Handler) -> bool {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     let Some(word) = words.first() else { return true };

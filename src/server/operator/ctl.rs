@@ -1,5 +1,5 @@
-//! `pychat ctl`: the operator's words through a Unix socket (0600) in the home's data folder. One
-//! line of JSON in, `{"words":["kick","bob"]}`, one line of JSON out.
+//! `pychat ctl`: commands of the operator through a Unix socket (0600) in the home's data folder.
+//! One line of JSON in, `{"words":["kick","bob"]}`, one line of JSON out.
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -20,16 +20,16 @@ use crate::fault::{Fault, code};
 use crate::home::Home;
 use crate::print::out;
 
-/// Who carries out the operator's words.
+/// Runs the operator's commands.
 pub type Handler = Arc<dyn Fn(&[String]) -> Reply + Send + Sync>;
 
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
-/// A list of some ten thousand people, twice: as a text and as data.
+/// Bytes of the longest answer: a list of ten thousand users, as text and as data.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
-/// For commands that may take minutes.
+/// Time limit of commands that may take minutes.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
-/// After a failure (no descriptors left, say) a pause instead of spinning.
+/// Pause after a failed accept, for example without free descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Serialize, Deserialize)]
@@ -38,17 +38,18 @@ struct Request {
     words: Vec<String>,
 }
 
-/// The socket's file, removed when dropped.
+/// The file of the socket, removed when dropped.
 pub struct Socket(PathBuf);
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // What is gone already needs no removing.
+        // The file may be gone already.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Listens to operators. The home is locked, so a socket that is there is one that was left behind.
+/// Listens to operators. The home is locked, so that an existing socket is left over from an
+/// earlier server.
 pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
     let path = home.ctl_socket();
     match fs::remove_file(&path) {
@@ -63,7 +64,7 @@ pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
         .with_context(|| format!("cannot protect {}", path.display()))?;
     let attend = move || {
         for stream in listener.incoming() {
-            // Each on a thread of its own: a long sweep must not hold up a question of health.
+            // Each request has a thread, so that a long sweep does not delay a health check.
             let begun = stream.and_then(|stream| {
                 let handler = Arc::clone(&handler);
                 let serve = move || {
@@ -103,7 +104,7 @@ pub fn read(stream: impl Read) -> io::Result<serde_json::Result<Vec<String>>> {
     Ok(serde_json::from_str::<Request>(&line).map(|request| request.words))
 }
 
-/// Says `words` to the server of a home and prints its answer.
+/// Sends `words` to the server of a home and prints its answer.
 pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<ExitCode> {
     let Some(reply) = ask(home, words)? else {
         let error = format!("no server runs in {}", home.dir().display());
@@ -128,13 +129,13 @@ pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<Exit
     })
 }
 
-/// The command that the words call.
+/// Returns the command that the words call.
 fn called(words: &[String]) -> Option<&'static OperatorCommand> {
     let word = words.first().map_or("", |word| word.trim_start_matches('/'));
     operator_commands::find(&word.to_lowercase())
 }
 
-/// What to do where the server has not done what these words say.
+/// Returns the hint after a failed command.
 fn next(words: &[String]) -> &'static str {
     match called(words).map(|command| command.name) {
         Some(Name::Kick | Name::Ban | Name::Mute | Name::Op | Name::Deop) => {
@@ -156,7 +157,7 @@ fn ask_within(home: &Home, words: &[String], patience: Duration) -> Result<Optio
     let told = |error: io::Error| trouble(home, &error, patience);
     let mut stream = match UnixStream::connect(home.ctl_socket()) {
         Ok(stream) => stream,
-        // One that was killed leaves its socket behind.
+        // A killed server leaves its socket behind.
         Err(error)
             if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
         {
@@ -192,7 +193,7 @@ fn ask_within(home: &Home, words: &[String], patience: Duration) -> Result<Optio
     })
 }
 
-/// What went wrong on the way to a server that is there.
+/// Returns the fault for an error of the connection to a server.
 fn trouble(home: &Home, error: &io::Error, patience: Duration) -> Fault {
     let socket = home.ctl_socket();
     match error.kind() {
@@ -225,7 +226,7 @@ fn trouble(home: &Home, error: &io::Error, patience: Duration) -> Fault {
 mod tests {
     use super::*;
 
-    /// What is told of a server that does this with a request, within this time.
+    /// Returns the fault if the server handles a request in this way, within this time.
     fn told(within_s: u64, server: impl FnOnce(UnixStream) + Send + 'static) -> Fault {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(folder.path());

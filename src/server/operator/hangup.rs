@@ -1,4 +1,4 @@
-//! SIGHUP: reads config.json and users/ again, as `reload` does, and opens the log's file again.
+//! SIGHUP: reads config.json and users/ again, as `reload` does, and opens the log file again.
 
 use std::io::stdin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -8,11 +8,11 @@ use super::super::context::Context;
 use super::super::observe::log as server_log;
 use super::{Actor, obey};
 
-/// How often a server that has received SIGHUP checks whether its terminal is there.
+/// Interval of the checks for the terminal after a SIGHUP.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reloads at each SIGHUP. A server whose terminal is gone after a SIGHUP stops instead: nobody is
-/// left who could stop it with Ctrl-C. The signal may come before the terminal is gone.
+/// Reloads at each SIGHUP. Stops a server whose terminal is gone after a SIGHUP, because nobody
+/// could stop it with Ctrl-C. The signal may arrive before the terminal is gone.
 pub fn attend(context: &Context, hangups: &Receiver<()>) {
     if !has_terminal() {
         hangups.iter().for_each(|()| reload(context));
@@ -31,13 +31,13 @@ pub fn attend(context: &Context, hangups: &Receiver<()>) {
     }
 }
 
-/// Whether stdin is the terminal of this process' session.
+/// Returns whether stdin is the terminal of this process' session.
 fn has_terminal() -> bool {
     rustix::termios::tcgetpgrp(stdin()).is_ok()
 }
 
 fn reload(context: &Context) {
-    // For a program that has renamed the file, also where config.json has an error.
+    // Opens the log again for a program that has renamed it, also if config.json has an error.
     let config = context.config.get();
     match server_log::prepare(&config, context.log_level, &context.home) {
         Ok(prepared) => prepared.take_up(),

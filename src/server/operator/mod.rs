@@ -1,5 +1,5 @@
-//! The operators' commands, for the chat, the console and `pychat ctl` alike. The table of the
-//! commands is `chat/operator_commands.rs`; each handler is in a file of this folder.
+//! The operators' commands, for the chat, the console and `pychat ctl`. The table of the commands
+//! is `chat/operator_commands.rs`; their handlers are in this folder.
 
 mod call;
 pub mod console;
@@ -27,13 +27,13 @@ use call::Call;
 use reply::{Reply, misused, no, yes};
 pub use status::threads_answer;
 
-/// A decision is in the audit trail before its author has the answer, unless that takes longer.
+/// Time for which a command waits until its decision is in the audit trail.
 pub const RECORD_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Characters that are read of a mistyped command: the nearest command is computed from them.
+/// Characters of a mistyped command that are compared with the commands' names.
 const WORD_CHARS_MAX: usize = 32;
 
-/// Carries out what the words say, where `actor` may.
+/// Runs a command if `actor` has the right to it.
 pub fn obey(context: &Context, actor: &Actor, words: &[String]) -> Reply {
     let word = words.first().map_or("", |word| word.trim_start_matches('/'));
     let word = word.chars().take(WORD_CHARS_MAX).collect::<String>().to_lowercase();
@@ -81,7 +81,7 @@ fn run(call: &Call) -> Reply {
     }
 }
 
-/// The commands of whoever holds the server's own account, as `pychat ctl --help` has them.
+/// Returns the commands of the server's own account, for `pychat ctl --help`.
 pub fn help() -> String {
     list("  ", &Actor::own("ctl"))
 }

@@ -1,5 +1,5 @@
-//! The operators' commands about people: kick, ban, mute, roles. Each is checked against the table
-//! of rights, kept on disk, and holds for live sessions at once.
+//! The operators' commands about users: kick, ban, mute, roles. Each is checked against the table
+//! of rights, stored on disk, and applies to live sessions at once.
 
 use std::fmt::Write;
 
@@ -15,17 +15,17 @@ use crate::crypto::Fingerprint;
 use crate::home::sanctions::{Decisions, Kind, Sanction, Stands, Subject, Whom};
 use crate::home::{Decision, Settings};
 
-/// What an operator's word says about somebody.
+/// The arguments of a sanction.
 struct Saying {
     subject: Subject,
     until_ms: Option<i64>,
     reason: Option<String>,
 }
 
-/// Or why not.
+/// A result, or the refusal.
 type Said<T> = Result<T, Reply>;
 
-/// What was said, as one clean line of bounded length.
+/// Returns a reason as one clean line of bounded length.
 pub fn words(context: &Context, rest: &[String]) -> Said<Option<String>> {
     let text = clean::line(&rest.join(" ")).trim().to_owned();
     let bytes_max = context.config.get().limits.topic_bytes_max;
@@ -125,9 +125,9 @@ pub fn list(context: &Context) -> Reply {
     with(text.trim_end().to_owned(), json!(rows))
 }
 
-/// A member has spent the budget of channels with a PIN that are new to them, as somebody does who
-/// tries PINs: operators are told. Of later refusals the tenth, the hundredth and so on are told,
-/// so that the log does not grow with them.
+/// Notifies operators that a member has used up the budget of new channels with a PIN, which may be
+/// an attempt to guess PINs. Of later refusals it reports the tenth, the hundredth and so on, so
+/// that the log does not grow with them.
 pub fn note_pin_joins(context: &Context, user: &UserName, max: usize, refused: u32) {
     if refused == 0 || refused != 10_u32.pow(refused.ilog10()) {
         return;
@@ -152,12 +152,12 @@ pub fn note_pin_joins(context: &Context, user: &UserName, max: usize, refused: u
     }
 }
 
-/// Makes somebody a moderator, or a member again.
+/// Makes a user a moderator, or a member again.
 pub fn give_role(call: &Call, role: Role) -> Reply {
     let context = call.context;
     answer((|| {
         let Subject::User(name) = subject(call)? else { return Err(call.asks("whom?")) };
-        // A role that was given a moment ago counts.
+        // A role that was just changed counts.
         context.accounts.reload().map_err(|error| unread(&error))?;
         match context.accounts.get().role(&name) {
             own if own == role => return Err(no(&format!("{name} is {role} already"))),
@@ -178,7 +178,7 @@ pub fn give_role(call: &Call, role: Role) -> Reply {
     })())
 }
 
-/// What is decided holds once it is on disk, where the actor may decide it.
+/// Makes a decision if the actor may. It is in force once it is on disk.
 fn decide<T>(
     context: &Context,
     change: impl FnOnce(&mut Decisions) -> Result<T, Stands>,
@@ -187,13 +187,13 @@ fn decide<T>(
     decided.map_err(|stands| no(&stands.to_string()))
 }
 
-/// Those whom a sanction finds are put out, or told that they are muted; gives how many sessions.
+/// Ends the sessions that match a ban, or notifies those that match a mute. Returns their number.
 fn tell(context: &Context, actor: &Actor, sanction: &Sanction) -> usize {
     let (subject, text) = (&sanction.subject, sanction.notice());
     let farewell = told(&format!("banned by {}", actor.title()), sanction.reason.as_deref());
     match sanction.kind {
         Kind::Ban => {
-            // Whoever is let in again proves the password first, as a stranger does.
+            // Users who are admitted again have to prove the password, as at a first login.
             let holds = |user: &UserName, key: &Fingerprint| {
                 subject.holds(Whom { user, key: *key, address: None })
             };
@@ -220,8 +220,8 @@ fn answer(said: Said<Reply>) -> Reply {
     said.unwrap_or_else(|why| why)
 }
 
-/// `WHOM [TIME] [REASON]`. What begins as a number is a time, and a wrong one is refused: nobody is
-/// banned for good by a typing error.
+/// Parses `WHOM [TIME] [REASON]`. A word that starts with a digit is a time, and an invalid one is
+/// refused, so that a typing error does not make a ban permanent.
 fn saying(call: &Call) -> Said<Saying> {
     let (context, subject) = (call.context, subject(call)?);
     let after = &call.operands[1..];
@@ -238,7 +238,7 @@ fn saying(call: &Call) -> Said<Saying> {
     Ok(Saying { subject, until_ms, reason: words(context, &after[1..])? })
 }
 
-/// The first word, with a registered name in its own spelling.
+/// Parses the first word, with a registered name in its own spelling.
 fn subject(call: &Call) -> Said<Subject> {
     let text = call.operands.first().ok_or_else(|| call.asks("whom?"))?;
     match text.parse::<Subject>().map_err(|error| misused(&error.to_string()))? {
@@ -247,7 +247,8 @@ fn subject(call: &Call) -> Said<Subject> {
     }
 }
 
-/// Whether an actor may do this to all whom the subject holds; never to themselves.
+/// Checks whether an actor has the right to do this to all users whom the subject matches, and
+/// excludes the actor.
 fn check(call: &Call, subject: &Subject) -> Said<()> {
     let (context, actor, act) = (call.context, call.actor, call.command.act);
     if actor.whom.is_some_and(|own| subject.holds(own)) {

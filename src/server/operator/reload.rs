@@ -1,5 +1,4 @@
-//! `reload`: reads config.json and users/ again while the server runs. What cannot be read changes
-//! nothing.
+//! `reload`: reads config.json and users/ again while the server runs. An error changes nothing.
 
 use std::fmt;
 use std::io;
@@ -15,15 +14,15 @@ use crate::config::{Config, Passwords, admits};
 use crate::home::Users;
 use crate::home::sanctions::Whom;
 
-/// So many files are told of in the answer's text.
+/// Number of files in the answer's text.
 const TOLD_MAX: usize = 5;
 
-/// What a reload has done.
+/// The result of a reload.
 #[derive(Debug, Default, Serialize)]
 struct Reloaded {
-    /// What is wrong with files in users/: they register nobody, or change nothing.
+    /// Faults of files in users/, which register nobody or change nothing.
     ignored: Vec<String>,
-    /// Keys of config.json whose new values hold after the next start only.
+    /// Keys of config.json whose new values apply after the next start.
     waiting: Vec<String>,
 }
 
@@ -37,7 +36,8 @@ pub fn reload(call: &Call) -> Reply {
     }
 }
 
-/// Why the author of a reload could not log in after it; none if they could.
+/// Returns the reason why the author of a reload could not log in afterwards; `None` if the author
+/// could.
 fn shuts_out(author: &Whom, config: &Config, users: &Users) -> Option<String> {
     let settings = users.settings(author.user);
     let barred = |allow, deny| author.address.filter(|address| !admits(allow, deny, *address));
@@ -55,13 +55,14 @@ fn shuts_out(author: &Whom, config: &Config, users: &Users) -> Option<String> {
     asked.then(|| "\"passwords\" would put you out, who have no password".to_owned())
 }
 
-/// Reads everything again. On an error everything stays as it was. An author in the chat does not
-/// put themselves out.
+/// Reads everything again. An error changes nothing, and neither does a reload that would exclude
+/// its author in the chat.
 fn read_again(context: &Context, author: Option<Whom>) -> Result<Reloaded, String> {
     let old = context.config.get();
     let mut new = Config::load(&context.home.config_file()).map_err(|error| error.to_string())?;
     let waiting = keep_until_start(&mut new, &old);
-    // What can fail comes before anything is changed. No session waits for the log's disk.
+    // Everything that can fail is done before anything is changed. No session waits for the log's
+    // disk.
     let log = log::prepare(&new, context.log_level, &context.home);
     let log = log.map_err(|error| format!("{error:#}"))?;
     let ignored = context.accounts.reload_if(|users| {
@@ -82,7 +83,7 @@ fn read_again(context: &Context, author: Option<Whom>) -> Result<Reloaded, Strin
     Ok(Reloaded { ignored, waiting })
 }
 
-/// Gives what only a start changes the old values again; returns the names of those that differed.
+/// Restores values that only a start can change. Returns the names of those that differ.
 fn keep_until_start(new: &mut Config, old: &Config) -> Vec<String> {
     let mut waiting = Vec::new();
     let (limits, limits_waiting) = new.limits.over(&old.limits);

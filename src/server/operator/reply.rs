@@ -15,12 +15,12 @@ pub struct Reply {
     /// The command or its arguments are malformed.
     #[serde(default)]
     pub misused: bool,
-    /// For eyes.
+    /// The text for people.
     pub text: String,
-    /// For programs; null where there is nothing to add.
+    /// The data for programs; null if there is none.
     #[serde(default)]
     pub data: Value,
-    /// What to do about a failure, where the command alone does not tell.
+    /// The hint after a failure, unless the command has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -29,7 +29,7 @@ pub fn yes(text: &str) -> Reply {
     with(text.to_owned(), Value::Null)
 }
 
-/// Done, with data for programs.
+/// Returns a success with data for programs.
 pub fn with(text: String, data: Value) -> Reply {
     Reply { ok: true, misused: false, text, data, hint: None }
 }
@@ -38,7 +38,7 @@ pub fn no(text: &str) -> Reply {
     Reply { ok: false, ..yes(text) }
 }
 
-/// A decision did not get onto the disk, so that nothing was changed.
+/// A decision could not be written, so that nothing was changed.
 pub fn unwritten(error: &FileError) -> Reply {
     let hint = match error {
         FileError::Io { error, .. } => match error.kind() {
@@ -58,7 +58,7 @@ pub fn unread(error: &io::Error) -> Reply {
     failed(&format!("users/ cannot be read: {error}"), CHECK)
 }
 
-/// The ledger refused a job.
+/// The ledger has refused a job.
 pub fn unstored(error: &LedgerError) -> Reply {
     match error.is_of_the_disk() {
         true => failed(&error.to_string(), FREE_SPACE),
@@ -68,10 +68,10 @@ pub fn unstored(error: &LedgerError) -> Reply {
 
 const CHECK: &str = "pychat check names all that is wrong with this home";
 
-/// What to do about a full disk.
+/// The hint about a full disk.
 const FREE_SPACE: &str = "free space on the disk of the server's home, then repeat the command";
 
-/// A command failed; `hint` says what to do.
+/// Returns a failure with a hint.
 pub fn failed(text: &str, hint: &str) -> Reply {
     Reply { hint: Some(hint.to_owned()), ..no(text) }
 }

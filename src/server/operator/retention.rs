@@ -1,4 +1,4 @@
-//! Stored messages: how long they stay, and removing them.
+//! Retention of stored messages, and their removal.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::chat::{ChannelName, Conversation, UserName};
 use crate::home::Decision;
 use crate::ledger::{Jobs, Swept, jobs};
 
-/// Sessions of a person who was removed are over within this time.
+/// Time for the sessions of a removed user to end.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
-/// Who reads the ledger beside the server is waited for this long.
+/// Time to wait for another reader of the ledger.
 const READ_TIME: Duration = Duration::from_secs(5);
 
 const REMAINS: &str = "; their texts are still in data/ledger.db-wal, because a program reads the ledger \
@@ -31,7 +31,7 @@ pub fn retention(call: &Call) -> Reply {
     }
 }
 
-/// How long messages stay, by channel.
+/// Returns the retention by channel.
 fn rules(context: &Context) -> Reply {
     let config = context.config.get();
     let rules = config.channels.iter().map(|(name, rules)| (name, rules.retention));
@@ -42,7 +42,7 @@ fn rules(context: &Context) -> Reply {
     with(text.trim_end().to_owned(), data)
 }
 
-/// The operator says that the clock is right: what is too old goes by it from now on.
+/// Confirms the clock: retention uses it from now on.
 fn trust_clock(call: &Call) -> Reply {
     call.context.clock.approve();
     call.context.records.record(&call.done());
@@ -50,7 +50,7 @@ fn trust_clock(call: &Call) -> Reply {
     with(format!("the clock is believed: it is {now} now"), json!({"time": now.to_string()}))
 }
 
-/// Removes what is too old, or only counts it.
+/// Removes old messages, or counts them.
 fn remove(call: &Call, dry: bool) -> Reply {
     let context = call.context;
     let doubt = context.clock.doubt();
@@ -86,13 +86,13 @@ fn remove(call: &Call, dry: bool) -> Reply {
     Reply { ok: !remains, ..with(text, data) }
 }
 
-/// Erases the texts of all messages of a person.
+/// Erases the texts of all messages of a user.
 pub fn erase(call: &Call) -> Reply {
     let context = call.context;
     let Some(name) = call.operands.first().and_then(|name| name.parse::<UserName>().ok()) else {
         return call.asks("whose lines?");
     };
-    // Who was removed a moment ago says nothing more once the lines are looked for.
+    // Sessions of a user who was just removed must end before the erasure.
     if let Err(error) = context.accounts.reload() {
         return unread(&error);
     }
@@ -110,7 +110,7 @@ pub fn erase(call: &Call) -> Reply {
             if remains {
                 text.push_str(REMAINS);
             }
-            // They have the same texts.
+            // Former ledgers contain the same texts.
             match jobs(&context.home.ledger_file()).remove_copies(Duration::ZERO) {
                 Ok(removed) => removed
                     .iter()

@@ -30,7 +30,7 @@ pub fn shutdown(call: &Call) -> Reply {
     yes(&format!("stopping in {} s", delay.as_secs()))
 }
 
-/// `10s`, `5m`, `1h`; a bare number is seconds. At most a day.
+/// Parses `10s`, `5m`, `1h`; a number without a unit is seconds. At most a day.
 fn delay(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(['s', 'm', 'h']);
     let unit = match &text[digits.len()..] {

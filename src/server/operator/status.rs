@@ -1,4 +1,4 @@
-//! What the server shows of itself: channels, counters, health, people.
+//! The server's state: channels, counters, health, users.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::super::observe::log as server_log;
 use super::reply::{Reply, no, with};
 use crate::chat::TimeSpan;
 
-/// A ledger that has not answered by then is stuck.
+/// A ledger that has not answered after this time is stuck.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
 
 const RULE: &str = "--------------------------------";
@@ -42,7 +42,7 @@ pub fn stats(context: &Context) -> Reply {
     with(text, data)
 }
 
-/// The most important counters in one line.
+/// Returns the most important counters in one line.
 pub fn brief(context: &Context) -> Reply {
     let (hub, admission) = (context.hub.stats(), context.admission.stats());
     let up = TimeSpan::from_s(hub.uptime_ms / 1000).map_or("0s".to_owned(), |up| up.to_string());
@@ -75,7 +75,7 @@ fn counters(context: &Context) -> Value {
     })
 }
 
-/// Whether the parts that everybody needs do their work.
+/// Returns whether the parts that all users need are working.
 pub fn health(context: &Context) -> Reply {
     let mut parts = vec![("admission", context.admission.is_open())];
     parts.extend(context.ledger.answers(HEALTH_PATIENCE));
@@ -97,8 +97,8 @@ pub fn health(context: &Context) -> Reply {
     Reply { ok: ill.is_empty(), ..with(text, data.into()) }
 }
 
-/// What is wrong where a thread that everybody needs does not answer. Whether the disk takes lines
-/// is not in it: another start would not change that.
+/// Returns the fault if a thread that all users need does not answer. A full disk is not included,
+/// because a restart would not help.
 pub fn threads_answer(context: &Context) -> Result<(), String> {
     let health = health(context);
     let threads = ["admission", "ledger", "history", "search", "replay"];
@@ -109,7 +109,7 @@ pub fn threads_answer(context: &Context) -> Result<(), String> {
 }
 
 pub fn users(context: &Context) -> Reply {
-    // Who was registered a moment ago counts.
+    // A user who was just registered counts.
     if let Err(error) = context.accounts.reload() {
         return no(&format!("users/ cannot be read: {error}"));
     }
