@@ -324,7 +324,12 @@ pub fn fuzz_chains(bytes: &[u8]) {
     let log = LogId(u64::MAX);
     for seq in [Seq(0), Seq(1), Seq(u64::MAX)] {
         let _ = sequences.arrives(&to, seq, None);
-        sequences.spent(&to, &who);
+        let seats = sequences.seats(&to);
+        seats.add(&who, false);
+        seats.add_unsigned_edit(&who, seq);
+        seats.meets(&who);
+        seats.is_deleted(&who, seq);
+        let _ = seats.excuse(&who, true, u64::MAX);
         for n in [0, 1, u64::MAX] {
             let link = Link { session: [7; 16], n, prev: [7; 32] };
             let line = Signed { link: &link, changes: n == 0, time_ms: i64::MAX, hash: [7; 32] };
@@ -333,6 +338,7 @@ pub fn fuzz_chains(bytes: &[u8]) {
         let _ =
             (sequences.told_ms(&to), sequences.may_replay(&to), sequences.newest(&to, "x", true));
         sequences.skip(&to, seq);
+        let _ = sequences.take_unexplained(&to, i64::MAX);
         let _ = sequences.begin(&to, log, seq, i64::MAX);
     }
 }
