@@ -174,6 +174,10 @@ fn a_backup_is_verified_and_restored_from_a_medium_that_cannot_be_written() {
         let (ok, told) = world.operator(&["backup", &backup.display().to_string()]);
         assert!(ok, "{told}");
         let world = world.stopped();
+        // A server that ends under load may leave its last messages in the write-ahead log.
+        let ledger = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
+        ledger.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(ledger);
         // A plain copy of a stopped server's ledger, and one that is damaged.
         fs::copy(world.home().join("data/ledger.db"), medium.join("copy.db")).unwrap();
         let mut bytes = fs::read(&backup).unwrap();

@@ -39,10 +39,13 @@ impl MessageIds {
         known.is_some_and(|(id, whose)| *id != message.id || *whose != message.from)
     }
 
-    /// Returns whether the message was verified under another seq.
+    /// Returns whether the message was verified under another seq. Ids of other senders do not
+    /// count: they can be copied.
     pub fn is_elsewhere(&self, to: &Target, message: &Message) -> bool {
         let mut known = self.0.get(to).into_iter().flatten();
-        known.any(|(seq, (id, _))| *id == message.id && *seq != message.seq)
+        known.any(|(seq, (id, whose))| {
+            *id == message.id && *whose == message.from && *seq != message.seq
+        })
     }
 
     pub fn remember(&mut self, to: &Target, message: &Message) {
@@ -62,5 +65,25 @@ impl MessageIds {
     /// Forgets a conversation whose log was replaced.
     pub fn forget(&mut self, to: &Target) {
         self.0.remove(to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_another_sender_has_copied_is_no_repetition() {
+        let (mut ids, to) = (MessageIds::default(), "@bob".parse().unwrap());
+        let message = |seq: u64, from: &str| -> Message {
+            let message = serde_json::json!({
+                "seq": seq.to_string(), "to": "#tea", "from": from, "device": "main",
+                "id": "7".repeat(32), "time_ms": 0,
+            });
+            serde_json::from_value(message).unwrap()
+        };
+        ids.remember(&to, &message(6, "mallory"));
+        assert!(!ids.is_elsewhere(&to, &message(5, "bob")), "bob's is the original");
+        assert!(ids.is_elsewhere(&to, &message(5, "mallory")));
     }
 }

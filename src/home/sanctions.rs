@@ -101,11 +101,16 @@ impl Decided {
 impl Subject {
     pub fn holds(&self, whom: Whom) -> bool {
         match self {
-            Subject::User(name) => name == whom.user,
+            Subject::User(name) => is_same(name, whom.user),
             Subject::Key(key) => *key == whom.key,
             Subject::Range(range) => whom.address.is_some_and(|address| range.contains(address)),
         }
     }
+}
+
+/// Returns whether two names are equal in any case, as names of files in users/ are compared.
+fn is_same(one: &UserName, other: &UserName) -> bool {
+    one.as_str().to_lowercase() == other.as_str().to_lowercase()
 }
 
 impl Decisions {
@@ -151,7 +156,11 @@ impl Decisions {
         role: Role,
         now_ms: i64,
     ) -> Result<bool, Stands> {
-        let is_it = |one: &Sanction| one.kind == kind && one.subject == *subject;
+        let is_subject = |one: &Subject| match (one, subject) {
+            (Subject::User(one), Subject::User(name)) => is_same(one, name),
+            (one, subject) => one == subject,
+        };
+        let is_it = |one: &Sanction| one.kind == kind && is_subject(&one.subject);
         let stands = self.valid(now_ms).find(|one| is_it(one) && !may_undo(role, one.rank));
         if let Some(one) = stands {
             return Err(Stands(one.clone()));
@@ -266,6 +275,15 @@ mod tests {
         for text in ["192.0.2.7", "192.0.2.0/24", "2001:db8::/32", "::1"] {
             assert!(matches!(subject(text), Ok(Subject::Range(_))), "{text}");
         }
+        let whom = |user| Whom { user, key: print, address: None };
+        let (bob, others) = ("Bob".parse().unwrap(), "bobby".parse().unwrap());
+        assert!(subject("bOB").unwrap().holds(whom(&bob)), "in any case, as files are named");
+        assert!(!subject("bOB").unwrap().holds(whom(&others)));
+        let mut decisions = Decisions::default();
+        decisions.add(sanction(Kind::Ban, "bob", None), Role::Owner, 0).unwrap();
+        decisions.add(sanction(Kind::Ban, "BOB", None), Role::Owner, 0).unwrap();
+        assert_eq!(decisions.sanctions.len(), 1);
+        assert!(decisions.lift(Kind::Ban, &Subject::User(bob), Role::Owner, 0).unwrap());
         for bad in ["", "SHA256:short", "192.0.2.1/24", "a b", "10.0.0"] {
             assert!(subject(bad).is_err(), "{bad}");
         }

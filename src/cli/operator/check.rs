@@ -167,6 +167,8 @@ fn loopback_rule(config: &Config, listen: IpAddr, found: &mut Findings) {
 fn secret(folder: &Path, found: &mut Findings) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let inside = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    // The repository's own text about the folder.
+    let inside = inside.filter(|path| !path.ends_with("README.md"));
     for path in inside.chain([folder.to_owned()]) {
         let Ok(about) = fs::metadata(&path) else { continue };
         let mode = about.permissions().mode() & 0o777;

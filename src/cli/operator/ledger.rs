@@ -75,10 +75,10 @@ pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     }
     let Ok(path) = existing(home) else { return Ok(()) };
     let _lock = home.lock()?;
-    err!("{} lines of {name} were erased", jobs(&path).erase(name)?);
     for copy in jobs(&path).remove_copies(Duration::ZERO)? {
         err!("{} was removed", copy.display());
     }
+    err!("{} lines of {name} were erased", jobs(&path).erase(name)?);
     audit::note(home, "erase", name.as_str(), None);
     Ok(())
 }

@@ -64,6 +64,27 @@ fn a_file_that_is_changed_in_place_is_noticed_within_a_second() {
 }
 
 #[test]
+fn a_link_changes_with_the_file_that_it_leads_to() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = elsewhere.path().join("key.pem");
+    fs::write(&file, "one").unwrap();
+    std::os::unix::fs::symlink(&file, folder.path().join("alice.pem")).unwrap();
+    let mut watch = UsersWatch::new(folder.path().to_owned());
+    let mut is_noticed = || {
+        let until = Instant::now() + Duration::from_secs(60);
+        std::iter::repeat_with(|| watch.changed()).any(|changed| {
+            std::thread::park_timeout(Duration::from_millis(20));
+            assert!(changed || Instant::now() < until, "nobody has noticed");
+            changed
+        })
+    };
+    fs::write(&file, "another").unwrap();
+    assert!(is_noticed());
+    fs::remove_file(&file).unwrap();
+    assert!(is_noticed());
+}
+
+#[test]
 fn adding_checks_and_removing_removes() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (spare(0), spare(1));

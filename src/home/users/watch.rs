@@ -56,7 +56,8 @@ impl UsersWatch {
         let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
         let about = |entry: io::Result<fs::DirEntry>| {
             let entry = entry.ok()?;
-            let about = entry.metadata().ok()?;
+            // A link changes with the file that it leads to.
+            let about = fs::metadata(entry.path()).or_else(|_| entry.metadata()).ok()?;
             Some((entry.path(), about.modified().ok()?, about.len()))
         };
         let mut files: Vec<_> = entries.filter_map(about).collect();

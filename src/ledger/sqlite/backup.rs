@@ -81,8 +81,11 @@ fn remove_partial(file: &Path) -> Result<(), LedgerError> {
         }
         // What cannot be looked at is left alone.
         let Ok(open) = File::open(&path) else { continue };
-        if files::try_lock(&open).is_ok_and(|free| free) {
-            remove_whole(&path)?;
+        if files::try_lock(&open).is_ok_and(|free| free)
+            && let Err(error) = remove_whole(&path)
+        {
+            // Another account's, in a folder that all accounts use.
+            log::warn!("{} stays: {error}", path.display());
         }
     }
     Ok(())

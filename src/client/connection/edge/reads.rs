@@ -84,9 +84,10 @@ impl Reads {
         at.and_then(|at| self.0.remove(at)).is_some()
     }
 
-    /// Closes the oldest request with this reference, which was refused.
+    /// Closes the oldest request with this reference, which was refused. A refusal without one may
+    /// be of any other request, and closes nothing.
     pub fn refused(&mut self, reference: Option<&str>) {
-        let is = |one: &Read| one.reference == reference.unwrap_or_default();
+        let is = |one: &Read| reference.is_some_and(|reference| one.reference == *reference);
         if let Some(at) = self.0.iter().position(is) {
             self.0.remove(at);
         }
@@ -157,11 +158,15 @@ mod tests {
         let (bob_to, alice) = ("@bob".parse().unwrap(), "@alice".parse().unwrap());
         assert!(!reads.end(Some(&alice), Some("q1")) && !reads.end(None, Some("q1")));
         assert!(reads.end(Some(&bob_to), Some("q1")) && !reads.end(Some(&bob_to), Some("q1")));
-        // A request without a reference, which is refused.
+        // A refusal without a reference may be of any other request.
         reads.note(&request(bob.clone(), None), now);
         assert!(admits(&mut reads, 4, "", now));
         reads.refused(None);
-        assert!(!admits(&mut reads, 5, "", now));
+        assert!(admits(&mut reads, 5, "", now));
+        assert!(reads.end(Some(&bob_to), None) && !admits(&mut reads, 6, "", now));
+        reads.note(&request(bob.clone(), Some("q2")), now);
+        reads.refused(Some("q2"));
+        assert!(!admits(&mut reads, 1, "q2", now));
         // Another conversation, a search, and an answer that never ends.
         reads.note(&request(json!({"type": "history", "to": "@alice"}), Some("q1")), now);
         reads.note(&request(json!({"type": "search", "text": "tea"}), Some("q1")), now);

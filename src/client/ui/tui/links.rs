@@ -98,19 +98,19 @@ fn is_of_address(c: char) -> bool {
 
 /// Without the signs behind an address, and without a bracket that began before it.
 fn trimmed(mut address: &str) -> &str {
-    loop {
-        let count = |c: char| address.matches(c).count();
-        let surplus = match address.chars().next_back() {
-            Some('.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '_' | '~') => true,
-            Some(')') => count(')') > count('('),
-            Some(']') => count(']') > count('['),
-            _ => false,
-        };
-        if !surplus {
-            return address;
+    let count = |c: char| address.matches(c).count();
+    let mut round = count(')').saturating_sub(count('('));
+    let mut square = count(']').saturating_sub(count('['));
+    while let Some(last) = address.chars().next_back() {
+        match last {
+            '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '_' | '~' => {}
+            ')' if round > 0 => round -= 1,
+            ']' if square > 0 => square -= 1,
+            _ => break,
         }
-        address = &address[..address.len() - 1];
+        address = &address[..address.len() - last.len_utf8()];
     }
+    address
 }
 
 /// The links of a text that was wrapped into rows, of which all but the first are indented.
