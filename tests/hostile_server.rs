@@ -328,6 +328,14 @@ fn a_line_as_ones_own_that_nobody_has_sealed_is_not_ones_own() {
     let (mut screen, double) = story.terminal(&[]);
     screen.shows("* connected");
     double.tells(conversation);
+    let asked = || {
+        let heard = double.heard.lock().unwrap();
+        let count = heard.iter().find(|one| matches!(one.command, Command::Count { .. }));
+        count.and_then(|count| count.reference.clone())
+    };
+    story.world.until("it is counted", || asked().is_some());
+    double.tells(json!({"type": "count", "ref": asked(), "conversations": [{"to": "@bob",
+        "after": "0", "upto": "1", "lines": 1, "by": [{"name": "bob", "lines": 1}]}]}));
     screen.shows("2:@bob 1");
     double.tells(Value::Object({
         let mut again = line.as_object().unwrap().clone();

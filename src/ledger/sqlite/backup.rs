@@ -71,8 +71,9 @@ pub fn remove_leftovers(ledger: &Path) -> Result<(), LedgerError> {
 
 /// Removes copies in the folder of a file whose processes have ended before they were whole.
 fn remove_partial(file: &Path) -> Result<(), LedgerError> {
-    let folder = folder_of(file);
-    for entry in fs::read_dir(folder).map_err(io(folder))?.flatten() {
+    // The error of a missing folder is reported when the file is made.
+    let Ok(entries) = fs::read_dir(folder_of(file)) else { return Ok(()) };
+    for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
