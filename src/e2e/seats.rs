@@ -9,13 +9,18 @@ use crate::chat::{Seq, UserName};
 
 /// Unsigned tombstones of edits in one conversation.
 const EDITS_MAX: usize = 100;
+/// Users without a verified message in one conversation whose tombstones count until the first one.
+/// A server can invent any number of them.
+const STRANGERS_MAX: usize = 50;
 
 /// The tombstones that have excused nothing yet, and those that still need a signed deletion.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Seats {
-    /// Of messages, and of changes. Only of users with a verified message here: a server can invent
-    /// any number of others, and the first message of a user needs no excuse.
+    /// Of messages, and of changes, of users with a verified message here.
     free: BTreeMap<UserName, [u64; 2]>,
+    /// The same of others, whose first message may come after them. In memory only.
+    #[serde(skip)]
+    strangers: BTreeMap<UserName, [u64; 2]>,
     /// Tombstones of edits without any signature. A server has them where the edited message was
     /// deleted, and nothing shows them.
     edits: VecDeque<Edit>,
@@ -33,20 +38,35 @@ struct Edit {
 impl Seats {
     /// Counts the tombstones of a user from now on: a message of the user was verified.
     pub fn meets(&mut self, who: &UserName) {
-        self.free.entry(who.clone()).or_default();
+        if !self.free.contains_key(who) {
+            let free = self.strangers.remove(who).unwrap_or_default();
+            self.free.insert(who.clone(), free);
+        }
     }
 
     /// Forgets all tombstones.
     pub fn clear(&mut self) {
         self.free.values_mut().for_each(|free| *free = [0; 2]);
+        self.strangers.clear();
         self.edits.clear();
     }
 
     /// Adds a tombstone that is shown, or that a signed edit explains.
     pub fn add(&mut self, who: &UserName, changes: bool) {
-        if let Some(free) = self.free.get_mut(who) {
+        let is_known = self.free.contains_key(who);
+        if !is_known && self.strangers.len() < STRANGERS_MAX {
+            self.strangers.entry(who.clone()).or_default();
+        }
+        if let Some(free) = self.free_of(who) {
             let free = &mut free[usize::from(changes)];
             *free = free.saturating_add(1);
+        }
+    }
+
+    fn free_of(&mut self, who: &UserName) -> Option<&mut [u64; 2]> {
+        match self.free.get_mut(who) {
+            Some(free) => Some(free),
+            None => self.strangers.get_mut(who),
         }
     }
 
@@ -69,16 +89,17 @@ impl Seats {
     /// Uses as many tombstones of a user as messages, or changes, are missing. Returns whether
     /// there are enough.
     pub fn excuse(&mut self, who: &UserName, changes: bool, missing: u64) -> bool {
-        let mut none = [0; 2];
-        let free = &mut self.free.get_mut(who).unwrap_or(&mut none)[usize::from(changes)];
+        let free = self.free_of(who).map_or(0, |free| free[usize::from(changes)]);
         let edits = self.edits.iter_mut().filter(|edit| changes && !edit.used && edit.who == *who);
         let mut edits: Vec<_> = edits.collect();
-        let rest = missing.saturating_sub(*free);
+        let rest = missing.saturating_sub(free);
         if rest > edits.len() as u64 {
             return false;
         }
-        *free -= missing - rest;
         edits.iter_mut().take(rest as usize).for_each(|edit| edit.used = true);
+        if let Some(free) = self.free_of(who) {
+            free[usize::from(changes)] -= missing - rest;
+        }
         true
     }
 
@@ -101,9 +122,7 @@ mod tests {
         let [ana, bob]: [UserName; 2] = ["ana", "bob"].map(|name| name.parse().unwrap());
         let mut seats = Seats::default();
         seats.add(&ana, false);
-        assert!(!seats.excuse(&ana, false, 1), "no message of hers was verified");
         seats.meets(&ana);
-        seats.add(&ana, false);
         seats.add(&ana, true);
         assert!(!seats.excuse(&bob, false, 1) && !seats.excuse(&ana, false, 2));
         assert!(seats.excuse(&ana, false, 1) && !seats.excuse(&ana, false, 1), "it is used");
@@ -132,6 +151,18 @@ mod tests {
         seats.add_unsigned_edit(&ana, Seq(3));
         seats.is_deleted(&ana, Seq(3));
         assert!(seats.excuse(&ana, true, 1) && seats.take_unexplained().is_empty());
+    }
+
+    #[test]
+    fn invented_users_cost_little_and_are_not_stored() {
+        let mut seats = Seats::default();
+        for number in 0..10_000 {
+            seats.add(&format!("user{number}").parse().unwrap(), false);
+        }
+        assert_eq!(seats.strangers.len(), STRANGERS_MAX);
+        assert_eq!(serde_json::to_string(&seats).unwrap(), r#"{"free":{},"edits":[]}"#);
+        let first: UserName = "user0".parse().unwrap();
+        assert!(seats.excuse(&first, false, 1) && !seats.excuse(&first, false, 1));
     }
 
     #[test]
