@@ -120,7 +120,10 @@ fn what_the_running_server_does_not_understand_is_said_alike() {
         ("mute bob 1.5h", "1.5h: a time span is written 45s"),
         ("mute bob 101y", "101y: a time span is written 45s"),
         ("shutdown 10x", "a delay is written 10s, 5m or 1h"),
-        ("retention tomorrow", "retention, retention dry-run or retention now"),
+        (
+            "retention tomorrow",
+            "retention, retention dry-run, retention now or retention trust-clock",
+        ),
         ("erase a/b", "whose lines? erase NAME"),
         ("say", "say what? say TEXT"),
         ("op SHA256:x", "SHA256:x "),
