@@ -87,6 +87,7 @@ mod tests {
         assert_eq!(text("x\u{202e}y\u{200b}z\u{e0041}\u{fdd0}"), "xyz");
         assert_eq!(text("grün 漢字 👍 \u{202e}"), "grün 漢字 👍 ");
         assert_eq!(text(&format!("e{}", "\u{301}".repeat(9))), format!("e{}", "\u{301}".repeat(4)));
+        assert_eq!(text(&"\u{94d}".repeat(5)), "\u{94d}".repeat(4));
         assert_eq!(line("a\nb\tc"), "a b c");
     }
 
@@ -117,7 +118,9 @@ mod tests {
             let clean = text(&dirty);
             prop_assert_eq!(&text(&clean), &clean);
             let seen = |text: &str| text.chars().filter(|c| !acts(*c)).collect::<String>();
-            prop_assert_eq!(seen(&clean).replace('\u{301}', ""), seen(&dirty).replace('\u{301}', ""));
+            // Of a pile of marks, a virama among them, some are dropped.
+            let bare = |text: &str| seen(text).replace(['\u{301}', '\u{94d}'], "");
+            prop_assert_eq!(bare(&clean), bare(&dirty));
         }
 
         #[test]
