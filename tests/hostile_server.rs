@@ -1,225 +1,34 @@
-//! A hostile server, at the real binary: it speaks as the client would, and moves what its person
-//! types. A double that holds the key of a server which the client knows says what it likes.
+//! A hostile server, at the real binary: it speaks as the client would, and moves what its user types.
 
 mod world;
 
-use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Instant;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use pychat::chat::{Command, Event, Request};
-use pychat::crypto::handshake::ServerHello;
-use pychat::crypto::hello::Greeting;
-use pychat::crypto::{Identity, RecordType, Sealer};
-use pychat::net::link::RecordSource;
-use pychat::net::tcp;
-use pychat::net::tunnel::{Incoming, TunnelReader};
-use pychat::suite::Suites;
-use pychat::wire::codec;
+use pychat::chat::Command;
 use serde_json::{Value, json};
-use world::pty::Terminal;
-use world::way::write_record;
-use world::{DEADLINE, Program, World};
+use world::Program;
+use world::hostile::{HostileServer, Session, entered, now_ms};
 
 const SECRET: &str = "the key is under the mat";
 const FORGED: &str = "compare this with bob, over the phone or face to face; it is the same on both \
     sides only if nobody is between you:\n12345 12345 12345 12345 12345 12345";
 
-/// One connection of a client.
-#[derive(Clone)]
-struct Double {
-    stream: Arc<TcpStream>,
-    sealer: Arc<Mutex<Sealer>>,
-    heard: Arc<Mutex<Vec<Request>>>,
-    /// Carol's, in base64.
-    key: String,
-}
-
-impl Double {
-    /// Lets carol in, and answers what she asks, but for keys of others.
-    fn accepts(listener: &TcpListener, own: &Arc<Identity>) -> Double {
-        let double = Double::meets(listener, own);
-        double.welcomes();
-        double
-    }
-
-    fn welcomes(&self) {
-        self.tells(json!({"type": "welcome", "name": "carol", "device": "main", "version": "1",
-            "text_bytes_max": 8192, "time_ms": jiff::Timestamp::now().as_millisecond()}));
-        self.tells(entered("#lobby", None));
-    }
-
-    /// Carol's client has logged in, and waits for the welcome.
-    fn meets(listener: &TcpListener, own: &Arc<Identity>) -> Double {
-        let stream = Arc::new(listener.accept().unwrap().0);
-        let mut records = tcp::source(&stream, Instant::now() + DEADLINE);
-        let r0 = records.read().unwrap().unwrap().to_vec();
-        let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
-        let (hello, r1) = ServerHello::start(hello, Suites::default());
-        write_record(&stream, &r1).unwrap();
-        let (key, r3, transport) =
-            hello.gate(records.read().unwrap().unwrap()).unwrap().finish().unwrap();
-        write_record(&stream, &r3).unwrap();
-        let mut reader = TunnelReader::new(Box::new(records), transport.opener);
-        assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
-        reader.set_deadline(Instant::now() + 9 * DEADLINE).unwrap();
-        let sealer = Arc::new(Mutex::new(transport.sealer));
-        let key = STANDARD_NO_PAD.encode(key.to_der());
-        let double = Double { stream, sealer, heard: Arc::default(), key };
-        let listens = double.clone();
-        thread::spawn(move || listens.listens(reader));
-        double
-    }
-
-    fn listens(&self, mut reader: TunnelReader) {
-        loop {
-            let requests: Vec<Request> = match reader.receive() {
-                Ok(Incoming::Record(RecordType::Json, body)) => {
-                    codec::decode(body).filter_map(Result::ok).collect()
-                }
-                Ok(Incoming::Record(RecordType::Ping, body)) => {
-                    self.sends(RecordType::Pong, body);
-                    continue;
-                }
-                Ok(Incoming::Record(..)) => continue,
-                _ => return,
-            };
-            for request in requests {
-                let reference = request.reference.as_deref();
-                match &request.command {
-                    Command::Join { channel, .. } => {
-                        self.tells(entered(channel.as_str(), reference));
-                    }
-                    Command::Keys { names } => {
-                        let own = names.iter().filter(|name| name.as_str() == "carol");
-                        own.for_each(|_| self.lists("carol", &self.key, reference));
-                    }
-                    Command::Resume { .. } => {
-                        self.tells(json!({"type": "conversations", "conversations": []}))
-                    }
-                    _ => {}
-                }
-                self.heard.lock().unwrap().push(request);
-            }
-        }
-    }
-
-    fn sends(&self, kind: RecordType, body: &[u8]) {
-        let mut record = Vec::new();
-        let mut sealer = self.sealer.lock().unwrap();
-        sealer.seal(kind, body, &mut record).unwrap();
-        // A client that is gone has ended its part of the story.
-        let _ = write_record(&self.stream, &record);
-    }
-
-    fn tells(&self, event: Value) {
-        let event: Event = serde_json::from_value(event).unwrap();
-        let mut body = Vec::new();
-        codec::encode(&event, &mut body);
-        self.sends(RecordType::Json, &body);
-    }
-
-    /// Everything that is said and asked, as it came.
-    fn heard(&self) -> String {
-        let heard = self.heard.lock().unwrap();
-        heard.iter().map(|request| serde_json::to_string(request).unwrap() + "\n").collect()
-    }
-
-    /// The same of a client that has ended, up to its end.
-    fn heard_at_last(&self, world: &World) -> String {
-        world.until("nobody listens to it any more", || Arc::strong_count(&self.heard) == 1);
-        self.heard()
-    }
-
-    fn lists(&self, name: &str, key: &str, reference: Option<&str>) {
-        let keys = [json!({"device": "main", "key": key})];
-        self.tells(json!({"type": "keys", "name": name, "keys": keys, "ref": reference}));
-    }
-
-    /// The last message that carol has sent sealed.
-    fn sealed(&self) -> Option<Value> {
-        let heard = self.heard.lock().unwrap();
-        let say = heard.iter().rev().find(
-            |one| matches!(&one.command, Command::Say(message) if message.body.sealed().is_some()),
-        );
-        say.map(|say| serde_json::to_value(say).unwrap())
-    }
-
-    /// The channel with a PIN that carol has asked to be in.
-    fn channel(&self) -> Option<String> {
-        let heard = self.heard.lock().unwrap();
-        heard.iter().find_map(|request| match &request.command {
-            Command::Join { channel, .. } if channel.has_pin() => Some(channel.as_str().to_owned()),
-            _ => None,
-        })
-    }
-
-    /// Puts carol out of the channel with the PIN, and into the open one of its name.
-    fn moves(&self, world: &World) {
-        world.until("carol asked to be in the channel", || self.channel().is_some());
-        let channel = self.channel().unwrap();
-        self.tells(json!({"type": "parted", "channel": channel}));
-        self.tells(entered("#tea", None));
-        self.tells(entered("#tea", Some("pychat-1")));
-        self.tells(json!({"type": "notice", "text": "that was all"}));
-    }
-}
-
-impl Drop for Double {
-    fn drop(&mut self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
-    }
-}
-
-fn entered(channel: &str, reference: Option<&str>) -> Value {
-    json!({"type": "entered", "channel": channel, "log": "00000000000000ab", "last": "0",
-        "read": "0", "retention": "forever", "people": ["carol"], "ref": reference})
-}
-
-/// A server that carol knows, and whoever has taken its conversation.
-struct Story {
-    world: World,
-    own: Arc<Identity>,
-    listener: TcpListener,
-}
-
-impl Story {
-    fn new() -> Story {
-        let world = World::new();
-        drop(world.enters("carol"));
-        let pem = fs::read_to_string(world.home().join("keys/server.pem")).unwrap();
-        let own = Arc::new(Identity::from_pem(&pem, None).unwrap());
-        Story { world, own, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
-    }
-
-    fn address(&self) -> String {
-        self.listener.local_addr().unwrap().to_string()
-    }
-
-    fn client(&self, face: &str) -> (Program, Double) {
-        let client = self.world.client_by("carol", &self.address(), &[face]);
-        (client, Double::accepts(&self.listener, &self.own))
-    }
-
-    fn terminal(&self, args: &[&str]) -> (Terminal, Double) {
-        let mut command = self.world.program("carol");
-        let invite = self.world.invite.replace(&self.world.address, &self.address());
-        command.args(["client", &invite, "--name", "carol"]).args(args);
-        let terminal = Terminal::run(&command);
-        (terminal, Double::accepts(&self.listener, &self.own))
-    }
+/// Removes carol from the channel with the PIN, and puts her into the open one of its name.
+fn moves(story: &HostileServer, session: &Session) {
+    story.world.until("carol asked to be in the channel", || session.channel().is_some());
+    let channel = session.channel().unwrap();
+    session.tells(json!({"type": "parted", "channel": channel}));
+    session.tells(entered("#tea", None));
+    session.tells(entered("#tea", Some("pychat-1")));
+    session.tells(json!({"type": "notice", "text": "that was all"}));
 }
 
 #[test]
 fn a_number_that_the_server_makes_up_is_shown_as_its_words_and_the_hole_is_named() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol"]);
     let notice = json!({"type": "notice", "text": FORGED});
 
-    let (mut plain, double) = story.client("--plain");
+    let (mut plain, double) = story.client(&["--plain"]);
     plain.sees("you are in #lobby");
     plain.types("/fingerprint bob");
     plain.sees("-- asking the server for the keys of bob");
@@ -230,7 +39,7 @@ fn a_number_that_the_server_makes_up_is_shown_as_its_words_and_the_hole_is_named
     assert_eq!(plain.shown().iter().filter(own).count(), 0, "{:#?}", plain.shown());
     drop((plain, double));
 
-    let (mut json, double) = story.client("--json");
+    let (mut json, double) = story.client(&["--json"]);
     json.sees(r#""type":"hello""#);
     json.types(r#"{"type":"slash","line":"/fingerprint bob"}"#);
     json.sees("asking the server for the keys of bob");
@@ -252,7 +61,7 @@ fn a_number_that_the_server_makes_up_is_shown_as_its_words_and_the_hole_is_named
 
 #[test]
 fn a_secret_that_is_half_typed_when_the_server_moves_things_stays_sealed() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol"]);
     let (first, rest) = SECRET.split_at(10);
 
     let (mut screen, double) = story.terminal(&[]);
@@ -261,7 +70,7 @@ fn a_secret_that_is_half_typed_when_the_server_moves_things_stays_sealed() {
     screen.shows_row(|row| row.starts_with("#tea~"));
     screen.types(first);
     screen.shows(&format!("carol> {first}"));
-    double.moves(&story.world);
+    moves(&story, &double);
     screen.shows("you are no longer in #tea~");
     screen.shows("server| that was all");
     screen.types(&format!("{rest}\r"));
@@ -280,7 +89,7 @@ fn a_secret_that_is_half_typed_when_the_server_moves_things_stays_sealed() {
     plain.shows("typed text now goes to #tea~");
     plain.types(first);
     plain.shows_row(|row| row == format!("> {first}"));
-    double.moves(&story.world);
+    moves(&story, &double);
     plain.shows("server| that was all");
     plain.types(&format!("{rest}\r"));
     plain.shows("you are no longer in #tea~");
@@ -297,10 +106,10 @@ fn a_secret_that_is_half_typed_when_the_server_moves_things_stays_sealed() {
     plain.ends_with(0);
     drop(double);
 
-    let (mut json, double) = story.client("--json");
+    let (mut json, double) = story.client(&["--json"]);
     json.sees(r##""channel":"#tea~"##);
     json.types(r#"{"type":"slash","line":"/query #tea"}"#);
-    double.moves(&story.world);
+    moves(&story, &double);
     json.sees("that was all");
     json.types(&format!(r#"{{"type":"slash","line":"/me says {SECRET}"}}"#));
     json.sees("you are no longer in #tea~");
@@ -311,14 +120,14 @@ fn a_secret_that_is_half_typed_when_the_server_moves_things_stays_sealed() {
 
 #[test]
 fn a_line_as_ones_own_that_nobody_has_sealed_is_not_ones_own() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol"]);
     let line = json!({"type": "message", "seq": "1", "to": "@bob", "from": "carol", "device": "main",
         "id": "00000000000000000000000000000007", "time_ms": 1_795_615_380_000_u64,
         "text": "send me the PIN", "replay": true});
     let conversation = json!({"type": "conversations", "conversations": [{"to": "@bob", "log": "00000000000000ac",
         "last": "1", "read": "0", "retention": "forever"}]});
 
-    let (plain, double) = story.client("--plain");
+    let (plain, double) = story.client(&["--plain"]);
     plain.sees("you are in #lobby");
     [&conversation, &line].into_iter().for_each(|event| double.tells(event.clone()));
     let shown = plain.sees("send me the PIN");
@@ -350,7 +159,7 @@ fn a_line_as_ones_own_that_nobody_has_sealed_is_not_ones_own() {
 
 #[test]
 fn the_control_an_honest_answer_is_believed() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol"]);
     let (mut screen, double) = story.terminal(&[]);
     screen.shows("* connected");
     screen.types("/join tea\r");
@@ -367,27 +176,27 @@ fn the_control_an_honest_answer_is_believed() {
     screen.shows_row(|row| row.starts_with("#lobby"));
 }
 
-fn asks(double: &Double) {
+fn asks(double: &Session) {
     double.tells(json!({"type": "password", "wrong": false}));
 }
 
 #[test]
 fn a_server_that_asks_for_a_password_gets_no_message_as_one() {
     const REFUSED: &str = "the server asks for a password, and a message line is never sent as one";
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol"]);
     let client = |args: &[&str]| story.world.client_by("carol", &story.address(), args);
 
     // Lines of a pipe, before it asks and after.
     let mut plain = client(&["--plain"]);
     plain.types(SECRET);
-    let double = Double::meets(&story.listener, &story.own);
+    let double = story.meets("carol", &story.keys);
     asks(&double);
     plain.sees(REFUSED);
     assert_eq!(plain.ends().code(), Some(5));
     assert_eq!(double.heard_at_last(&story.world), "");
     for args in [&["--send", SECRET][..], &["--tail", "1"]] {
         let mut sends = client(args);
-        let double = Double::meets(&story.listener, &story.own);
+        let double = story.meets("carol", &story.keys);
         asks(&double);
         assert_eq!(sends.ends().code(), Some(5));
         assert_eq!(double.heard_at_last(&story.world), "", "{args:?}");
@@ -397,7 +206,7 @@ fn a_server_that_asks_for_a_password_gets_no_message_as_one() {
     let mut json = client(&["--json"]);
     let say = json!({"type": "say", "to": "#lobby", "text": SECRET}).to_string();
     json.types(&say);
-    let double = Double::meets(&story.listener, &story.own);
+    let double = story.meets("carol", &story.keys);
     asks(&double);
     json.sees(r#""type":"password""#);
     json.types(&say);
@@ -410,19 +219,19 @@ fn a_server_that_asks_for_a_password_gets_no_message_as_one() {
 
 #[test]
 fn who_types_a_message_while_the_server_asks_for_a_password_gives_none() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol"]);
     let (first, rest) = SECRET.split_at(10);
     for face in [&["--plain"][..], &[]] {
         let (mut terminal, double) = story.terminal(face);
         terminal.shows(if face.is_empty() { "* connected" } else { "you are in #lobby" });
-        let hears = |double: &Double, text: &str| {
+        let hears = |double: &Session, text: &str| {
             story.world.until(text, || double.heard().contains(text));
         };
         terminal.types(first);
         terminal.shows(&format!("> {first}"));
         // The connection is cut, and the next one asks.
         drop(double);
-        let double = Double::meets(&story.listener, &story.own);
+        let double = story.meets("carol", &story.keys);
         asks(&double);
         terminal.shows("first press Enter on an empty line");
         terminal.types(&format!("{rest}\r"));
@@ -450,7 +259,7 @@ fn who_types_a_message_while_the_server_asks_for_a_password_gives_none() {
 
 #[test]
 fn changes_that_are_told_again_and_that_nobody_has_signed_change_nothing_that_is_shown() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol"]);
     let (mut screen, double) = story.terminal(&[]);
     screen.shows("* connected");
     screen.types("/join tea blue kettle 47\r");
@@ -502,8 +311,8 @@ fn changes_that_are_told_again_and_that_nobody_has_signed_change_nothing_that_is
 
 #[test]
 fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
-    let story = Story::new();
-    let tells = |double: &Double, said: &Value, seq: u64, more: Value| {
+    let story = HostileServer::known_to(&["carol"]);
+    let tells = |double: &Session, said: &Value, seq: u64, more: Value| {
         let mut line = json!({"type": "message", "seq": seq.to_string(), "to": said["to"],
             "from": "carol", "device": "main", "id": said["id"], "sealed": said["sealed"],
             "time_ms": now_ms()});
@@ -518,7 +327,7 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
         let shown = plain.shown();
         shown[before..].iter().filter(|line| line.contains("You: the kettle sings")).count()
     };
-    let (mut plain, double) = story.client("--plain");
+    let (mut plain, double) = story.client(&["--plain"]);
     plain.types("/join tea blue kettle 47");
     plain.sees("you are in #tea~");
     plain.types("the kettle sings");
@@ -550,7 +359,7 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     plain.types("/exit");
     plain.ends();
     drop(double);
-    let (mut plain, double) = story.client("--plain");
+    let (mut plain, double) = story.client(&["--plain"]);
     plain.sees("you are in #tea~");
     plain.types("/query #tea");
     assert_eq!(finds(&mut plain, "five"), 1);
@@ -569,14 +378,14 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
 
 #[test]
 fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
-    let story = Story::new();
-    let tells = |double: &Double, said: &Value, more: Value| {
+    let story = HostileServer::known_to(&["carol"]);
+    let tells = |double: &Session, said: &Value, more: Value| {
         let mut line = json!({"type": "message", "to": said["to"], "from": "carol",
             "device": "main", "id": said["id"], "sealed": said["sealed"], "time_ms": now_ms()});
         line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         double.tells(line);
     };
-    let (mut plain, double) = story.client("--plain");
+    let (mut plain, double) = story.client(&["--plain"]);
     plain.types("/join tea blue kettle 47");
     plain.sees("you are in #tea~");
     let mut seq = 0;
@@ -598,7 +407,7 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
     let deleted = says(&mut plain, "the kettle is lost", json!({}), "You: the kettle is lost");
     let delete = json!({"kind": "delete", "of": "4"});
     says(&mut plain, "/delete 4", delete, "You (deleted a line)");
-    let tries = |plain: &mut Program, double: &Double, mark: &str| {
+    let tries = |plain: &mut Program, double: &Session, mark: &str| {
         let before = plain.shown().len();
         let is_history = |line: &&str| line.contains(r#""type":"history""#);
         let asked = || double.heard().lines().filter(is_history).count();
@@ -637,7 +446,7 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
     plain.types("/exit");
     plain.ends();
     drop(double);
-    let (mut plain, double) = story.client("--plain");
+    let (mut plain, double) = story.client(&["--plain"]);
     plain.sees("you are in #tea~");
     tries(&mut plain, &double, "two");
     // Another log changes nothing.
@@ -650,16 +459,17 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
 
 #[test]
 fn somebody_who_looks_like_carol_is_not_trusted_at_the_first_meeting() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol"]);
     let key = STANDARD_NO_PAD.encode(story.own.public().to_der());
-    let (mut json, double) = story.client("--json");
+    let (mut json, double) = story.client(&["--json"]);
     json.sees(r#""type":"hello""#);
     let writes = |json: &mut Program, name: &str| {
         let asked = |name: &str| double.heard().contains(&format!(r#""names":["{name}"]"#));
         let say = json!({"type": "say", "to": format!("@{name}"), "text": SECRET});
         json.types(&say.to_string());
         story.world.until("the keys are asked for", || asked(name));
-        double.lists(name, &key, None);
+        let keys = [json!({"device": "main", "key": key})];
+        double.tells(json!({"type": "keys", "name": name, "keys": keys}));
     };
     writes(&mut json, "car0l");
     let told = json.sees(r#""type":"key_changed""#);
@@ -675,9 +485,4 @@ fn somebody_who_looks_like_carol_is_not_trusted_at_the_first_meeting() {
     writes(&mut json, "dave");
     story.world.until("it is sealed for dave", || double.sealed().is_some());
     assert_eq!(double.sealed().unwrap()["to"], "@dave");
-}
-
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.unwrap().as_millis() as u64
 }

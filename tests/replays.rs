@@ -4,255 +4,21 @@
 mod world;
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use pychat::chat::{Command, Event, Request};
-use pychat::crypto::handshake::ServerHello;
-use pychat::crypto::hello::Greeting;
-use pychat::crypto::{Identity, RecordType, Sealer};
-use pychat::net::link::RecordSource;
-use pychat::net::tcp;
-use pychat::net::tunnel::{Incoming, TunnelReader};
-use pychat::suite::Suites;
-use pychat::wire::codec;
+use pychat::chat::{Command, Request};
+use pychat::crypto::RecordType;
 use serde_json::{Value, json};
+use world::hostile::{HostileServer, Session, now_ms, told};
 use world::program::memory_kib;
 use world::pty::Terminal;
-use world::way::write_record;
-use world::{DEADLINE, Program, World};
 
 const TEXT: &str = "yes, pay them";
 
-/// One connection of a client.
-#[derive(Clone)]
-struct Double {
-    stream: Arc<TcpStream>,
-    sealer: Arc<Mutex<Sealer>>,
-    heard: Arc<Mutex<Vec<Request>>>,
-    /// In base64.
-    key: String,
-    name: String,
-    keys: Keys,
-}
-
-type Keys = Arc<Mutex<std::collections::BTreeMap<String, Vec<Value>>>>;
-
-impl Double {
-    /// Lets somebody in, and answers what their client asks.
-    fn accepts(listener: &TcpListener, own: &Arc<Identity>, name: &str, keys: &Keys) -> Double {
-        let double = Double::meets(listener, own, name, keys);
-        double.welcomes();
-        double
-    }
-
-    fn welcomes(&self) {
-        self.tells(json!({"type": "welcome", "name": self.name, "device": "main", "version": "1",
-            "text_bytes_max": 8192, "time_ms": now_ms()}));
-        self.tells(entered("#lobby", None));
-    }
-
-    /// The client has logged in, and waits for the welcome.
-    fn meets(listener: &TcpListener, own: &Arc<Identity>, name: &str, keys: &Keys) -> Double {
-        let stream = Arc::new(listener.accept().unwrap().0);
-        let mut records = tcp::source(&stream, Instant::now() + DEADLINE);
-        let r0 = records.read().unwrap().unwrap().to_vec();
-        let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
-        let (hello, r1) = ServerHello::start(hello, Suites::default());
-        write_record(&stream, &r1).unwrap();
-        let (key, r3, transport) =
-            hello.gate(records.read().unwrap().unwrap()).unwrap().finish().unwrap();
-        write_record(&stream, &r3).unwrap();
-        let mut reader = TunnelReader::new(Box::new(records), transport.opener);
-        assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
-        reader.set_deadline(Instant::now() + 9 * DEADLINE).unwrap();
-        let sealer = Arc::new(Mutex::new(transport.sealer));
-        let key = STANDARD_NO_PAD.encode(key.to_der());
-        keys.lock()
-            .unwrap()
-            .entry(name.into())
-            .or_insert_with(|| vec![json!({"device": "main", "key": key})]);
-        let (name, keys) = (name.to_owned(), Arc::clone(keys));
-        let double = Double { stream, sealer, heard: Arc::default(), key, name, keys };
-        let listens = double.clone();
-        thread::spawn(move || listens.listens(reader));
-        double
-    }
-
-    fn listens(&self, mut reader: TunnelReader) {
-        loop {
-            let requests: Vec<Request> = match reader.receive() {
-                Ok(Incoming::Record(RecordType::Json, body)) => {
-                    codec::decode(body).filter_map(Result::ok).collect()
-                }
-                Ok(Incoming::Record(RecordType::Ping, body)) => {
-                    self.sends(RecordType::Pong, body);
-                    continue;
-                }
-                Ok(Incoming::Record(..)) => continue,
-                _ => return,
-            };
-            for request in requests {
-                let reference = request.reference.as_deref();
-                match &request.command {
-                    Command::Join { channel, .. } => {
-                        self.tells(entered(channel.as_str(), reference));
-                    }
-                    Command::Keys { names } => {
-                        for name in names {
-                            let keys = self.keys.lock().unwrap().get(name.as_str()).cloned();
-                            let Some(keys) = keys else { continue };
-                            self.tells(json!({"type": "keys", "name": name, "keys": keys, "ref": reference}));
-                        }
-                    }
-                    Command::Certify { certificate } => {
-                        let own = json!({"device": "main", "key": self.key, "certificate": certificate});
-                        let mut keys = self.keys.lock().unwrap();
-                        let list = keys.get_mut(&self.name).unwrap();
-                        list.iter_mut().filter(|one| one["key"] == own["key"]).for_each(|one| *one = own.clone());
-                    }
-                    Command::Resume { .. } => {
-                        self.tells(json!({"type": "conversations", "conversations": []}))
-                    }
-                    Command::History { to, .. } if reference == Some("tail") => self.tells(
-                        json!({"type": "history", "to": to, "lines": 0, "more": false, "ref": "tail"}),
-                    ),
-                    _ => {}
-                }
-                self.heard.lock().unwrap().push(request);
-            }
-        }
-    }
-
-    fn sends(&self, kind: RecordType, body: &[u8]) {
-        let mut record = Vec::new();
-        let mut sealer = self.sealer.lock().unwrap();
-        sealer.seal(kind, body, &mut record).unwrap();
-        // A client that is gone has ended its part of the story.
-        let _ = write_record(&self.stream, &record);
-    }
-
-    fn tells(&self, event: Value) {
-        let event: Event = serde_json::from_value(event).unwrap();
-        let mut body = Vec::new();
-        codec::encode(&event, &mut body);
-        self.sends(RecordType::Json, &body);
-    }
-
-    /// The last message that the client has sent sealed.
-    fn sealed(&self) -> Option<Value> {
-        let heard = self.heard.lock().unwrap();
-        let say = heard.iter().rev().find(
-            |one| matches!(&one.command, Command::Say(message) if message.body.sealed().is_some()),
-        );
-        say.map(|say| serde_json::to_value(say).unwrap())
-    }
-
-    /// The channel with a PIN that the client has asked to be in.
-    fn channel(&self) -> Option<String> {
-        let heard = self.heard.lock().unwrap();
-        heard.iter().find_map(|request| match &request.command {
-            Command::Join { channel, .. } if channel.has_pin() => Some(channel.as_str().to_owned()),
-            _ => None,
-        })
-    }
-}
-
-impl Drop for Double {
-    fn drop(&mut self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
-    }
-}
-
-fn entered(channel: &str, reference: Option<&str>) -> Value {
-    json!({"type": "entered", "channel": channel, "log": "00000000000000ab", "last": "0",
-        "read": "0", "retention": "forever", "people": ["carol"], "ref": reference})
-}
-
-/// A server that carol and bob know, whose key the double has.
-struct Story {
-    world: World,
-    own: Arc<Identity>,
-    listener: TcpListener,
-    keys: Keys,
-}
-
-impl Story {
-    fn new() -> Story {
-        let world = World::new();
-        drop(world.enters("carol"));
-        drop(world.enters("bob"));
-        let pem = fs::read_to_string(world.home().join("keys/server.pem")).unwrap();
-        let own = Arc::new(Identity::from_pem(&pem, None).unwrap());
-        Story {
-            world,
-            own,
-            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
-            keys: Keys::default(),
-        }
-    }
-
-    fn address(&self) -> String {
-        self.listener.local_addr().unwrap().to_string()
-    }
-
-    fn client(&self, args: &[&str]) -> (Program, Double) {
-        self.client_of("carol", args)
-    }
-
-    fn client_of(&self, name: &str, args: &[&str]) -> (Program, Double) {
-        let client = self.world.client_by(name, &self.address(), args);
-        (client, Double::accepts(&self.listener, &self.own, name, &self.keys))
-    }
-
-    fn is_certified(&self, name: &str) {
-        let key = || self.keys.lock().unwrap()[name][0]["certificate"].is_string();
-        self.world.until("the device is certified", key);
-    }
-
-    /// bob has sealed a message for carol.
-    fn bobs_message(&self, text: &str) -> Value {
-        self.is_certified("carol");
-        let (mut bob, double) = self.client_of("bob", &["--plain"]);
-        bob.sees("you are in #lobby");
-        self.is_certified("bob");
-        bob.types(&format!("/pm carol {text}"));
-        self.world.until("bob has sealed", || double.sealed().is_some());
-        double.sealed().unwrap()
-    }
-
-    fn sequences_file(&self) -> PathBuf {
-        let files = fs::read_dir(self.world.data_folder("carol").join("servers")).unwrap();
-        let mut paths = files.map(|file| file.unwrap().path());
-        paths.find(|path| path.extension().is_some_and(|it| it == "sequences")).unwrap()
-    }
-
-    fn terminal(&self) -> (Terminal, Double) {
-        let mut command = self.world.program("carol");
-        let invite = self.world.invite.replace(&self.world.address, &self.address());
-        command.args(["client", &invite, "--name", "carol"]);
-        let terminal = Terminal::run(&command);
-        (terminal, Double::accepts(&self.listener, &self.own, "carol", &self.keys))
-    }
-}
-
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.unwrap().as_millis() as u64
-}
-
-/// A message of bob to carol under a seq, with further fields.
-fn told(said: &Value, seq: u64, more: Value) -> Value {
-    let mut message = json!({"type": "message", "seq": seq.to_string(), "to": "@carol",
-        "from": "bob", "device": "main", "id": said["id"], "sealed": said["sealed"],
-        "time_ms": now_ms()});
-    message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    message
+fn sequences_file(story: &HostileServer) -> PathBuf {
+    let files = fs::read_dir(story.world.data_folder("carol").join("servers")).unwrap();
+    let mut paths = files.map(|file| file.unwrap().path());
+    paths.find(|path| path.extension().is_some_and(|it| it == "sequences")).unwrap()
 }
 
 /// bob's conversation with carol, up to this seq.
@@ -267,7 +33,7 @@ fn end(to: Option<&str>, reference: Option<&str>) -> Value {
 }
 
 /// Tells the message again in every way that looks like a part of an answer.
-fn tells_again(double: &Double, said: &Value) {
+fn tells_again(double: &Session, said: &Value) {
     let elsewhere = json!({"type": "message", "seq": "7", "to": "#elsewhere", "from": "alice",
         "device": "main", "id": "7".repeat(32), "time_ms": now_ms(), "text": TEXT, "ref": ""});
     double.tells(elsewhere);
@@ -284,7 +50,7 @@ fn tells_again(double: &Double, said: &Value) {
 #[test]
 fn an_old_message_is_no_answer_that_nobody_has_asked_for() {
     for face in ["--plain", "--json"] {
-        let story = Story::new();
+        let story = HostileServer::known_to(&["carol", "bob"]);
         let (mut carol, double) = story.client(&[face]);
         carol.sees("#lobby");
         let said = story.bobs_message(TEXT);
@@ -324,8 +90,8 @@ fn is_history(request: &Request) -> bool {
 
 #[test]
 fn the_full_screen_shows_no_such_answer_and_keeps_its_messages_at_a_gap() {
-    let story = Story::new();
-    let (mut screen, double) = story.terminal();
+    let story = HostileServer::known_to(&["carol", "bob"]);
+    let (mut screen, double) = story.terminal(&[]);
     screen.shows("* connected");
     let said = story.bobs_message(TEXT);
     double.tells(conversations(0));
@@ -345,8 +111,8 @@ fn the_full_screen_shows_no_such_answer_and_keeps_its_messages_at_a_gap() {
 
 #[test]
 fn an_answer_without_an_end_takes_no_memory() {
-    let story = Story::new();
-    let (mut screen, double) = story.terminal();
+    let story = HostileServer::known_to(&["carol", "bob"]);
+    let (mut screen, double) = story.terminal(&[]);
     screen.shows("* connected");
     let before = memory_kib(screen.program());
     let after = floods(&double, &screen, "");
@@ -359,7 +125,7 @@ fn an_answer_without_an_end_takes_no_memory() {
 }
 
 /// Sends 40 MB of messages as an answer without an end. Returns the memory of the client, in KiB.
-fn floods(double: &Double, screen: &Terminal, reference: &str) -> u64 {
+fn floods(double: &Session, screen: &Terminal, reference: &str) -> u64 {
     let text = "x ".repeat(4_000);
     for seq in 1..5_000 {
         double.tells(json!({"type": "message", "seq": seq.to_string(), "to": "#lobby",
@@ -374,7 +140,7 @@ fn floods(double: &Double, screen: &Terminal, reference: &str) -> u64 {
 
 #[test]
 fn tombstones_of_invented_users_take_no_memory_and_no_disk() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol", "bob"]);
     let (mut plain, double) = story.client(&["--plain"]);
     plain.types("/join tea blue kettle 47");
     plain.sees("you are in #tea~");
@@ -384,7 +150,7 @@ fn tombstones_of_invented_users_take_no_memory_and_no_disk() {
     plain.types(TEXT);
     story.world.until("it is sealed", || double.sealed().is_some());
     let said = double.sealed().unwrap();
-    let tells = |double: &Double, seq: u64| {
+    let tells = |double: &Session, seq: u64| {
         double.tells(json!({"type": "message", "seq": seq.to_string(), "to": said["to"],
             "from": "carol", "device": "main", "id": said["id"], "sealed": said["sealed"],
             "time_ms": now_ms()}));
@@ -411,7 +177,7 @@ fn tombstones_of_invented_users_take_no_memory_and_no_disk() {
     plain.types("/exit");
     plain.ends();
     drop(double);
-    let bytes = fs::metadata(story.sequences_file()).unwrap().len();
+    let bytes = fs::metadata(sequences_file(&story)).unwrap().len();
     assert!(bytes < 200_000, "{bytes} bytes");
     // And the old message is still known.
     let (plain, double) = story.client(&["--plain"]);
@@ -423,7 +189,7 @@ fn tombstones_of_invented_users_take_no_memory_and_no_disk() {
 
 #[test]
 fn a_further_client_and_a_tail_know_what_was_received() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol", "bob"]);
     let (mut first, double) = story.client(&["--plain"]);
     first.sees("#lobby");
     let said = story.bobs_message(TEXT);
@@ -461,18 +227,18 @@ fn a_further_client_and_a_tail_know_what_was_received() {
     double.tells(told(&said, 1, json!({"replay": true, "time_ms": time_ms})));
     let shown: Value = serde_json::from_str(&second.sees(TEXT)).unwrap();
     let shown: jiff::Timestamp = shown["time"].as_str().unwrap().parse().unwrap();
-    assert!(shown.as_millisecond() < time_ms as i64 - 3_600_000, "{shown}");
+    assert!(shown.as_millisecond() < time_ms - 3_600_000, "{shown}");
 }
 
 #[test]
 fn a_client_stops_at_a_file_that_it_cannot_read_as_a_whole() {
-    let story = Story::new();
+    let story = HostileServer::known_to(&["carol", "bob"]);
     let (mut first, double) = story.client(&["--plain"]);
     first.sees("#lobby");
     first.types("/exit");
     first.ends();
     drop(double);
-    let path = story.sequences_file();
+    let path = sequences_file(&story);
     let bytes = (64 << 20) + 1;
     fs::File::options().write(true).open(&path).unwrap().set_len(bytes).unwrap();
     for args in [&["--plain"][..], &["--json"], &["--send", "hi"]] {

@@ -20,7 +20,7 @@ use pychat::wire::codec;
 use serde_json::Value;
 use world::pty::Terminal;
 use world::reserved::ReservedPort;
-use world::way::{lets_in, write_record};
+use world::way::{Accepted, accepts, write_record};
 use world::{DEADLINE, Program, World};
 
 const TOLD: &str = "the server has a new key, signed by the one before: SHA256:";
@@ -101,7 +101,7 @@ fn successor(new: &Identity, signatures: &[u8]) -> Event {
 /// A server by another's hands that holds a key which clients know, lets carol in, says this, and
 /// stays.
 fn says(stream: TcpStream, own: &Arc<Identity>, events: &[Event]) {
-    let (mut reader, mut sealer, stream) = lets_in(stream, own);
+    let Accepted { mut reader, mut sealer, stream, .. } = accepts(stream, own);
     assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
     reader.set_deadline(Instant::now() + DEADLINE).unwrap();
     let welcome = Event::Welcome {
@@ -232,7 +232,7 @@ fn an_invite_makes_no_servers_key_the_next_one_of_another_server() {
     };
     let answering = thread::spawn(move || {
         claims(&listener, &reals, link);
-        lets_in(listener.accept().unwrap().0, &reals);
+        accepts(listener.accept().unwrap().0, &reals);
     });
     let (code, told) = trust(&world, "carol", &lure, &["--yes"]);
     assert!(code == Some(0) && told.contains("Signatures lead from the pinned key"), "{told}");

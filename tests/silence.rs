@@ -16,7 +16,7 @@ use pychat::suite::Suites;
 use world::double::{Double, line};
 use world::peer::login;
 use world::pty::Terminal;
-use world::way::{Flow, Link, joins, lets_in, peer, sends, write_record};
+use world::way::{Accepted, Flow, Link, accepts, joins, peer, sends, write_record};
 use world::{DEADLINE, World};
 
 /// A way to the server on which the first connections with a handshake end before R3.
@@ -118,7 +118,7 @@ fn bytes_that_come_now_and_then_do_not_hold_a_client_that_connects() {
         }
     });
     let chats = peer(move |stream| {
-        let (_reader, mut sealer, stream) = lets_in(stream, &own);
+        let Accepted { reader: _reader, mut sealer, stream, .. } = accepts(stream, &own);
         let notice = b"{\"type\":\"topic\",\"to\":\"#lobby\",\"retention\":\"forever\"}\n";
         for (kind, body) in [(RecordType::Ping, &b""[..]), (RecordType::Json, notice)].repeat(20) {
             let mut record = Vec::new();

@@ -4,6 +4,7 @@
 pub mod apart;
 pub mod checker;
 pub mod double;
+pub mod hostile;
 pub mod peer;
 pub mod program;
 pub mod proxy;

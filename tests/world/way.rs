@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pychat::crypto::handshake::ServerHello;
 use pychat::crypto::hello::Greeting;
-use pychat::crypto::{Identity, Sealer};
+use pychat::crypto::{Identity, PublicKey, Sealer};
 use pychat::net::link::RecordSource;
 use pychat::net::tcp;
 use pychat::net::tunnel::TunnelReader;
@@ -52,8 +52,16 @@ pub fn sends(world: &World, name: &str, address: &str) -> (i32, String) {
     (output.status.code().unwrap(), told)
 }
 
-/// The server's side of a handshake under its own key, up to the client's LOGIN.
-pub fn lets_in(stream: TcpStream, own: &Arc<Identity>) -> (TunnelReader, Sealer, Arc<TcpStream>) {
+/// A client that has come through the handshake; its next record is the LOGIN.
+pub struct Accepted {
+    pub reader: TunnelReader,
+    pub sealer: Sealer,
+    pub stream: Arc<TcpStream>,
+    pub key: PublicKey,
+}
+
+/// The server's side of a handshake under its own key.
+pub fn accepts(stream: TcpStream, own: &Arc<Identity>) -> Accepted {
     let stream = Arc::new(stream);
     let mut records = tcp::source(&stream, Instant::now() + DEADLINE);
     let r0 = records.read().unwrap().unwrap().to_vec();
@@ -61,9 +69,10 @@ pub fn lets_in(stream: TcpStream, own: &Arc<Identity>) -> (TunnelReader, Sealer,
     let (hello, r1) = ServerHello::start(hello, Suites::default());
     write_record(&stream, &r1).unwrap();
     let gated = hello.gate(records.read().unwrap().unwrap()).unwrap();
-    let (_, r3, transport) = gated.finish().unwrap();
+    let (key, r3, transport) = gated.finish().unwrap();
     write_record(&stream, &r3).unwrap();
-    (TunnelReader::new(Box::new(records), transport.opener), transport.sealer, stream)
+    let reader = TunnelReader::new(Box::new(records), transport.opener);
+    Accepted { reader, sealer: transport.sealer, stream, key }
 }
 
 /// A record in its frame.
