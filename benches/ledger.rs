@@ -4,6 +4,7 @@
 //!     cargo bench --bench ledger                       # all tables
 //!     cargo bench --bench ledger -- growth --lines 10000,100000,1000000
 //!     cargo bench --bench ledger -- searches           # the worst that may be asked, of 150,000 lines
+//!     cargo bench --bench ledger -- removals           # how long others wait for a removal
 //!     cargo bench --bench ledger -- searches --unbounded   # and what it cost without bounds: minutes
 
 #[path = "pychat-bench/client.rs"]
@@ -12,6 +13,8 @@ mod client;
 #[path = "pychat-bench/process.rs"]
 #[allow(dead_code)]
 mod process;
+#[path = "ledger/removals.rs"]
+mod removals;
 #[path = "ledger/searches.rs"]
 mod searches;
 #[path = "pychat-bench/server.rs"]
@@ -59,6 +62,9 @@ struct Options {
     /// Lines in which is searched.
     #[arg(long, default_value_t = 150_000)]
     searched: usize,
+    /// Lines that are removed.
+    #[arg(long, default_value_t = 250_000)]
+    removed: usize,
     /// Also what a search without bounds costs, in this process.
     #[arg(long)]
     unbounded: bool,
@@ -72,6 +78,7 @@ enum Part {
     Writers,
     Growth,
     Searches,
+    Removals,
 }
 
 fn main() {
@@ -86,6 +93,9 @@ fn main() {
     }
     if wants(Part::Searches) {
         searches::table(options.searched, options.unbounded, &keys);
+    }
+    if wants(Part::Removals) {
+        removals::table(options.removed);
     }
 }
 
@@ -240,7 +250,7 @@ fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
     };
     let page = |after: u64| reader.read(&lobby, Seq(after), last, PAGE).unwrap();
     let history = |before: Option<u64>, since_ms: Option<i64>| {
-        let older = Older { before: before.map(Seq), since_ms };
+        let older = Older { before: before.map(Seq), since_ms, files: false };
         reader.history(&lobby, older, PAGE, &Arc::new(Work::unbounded())).unwrap()
     };
     let search = |conversation: &Conversation, text: &str| {

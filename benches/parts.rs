@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pychat::chat::rate::Stamp;
-use pychat::chat::registry::{Purpose, Registry, Rules};
+use pychat::chat::registry::{LogIds, Participant, Purpose, Registry, Rules};
 use pychat::chat::{
     Command, Conversation, Event, LogId, Message, MsgId, NewMessage, Request, Retention, Seq,
     SessionId, Target,
@@ -206,14 +206,14 @@ fn registry(criterion: &mut Criterion) {
     let retention = Box::new(|_: &Conversation| Retention::Forever);
     let configured = Box::new(|_: &_| false);
     let forgets = Box::new(|_: &Conversation| false);
-    let (persistent, ephemeral) = (LogId(1), LogId(2));
-    let rules =
-        Rules { limits, retention, configured, forgets, persistent, ephemeral, next: LogId(3) };
-    let mut registry = Registry::new(rules, Seq(0));
+    let ids = LogIds { persistent: LogId(1), ephemeral: LogId(2), next: LogId(3) };
+    let rules = Rules { limits, retention, configured, forgets };
+    let mut registry = Registry::new(rules, ids, Seq(0));
     for number in 0..1_000 {
-        let name = format!("person{number}").parse().unwrap();
-        let device = "main".parse().unwrap();
-        registry.enter(SessionId(number), name, device, Purpose::Visit, Stamp(0)).unwrap();
+        let (user, device) = (format!("person{number}").parse(), "main".parse());
+        let (user, device) = (user.unwrap(), device.unwrap());
+        let participant = Participant { user, device, purpose: Purpose::Visit };
+        registry.enter(SessionId(number), participant, Stamp(0)).unwrap();
     }
     let (say, mut now) = (Request::from(Command::Say(say())), 0);
     criterion.bench_function("registry, a say among 1000 people", |bench| {

@@ -1,22 +1,26 @@
 //! config.json: the operator's configuration.
 
 mod host;
+mod web;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use log::LevelFilter;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::chat::{ChannelName, Conversation, Retention, TimeSpan};
+use crate::file::json_file::{self, Misfit};
+use crate::file::{self, FileError};
 use crate::limits::Limits;
+use crate::nearest::nearest;
 use crate::suite::Suites;
-use crate::system::files;
 pub use host::{InviteHost, is_reachable};
+pub use web::{WebOrigin, host_of};
 
 /// The configuration. The keys `server_ip` and `server_port` are a complete config.json; all others
 /// have defaults.
@@ -45,6 +49,15 @@ pub struct Config {
     /// Loopback address of the metrics for Prometheus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
+    /// Address of the web port, where clients connect by WebSocket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web: Option<SocketAddr>,
+    /// Origins of this server on the web, as browsers name them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub web_origins: Vec<WebOrigin>,
+    /// Proxies in front of the web port, which name their peers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub web_proxies: Vec<IpRange>,
     /// Whether messages are stored on disk.
     pub history: History,
     /// Retention of messages in conversations without an own rule.
@@ -52,7 +65,7 @@ pub struct Config {
     /// Whether the messages of a channel with a PIN are removed with its last member.
     pub forget_empty: bool,
     /// Rules of single channels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique")]
     pub channels: BTreeMap<ChannelName, ChannelRules>,
     /// Address ranges that may connect; all if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -88,6 +101,33 @@ pub enum History {
 #[serde(deny_unknown_fields)]
 pub struct ChannelRules {
     pub retention: Retention,
+}
+
+/// Reads rules of channels, of which no two are for one channel: `#WORK` and `#work` are one.
+fn unique<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<ChannelName, ChannelRules>, D::Error> {
+    struct Rules;
+
+    impl<'de> Visitor<'de> for Rules {
+        type Value = BTreeMap<ChannelName, ChannelRules>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("rules by channel")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut rules = BTreeMap::new();
+            while let Some((channel, rule)) = map.next_entry::<ChannelName, _>()? {
+                if rules.insert(channel.clone(), rule).is_some() {
+                    let error = format!("two rules for {channel}: case makes no other name");
+                    return Err(de::Error::custom(error));
+                }
+            }
+            Ok(rules)
+        }
+    }
+    deserializer.deserialize_map(Rules)
 }
 
 /// Which users are asked for a password.
@@ -208,22 +248,11 @@ pub struct IpRange {
 /// An error of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{}: {error}", path.display())]
-    Io { path: PathBuf, error: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// `hint` names the nearest known key, if one is similar.
     #[error("{}: {place}{problem}", path.display())]
     Value { path: PathBuf, place: String, problem: String, hint: Option<String> },
-}
-
-/// Reads a file's text. Does not wait for anything else at its path, such as a pipe.
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut file = files::open_to_read(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is no file"));
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text)
 }
 
 impl Config {
@@ -259,10 +288,12 @@ impl Config {
 
     /// Reads a configuration; the defaults if the file does not exist.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        match read(path) {
-            Ok(text) => Config::parse(&text, path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
-            Err(error) => Err(ConfigError::Io { path: path.to_owned(), error }),
+        match file::read_bytes_up_to(path, json_file::LARGE)? {
+            Some(bytes) => {
+                let text = String::from_utf8(bytes);
+                Config::parse(&text.map_err(|_| FileError::damaged(path, "it is not text"))?, path)
+            }
+            None => Ok(Config::default()),
         }
     }
 
@@ -271,20 +302,12 @@ impl Config {
             let path = path.to_owned();
             ConfigError::Value { path, place, problem, hint }
         };
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let config: Config =
-            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-                let place = match error.path().to_string().as_str() {
-                    "." | "?" => String::new(),
-                    place => format!("{place}: "),
-                };
-                let problem = error.inner().to_string();
-                let comment = text.lines().any(|line| line.trim_start().starts_with(['/', '#']));
-                let no_comments = || "JSON has no comments: remove them".to_owned();
-                let hint = nearest(&problem).or_else(|| comment.then(no_comments));
-                fault(place, problem, hint)
-            })?;
-        deserializer.end().map_err(|error| fault(String::new(), error.to_string(), None))?;
+        let config: Config = json_file::parse(text).map_err(|Misfit { place, problem }| {
+            let comment = text.lines().any(|line| line.trim_start().starts_with(['/', '#']));
+            let no_comments = || "JSON has no comments: remove them".to_owned();
+            let hint = hint(&problem).or_else(|| comment.then(no_comments));
+            fault(place, problem, hint)
+        })?;
         config
             .limits
             .check()
@@ -302,13 +325,12 @@ impl Config {
 }
 
 /// Returns the hint for a word that serde does not know: the nearest expected one.
-fn nearest(problem: &str) -> Option<String> {
+fn hint(problem: &str) -> Option<String> {
     let of = |kind| problem.strip_prefix(kind);
     let words = of("unknown field `").or_else(|| of("unknown variant `"))?;
     let mut words = words.split('`').step_by(2);
     let unknown = words.next()?;
-    let near = words.map(|known| (strsim::damerau_levenshtein(known, unknown), known)).min();
-    match near.filter(|(distance, _)| *distance <= 1 + unknown.len() / 4) {
+    match nearest(unknown, words).filter(|(distance, _)| *distance <= 1 + unknown.len() / 4) {
         Some((_, known)) => Some(format!("did you mean {known}?")),
         None if Limits::NAMES.contains(&unknown) => {
             Some(format!("{unknown} belongs under \"limits\""))
@@ -330,6 +352,9 @@ impl Default for Config {
             log: LogRules::default(),
             log_ip: true,
             metrics: None,
+            web: None,
+            web_origins: Vec::new(),
+            web_proxies: Vec::new(),
             history: History::On,
             retention: Retention::Forever,
             forget_empty: false,

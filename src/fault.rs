@@ -11,6 +11,8 @@ pub mod code {
     /// Another major version of the protocol, or no suite that both sides accept.
     pub const INCOMPATIBLE: u8 = 7;
     pub const NOT_ACKNOWLEDGED: u8 = 8;
+    /// A file is not what its sender sent, or is gone.
+    pub const NOT_AS_SENT: u8 = 9;
     /// Ended by Ctrl-C.
     pub const INTERRUPTED: u8 = 130;
 }

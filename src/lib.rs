@@ -17,6 +17,8 @@ pub mod e2e;
 #[cfg(not(target_family = "wasm"))]
 pub mod fault;
 #[cfg(not(target_family = "wasm"))]
+pub mod file;
+#[cfg(not(target_family = "wasm"))]
 pub mod home;
 #[cfg(not(target_family = "wasm"))]
 pub mod invite;
@@ -24,7 +26,11 @@ pub mod invite;
 pub mod ledger;
 pub mod limits;
 #[cfg(not(target_family = "wasm"))]
+pub mod nearest;
+#[cfg(not(target_family = "wasm"))]
 pub mod net;
+#[cfg(not(target_family = "wasm"))]
+pub mod page;
 #[cfg(not(target_family = "wasm"))]
 pub mod print;
 #[cfg(feature = "server")]
@@ -36,6 +42,7 @@ pub mod sync;
 pub mod system;
 #[cfg(not(target_family = "wasm"))]
 pub mod terminal;
+pub mod transfer;
 pub mod wire;
 #[cfg(all(test, feature = "server"))]
 mod world_tests;

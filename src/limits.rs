@@ -3,17 +3,40 @@
 
 use serde::{Deserialize, Serialize};
 
+/// A day, in milliseconds.
+pub const DAY_MS: i64 = 86_400_000;
 /// Plaintext of one transport record, in bytes. Part of the protocol, so not settable.
 pub const RECORD_PLAIN_BYTES_MAX: usize = 16_384;
 /// One record on the wire before login, in bytes (protocol).
 pub const RECORD_LOGIN_BYTES_MAX: usize = 2_048;
+/// Head of a request to the web port, in bytes, and the headers in it.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8_192;
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// Header of the PROXY protocol, in bytes.
+pub const PROXY_HEADER_BYTES_MAX: usize = 1_024;
+/// WebSocket frames in which a record arrives, control frames before it included (protocol).
+pub const RECORD_FRAMES_MAX: usize = 64;
 /// One message of a server, which may span records, in bytes (protocol): ten thousand names fit.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Text of one message, in bytes of UTF-8, whatever a server's `text_bytes_max` says (protocol).
 pub const TEXT_BYTES_MAX: usize = 8_192;
+/// Bytes of a file's name, of its media type and of its ThumbHash.
+pub const FILE_NAME_BYTES_MAX: usize = 200;
+pub const MEDIA_BYTES_MAX: usize = 100;
+pub const THUMB_BYTES_MAX: usize = 28;
+/// Bytes of an upload that a server accepts beyond its last sync: what a loss of power can take.
+pub const UPLOAD_AHEAD_BYTES: u64 = 16 << 20;
+/// Bytes after which a server syncs an upload again.
+pub const UPLOAD_SYNC_BYTES: u64 = 8 << 20;
+/// Bytes of a file that a record counts at least, because each record has a cost of its own.
+pub const FILE_RECORD_BYTES_MIN: u64 = 4_096;
+/// Longest wait of a session for a record of an upload, in milliseconds: its messages wait too.
+pub const FILE_PAUSE_MS_MAX: u64 = 250;
+/// Files in an answer to `usage`.
+pub const USAGE_FILES_MAX: usize = 100;
 /// Topic, hint, reason, away text, version or message of the day that a client accepts from a
-/// server, in bytes: ten times what a server sends.
-pub const WORD_BYTES_MAX: usize = 4_096;
+/// server, in bytes: the highest `topic_bytes_max`.
+pub const SHORT_TEXT_BYTES_MAX: usize = 4_096;
 /// Notice of a server, in bytes: the answer to an operator's command may have many lines.
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
 /// Rows that a client accepts in one answer of a server (people, channels, conversations, keys).
@@ -25,10 +48,29 @@ pub const ASKED_REFS_MAX: usize = 16_384;
 /// Lines of stdin that a client takes before the server has acknowledged them and their output is
 /// read, in bytes with 512 for each: some 7,000 messages. Beyond, it stops reading stdin.
 pub const UNSETTLED_BYTES_MAX: usize = 4 << 20;
+/// Pages that are attached to one client.
+pub const PAGES_MAX: usize = 16;
+/// Connections of pages that one client has at a time, attached ones included.
+pub const PAGE_CONNECTIONS_MAX: usize = 64;
+/// Seconds for the head of a page's request, and from its upgrade to its token.
+pub const PAGE_HEAD_S: u64 = 10;
+/// One message of a page, in bytes.
+pub const PAGE_FRAME_BYTES_MAX: usize = 1 << 20;
+/// Bytes that wait for a page. One that is further behind is closed, and attaches again.
+pub const PAGE_BEHIND_BYTES_MAX: usize = 4 << 20;
+/// Messages of a conversation, and bytes of all of them, that a client holds for pages that attach.
+pub const PAGE_MESSAGES_MAX: usize = 500;
+pub const PAGE_MEMORY_BYTES_MAX: usize = 32 << 20;
+/// Files that pages have handed over and that are not sent yet.
+pub const PAGE_FILES_MAX: usize = 16;
+/// Bytes of fetched files that are only shown in pages; beyond it the oldest are removed.
+pub const PAGE_VIEWED_BYTES_MAX: u64 = 256 << 20;
 /// Clients of one profile that store their unsent messages: each has a file of its own.
 pub const OUTBOX_FILES_MAX: usize = 16;
-/// Size of one of these files that a client reads at its start, in bytes.
+/// Size of one of these files, which a client neither exceeds nor reads beyond, in bytes.
 pub const OUTBOX_FILE_BYTES_MAX: u64 = 64 << 20;
+/// Users whom a client ignores.
+pub const IGNORED_MAX: usize = 1_000;
 /// Messages in one answer to `history` or `search` as a client takes it, and the upper bound of
 /// `history_lines_max` (protocol).
 pub const ANSWER_LINES_MAX: usize = 1_000;
@@ -97,6 +139,14 @@ pub const ANSWER_MS: u64 = 25;
 
 /// The lowest rate, per second or per hour: the wait for one message is a number of milliseconds.
 const RATE_MIN: f64 = 1e-6;
+/// The lowest rate of files: four records of a file each second.
+const FILE_RATE_MIN: f64 = 65_536.0;
+/// The highest values of limits, by their units.
+const RATE_MAX: f64 = 1e12;
+const TEN_YEARS_S: f64 = 315_360_000.0;
+/// 1 TiB.
+const BYTES_MAX: u64 = 1 << 40;
+const COUNT_MAX: f64 = 1e9;
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $value:expr,)+) => {
@@ -150,13 +200,13 @@ limits! {
     resume_window_s: u64 = 30,
     /// Messages sent to a client when it reconnects. The client loads older ones on demand.
     resume_lines_max: usize = 500,
-    /// Messages of a conversation sent to a client that has none of it.
+    /// Messages of a conversation sent to a client that has no message of it.
     first_lines_max: usize = 100,
     /// Messages in one answer to `/history` or `/search`, 1000 at most. An answer also has at most a quarter of `answers_bytes_max`: 250 messages of 260 bytes with name and time.
     history_lines_max: usize = 250,
     /// Requests for `/history` and `/search` of one user, per second. The burst is ten times as many.
     histories_per_s: f64 = 2.0,
-    /// CPU time of one answer to `/history` or `/search`, in milliseconds. The answer then has the results found so far.
+    /// CPU time of one answer to `/history` or `/search`, in milliseconds. When it is used up, the answer has the results found so far.
     search_ms_max: u64 = 250,
     /// Private messages queued for an absent user. One sender can fill a quarter of them.
     mailbox_lines_max: usize = 1_000,
@@ -166,15 +216,35 @@ limits! {
     ledger_waiting_max: usize = 4_096,
     /// Newest messages of one conversation kept in memory for slow readers, in bytes.
     tail_bytes_max: usize = 1 << 20,
-    /// Messages kept in memory only, of all conversations together, in bytes. The oldest of the largest conversation are dropped.
+    /// Messages of all conversations that are in memory only, in bytes. The oldest of the largest conversation are dropped.
     memory_bytes_max: usize = 64 << 20,
+    /// Largest file that one can send, in bytes. 0 keeps no files.
+    file_bytes_max: usize = 100 << 20,
+    /// Encrypted files of one user, in bytes. A file counts 4096 bytes at least.
+    files_per_user_bytes_max: usize = 1 << 30,
+    /// Encrypted files of all users, in bytes.
+    files_bytes_max: usize = 10 << 30,
+    /// Free space on the disk that files leave for everything else, in bytes.
+    file_reserve_bytes: usize = 1 << 30,
+    /// Age at which a file is removed, in seconds. The retention of its conversation applies too.
+    file_age_s_max: u64 = 30 * 24 * 60 * 60,
+    /// Time after which an unfinished upload, or a file that no message announces, is removed, in seconds.
+    file_unfinished_s: u64 = 24 * 60 * 60,
+    /// Unfinished uploads of one user.
+    uploads_unfinished_max: usize = 3,
+    /// Concurrent uploads and downloads of one session.
+    transfers_per_session_max: usize = 8,
+    /// Bytes of files that one user sends and fetches, per second, after a burst of `file_burst_bytes`. A record counts 4096 bytes at least.
+    file_bytes_per_s: f64 = 8_388_608.0,
+    /// Bytes of files that one user can send and fetch in a burst.
+    file_burst_bytes: usize = 1 << 30,
     /// Unsent answers of one session, in bytes.
     answers_bytes_max: usize = 256 * 1024,
-    /// Messages that one user can send in a burst.
+    /// Messages and topics that one user can send in a burst.
     lines_burst: u32 = 5,
-    /// Messages of one user after the burst, per second.
+    /// Messages and topics of one user after the burst, per second.
     lines_per_s: f64 = 2.0,
-    /// Message text of one user, in bytes per second. The burst is ten times as many.
+    /// Text of messages and topics of one user, in bytes per second. The burst is ten times as many.
     bytes_per_s: f64 = 61_440.0,
     /// Other requests of one user (`/list`, pings, refused messages), per second. The burst is ten times as many.
     requests_per_s: f64 = 10.0,
@@ -193,18 +263,18 @@ limits! {
     /// Time to answer the password prompt, in seconds.
     password_s_max: u64 = 120,
     /// Unauthenticated connections of one IPv4 address or IPv6 /64. A /56 has twice as many, a /48 or an IPv4 /24 four times.
-    strangers_per_source_max: usize = 8,
-    /// Connections without a valid first record. A new connection replaces the oldest one of the network that has most.
-    strangers_max: usize = 256,
-    /// Connections with a valid first record and no R2. A new connection replaces one that is a second old, or one of a network that has more.
+    unauthenticated_per_source_max: usize = 8,
+    /// Connections without a valid first record. A new connection replaces the oldest one of the network with the most connections.
+    unauthenticated_max: usize = 256,
+    /// Connections with a valid first record and no R2. A new connection replaces one that is at least one second old, or one of a network with more connections.
     handshakes_max: usize = 256,
-    /// Connections in the RSA operation and the login. A new connection replaces one that is two seconds old, or one of a network that has more.
+    /// Connections in the RSA operation and the login. A new connection replaces one that is at least two seconds old, or one of a network with more connections.
     logins_max: usize = 128,
-    /// Connections queued for an RSA operation, without those of recent users. Suspects can fill a quarter.
+    /// Connections queued for an RSA operation. Connections from sources of recent logins are not counted. Suspects can fill a quarter.
     rsa_waiting_max: usize = 32,
     /// Concurrent RSA operations. 0 is half of the cores.
     rsa_permits: usize = 0,
-    /// Sum of a source's penalties from which new connections of the source are refused, in seconds.
+    /// Sum of a source's penalties from which new connections of the source are refused, in seconds. Sources of recent logins are never refused.
     penalty_refuse_s: u64 = 15,
     /// Largest sum of penalties of a source or network, in seconds.
     penalty_s_max: u64 = 600,
@@ -213,11 +283,15 @@ limits! {
     /// Silence of a session after which the server sends a ping, in seconds.
     ping_s: u64 = 30,
     /// Silence of a session after which the server ends it, in seconds.
-    silence_s_max: u64 = 75,
+    idle_s_max: u64 = 75,
     /// Age of a session after which the client has to log in again under new keys, in seconds.
     session_age_s_max: u64 = 24 * 60 * 60,
     /// Time in which the server accepts its former key after a change, in seconds.
     key_overlap_s: u64 = 30 * 24 * 60 * 60,
+    /// Connections to the web port whose request is not answered yet. A new connection replaces the oldest one of the network with the most connections.
+    web_connections_max: usize = 64,
+    /// Connections to the web port whose request is not answered yet, of one IPv4 address or IPv6 /64. Networks have more, as with `unauthenticated_per_source_max`.
+    web_connections_per_source_max: usize = 16,
     /// Time from the stop command to the exit, in milliseconds.
     drain_ms_max: u64 = 4_000,
     /// Connections in the system's accept queue.
@@ -232,10 +306,12 @@ impl Limits {
         "ledger_waiting_max",
         "tail_bytes_max",
         "memory_bytes_max",
-        "strangers_max",
+        "unauthenticated_max",
         "handshakes_max",
         "rsa_waiting_max",
         "rsa_permits",
+        "web_connections_max",
+        "web_connections_per_source_max",
         "listen_backlog",
     ];
 
@@ -252,26 +328,24 @@ impl Limits {
 
     /// Returns the largest value of a limit, by the unit in its name. No sum of two of them, in
     /// milliseconds or in bytes, overflows.
-    pub fn most(name: &str) -> f64 {
+    pub fn highest(name: &str) -> f64 {
         let unit = |suffix: &str| name.ends_with(suffix);
         match name {
             // What a client accepts.
-            "topic_bytes_max" => WORD_BYTES_MAX as f64,
+            "topic_bytes_max" => SHORT_TEXT_BYTES_MAX as f64,
             "history_lines_max" => ANSWER_LINES_MAX as f64,
-            _ if unit("_per_s") => 1e12,
-            // A day, and ten years.
-            _ if unit("_ms_max") => 86_400_000.0,
-            _ if unit("_s") || unit("_s_max") => 315_360_000.0,
-            // 1 TiB.
-            _ if unit("_bytes_max") => (1_u64 << 40) as f64,
-            _ => 1e9,
+            _ if unit("_per_s") => RATE_MAX,
+            _ if unit("_ms_max") => DAY_MS as f64,
+            _ if unit("_s") || unit("_s_max") => TEN_YEARS_S,
+            _ if unit("_bytes_max") || unit("_bytes") => BYTES_MAX as f64,
+            _ => COUNT_MAX,
         }
     }
 
     /// The first limit that cannot be what it is, and why.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        if let Some((name, _)) = self.values().find(|(name, value)| *value > Self::most(name)) {
-            return Err((name, format!("it is at most {}", Self::most(name))));
+        if let Some((name, _)) = self.values().find(|(name, value)| *value > Self::highest(name)) {
+            return Err((name, format!("it is at most {}", Self::highest(name))));
         }
         self.check_each().map_err(|(name, problem)| (name, problem.to_owned()))
     }
@@ -281,10 +355,12 @@ impl Limits {
             ("sessions_per_user_max", self.sessions_per_user_max),
             ("channels_per_user_max", self.channels_per_user_max),
             ("channels_max", self.channels_max),
-            ("strangers_per_source_max", self.strangers_per_source_max),
-            ("strangers_max", self.strangers_max),
+            ("unauthenticated_per_source_max", self.unauthenticated_per_source_max),
+            ("unauthenticated_max", self.unauthenticated_max),
             ("handshakes_max", self.handshakes_max),
             ("logins_max", self.logins_max),
+            ("web_connections_max", self.web_connections_max),
+            ("web_connections_per_source_max", self.web_connections_per_source_max),
             ("lines_burst", self.lines_burst as usize),
             ("ping_s", self.ping_s as usize),
             ("session_age_s_max", self.session_age_s_max as usize),
@@ -296,6 +372,10 @@ impl Limits {
             ("pin_joins_per_h", self.pin_joins_per_h),
             ("ledger_waiting_max", self.ledger_waiting_max),
             ("search_ms_max", self.search_ms_max as usize),
+            ("file_age_s_max", self.file_age_s_max as usize),
+            ("file_unfinished_s", self.file_unfinished_s as usize),
+            ("uploads_unfinished_max", self.uploads_unfinished_max),
+            ("transfers_per_session_max", self.transfers_per_session_max),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err((name, "0 would let nobody in or nothing through"));
@@ -309,6 +389,7 @@ impl Limits {
             ("joins_announced_per_s", self.joins_announced_per_s),
             ("logins_per_s", self.logins_per_s),
             ("conversations_per_h", self.conversations_per_h),
+            ("file_bytes_per_s", self.file_bytes_per_s),
         ];
         if let Some((name, _)) =
             rates.iter().find(|(_, rate)| !rate.is_finite() || *rate < RATE_MIN)
@@ -327,8 +408,14 @@ impl Limits {
         if self.tail_bytes_max < 65_536 {
             return Err(("tail_bytes_max", "65536 is the least that holds a few long lines"));
         }
-        if self.silence_s_max <= self.ping_s {
-            return Err(("silence_s_max", "it must be longer than ping_s"));
+        if self.file_bytes_per_s < FILE_RATE_MIN {
+            return Err((
+                "file_bytes_per_s",
+                "65536 is the least at which the bytes of a file do not delay messages for seconds",
+            ));
+        }
+        if self.idle_s_max <= self.ping_s {
+            return Err(("idle_s_max", "it must be longer than ping_s"));
         }
         Ok(())
     }

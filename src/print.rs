@@ -23,14 +23,22 @@ pub(crate) use {err, out};
 /// Whether the reader of stdout has closed it early.
 static CUT: AtomicBool = AtomicBool::new(false);
 
+/// A result that could not be printed. What a command does is done before it prints the result.
+#[derive(Debug, thiserror::Error)]
+#[error("stdout: {0}")]
+pub struct OutputError(io::Error);
+
 /// Prints a result.
-pub fn result(text: impl fmt::Display) -> io::Result<()> {
+///
+/// # Errors
+/// Stdout accepts nothing, as on a full disk.
+pub fn result(text: impl fmt::Display) -> Result<(), OutputError> {
     match write(io::stdout().lock(), text) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
             CUT.store(true, Ordering::Relaxed);
             Ok(())
         }
-        written => written,
+        written => written.map_err(OutputError),
     }
 }
 

@@ -59,6 +59,11 @@ impl Suites {
         self.0
     }
 
+    /// Whether the other side offers any of these.
+    pub fn meet(self, offered: u16) -> bool {
+        self.0 & offered != 0
+    }
+
     /// The preferred one of those that are on offer too; the preferred one of all where none is:
     /// the other side learns from it which suites there are.
     pub fn choose(self, offered: u16) -> Suite {
@@ -136,6 +141,7 @@ mod tests {
             (both, 0, Suite::Hybrid),
         ] {
             assert_eq!(own.choose(offered), chosen, "{own:?} of {offered}");
+            assert_eq!(own.meet(offered), offered & chosen.bit() != 0, "{own:?} of {offered}");
         }
     }
 }

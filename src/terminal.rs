@@ -19,8 +19,8 @@ use rustyline::hint::Hinter;
 use rustyline::history::{History, MemHistory, SearchDirection, SearchResult};
 use rustyline::validate::Validator;
 use rustyline::{
-    Cmd, ColorMode, ConditionalEventHandler, Config, Editor as LineEditor, Event, EventContext,
-    EventHandler, ExternalPrinter, Helper, KeyEvent, RepeatCount, Result,
+    Cmd, ColorMode, ConditionalEventHandler, Config, Context, Editor as LineEditor, Event,
+    EventContext, EventHandler, ExternalPrinter, Helper, KeyEvent, RepeatCount, Result,
 };
 
 use strokes::Strokes;
@@ -43,20 +43,27 @@ pub enum Typed {
     End,
 }
 
-/// Rules for lines, by their text.
+/// Rules for lines, by their text, and two of them also by the line that was accepted before.
 pub struct Rules {
     /// The line is not added to the history.
-    pub is_secret: fn(&str) -> bool,
+    pub is_secret: fn(&str, &str) -> bool,
     /// The line returns to the prompt for correction.
-    pub is_slip: fn(&str) -> bool,
+    pub is_mistyped: fn(&str) -> bool,
     /// The line returns to the prompt, and is accepted when Enter is pressed again.
-    pub is_asked: fn(&str) -> bool,
+    pub is_asked: fn(&str, &str) -> bool,
+    /// The start of the word before the cursor, and its completions.
+    pub complete: Complete,
 }
+
+type Complete = fn(&str) -> (usize, Vec<String>);
+
+const NO_COMPLETIONS: Complete = |_| (0, Vec::new());
 
 /// Accepts each line.
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { is_secret: |_| false, is_slip: |_| false, is_asked: |_| false }
+        let (is_secret, is_asked) = (|_: &str, _: &str| false, |_: &str, _: &str| false);
+        Rules { is_secret, is_mistyped: |_| false, is_asked, complete: NO_COMPLETIONS }
     }
 }
 
@@ -67,10 +74,12 @@ pub struct Editor {
     begun: String,
     /// The conversation of that line.
     begun_within: Option<Target>,
+    /// The last line that was accepted and not empty.
+    before: String,
 }
 
-/// Shows stars for the characters of a secret.
-struct Mask;
+/// Shows stars for the characters of a secret, and completes words of other lines.
+struct Mask(Complete);
 
 impl Helper for Mask {}
 
@@ -78,6 +87,11 @@ impl Validator for Mask {}
 
 impl Completer for Mask {
     type Candidate = String;
+
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> Result<(usize, Vec<String>)> {
+        let complete = if is_secret_line() { NO_COMPLETIONS } else { self.0 };
+        Ok(complete(&line[..at]))
+    }
 }
 
 impl Hinter for Mask {
@@ -341,7 +355,7 @@ pub fn open() -> Option<(Editor, Printer)> {
     // Stars are no colour: they are also shown without colours.
     let config = Config::builder().color_mode(ColorMode::Forced).build();
     let mut editor = LineEditor::with_history(config, Remembered::default()).ok()?;
-    editor.set_helper(Some(Mask));
+    editor.set_helper(Some(Mask(NO_COMPLETIONS)));
     // After suspension, the editor would return to a terminal without its modes.
     editor.bind_sequence(KeyEvent::ctrl('Z'), Cmd::Noop);
     for yank in [KeyEvent::ctrl('Y'), KeyEvent::alt('y')] {
@@ -349,7 +363,8 @@ pub fn open() -> Option<(Editor, Printer)> {
     }
     editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(Strokes)));
     let printer = editor.create_external_printer().ok()?;
-    let editor = Editor { lines: editor, begun: String::new(), begun_within: None };
+    let (begun, before) = (String::new(), String::new());
+    let editor = Editor { lines: editor, begun, begun_within: None, before };
     Some((editor, Printer(Some(Box::new(printer)))))
 }
 
@@ -379,6 +394,9 @@ impl Editor {
     /// Returns the next line.
     pub fn read(&mut self, rules: &Rules) -> Typed {
         at_work();
+        if let Some(mask) = self.lines.helper_mut() {
+            mask.0 = rules.complete;
+        }
         let begun = std::mem::take(&mut self.begun);
         made_within(self.begun_within.take().as_ref());
         // The prompt appears once the terminal does not echo.
@@ -403,19 +421,30 @@ impl Editor {
                 if line.is_empty() && aims(|aims| std::mem::take(&mut aims.hides_next)) {
                     HIDDEN.store(true, Ordering::Relaxed);
                 }
-                if !(rules.is_secret)(&line) {
+                if !(rules.is_secret)(&self.before, &line) {
                     self.remember(&line, within.clone());
                 }
-                let asked = (rules.is_asked)(&line) && line != begun;
-                if asked || (rules.is_slip)(&line) {
+                let asked = (rules.is_asked)(&self.before, &line) && line != begun;
+                if asked || (rules.is_mistyped)(&line) {
                     self.begun.clone_from(&line);
                     self.begun_within.clone_from(&within);
                 }
-                if asked { Typed::Asked(line) } else { Typed::Line(line, within) }
+                if asked {
+                    return Typed::Asked(line);
+                }
+                if !line.trim().is_empty() {
+                    self.before.clone_from(&line);
+                }
+                Typed::Line(line, within)
             }
             Err(ReadlineError::Interrupted) => Typed::Interrupt,
             Err(_) => Typed::End,
         }
+    }
+
+    /// The last line that was accepted and not empty.
+    pub fn before(&self) -> &str {
+        &self.before
     }
 
     fn remember(&mut self, line: &str, within: Option<Target>) {

@@ -64,7 +64,7 @@ fn an_owner_in_the_chat_does_not_put_themselves_out() {
     world.server.is_told("bob is owner now");
     fs::write(world.home().join("config.json"), r#"{"allow": ["10.0.0.0/8"]}"#).unwrap();
     bob.types("/reload");
-    bob.sees("config.json would put you out, who come from 127.0.0.1");
+    bob.sees("config.json would exclude you: it does not admit 127.0.0.1");
     bob.types("still here");
     bob.sees("You: still here");
     assert!(answers(&world), "the old list holds");

@@ -1,4 +1,4 @@
-//! Strangers at the door of the real binary.
+//! Unauthenticated connections to the real binary.
 
 mod world;
 
@@ -10,7 +10,7 @@ use pychat::crypto::{Fingerprint, key_request};
 use socket2::{Domain, Socket, Type};
 use world::World;
 
-/// What the server answers to a stranger's bytes before it closes.
+/// What the server answers to the bytes of an unauthenticated peer before it closes.
 fn answer(world: &World, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(&world.address).unwrap();
     stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
@@ -26,7 +26,7 @@ fn other_protocols_and_garbage_meet_the_same_silence() {
     let world = World::new();
     let alice = world.enters("alice");
     let mut bob = world.enters("bob");
-    // For strangers alone: people log in without haste.
+    // For unauthenticated peers alone: people log in without haste.
     world.reloads(r#"{"limits": {"login_ms_max": 1500}}"#);
     let tls = [0x16, 3, 1, 0, 0xf8, 1, 0, 0, 0xf4, 3, 3];
     let garbage = [0xff; 3_000];
@@ -34,7 +34,7 @@ fn other_protocols_and_garbage_meet_the_same_silence() {
     // Hellos of those who have the invite of another server, or none.
     let (no_mac, mut bent) = ([&[0, 42][..], b"PYCHAT/1", &[0; 34]].concat(), world.hello());
     *bent.last_mut().unwrap() ^= 1;
-    let strangers: [&[u8]; 9] = [
+    let unauthenticated: [&[u8]; 9] = [
         b"GET / HTTP/1.1\r\n\r\n",
         b"SSH-2.0-x\r\n",
         b"\0\x08PYCHAT/1",
@@ -45,7 +45,7 @@ fn other_protocols_and_garbage_meet_the_same_silence() {
         &zeros,
         b"",
     ];
-    for bytes in strangers {
+    for bytes in unauthenticated {
         assert_eq!(answer(&world, bytes), b"", "{bytes:?}");
     }
     bob.types("nobody noticed");
@@ -200,7 +200,7 @@ fn silent_addresses_shut_nobody_of_their_network_out() {
 #[test]
 fn the_oldest_silent_connection_makes_room_and_one_with_a_hello_stays() {
     let world = World::configured(
-        r#"{"exempt": [], "limits": {"login_ms_max": 600000, "strangers_max": 3}}"#,
+        r#"{"exempt": [], "limits": {"login_ms_max": 600000, "unauthenticated_max": 3}}"#,
     );
     let greeted = greeted(&world).unwrap();
     let [one, two, three] = [1, 2, 3].map(|net| silent_from(&world, [127, 1, net, 1]));
@@ -217,7 +217,7 @@ fn the_oldest_silent_connection_makes_room_and_one_with_a_hello_stays() {
 #[test]
 fn within_a_source_the_oldest_silent_connection_makes_room() {
     let world = World::configured(
-        r#"{"exempt": [], "limits": {"login_ms_max": 600000, "strangers_per_source_max": 2}}"#,
+        r#"{"exempt": [], "limits": {"login_ms_max": 600000, "unauthenticated_per_source_max": 2}}"#,
     );
     let other = silent_from(&world, [127, 7, 7, 1]);
     let [one, two, three] = [(); 3].map(|()| silent_from(&world, HOME));
@@ -304,12 +304,13 @@ fn loopback_is_not_spared_where_an_onion_service_connects_from_there() {
         assert!(greeted(&world).is_some());
         world.operator(&["check"]).1
     };
-    let lan = r#"{"server_ip": "0.0.0.0", "limits": {"login_ms_max": 600000, "strangers_max": 8}}"#;
+    let lan =
+        r#"{"server_ip": "0.0.0.0", "limits": {"login_ms_max": 600000, "unauthenticated_max": 8}}"#;
     let told = oldest_goes(lan, 6);
     assert!(told.contains("127.0.0.1, ::1) are exempt") && !told.contains("onion"), "{told}");
     // A quarter of the places is for the others there, and here for those who are spared.
     let onion = r#"{"server_ip": "0.0.0.0", "invite_host": "pychat7abc.onion",
-        "limits": {"login_ms_max": 600000, "strangers_max": 8}}"#;
+        "limits": {"login_ms_max": 600000, "unauthenticated_max": 8}}"#;
     let told = oldest_goes(onion, 6);
     let wanted = "invites name an onion service, so that it connects everybody from 127.0.0.1";
     assert!(told.contains(wanted), "{told}");

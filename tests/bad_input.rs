@@ -450,7 +450,7 @@ fn sigterm_ends_in_time_and_a_second_one_at_once() {
     alice.sees("the server stops");
 
     // ... and who does not leave is not waited for without end.
-    let mut world = World::with(r#"{"drain_ms_max": 1000, "silence_s_max": 3600}"#);
+    let mut world = World::with(r#"{"drain_ms_max": 1000, "idle_s_max": 3600}"#);
     world.admit("alice");
     let mut alice = Peer::enters(&world, "alice", "main");
     world.server.signal(Signal::TERM);

@@ -7,10 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pychat::crypto::RecordType;
+use pychat::wire::transfer::{DATA_BYTES_MAX, TransferRecord};
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::{Value, json};
 use world::World;
 use world::peer::Peer;
+use world::program::is_asleep;
+use world::sharer::{Heard, Sharer, content};
 
 /// A message's id.
 fn id(number: u32) -> String {
@@ -193,12 +196,14 @@ fn topics_wait_as_messages_do_where_the_ledger_does_not_keep_up() {
     }
     // What is being committed, what may wait behind it, and the one that waits for room.
     let mut told = bob.sees("tea 0.");
-    // The server gives up after five seconds without the file.
-    let until = Instant::now() + Duration::from_secs(1);
-    while Instant::now() < until {
-        thread::sleep(Duration::from_millis(100));
-        told += &bob.asks(r#"{"type":"nothing"}"#);
+    // All that may pass has passed once no thread of the server has anything to do. It gives up
+    // after five seconds without the file.
+    let (began, mut rests) = (Instant::now(), 0);
+    while rests < 10 && began.elapsed() < Duration::from_secs(4) {
+        thread::park_timeout(Duration::from_millis(50));
+        rests = if is_asleep(world.server.pid()) { rests + 1 } else { 0 };
     }
+    told += &bob.asks(r#"{"type":"nothing"}"#);
     let told = told.matches("\"tea ").count();
     assert!((1..=9).contains(&told), "{told} topics");
     drop(held);
@@ -243,4 +248,98 @@ fn who_asks_and_never_reads_costs_little_and_harms_nobody() {
     let grown = world.server.memory_kib().saturating_sub(memory);
     assert!(grown < 24 * 1024, "{grown} KiB");
     world.until("they are gone", || world.figure("sessions") == 2);
+}
+
+/// Bytes of a file for the tests of their rate, and the rate and the burst that they exceed twice.
+const FILE: usize = 1 << 20;
+const FILES: &str = r#""file_bytes_per_s": 524288, "file_burst_bytes": 524288,
+    "file_reserve_bytes": 0, "lines_burst": 1000, "requests_per_s": 1000"#;
+const RATE: f64 = 524_288.0;
+
+/// Sends a file in records of this size, and waits until it is kept.
+fn uploads(alice: &mut Sharer, number: u8, record: usize) {
+    let content = content(FILE);
+    let answer = alice.put("#lobby", number, FILE);
+    assert_eq!(answer["type"], "upload", "{answer}");
+    let transfer = answer["transfer"].as_u64().unwrap() as u32;
+    for (index, bytes) in content.chunks(record).enumerate() {
+        alice.data(transfer, (index * record) as u64, bytes);
+    }
+    alice.event(&["kept"]);
+}
+
+#[test]
+fn bytes_of_files_are_charged_to_who_sends_them_over_all_sessions() {
+    let world = World::with(&format!("{{{FILES}}}"));
+    let mut alice = Sharer::enters(&world, "alice");
+    let mut other = Sharer::returns(&world, "alice");
+    let mut bob = Sharer::enters(&world, "bob");
+    let began = Instant::now();
+    let uploading = thread::spawn(move || {
+        uploads(&mut other, 1, DATA_BYTES_MAX);
+        began.elapsed()
+    });
+    uploads(&mut alice, 2, DATA_BYTES_MAX);
+    let both = began.elapsed().max(uploading.join().unwrap());
+    let least = (2.0 * FILE as f64 - RATE) / RATE;
+    assert!(both.as_secs_f64() > least - 0.2, "two files in {both:?}");
+    // Another user's are not: the first half of the file passes at once.
+    let began = Instant::now();
+    let answer = bob.put("#lobby", 3, FILE);
+    assert_eq!(bob.uploads(&answer, &content(FILE), FILE / 2), None);
+    let half = began.elapsed();
+    let began = Instant::now();
+    let answer = bob.put("#lobby", 3, FILE);
+    assert_eq!(bob.uploads(&answer, &content(FILE), FILE).unwrap()["type"], "kept");
+    let rest = began.elapsed();
+    assert!(rest.as_secs_f64() > 0.6 && half < rest, "{half:?} and {rest:?}");
+}
+
+#[test]
+fn a_small_record_of_a_file_counts_as_a_larger_one() {
+    let world = World::with(&format!("{{{FILES}}}"));
+    let mut alice = Sharer::enters(&world, "alice");
+    let began = Instant::now();
+    uploads(&mut alice, 1, 1_024);
+    let least = (4.0 * FILE as f64 - RATE) / RATE;
+    assert!(began.elapsed().as_secs_f64() > least - 0.2, "{:?}", began.elapsed());
+}
+
+#[test]
+fn bytes_of_files_are_charged_to_who_fetches_them_and_delay_no_message() {
+    let world = World::with(&format!("{{{FILES}}}"));
+    let mut alice = Sharer::enters(&world, "alice");
+    uploads(&mut alice, 1, DATA_BYTES_MAX);
+    alice.announces("#lobby", 1);
+    let mut bob = Sharer::enters(&world, "bob");
+    let mut other = Sharer::returns(&world, "bob");
+    let began = Instant::now();
+    let fetching = thread::spawn(move || {
+        assert!(other.fetches("#lobby", 1, 0, FILE as u64) == content(FILE));
+        began.elapsed()
+    });
+    let answer = bob.get("#lobby", 1, 0);
+    let transfer = answer["transfer"].as_u64().unwrap() as u32;
+    bob.record(TransferRecord::Want { transfer, upto: FILE as u64 });
+    let (mut next, mut answered, mut longest) = (0, 0, Duration::ZERO);
+    let mut asked = None;
+    while next < FILE {
+        if asked.is_none() {
+            bob.sends(json!({"type": "topic", "channel": "#lobby", "ref": "t"}));
+            asked = Some(Instant::now());
+        }
+        match bob.next() {
+            Heard::Data { bytes, .. } => next += bytes.len(),
+            Heard::Event(event) if event["ref"] == "t" => {
+                longest = longest.max(asked.take().unwrap().elapsed());
+                answered += 1;
+            }
+            Heard::End(reason) => panic!("{reason:?}"),
+            _ => {}
+        }
+    }
+    let both = began.elapsed().max(fetching.join().unwrap());
+    let least = (2.0 * FILE as f64 - RATE) / RATE;
+    assert!(both.as_secs_f64() > least - 0.4, "two downloads in {both:?}");
+    assert!(answered > 20 && longest < both / 2, "{answered} answers, the slowest in {longest:?}");
 }

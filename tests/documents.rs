@@ -10,8 +10,8 @@ use pychat::chat::{Command, Event, Request};
 use pychat::wire::codec::{Login, decode};
 use serde_json::Value;
 
-/// Folders at the top that have no text of the project's own.
-const SKIPPED: &[&str] = &["target", "fuzz", ".git", "proptest-regressions"];
+/// Folders that have no text of the project's own.
+const SKIPPED: &[&str] = &["target", "node_modules", "fuzz", ".git", "proptest-regressions"];
 /// A path in a document begins with one of these.
 const TOPS: &[&str] = &["src/", "docs/", "tests/", "benches/", "packaging/", "fuzz/"];
 
@@ -389,9 +389,20 @@ fn the_contract_for_programs_has_each_object() {
     let source = source_with("{\"type\": \"bye\"");
     let mut written = types(source.split("#[cfg(test)]").next().unwrap());
     // Events of the server are passed on as they are. `welcome` and `goodbye` become other objects,
-    // and three concern the client alone.
+    // and the others concern the client alone.
     let events = variants(&source_with("pub enum Event {\n"), "Event");
-    let own = ["welcome", "goodbye", "keys", "successor", "ticket"];
+    let own = [
+        "welcome",
+        "goodbye",
+        "keys",
+        "successor",
+        "ticket",
+        "upload",
+        "download",
+        "kept",
+        "stopped",
+        "dropped",
+    ];
     written.extend(events.into_iter().filter(|event| !own.contains(&event.as_str())));
     assert_eq!(listed, written);
     assert_eq!(types("json!({\"type\": \"bye\"})"), ["bye".to_owned()].into());
@@ -403,10 +414,11 @@ fn the_contract_for_programs_has_each_command() {
     let listed: BTreeSet<_> = cells(&contract, "Input").into_iter().collect();
     let mut commands = variants(&source_with("pub enum Command {\n"), "Command");
     // Sent by the client itself.
-    for own in ["resume", "certify", "keys", "people"] {
+    for own in ["resume", "certify", "keys", "people", "put", "get", "drop", "usage"] {
         assert!(commands.remove(own), "there is no {own}");
     }
     commands.extend(["me", "edit", "delete", "list", "slash"].map(str::to_owned));
+    commands.extend(["send_file", "get_file", "cancel_file", "files"].map(str::to_owned));
     assert_eq!(listed, commands);
 }
 

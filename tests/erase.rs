@@ -3,6 +3,7 @@
 mod world;
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use world::World;
@@ -109,9 +110,10 @@ fn an_erasure_goes_on_after_a_kill_and_takes_topics_along() {
     let mut command = world.program("operator");
     command.args(["ctl", "erase", "bob", "--home"]).arg(world.home());
     let mut asked = world::Program::start(command);
+    // What is deleted may stay in the files for a minute: the answer says when it is done.
     world.until("it is under way, or done", || {
         let (_, told) = world.operator(&["ctl", "stats", "--json"]);
-        told.contains(r#""erasing":{"lines""#) || world.found_in("home", "walrusmarker") == 0
+        told.contains(r#""erasing":{"lines""#) || !asked.shown().is_empty()
     });
     world.server.signal(Signal::KILL);
     world.server.ends();
@@ -130,6 +132,61 @@ fn an_erasure_goes_on_after_a_kill_and_takes_topics_along() {
     alice.sees("topic of #lobby: (none)");
     let (ok, told) = world.operator(&["verify"]);
     assert!(ok, "{told}");
+}
+
+/// Times from sending a message until it comes back stored, of messages in a row, until `enough`.
+fn waits(peer: &mut Peer, first: u32, mut enough: impl FnMut(usize) -> bool) -> Vec<Duration> {
+    let mut waits = Vec::new();
+    while !enough(waits.len()) {
+        let began = Instant::now();
+        let number = first + waits.len() as u32;
+        says(peer, number, &format!("message {number} of alice"));
+        waits.push(began.elapsed());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    waits.sort();
+    waits
+}
+
+#[test]
+fn an_erasure_delays_messages_of_others_by_a_part_alone() {
+    let limits = r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#;
+    let world = World::with(limits);
+    for name in ["alice", "bob"] {
+        world.admit(name);
+    }
+    let mut alice = Peer::enters(&world, "alice", "main");
+    let mut bob = Peer::enters(&world, "bob", "main");
+    for number in 0..12_000 {
+        let text = format!("walrusmarker{number} and more of the same text again and again");
+        bob.sends(&format!(
+            r##"{{"type":"say","to":"#lobby","id":"{}","text":"{text}"}}"##,
+            id(1 << 20 | number)
+        ));
+    }
+    alice.sees("walrusmarker11999 ");
+    drop(bob);
+    fs::remove_file(world.home().join("users/bob.pem")).unwrap();
+    says(&mut alice, 0, "all of bob is read");
+    // The unit: what a message takes here without an erasure, on this disk under this load.
+    let before = waits(&mut alice, 1, |count| count == 100);
+    let mut command = world.program("operator");
+    command.args(["ctl", "erase", "bob", "--home"]).arg(world.home());
+    let asked = world::Program::start(command);
+    let during = waits(&mut alice, 1_000, |count| count > 1_000 || !asked.shown().is_empty());
+    let after = waits(&mut alice, 10_000, |count| count == 100);
+    assert!(during.len() > 20, "it was over after {} messages", during.len());
+    let unit = |at: fn(&[Duration]) -> Duration| at(&before).max(at(&after));
+    let median = |waits: &[Duration]| waits[waits.len() / 2];
+    let longest = |waits: &[Duration]| *waits.last().unwrap();
+    let figures = [&before, &during, &after].map(|waits| (median(waits), longest(waits)));
+    println!("medians and longest waits before, during and after: {figures:?}");
+    println!("the longest of {}: {:?}", during.len(), &during[during.len() - 5..]);
+    // A part, its commit and the message's own.
+    let bound = 3 * unit(median) + Duration::from_millis(50);
+    assert!(median(&during) <= bound, "{figures:?}");
+    let bound = 3 * unit(longest) + Duration::from_millis(250);
+    assert!(longest(&during) <= bound, "{figures:?}");
 }
 
 #[test]

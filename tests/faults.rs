@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use pychat::chat::Seq;
 use pychat::ledger::{Page, Reader, Sqlite};
 use serde_json::Value;
-use world::checker::{Fault, Line, Run, check};
+use world::checker::{Fault, Run, ShownMessage, check};
 use world::proxy::Proxy;
 use world::{Program, World};
 
@@ -81,7 +81,11 @@ impl Crowd {
                 let seq = || field("seq").parse().unwrap();
                 match object["type"].as_str() {
                     Some("message") => {
-                        shown.push(Line { seq: seq(), id: field("id"), text: field("text") });
+                        shown.push(ShownMessage {
+                            seq: seq(),
+                            id: field("id"),
+                            text: field("text"),
+                        });
                     }
                     Some("ack") => drop(run.acked.insert(field("id"), seq())),
                     Some("refused") => drop(run.refused.insert(field("id"))),
@@ -97,7 +101,7 @@ impl Crowd {
         let page = Page { lines_max: usize::MAX >> 1, bytes_max: usize::MAX };
         let lobby = "#lobby".parse().unwrap();
         let lines = ledger.reader().read(&lobby, Seq(0), Seq(u64::MAX), page).unwrap();
-        let line = |line: pychat::chat::Message| Line {
+        let line = |line: pychat::chat::Message| ShownMessage {
             seq: line.seq.0,
             id: line.id.to_string(),
             text: line.body.text().to_owned(),
@@ -176,7 +180,7 @@ fn five_hundred_kills() {
 
 /// A run without a fault.
 fn sound() -> Run {
-    let line = |seq: u64| Line { seq, id: format!("id{seq}"), text: format!("text{seq}") };
+    let line = |seq: u64| ShownMessage { seq, id: format!("id{seq}"), text: format!("text{seq}") };
     let lines: Vec<_> = (1..=5).map(line).collect();
     Run {
         sent: lines.iter().map(|line| (line.id.clone(), line.text.clone())).collect(),

@@ -6,7 +6,7 @@ mod world;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,14 @@ use world::{DEADLINE, World};
 /// The key of the member who logs in.
 static KEY: LazyLock<Identity> = LazyLock::new(Identity::generate);
 
-/// A member is in within this time, whatever strangers do (docs/security.md).
+/// Floods share two cores, so each test waits until the flood of another one is over: a member is
+/// measured against the flood that the test tells of, and no other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A member logs in within this time, whatever unauthenticated peers do (docs/security.md).
 const PROMISED: Duration = Duration::from_secs(11);
 
 /// What hostile peers do.
@@ -169,6 +176,7 @@ fn member(world: &World) -> (Invite, PublicKey) {
 /// Members from these addresses come in while a flood goes on, of which some are refused or evicted.
 #[track_caller]
 fn comes_in_under(world: &World, plan: &Plan, from: &[fn(usize) -> [u8; 4]], what: &str) {
+    let _alone = alone();
     let (invite, server) = member(world);
     let flood = Flood::start(world, plan);
     world.until("the flood has come", || flood.tried() >= plan.addresses);
@@ -267,6 +275,7 @@ fn half_logged_in(to: SocketAddr, from: [u8; 4], server: &PublicKey) -> Option<T
 
 #[test]
 fn a_member_comes_in_while_22_members_hold_logins_at_7_sources_each() {
+    let _alone = alone();
     let world = World::configured(r#"{"exempt": []}"#);
     let (_, server) = member(&world);
     (0..HOSTILE.0).for_each(|member| drop(world.registers_key_of(&format!("m{member}"))));

@@ -116,6 +116,10 @@ fn on_a_full_disk_a_server_starts_and_removes_what_is_old() {
         world.until("nothing is stored", || !says(&world, &long, 20));
         let (ok, told) = world.operator(&["ctl", "ban", "bob"]);
         assert!(!ok && told.contains("hint:  free space on the disk"), "{told}");
+        assert!(
+            told.contains("bob is banned for good (1 session), until the server's next start only")
+        );
+        carol.sees("you are banned");
         let (ok, told) = world.operator(&["ctl", "users"]);
         assert!(ok && told.contains("bob"), "{told}");
         // What was written before is old now.
@@ -252,7 +256,7 @@ fn what_an_interrupted_copy_or_restore_has_left_is_removed_and_never_taken_in() 
     left(&data);
     fs::write(data.join("ledger.restored"), "half a ledger").unwrap();
     let world = world.started();
-    world.server.is_told("ledger.restored is removed");
+    world.server.is_told("ledger.restored, which an interrupted");
     is_clean(&data);
     assert!(!data.join("ledger.restored").exists());
     world.client("alice", &["--tail", "2"]).sees("two");
@@ -318,8 +322,12 @@ fn nobody_reloads_what_would_keep_them_out() {
     world.server.is_told("olga is owner now");
     let config = world.home().join("config.json");
     for (text, told) in [
-        (r#"{"deny": ["127.0.0.0/8"]}"#, "config.json would put you out, who come from 127.0.0.1"),
-        (r#"{"passwords": "all"}"#, "would put you out, who have no password"),
+        (
+            r#"{"deny": ["127.0.0.0/8"]}"#,
+            "config.json would exclude you: it does not admit 127.0.0.1",
+        ),
+        (r#"{"passwords": "all"}"#, "would exclude you: you have no password"),
+        (r#"{"suites": [1]}"#, "\"suites\" would exclude you: your client offers none of them"),
     ] {
         fs::write(&config, text).unwrap();
         olga.types("/reload");
@@ -332,10 +340,10 @@ fn nobody_reloads_what_would_keep_them_out() {
         fs::write(world.home().join("users/olga.json"), settings).unwrap();
         olga.types("/reload");
         olga.shows("an answer", |lines| {
-            let answers = ["users/olga.json would put you out", "may not connect from"];
+            let answers = ["users/olga.json would exclude you", "may not connect from"];
             lines.iter().any(|line| answers.iter().any(|answer| line.contains(answer)))
         });
-        if olga.seen("users/olga.json would put you out") > 0 {
+        if olga.seen("users/olga.json would exclude you") > 0 {
             return true;
         }
         olga.ends();
@@ -376,7 +384,7 @@ fn an_invite_names_an_address_that_others_can_connect_to() {
         let mut command = world.program("operator");
         command.args(["server", "--listen", "[::]:0", "--no-owner", "--home"]).arg(world.home());
         let server = world::Program::start(command);
-        server.is_told("there is no line to share");
+        server.is_told("no invite: ");
         // The control: a host that can be reached.
         let (ok, told) = world.operator(&["invite"]);
         assert!(!ok, "{told}");
@@ -404,7 +412,7 @@ fn absurd_limits_are_refused_and_the_largest_work() {
         }
     }
     let own = |name: &str| matches!(name, "text_bytes_max" | "search_ms_max" | "ping_s");
-    let most = |name: &&&str| match pychat::limits::Limits::most(name) {
+    let most = |name: &&&str| match pychat::limits::Limits::highest(name) {
         most if name.ends_with("_per_s") || **name == "conversations_per_h" => format!("{most:e}"),
         most => most.to_string(),
     };
@@ -434,7 +442,7 @@ fn a_missing_audit_trail_is_restored_and_not_named_otherwise() {
     fs::remove_file(&trail).unwrap();
     for words in [&["audit", "verify"][..], &["check"]] {
         let (ok, told) = world.operator(words);
-        assert!(!ok && told.contains("audit.jsonl: it is missing"), "{told}");
+        assert!(!ok && told.contains("audit.jsonl: the audit trail is missing"), "{told}");
         assert!(told.contains("restore it from a copy"), "{told}");
         assert!(!told.contains("name another"), "{told}");
     }

@@ -237,5 +237,5 @@ fn an_invented_tombstone_pays_for_no_message_that_is_withheld() {
         "id": "00000000000000000000000000000099", "time_ms": now_ms(), "kind": "edit", "of": "1", "text": "", "replay": true}));
     double.tells(told(&said[2], 3, json!({})));
     carol.sees("bob: bye");
-    assert_eq!(carol.seen("a line of bob is missing"), 1, "{:#?}", carol.shown());
+    assert_eq!(carol.seen("a message of bob is missing"), 1, "{:#?}", carol.shown());
 }

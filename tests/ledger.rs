@@ -4,9 +4,10 @@
 mod world;
 
 use std::fs;
-use std::path::PathBuf;
 
 use world::World;
+#[cfg(target_os = "linux")]
+use world::disk::{Disk, Syncs};
 
 #[test]
 fn history_and_search_outlive_the_server() {
@@ -45,7 +46,7 @@ fn lines_typed_while_offline_are_sent_in_order_and_once() {
         alice.types(&format!("offline {number}"));
     }
     alice.shows("that three lines wait", |lines| {
-        lines.iter().filter(|line| line.contains("once there is a connection")).count() == 3
+        lines.iter().filter(|line| line.contains("when the connection is back")).count() == 3
     });
     // The client's end does not lose them either.
     alice.kill();
@@ -379,19 +380,6 @@ fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     assert_eq!(bob.seen("alice: xxx"), stored, "one is from the history");
 }
 
-/// A server whose disk fails to sync while the file is there.
-#[cfg(target_os = "linux")]
-fn on_a_failing_disk() -> (tempfile::TempDir, PathBuf, World) {
-    let folder = tempfile::tempdir().unwrap();
-    let (shim, failing) = (folder.path().join("no_sync.so"), folder.path().join("failing"));
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/no_sync.c");
-    let mut cc = std::process::Command::new("cc");
-    assert!(cc.args(["-shared", "-fPIC", source, "-o"]).arg(&shim).status().unwrap().success());
-    let word = format!("export NO_SYNC={} LD_PRELOAD={}", failing.display(), shim.display());
-    let world = World::under(&word, "{}");
-    (folder, failing, world)
-}
-
 /// How many read positions are stored.
 #[cfg(target_os = "linux")]
 fn reads(world: &World) -> u64 {
@@ -402,7 +390,7 @@ fn reads(world: &World) -> u64 {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_sync_that_fails_leaves_nobody_with_a_lie() {
-    let (_folder, failing, world) = on_a_failing_disk();
+    let (disk, world) = Disk::of_server(Syncs::Fail);
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
     alice.types("first");
@@ -410,11 +398,11 @@ fn a_sync_that_fails_leaves_nobody_with_a_lie() {
     // That both have read it is stored a moment later.
     world.until("the disk is at rest", || reads(&world) == 2);
 
-    fs::write(&failing, "").unwrap();
+    disk.misbehaves();
     alice.types("in doubt");
     world.server.is_told("the disk failed while it synced");
     alice.sees("a restart of the server will show whether this message is stored");
-    fs::remove_file(&failing).unwrap();
+    disk.works();
     alice.types("too late");
     alice.sees("the server cannot store messages now");
     alice.types("/whois bob");
@@ -437,9 +425,9 @@ fn a_sync_that_fails_leaves_nobody_with_a_lie() {
 #[test]
 #[cfg(target_os = "linux")]
 fn who_only_sends_is_told_what_a_failing_disk_leaves_open() {
-    let (_folder, failing, world) = on_a_failing_disk();
+    let (disk, world) = Disk::of_server(Syncs::Fail);
     world.admit("alice");
-    fs::write(&failing, "").unwrap();
+    disk.misbehaves();
     let mut alice = world.client("alice", &["--send", "in doubt"]);
     assert_eq!(alice.ends().code(), Some(8), "{:?}", alice.told());
     alice.is_told("whether this message is stored");
@@ -448,16 +436,16 @@ fn who_only_sends_is_told_what_a_failing_disk_leaves_open() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_sync_that_fails_while_old_lines_are_removed_is_no_better() {
-    let (_folder, failing, world) = on_a_failing_disk();
+    let (disk, world) = Disk::of_server(Syncs::Fail);
     let mut alice = world.enters("alice");
     alice.types("first");
     alice.sees("You: first");
     alice.types("/delete");
     alice.sees("deleted");
-    fs::write(&failing, "").unwrap();
+    disk.misbehaves();
     let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
     assert!(!ok, "{told}");
-    fs::remove_file(&failing).unwrap();
+    disk.works();
     alice.types("too late");
     alice.sees("the server cannot store messages now");
     assert_eq!(alice.seen("You: too late"), 0);

@@ -156,9 +156,8 @@ fn settles(world: &World, name: &str, wanted: u64) {
 fn two_thousand_idle_clients_are_no_burden() {
     let all = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: all, maximum: all }).unwrap();
-    let world = World::with(
-        r#"{"sessions_per_user_max": 2000, "logins_per_s": 1e6, "silence_s_max": 3600}"#,
-    );
+    let world =
+        World::with(r#"{"sessions_per_user_max": 2000, "logins_per_s": 1e6, "idle_s_max": 3600}"#);
     let server = crowd(&world);
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
@@ -226,7 +225,7 @@ fn a_flood_under_few_descriptors_keeps_nobody_out_and_leaves_no_trace() {
 fn as_many_as_the_address_space_has_room_for_come_in_and_one_more_is_told_busy() {
     let world = World::under(
         "ulimit -v 300000",
-        r#"{"sessions_per_user_max": 2000, "logins_per_s": 1e6, "silence_s_max": 3600}"#,
+        r#"{"sessions_per_user_max": 2000, "logins_per_s": 1e6, "idle_s_max": 3600}"#,
     );
     let server = crowd(&world);
     let room = world.figure("connections_max") as usize;
@@ -311,7 +310,7 @@ fn a_slow_reader_harms_only_itself() {
     const LINES: u32 = 2_000;
     let world = World::with(
         r#"{"tail_bytes_max": 65536, "lines_burst": 100000, "bytes_per_s": 1e9, "lines_per_s": 1e9,
-            "announce_people_max": 2, "silence_s_max": 600}"#,
+            "announce_people_max": 2, "idle_s_max": 600}"#,
     );
     let server = crowd(&world);
     let (mut sender, mut reader) = (Peer::enters(&world, &server), Peer::enters(&world, &server));
@@ -369,7 +368,7 @@ fn a_slow_reader_harms_only_itself() {
 #[test]
 fn a_peer_that_answers_no_ping_is_ended_and_one_that_does_stays() {
     // An answer may take eight seconds where this machine is busy.
-    let world = World::with(r#"{"ping_s": 2, "silence_s_max": 10}"#);
+    let world = World::with(r#"{"ping_s": 2, "idle_s_max": 10}"#);
     let server = crowd(&world);
     let alice = world.enters("alice");
     let (mut silent, mut alive) = (Peer::enters(&world, &server), Peer::enters(&world, &server));
@@ -385,7 +384,7 @@ fn a_peer_that_answers_no_ping_is_ended_and_one_that_does_stays() {
         }
         alive.says(1, "I am alive");
     });
-    assert_eq!(silent.ends(), "\"silence\"");
+    assert_eq!(silent.ends(), "\"idle_timeout\"");
     alice.sees("crowd: I am alive");
     staying.join().unwrap();
 }
@@ -393,18 +392,18 @@ fn a_peer_that_answers_no_ping_is_ended_and_one_that_does_stays() {
 #[test]
 fn silence_ends_at_its_limit_and_not_at_the_ping_after_it() {
     // The second ping comes ten seconds after the limit.
-    let world = World::with(r#"{"ping_s": 11, "silence_s_max": 12}"#);
+    let world = World::with(r#"{"ping_s": 11, "idle_s_max": 12}"#);
     let server = crowd(&world);
     let began = Instant::now();
     let mut silent = Peer::enters(&world, &server);
-    assert_eq!(silent.ends(), "\"silence\"");
+    assert_eq!(silent.ends(), "\"idle_timeout\"");
     let silent_for = began.elapsed().as_secs_f64();
     assert!((12.0..22.0).contains(&silent_for), "{silent_for} s");
 }
 
 #[test]
 fn a_record_that_comes_byte_by_byte_is_silence() {
-    let world = World::with(r#"{"ping_s": 1, "silence_s_max": 3}"#);
+    let world = World::with(r#"{"ping_s": 1, "idle_s_max": 3}"#);
     let mut dripping = Peer::enters(&world, &crowd(&world));
     let mut stream = dripping.stream.try_clone().unwrap();
     thread::spawn(move || {
@@ -414,7 +413,7 @@ fn a_record_that_comes_byte_by_byte_is_silence() {
             thread::park_timeout(Duration::from_millis(200));
         }
     });
-    assert_eq!(dripping.ends(), "\"silence\"");
+    assert_eq!(dripping.ends(), "\"idle_timeout\"");
 }
 
 #[test]
@@ -474,7 +473,7 @@ fn one_sessions_faults_are_its_own() {
 
 #[test]
 fn an_old_session_is_asked_to_log_in_again_and_its_client_does_so_by_itself() {
-    let world = World::with(r#"{"session_age_s_max": 2, "ping_s": 1, "silence_s_max": 60}"#);
+    let world = World::with(r#"{"session_age_s_max": 2, "ping_s": 1, "idle_s_max": 60}"#);
     let server = crowd(&world);
     let began = Instant::now();
     let mut peer = Peer::enters(&world, &server);

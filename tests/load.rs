@@ -214,9 +214,8 @@ fn a_home_moves_with_its_bans_and_its_audit_trail() {
     let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
     assert!(ok && told.contains("data/*.json and data/audit.jsonl too"), "{told}");
     // As docs/operating.md has it, while the server runs.
-    fs::create_dir_all(new.join("data")).unwrap();
-    let cp =
-        "cp -a keys users config.json \"$0\" && cp -a data/*.json data/audit.jsonl \"$0/data\"";
+    let cp = "mkdir -m 700 \"$0\" \"$0/data\" && cp -a keys users config.json \"$0\" && \
+              cp -a data/*.json data/audit.jsonl \"$0/data\"";
     let copied = Command::new("sh").args(["-c", cp]).arg(&new).current_dir(&old).status();
     assert!(copied.unwrap().success());
     let run = |args: &[&str]| {
@@ -226,6 +225,8 @@ fn a_home_moves_with_its_bans_and_its_audit_trail() {
     };
     run(&["restore", copy.to_str().unwrap()]);
     run(&["audit", "verify"]);
+    let told = run(&["check"]);
+    assert!(!told.contains("problem"), "{told}");
     let mut command = world.program("operator");
     command.args(["server", "--no-owner", "--listen", "127.0.0.1:0", "--home"]).arg(&new);
     let server = Program::start(command);
@@ -235,6 +236,31 @@ fn a_home_moves_with_its_bans_and_its_audit_trail() {
     let trail = fs::read_to_string(new.join("data/audit.jsonl")).unwrap();
     assert!(trail.contains("\"ban\"") && trail.contains("\"restore\""), "{trail}");
     run(&["audit", "verify"]);
+}
+
+#[test]
+fn a_file_that_is_no_backup_is_not_restored_from_itself() {
+    let world = World::new();
+    let copy = world.home().with_file_name("copy.db");
+    let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
+    assert!(ok, "{told}");
+    let world = world.stopped();
+    let other = |name: &str| world.home().with_file_name(name);
+    fs::write(other("cut"), &fs::read(&copy).unwrap()[..3_000]).unwrap();
+    fs::write(other("text"), "this is a text and no ledger").unwrap();
+    fs::create_dir(other("folder")).unwrap();
+    let pipe = other("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for name in ["cut", "text", "folder", "pipe", "missing"] {
+        let file = other(name);
+        for job in ["verify", "restore"] {
+            let (ok, told) = world.operator(&[job, file.to_str().unwrap()]);
+            assert!(!ok && told.contains(&file.display().to_string()), "{job} {name}: {told}");
+            assert!(told.contains("name a file that pychat backup has written"), "{told}");
+        }
+    }
+    let (ok, told) = world.operator(&["restore", copy.to_str().unwrap()]);
+    assert!(ok, "the control: {told}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn is_told(world: World, mut alice: Program, bob: Program, lost: &str) {
     assert!(ok && told.contains(lost), "{told}");
     for client in [&alice, &bob] {
         // Who comes before another has shown the server what it lacks sees it first.
-        let texts = ["begins anew with #lobby", "has lost messages of #lobby"];
+        let texts = ["has started another log of #lobby", "has lost messages of #lobby"];
         client.shows("the loss", |lines| {
             lines.iter().any(|line| texts.iter().any(|text| line.contains(text)))
         });
@@ -71,7 +71,7 @@ fn without_a_fault_a_kill_loses_nothing_and_nothing_is_told() {
     let (ok, told) = world.operator(&["ctl", "status"]);
     assert!(ok && !told.contains("lost"), "{told}");
     talks(&mut alice, &bob, "after", 3);
-    assert_eq!(bob.seen("begins anew"), 0);
+    assert_eq!(bob.seen("has started another log"), 0);
 }
 
 #[test]
@@ -117,18 +117,40 @@ fn a_missing_or_empty_ledger_in_a_used_home_has_to_be_confirmed() {
     assert!(ok, "{told}");
     let world = world.stopped();
     let ledger = world.home().join("data/ledger.db");
-    for empty in [false, true] {
+    let without_tables = {
+        let file = world.home().join("other.db");
+        let other = rusqlite::Connection::open(&file).unwrap();
+        other.execute_batch("CREATE TABLE t (n); DROP TABLE t").unwrap();
+        drop(other);
+        fs::read(file).unwrap()
+    };
+    assert!(without_tables.len() > 1_000);
+    for content in [None, Some(&b""[..]), Some(b"x"), Some(&without_tables)] {
         for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
             let _ = fs::remove_file(world.home().join("data").join(name));
         }
-        if empty {
-            fs::write(&ledger, "").unwrap();
+        if let Some(content) = content {
+            fs::write(&ledger, content).unwrap();
         }
         let (ok, told) = world.operator(&["check"]);
         assert!(!ok && told.contains("is missing or empty"), "{told}");
         let (ok, told) = world.operator(&["server"]);
         assert!(!ok && told.contains("--new-ledger") && told.contains("pychat restore"), "{told}");
-        assert!(fs::read(&ledger).map_or(true, |bytes| bytes.is_empty()), "nothing was begun");
+        assert_eq!(fs::read(&ledger).ok().as_deref(), content, "nothing was begun");
+    }
+    // The heads are lost too.
+    for head in ["ledger.head", "audit.head"] {
+        fs::rename(world.home().join("keys").join(head), world.home().join(head)).unwrap();
+    }
+    for left in ["audit.jsonl", "keys.json"] {
+        let file = world.home().join("data").join(left);
+        fs::rename(&file, world.home().join(left)).unwrap();
+        let (ok, told) = world.operator(&["server"]);
+        assert!(!ok && told.contains("is missing or empty"), "{told}");
+        fs::rename(world.home().join(left), file).unwrap();
+    }
+    for head in ["ledger.head", "audit.head"] {
+        fs::rename(world.home().join(head), world.home().join("keys").join(head)).unwrap();
     }
     fs::remove_file(&ledger).unwrap();
     let copy = world.home().join("copy.db").display().to_string();
@@ -139,4 +161,47 @@ fn a_missing_or_empty_ledger_in_a_used_home_has_to_be_confirmed() {
     let world = world.started();
     let (ok, told) = world.operator(&["ctl", "status"]);
     assert!(ok && !told.contains("lost"), "a restore is no loss: {told}");
+}
+
+/// Wherever a restore is killed, the next start has all messages of the ledger before it, or all of
+/// the backup, and reports no loss.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_restore_that_is_killed_anywhere_leaves_the_old_ledger_or_the_new_one() {
+    let mut world = World::with(FAST);
+    let mut alice = world.enters("alice");
+    let bob = world.enters("bob");
+    talks(&mut alice, &bob, "before", 2);
+    let folder = world.home().parent().unwrap().to_owned();
+    let backup = folder.join("backup.db");
+    let (ok, told) = world.operator(&["backup", &backup.display().to_string()]);
+    assert!(ok, "{told}");
+    talks(&mut alice, &bob, "after", 3);
+    drop((alice, bob));
+    // Killed, so that its last messages are in the write-ahead log.
+    world.server.kill();
+    let (home, saved) = (world.home(), folder.join("saved"));
+    copies(&home, &saved);
+    let shim = world::disk::shim("killed_at", &folder);
+    let mut found = Vec::new();
+    for call in 1.. {
+        fs::remove_dir_all(&home).unwrap();
+        copies(&saved, &home);
+        let mut restore = world.program("operator");
+        restore.arg("restore").arg(&backup).arg("--home").arg(&home);
+        restore.env("LD_PRELOAD", &shim).env("KILLED_AT", call.to_string());
+        let output = restore.output().unwrap();
+        world = world.started();
+        let log = world.server.told();
+        assert!(!log.iter().any(|line| line.contains("lacks")), "killed at call {call}: {log:#?}");
+        let (ok, told) = world.operator(&["verify"]);
+        assert!(ok, "{told}");
+        found.push(told.starts_with("valid: 2 lines"));
+        assert!(found[found.len() - 1] || told.starts_with("valid: 5 lines"), "{call}: {told}");
+        world = world.stopped();
+        if output.status.success() {
+            break;
+        }
+    }
+    assert!(found.is_sorted() && !found[0] && found[found.len() - 2], "the control: {found:?}");
 }

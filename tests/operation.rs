@@ -276,7 +276,7 @@ fn check_names_everything_that_is_wrong_at_once() {
     let (_, told) = world.operator(&["check", "--json"]);
     let reply: Value = serde_json::from_str(&told).unwrap();
     assert!(reply["problems"].as_array().unwrap().len() >= 6, "{told}");
-    // Where the server listens by its environment is tried in config.json's conversation.
+    // Where the server listens by its environment is tried instead of config.json's address.
     let by_environment = |address: &str| {
         let mut command = world.program("operator");
         command.args(["check", "--home"]).arg(&home).env("PYCHAT_LISTEN", address);
@@ -337,7 +337,8 @@ fn a_reader_that_has_seen_enough_is_told_by_the_code_alone() {
         let ended = run(full.into(), Stdio::piped());
         let told = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(1), "{job} on a full disk: {told}");
-        assert!(told.contains("error: ") && told.contains("No space left"), "{job}: {told}");
+        assert!(told.contains("error: stdout: No space left"), "{job}: {told}");
+        assert!(told.contains("hint:  what the command does is done"), "{job}: {told}");
     }
     // What fails says so by its code, where its words are not read.
     let mut command = world.program("alice");
@@ -422,6 +423,36 @@ fn check_finds_what_the_server_would_stumble_over() {
     finds("certificates.json");
     fs::remove_file(&certificates).unwrap();
 
+    for file in ["data/tickets.json", "data/sources.json"] {
+        let path = home.join(file);
+        let was = fs::read(&path).ok();
+        fs::write(&path, "{").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        finds(file);
+        match was {
+            Some(was) => fs::write(&path, was).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+    }
+
+    for name in ["data/lock", "data/reserve"] {
+        let path = home.join(name);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        finds(&format!("{name} is a folder, where the server makes a file"));
+        fs::remove_dir(&path).unwrap();
+    }
+    for name in ["users", "data/files"] {
+        let (path, other) = (home.join(name), home.join("other"));
+        fs::rename(&path, &other).unwrap();
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        finds(&format!("{name} is a file, where the server makes a folder"));
+        fs::remove_file(&path).unwrap();
+        fs::rename(other, path).unwrap();
+    }
+
     let socket = home.join("data/ctl.sock");
     fs::create_dir(&socket).unwrap();
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o700)).unwrap();
@@ -432,14 +463,24 @@ fn check_finds_what_the_server_would_stumble_over() {
         (r#"{"server_port": 43217, "metrics": "127.0.0.1:43217"}"#, "43217"),
         (r#"{"log": {"file": "none/pychat.log"}}"#, "the log cannot be written"),
         (r#"{"log": {"file": "data"}}"#, "the log cannot be written"),
+        (r#"{"log": {"file": "data/ledger.db"}}"#, "the file is the home's"),
+        (r#"{"log": {"file": "config.json"}}"#, "the file is the home's"),
+        (r#"{"log": {"file": "data/../users/alice.pem"}}"#, "the file is the home's"),
     ] {
         fs::write(&config, text).unwrap();
         finds(what);
     }
+    let (ok, told) = world.operator(&["server"]);
+    assert!(!ok && told.contains("the file is the home's"), "{told}");
+    assert!(fs::read_to_string(&config).unwrap().contains("alice.pem"));
+    world.registers_key_of("bob");
+    fs::write(&config, r#"{"passwords": "all"}"#).unwrap();
+    let (ok, told) = world.operator(&["check"]);
+    assert!(ok && told.contains("note: users without a password: 2"), "{told}");
     // It has no writer, and nobody waits for one.
     fs::remove_file(&config).unwrap();
     assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
-    finds("config.json: it is no file");
+    finds("config.json: it is not a file");
     fs::remove_file(&config).unwrap();
     fs::write(&config, before).unwrap();
 

@@ -4,50 +4,15 @@ mod world;
 
 use std::fs;
 use std::io::{BufRead, BufReader, PipeWriter, Write, pipe};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use world::double::{Double, line};
-use world::program::memory_kib;
-use world::{DEADLINE, World};
-
-/// A process that is ended with the test.
-struct Started(Child);
-
-impl Started {
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.0)
-    }
-
-    #[track_caller]
-    fn ends(&mut self, what: &str) -> Option<i32> {
-        let until = Instant::now() + DEADLINE;
-        while Instant::now() < until {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status.code();
-            }
-            thread::park_timeout(Duration::from_millis(10));
-        }
-        panic!("{what}: it goes on");
-    }
-
-    fn has_thread(&self, name: &str) -> bool {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid().as_raw_nonzero())).unwrap();
-        let names =
-            tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        names.into_iter().any(|comm| comm.trim() == name)
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use world::program::is_asleep;
+use world::{DEADLINE, Program, World};
 
 /// A pipe that takes nothing, whose other end stays open.
 fn full_pipe() -> (std::io::PipeReader, PipeWriter) {
@@ -63,11 +28,10 @@ const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
 /// Ends a client by a signal; it may take a few seconds.
 #[track_caller]
-fn signal_ends(mut client: Started, signal: Signal, what: &str) {
-    kill_process(client.pid(), signal).unwrap();
+fn signal_ends(mut client: Program, signal: Signal, what: &str) {
+    client.signal(signal);
     let began = Instant::now();
-    let code = client.ends(what);
-    assert_eq!(code, Some(130), "{what} {signal:?}");
+    assert_eq!(client.ends().code(), Some(130), "{what} {signal:?}");
     assert!(began.elapsed() < Duration::from_secs(20), "{what} {signal:?}: {:?}", began.elapsed());
 }
 
@@ -83,7 +47,7 @@ fn each_signal_ends_each_face_that_nobody_reads() {
                     let (_reader, writer) = full_pipe();
                     let mut command = double.command("alice", face);
                     command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::null());
-                    let client = Started(command.spawn().unwrap());
+                    let client = Program::with_output(command);
                     let mut guest = double.lets_in();
                     guest.welcomes("alice");
                     let lines: Vec<_> = (1..200).map(|seq| line(seq, "flood")).collect();
@@ -104,9 +68,9 @@ fn each_signal_ends_a_client_whose_errors_nobody_reads_either() {
             let mut command = double.command("alice", face);
             let both = writer.try_clone().unwrap();
             command.stdin(Stdio::piped()).stdout(writer).stderr(both);
-            let client = Started(command.spawn().unwrap());
+            let client = Program::with_output(command);
             let until = Instant::now() + DEADLINE;
-            while !client.has_thread("ctrl-c") {
+            while client.cpu_of("ctrl-c").is_none() {
                 assert!(Instant::now() < until, "no thread waits for signals");
                 thread::park_timeout(Duration::from_millis(10));
             }
@@ -125,12 +89,12 @@ fn a_program_that_reads_no_answers_costs_bounded_memory_and_no_message() {
     world.admit("alice");
     let mut command = world.program("alice");
     command.args(["client", &world.invite, "--name", "alice", "--json"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut client = Started(command.spawn().unwrap());
-    let mut out = BufReader::new(client.0.stdout.take().unwrap()).lines();
+    let ((input, mut stdin), (out, output)) = (pipe().unwrap(), pipe().unwrap());
+    command.stdin(input).stdout(output).stderr(Stdio::null());
+    let client = Program::with_output(command);
+    let mut out = BufReader::new(out).lines();
     assert!(out.any(|line| line.unwrap().contains(r#""type":"entered""#)));
-    let before_kib = memory_kib(client.pid());
-    let mut stdin = client.0.stdin.take().unwrap();
+    let before_kib = client.memory_kib();
     let (count, counted) = std::sync::mpsc::channel();
     thread::spawn(move || {
         let text = "x".repeat(300);
@@ -141,14 +105,23 @@ fn a_program_that_reads_no_answers_costs_bounded_memory_and_no_message() {
     });
     // It takes what it has room for.
     let mut taken = 0;
-    while counted.recv_timeout(Duration::from_secs(3)).is_ok() {
-        taken += 1;
+    let mut rests = 0;
+    while rests < 20 {
+        rests = match counted.recv_timeout(Duration::from_millis(100)) {
+            Ok(()) => {
+                taken += 1;
+                0
+            }
+            // Neither the client nor the server has anything to do.
+            Err(_) if [client.pid(), world.server.pid()].into_iter().all(is_asleep) => rests + 1,
+            Err(_) => 0,
+        };
     }
-    let grown = memory_kib(client.pid()).saturating_sub(before_kib);
+    let grown = client.memory_kib().saturating_sub(before_kib);
     println!("{grown} KiB more after {taken} lines");
     assert!(taken < LINES, "all {taken} lines were taken");
     assert!(grown < 16 << 10, "{grown} KiB more after {taken} lines");
-    // Whoever reads again gets an answer to each of them.
+    // Each message gets its answer after reading resumes.
     let acks = out.map_while(Result::ok).filter(|line| line.contains(r#""type":"ack""#));
     assert_eq!(acks.take(LINES).count(), LINES);
 }
@@ -157,15 +130,11 @@ fn a_program_that_reads_no_answers_costs_bounded_memory_and_no_message() {
 fn ended(world: &World, face: &[&str], stdout: impl Into<Stdio>) -> (Option<i32>, String) {
     let mut command = world.program("alice");
     command.args(["client", &world.invite, "--name", "alice"]).args(face);
-    let mut client =
-        command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
     // Its input goes on: only its output can end it.
-    let stdin = client.stdin.take();
-    let mut client = Started(client);
-    let code = client.ends(&format!("{face:?}"));
-    drop(stdin);
-    let told = std::io::read_to_string(client.0.stderr.take().unwrap()).unwrap();
-    (code, told)
+    let mut client = Program::with_output(command);
+    let code = client.ends().code();
+    (code, client.told().join("\n"))
 }
 
 #[test]
@@ -196,12 +165,12 @@ fn output_that_is_dropped_at_the_end_is_counted() {
     let (_reader, writer) = full_pipe();
     let mut command: Command = double.command("alice", &["--json"]);
     command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::piped());
-    let mut client = Started(command.spawn().unwrap());
+    let mut client = Program::with_output(command);
     let mut guest = double.lets_in();
     guest.welcomes("alice");
     guest.is_asked("resume");
-    writeln!(client.0.stdin.as_ref().unwrap(), r#"{{"type":"quit"}}"#).unwrap();
-    assert_eq!(client.ends("quit"), Some(0));
-    let told = std::io::read_to_string(client.0.stderr.take().unwrap()).unwrap();
+    client.types(r#"{"type":"quit"}"#);
+    assert_eq!(client.ends().code(), Some(0));
+    let told = client.told().join("\n");
     assert!(told.contains("lines of output were not written"), "{told}");
 }

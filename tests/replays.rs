@@ -183,7 +183,7 @@ fn tombstones_of_invented_users_take_no_memory_and_no_disk() {
     let (plain, double) = story.client(&["--plain"]);
     plain.sees("you are in #tea~");
     tells(&double, 50_000);
-    plain.sees("was told before");
+    plain.sees("was delivered before");
     assert_eq!(plain.seen(TEXT), 0, "{:#?}", plain.shown());
 }
 

@@ -8,11 +8,14 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use pychat::crypto::PublicKey;
 use rustix::process::Signal;
 use serde_json::Value;
 use world::World;
+#[cfg(target_os = "linux")]
+use world::disk::{Disk, Syncs};
 
 /// Actions and targets of the audit trail.
 fn decisions(world: &World) -> Vec<(String, String)> {
@@ -100,6 +103,71 @@ fn an_audit_trail_that_another_process_holds_stops_no_revocation() {
     world.server.is_told("the last decisions are missing in the audit trail");
 }
 
+/// The roles and sanctions of a home, as they are on disk.
+#[cfg(target_os = "linux")]
+fn on_disk(world: &World, file: &str) -> Value {
+    serde_json::from_slice(&fs::read(world.home().join(file)).unwrap()).unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_that_hangs_stops_no_revocation_and_grants_nothing() {
+    let (disk, world) = Disk::of_server(Syncs::Hang);
+    fs::write(world.home().join("users/alice.json"), r#"{"role": "moderator"}"#).unwrap();
+    let mut alice = world.enters("alice");
+    let [mut bob, mut carol] = ["bob", "carol"].map(|name| world.enters(name));
+    disk.misbehaves();
+    // None waits for those before it, whose operators still wait for the disk.
+    let told = std::thread::scope(|scope| {
+        let operator = |args: &'static [&str]| {
+            let world = &world;
+            scope.spawn(move || world.operator(args))
+        };
+        let ban = operator(&["ctl", "ban", "bob", "noise"]);
+        assert_eq!(bob.ends().code(), Some(5));
+        let mute = operator(&["ctl", "mute", "carol"]);
+        carol.sees("you are muted for good");
+        let demotion = operator(&["ctl", "deop", "alice"]);
+        alice.sees("you are member here now");
+        alice.types("/kick carol");
+        alice.sees("not allowed for a member");
+        fs::remove_file(world.home().join("users/carol.pem")).unwrap();
+        assert_eq!(carol.ends().code(), Some(5));
+        [ban, mute, demotion].map(|operator| operator.join().unwrap())
+    });
+    for (ok, text) in told {
+        assert!(!ok && text.contains("but not on disk yet: a restart now undoes it"), "{text}");
+    }
+    // Sessions have ended before the wait for the disk began.
+    let log = world.server.told();
+    let at = |text: &str| log.iter().position(|line| line.contains(text)).expect(text);
+    assert!(at("ctl: ban bob") < at("the disk has not taken a decision"), "{log:#?}");
+    let (ok, text) = world.operator(&["ctl", "unban", "bob"]);
+    assert!(!ok && text.contains("bob is no longer banned once the disk answers"), "{text}");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("you are banned for good: noise");
+    assert_eq!(bob.ends().code(), Some(5));
+    world.until("health tells of the decisions", || {
+        let (ok, text) = world.operator(&["ctl", "health"]);
+        !ok && text.contains("decisions")
+    });
+    assert_eq!(on_disk(&world, "users/alice.json")["role"], "moderator");
+    disk.works();
+    world.until("all is on disk", || {
+        let path = world.home().join("data/sanctions.json");
+        let sanctions = path.exists().then(|| on_disk(&world, "data/sanctions.json"));
+        let subjects: Vec<_> =
+            sanctions.iter().flat_map(|all| all["sanctions"].as_array()).collect();
+        let is_carols = |all: &&Vec<Value>| all.len() == 1 && all[0]["subject"] == "carol";
+        subjects.first().is_some_and(is_carols)
+            && on_disk(&world, "users/alice.json")["role"] == "member"
+    });
+    world.client("bob", &["--plain"]).sees("you are in #lobby");
+    let (ok, text) = world.operator(&["ctl", "op", "alice"]);
+    assert!(ok, "{text}");
+    alice.sees("you are moderator here now");
+}
+
 /// A public key of the right form; nobody has the private one.
 fn public_key(index: u32) -> PublicKey {
     let mut modulus = [0xa5; 384];
@@ -128,6 +196,42 @@ fn a_removal_comes_before_the_import_that_comes_with_it() {
     assert!(removed.is_some() && removed < at("admitted"), "{removed:?} {:?}", at("admitted"));
     let (ok, told) = world.operator(&["audit", "verify"]);
     assert!(ok, "{told}");
+}
+
+#[test]
+fn a_removal_ends_a_session_while_an_import_is_being_read() {
+    const GUESTS: u32 = 2_000;
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let bob = world.enters("bob");
+    let (users, import) = (world.home().join("users"), world.home().join("import"));
+    fs::create_dir(&import).unwrap();
+    for index in 0..GUESTS {
+        fs::write(import.join(format!("guest{index}.pem")), public_key(index).to_pem()).unwrap();
+    }
+    let keeper = || world.server.cpu_of("keeper").unwrap_or_default();
+    let before = keeper();
+    for index in 0..GUESTS {
+        let name = format!("guest{index}.pem");
+        fs::rename(import.join(&name), users.join(&name)).unwrap();
+    }
+    // The reading of them takes seconds in a debug build.
+    world.until("the reading has begun", || keeper() >= before + Duration::from_millis(50));
+    let began = Instant::now();
+    fs::remove_file(users.join("alice.pem")).unwrap();
+    assert_eq!(alice.ends().code(), Some(5));
+    let admitted =
+        || decisions(&world).iter().filter(|(_, target)| target.starts_with("guest")).count();
+    let at_once = admitted();
+    // Logins with the key are refused, even before the reading has ended.
+    let again = world.client("alice", &["--send", "still here"]).ends();
+    assert_ne!(again.code(), Some(0));
+    world.until("everybody is registered", || admitted() == GUESTS as usize);
+    // A reading that took less than 2 s need not end the session early.
+    let is_short = began.elapsed() < Duration::from_secs(2);
+    let is_early = at_once < GUESTS as usize / 2;
+    assert!(is_early || is_short, "{at_once} were read before the session ended");
+    drop(bob);
 }
 
 #[test]

@@ -68,6 +68,15 @@ fn whoever_is_ignored_is_ignored_the_next_time_too() {
     alice.sees("are hidden");
     alice.types("/exit");
     alice.ends();
+    for text in ["hum", "humm"] {
+        bob.types(text);
+        bob.sees(&format!("You: {text}"));
+    }
+    for (name, humming) in [("alice", 0), ("bob", 2)] {
+        let mut tail = world.client(name, &["--tail", "2"]);
+        assert!(tail.ends().success());
+        assert_eq!(tail.seen("hum"), humming, "{name}: {:?}", tail.shown());
+    }
     let mut alice = world.client("alice", &["--plain"]);
     alice.sees("you are in #lobby");
     bob.types("noise");

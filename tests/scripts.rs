@@ -4,7 +4,7 @@ mod world;
 
 use std::process::{Output, Stdio};
 
-use world::World;
+use world::{Program, World};
 
 /// Runs one job of bob's to its end.
 fn job(world: &World, args: &[&str]) -> Output {
@@ -17,6 +17,12 @@ fn job(world: &World, args: &[&str]) -> Output {
 fn ended(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Waits for the count of a conversation.
+fn counts(program: &Program, to: &str) {
+    let is_count = |line: &String| line.contains(r#""type":"count""#) && line.contains(to);
+    program.shows(to, |lines| lines.iter().any(is_count));
 }
 
 #[test]
@@ -34,6 +40,10 @@ fn the_bare_name_of_a_channel_is_the_one_that_a_program_is_in() {
     );
     alice.types(r##"{"type":"history","to":"#work","lines":5,"ref":"h"}"##);
     alice.sees(r#""ref":"h""#);
+    let after = r##""conversations":[{"to":"#lobby","seq":"0"},{"to":"#work","seq":"0"}]"##;
+    alice.types(&format!(r#"{{"type":"count",{after}}}"#));
+    counts(&alice, r##""to":"#work~"##);
+    alice.types(&format!(r#"{{"type":"read",{after}}}"#));
     // Of two, the error names both.
     alice.types(r##"{"type":"join","channel":"#work"}"##);
     alice.sees(r##""channel":"#work","##);
@@ -44,6 +54,17 @@ fn the_bare_name_of_a_channel_is_the_one_that_a_program_is_in() {
     let said = alice.sees("to the open one");
     assert!(said.contains(r#""confidentiality":"open""#), "{said}");
     assert_eq!(alice.seen(r#""text":"to which one""#), 0);
+    for (number, kind) in (2..).zip(["count", "read"]) {
+        alice.types(&format!(r#"{{"type":"{kind}",{after}}}"#));
+        alice.shows(kind, |lines| {
+            lines.iter().filter(|line| line.contains("ambiguous: ")).count() == number
+        });
+    }
+    // The open one, whose answer has its name alone.
+    alice.types(r##"{"type":"count","conversations":[{"to":"#work~open","seq":"0"}]}"##);
+    counts(&alice, r##""to":"#work""##);
+    alice.hangs_up();
+    assert_eq!(alice.ends().code(), Some(8), "two errors");
 }
 
 #[test]
@@ -55,11 +76,17 @@ fn a_text_that_begins_with_a_dash_is_sent() {
         (&["--send", "- milk"][..], "- milk"),
         (&["--send", "--", "- bread"], "- bread"),
         (&["--send=-butter"], "-butter"),
+        (&["--send", "-hello"], "-hello"),
         (&["--send", "-5 degrees", "--to", "#lobby"], "-5 degrees"),
     ] {
         let (code, _, told) = ended(&job(&world, args));
         assert_eq!(code, 0, "{args:?}: {told}");
         alice.sees(&format!("bob: {text}"));
+    }
+    // What waits for messages sends none.
+    for args in [&["--send", "-f"][..], &["--json", "-f"], &["--plain", "-f"]] {
+        let (code, out, told) = ended(&job(&world, args));
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}: {told}");
     }
 }
 
@@ -179,7 +206,11 @@ fn joiners_that_mean_something_arrive() {
     let england = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}";
     let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
     let persian = "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}";
-    for text in [england, family, persian, "\u{e0b0}"] {
+    let bengali = "\u{9b0}\u{200d}\u{9cd}\u{9af}";
+    let (name, mongolian) = ("\u{845b}\u{e0100}\u{57ce}", "\u{1820}\u{180b}\u{1828}");
+    let (phone, hebrew) = ("\u{260e}\u{fe0e}", "\u{5d0}\u{5d1} C++\u{200e} \u{5d2}");
+    let texts = [england, family, persian, bengali, "\u{e0b0}", name, mongolian, phone, hebrew];
+    for text in texts {
         for to in ["#lobby", "alice"] {
             let said = format!("{text} to {to}");
             let (code, _, told) = ended(&job(&world, &["--send", &said, "--to", to]));
@@ -189,7 +220,7 @@ fn joiners_that_mean_something_arrive() {
     }
     // Sealed, as disguises are that no server has seen.
     for to in ["#lobby", "alice"] {
-        let said = format!("pay\u{200d}pal\u{200c}\u{e0041} to {to}");
+        let said = format!("pay\u{200d}p\u{fe0f}al\u{200c}\u{e0041}\u{200e} to {to}");
         assert_eq!(ended(&job(&world, &["--send", &said, "--to", to])).0, 0);
         alice.sees(&format!("paypal to {to}"));
     }

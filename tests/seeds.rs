@@ -55,7 +55,7 @@ fn an_idle_stranger_does_not_get_a_member_disconnected() {
     let world = World::new();
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
-    // For strangers alone: people log in without haste.
+    // For unauthenticated peers alone: people log in without haste.
     world.reloads(r#"{"limits": {"login_ms_max": 500}}"#);
     let _idle: Vec<_> = (0..20).map(|_| TcpStream::connect(&world.address).unwrap()).collect();
     for number in 0..5 {
@@ -118,8 +118,12 @@ fn no_pin_travels_and_nobody_bans_by_a_display_name() {
     alice.types("/join #tea zebramarker");
     // A mistyped one would not make an empty channel without a word.
     alice.sees("you are the first here: if you expected others, check the PIN");
+    // Her channel is hers to see.
+    alice.types("/channels");
+    alice.sees("* #tea");
     bob.types("/channels");
-    bob.sees("#tea");
+    bob.sees("* #lobby");
+    assert_eq!(bob.seen("#tea"), 0, "{:?}", bob.shown());
     for folder in ["home", "alice"] {
         assert_eq!(world.found_in(folder, "zebramarker"), 0, "{folder}");
     }

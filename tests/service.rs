@@ -5,10 +5,18 @@ mod world;
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use world::World;
+use world::apart::{apart, cover, skip};
+use world::disk::{Disk, Syncs};
+use world::peer::Peer;
+use world::{DEADLINE, World};
 
 /// Exposure of 0 to 10, as `systemd-analyze security` counts it; it was 1.2 when this was written.
 const EXPOSURE_MAX: f64 = 1.5;
@@ -32,6 +40,58 @@ fn systemd_is_told_that_the_server_is_there_and_well_and_that_it_stops() {
     world.server.signal(Signal::TERM);
     let last = std::iter::repeat_with(next).find(|told| told != "WATCHDOG=1");
     assert_eq!(last.unwrap(), "STOPPING=1");
+}
+
+#[test]
+fn systemd_hears_of_a_busy_server_and_not_of_one_whose_disk_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let next = |patience: Duration| {
+        let mut told = [0; 512];
+        socket.set_read_timeout(Some(patience)).unwrap();
+        let bytes = socket.recv(&mut told).ok()?;
+        Some(String::from_utf8(told[..bytes].to_vec()).unwrap())
+    };
+    // Twice a second; a thread has 3 s for its answer.
+    let notify = format!("NOTIFY_SOCKET={} WATCHDOG_USEC=1000000", path.display());
+    let limits = r#"{"lines_burst": 1000000, "lines_per_s": 1e9, "bytes_per_s": 1e12}"#;
+    let (disk, world) = Disk::of_server_with(Syncs::Hang, &notify, limits);
+    assert!(next(DEADLINE).unwrap().starts_with("READY=1"));
+    world.admit("bob");
+    let mut bob = Peer::enters(&world, "bob", "laptop");
+    let say = |number: usize| {
+        let text = "x".repeat(2_000);
+        format!(r##"{{"type":"say","to":"#lobby","id":"{number:032x}","text":"{text}"}}"##)
+    };
+    // Messages without a pause, while it is heard of ten times.
+    let floods = Arc::new(AtomicBool::new(true));
+    let is_flooding = Arc::clone(&floods);
+    let flood = thread::spawn(move || {
+        let mut number = 0;
+        while is_flooding.load(Ordering::Relaxed) {
+            number += 1;
+            bob.sends(&say(number));
+        }
+        (bob, number)
+    });
+    for number in 0..10 {
+        assert_eq!(next(DEADLINE).as_deref(), Some("WATCHDOG=1"), "{number}");
+    }
+    floods.store(false, Ordering::Relaxed);
+    let (mut bob, messages) = flood.join().unwrap();
+    assert!(messages > 100, "{messages} messages");
+    bob.sees(&format!("{messages:032x}"));
+    disk.misbehaves();
+    bob.sends(&say(messages + 1));
+    // Nothing for 5 s is a thread that has not answered in time.
+    let until = Instant::now() + DEADLINE;
+    while next(Duration::from_secs(5)).is_some() {
+        assert!(Instant::now() < until, "the watchdog is told of a server that stores nothing");
+    }
+    disk.works();
+    assert_eq!(next(DEADLINE).as_deref(), Some("WATCHDOG=1"));
+    bob.sees(&format!("{:032x}", messages + 1));
 }
 
 #[test]
@@ -106,4 +166,33 @@ fn root_writes_nothing_in_the_home_of_another_account() {
         let (ok, told) = world.operator(job);
         assert!(ok, "{job:?}: {told}");
     }
+}
+
+/// In a container that may use so much memory, a server admits what fits.
+#[test]
+fn the_memory_of_a_control_group_bounds_the_connections() {
+    apart("-m", "the_memory_of_a_control_group_bounds_the_connections", || {
+        let groups = Path::new("/sys/fs/cgroup");
+        if !groups.exists() {
+            return skip(
+                "the_memory_of_a_control_group_bounds_the_connections",
+                "there are no control groups",
+            );
+        }
+        cover(groups);
+        let tree = groups.join("memory");
+        fs::create_dir(&tree).unwrap();
+        let mut caps = Vec::new();
+        // 24 MiB are for the server itself, and 64 KiB for each connection.
+        for max in ["max".to_owned(), ((24 << 20) + 200 * (64 << 10)).to_string()] {
+            [groups, &tree].iter().for_each(|folder| {
+                fs::write(folder.join("memory.max"), &max).unwrap();
+            });
+            let world = World::new();
+            drop(world.enters("alice"));
+            caps.push(world.figure("connections_max"));
+        }
+        assert!(caps[0] > 300, "the control: {caps:?}");
+        assert!((50..200).contains(&caps[1]), "{caps:?}");
+    });
 }

@@ -4,15 +4,11 @@
 mod world;
 
 use std::collections::BTreeSet;
-use std::io::copy;
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use serde_json::Value;
 use world::pty::Terminal;
+use world::way::{Flow, Link};
 use world::{Program, World};
 
 const FAST: &str = r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9,
@@ -36,12 +32,6 @@ fn leaves(alice: &mut Terminal) {
     alice.ends_with(0);
 }
 
-/// The objects of a type that a `--json` client has printed.
-fn objects(client: &Program, kind: &str) -> Vec<Value> {
-    let objects = client.shown().into_iter().map(|line| serde_json::from_str(&line).unwrap());
-    objects.filter(|object: &Value| object["type"] == kind).collect()
-}
-
 /// A program loads all messages of a conversation before a seq: an answer is bounded.
 #[track_caller]
 fn loads_all_before(client: &mut Program, to: &str, upto: usize) {
@@ -55,7 +45,7 @@ fn loads_all_before(client: &mut Program, to: &str, upto: usize) {
             let ends = |line: &String| line.contains(&reference) && line.contains(r#""history""#);
             lines.iter().any(ends)
         });
-        let messages = objects(client, "message");
+        let messages = client.objects("message");
         let messages = messages.iter().filter(|message| message["ref"] == *reference);
         let seqs = messages.map(|message| message["seq"].as_str().unwrap().parse().unwrap());
         let seqs: BTreeSet<usize> = seqs.collect();
@@ -80,53 +70,6 @@ fn shows_divided(alice: &Terminal, line: &str) {
 /// The row of a room in the list of rooms, without the columns beside it.
 fn room(row: &str) -> &str {
     row.split('│').next().unwrap_or_default().trim_end()
-}
-
-/// A way to the server that can be closed.
-struct Gate {
-    address: String,
-    is_open: Arc<AtomicBool>,
-    through: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Gate {
-    fn before(server: &str) -> Gate {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (is_open, through) = (Arc::new(AtomicBool::new(true)), Arc::default());
-        let gate = Gate { address, is_open, through };
-        let (is_open, through) = (Arc::clone(&gate.is_open), Arc::clone(&gate.through));
-        let server = server.to_owned();
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                if !is_open.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let Ok(server) = TcpStream::connect(&server) else { continue };
-                through.lock().unwrap().push(client.try_clone().unwrap());
-                let ways =
-                    [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
-                for (mut from, mut to) in ways {
-                    thread::spawn(move || {
-                        let _ = copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
-                }
-            }
-        });
-        gate
-    }
-
-    fn closes(&self) {
-        self.is_open.store(false, Ordering::SeqCst);
-        for client in self.through.lock().unwrap().drain(..) {
-            let _ = client.shutdown(Shutdown::Both);
-        }
-    }
-
-    fn opens(&self) {
-        self.is_open.store(true, Ordering::SeqCst);
-    }
 }
 
 #[test]
@@ -177,18 +120,18 @@ fn more_messages_than_are_loaded_after_a_cut_are_counted_and_reached() {
     let world = World::with(FAST);
     let mut bob = world.enters("bob");
     world.admit("alice");
-    let gate = Gate::before(&world.address);
+    let link = Link::to(&world.address);
     let mut command = world.program("alice");
-    command.args(["client", &world.invite.replace(&world.address, &gate.address)]);
+    command.args(["client", &world.invite.replace(&world.address, &link.address)]);
     command.args(["--name", "alice"]);
     let mut alice = Terminal::run(&command);
     alice.shows("* connected");
     bob.types("before");
     alice.shows("bob: before");
-    gate.closes();
+    link.set(Flow::Ends);
     alice.shows("o offline, retry in");
     says(&mut bob, "line ", 1..=700);
-    gate.opens();
+    link.set(Flow::Passes);
     alice.types("/reconnect\r");
     alice.shows("* back, 700 missed messages, 500 loaded");
     alice.shows("700 new, the first above: Alt-U");
@@ -214,7 +157,7 @@ fn at_the_first_visit_what_is_not_loaded_is_counted_and_can_be_loaded() {
     assert_eq!((&unread["to"], &unread["lines"]), (&"@bob".into(), &300.into()));
     alice.sees("tea 300.");
     alice.sees("psst 300.");
-    let gaps = objects(&alice, "gap");
+    let gaps = alice.objects("gap");
     let gap = |to: &str| gaps.iter().find(|gap| gap["to"] == to).unwrap().clone();
     for to in ["#tea", "@bob"] {
         let gap = gap(to);
@@ -223,7 +166,7 @@ fn at_the_first_visit_what_is_not_loaded_is_counted_and_can_be_loaded() {
         loads_all_before(&mut alice, to, 201);
     }
     // A channel that nobody of this account has visited is not unread.
-    assert_eq!(objects(&alice, "unread").len(), 1);
+    assert_eq!(alice.objects("unread").len(), 1);
     alice.types(r#"{"type":"quit"}"#);
     alice.ends();
 
@@ -308,13 +251,13 @@ fn own_messages_of_jobs_and_other_devices_are_not_unread() {
     // Programs get the same number.
     let program = world.client("alice", &["--json", "--join", "#tea", "--join", "#work"]);
     program.sees(r#""type":"unread""#);
-    let unread = objects(&program, "unread");
+    let unread = program.objects("unread");
     let counts: Vec<_> = unread.iter().map(|one| (&one["to"], &one["lines"])).collect();
     assert_eq!(counts, [(&"#work".into(), &2.into())]);
 }
 
 #[test]
-fn who_is_ignored_stays_so_in_history_and_in_counts() {
+fn ignored_users_are_hidden_in_history_and_counts() {
     let world = World::with(FAST);
     let mut bob = world.enters("bob");
     let mut carol = world.enters("carol");
@@ -380,11 +323,11 @@ fn mentions_keep_their_sign_over_a_restart() {
     rooms(&alice);
     leaves(&mut alice);
     // One of them is behind all that is loaded at the start.
-    says(&mut bob, "line ", 1..=600);
+    says(&mut bob, "line ", 1..=1_300);
     let mut alice = Terminal::run(&world.screen_of("alice"));
     rooms(&alice);
     alice.types("\x1b2");
-    alice.shows("bob: line 600.");
+    alice.shows("bob: line 1300.");
     alice.types("\x1b1");
     alice.shows_row(|row| room(row) == "2 #tea");
 }

@@ -17,8 +17,12 @@ fn made_old(home: &Path) {
     let keeps = |folder: &str, kept: &dyn Fn(&str) -> bool| {
         for entry in fs::read_dir(home.join(folder)).unwrap() {
             let path = entry.unwrap().path();
-            if !kept(path.file_name().unwrap().to_str().unwrap()) {
-                fs::remove_file(path).unwrap();
+            if kept(path.file_name().unwrap().to_str().unwrap()) {
+                continue;
+            }
+            match path.is_dir() {
+                true => fs::remove_dir_all(path).unwrap(),
+                false => fs::remove_file(path).unwrap(),
             }
         }
     };
@@ -29,7 +33,13 @@ fn made_old(home: &Path) {
     let ledger = Connection::open(home.join("data/ledger.db")).unwrap();
     ledger
         .execute_batch(
-            "ALTER TABLE lines DROP COLUMN owner;
+            "DROP TABLE blobs;
+             DROP TABLE blob_sums;
+             DROP INDEX lines_files;
+             ALTER TABLE lines DROP COLUMN blob;
+             ALTER TABLE lines DROP COLUMN descriptor;
+             ALTER TABLE lines DROP COLUMN spelled;
+             ALTER TABLE lines DROP COLUMN owner;
              DROP TABLE owners;
              ALTER TABLE conversations DROP COLUMN topic_by;
              DROP TABLE erasing;

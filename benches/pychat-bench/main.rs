@@ -6,9 +6,14 @@
 //!     cargo bench --bench pychat-bench -- crowd --members 10000
 //!     cargo bench --bench pychat-bench -- slow
 //!     cargo bench --bench pychat-bench -- growth users
+//!     cargo bench --bench pychat-bench -- files --mib 1024
+//!     unshare -n sh -c 'ip link set lo mtu 1500 up &&
+//!         tc qdisc add dev lo root tbf rate 1mbit burst 5kb latency 10s &&
+//!         cargo bench --offline --bench pychat-bench -- link'
 
 mod client;
 mod crowd;
+mod files;
 mod growth;
 mod line;
 mod load;
@@ -40,6 +45,10 @@ enum Suite {
     Slow(slow::Options),
     /// The same load with 1, 10 and 100 times as much of something.
     Growth(growth::Options),
+    /// Files: rate, CPU and memory beside scp and nginx, and others' messages meanwhile.
+    Files(files::Options),
+    /// Own messages while a file goes up and comes down, on a link that the caller has made slow.
+    Link(files::LinkOptions),
 }
 
 fn main() {
@@ -48,11 +57,14 @@ fn main() {
         Some(Suite::Crowd(options)) => crowd::measure(&options),
         Some(Suite::Slow(options)) => slow::measure(&options),
         Some(Suite::Growth(options)) => growth::measure(&options),
+        Some(Suite::Files(options)) => files::measure(&options),
+        Some(Suite::Link(options)) => files::measure_link(&options),
         None => {
             rooms::measure(&rooms::Options::parse_from(["rooms"]));
             crowd::measure(&crowd::Options::parse_from(["crowd"]));
             slow::measure(&slow::Options::parse_from(["slow"]));
             growth::measure(&growth::Options::parse_from(["growth"]));
+            files::measure(&files::Options::parse_from(["files"]));
         }
     }
 }

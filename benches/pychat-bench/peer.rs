@@ -34,7 +34,35 @@ enum Speech {
     Resp,
 }
 
-/// A peer's process, ended with this.
+/// A process of benches/peers/peer, ended with this.
+pub struct Host {
+    pub process: Process,
+    pub address: String,
+    /// Its key, certificate and configuration.
+    pub folder: tempfile::TempDir,
+}
+
+impl Host {
+    pub fn start(name: &str) -> Host {
+        let folder = tempfile::tempdir().unwrap();
+        // Free now, and nobody else's a moment later on this machine.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/peer");
+        let mut command = Command::new(script);
+        command.arg(name).arg(folder.path()).arg(free.port().to_string());
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let process = Process(process);
+        let address = free.to_string();
+        let began = Instant::now();
+        while TcpStream::connect(&address).is_err() {
+            assert!(began.elapsed() < PATIENCE, "{name} does not start: is it installed?");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Host { process, address, folder }
+    }
+}
+
+/// A third-party chat server under load.
 pub struct Peer {
     process: Process,
     address: String,
@@ -45,25 +73,12 @@ pub struct Peer {
 
 impl Peer {
     pub fn start(name: &str) -> Peer {
-        let folder = tempfile::tempdir().unwrap();
-        // Free now, and nobody else's a moment later on this machine.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/peer");
-        let mut command = Command::new(script);
-        command.arg(name).arg(folder.path()).arg(free.port().to_string());
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let address = free.to_string();
-        let began = Instant::now();
-        while TcpStream::connect(&address).is_err() {
-            assert!(began.elapsed() < PATIENCE, "{name} does not start: is it installed?");
-            thread::sleep(Duration::from_millis(20));
-        }
+        let Host { process, address, folder } = Host::start(name);
         let mut file = BufReader::new(File::open(folder.path().join("cert.pem")).unwrap());
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_reader(&mut file).unwrap()).unwrap();
         let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let speech = if name == "redis" { Speech::Resp } else { Speech::Irc };
-        let process = Process(process);
         Peer { process, address, speech, tls: Arc::new(tls), _folder: folder }
     }
 }

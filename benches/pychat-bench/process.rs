@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::process::Child;
+use std::thread;
 use std::time::Duration;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 /// Killed when dropped.
 pub struct Process(pub Child);
@@ -10,12 +13,50 @@ pub struct Process(pub Child);
 impl Process {
     /// User and system time so far.
     pub fn cpu(&self) -> Duration {
+        self.times(2)
+    }
+
+    /// The same, with that of its children that have ended.
+    pub fn cpu_with_children(&self) -> Duration {
+        self.times(4)
+    }
+
+    fn times(&self, fields: usize) -> Duration {
         let stat = self.proc("stat");
         let after_name = stat.rsplit(") ").next().unwrap();
         let ticks =
-            after_name.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+            after_name.split(' ').skip(11).take(fields).map(|field| field.parse::<u64>().unwrap());
         // Linux shows these in hundredths of a second.
         Duration::from_millis(10 * ticks.sum::<u64>())
+    }
+
+    /// Waits for the process to exit. Returns its CPU time and the largest observed memory, in KiB.
+    ///
+    /// # Panics
+    /// The exit code is not 0.
+    pub fn ends(mut self) -> (Duration, u64) {
+        let pid = Pid::from_child(&self.0);
+        let mut memory_kib = 0;
+        loop {
+            // The CPU times can be read until the process is reaped.
+            let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+            if waitid(WaitId::Pid(pid), how).unwrap().is_some() {
+                break;
+            }
+            memory_kib = self.high_water_kib().unwrap_or(0).max(memory_kib);
+            thread::sleep(Duration::from_millis(5));
+        }
+        let cpu = self.cpu_with_children();
+        let status = self.0.wait().unwrap();
+        assert!(status.success(), "{status}");
+        (cpu, memory_kib)
+    }
+
+    /// Peak memory in KiB; `None` for a process that has exited.
+    pub fn high_water_kib(&self) -> Option<u64> {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
     }
 
     /// CPU of the threads that run now, in microseconds, finer than `cpu`.

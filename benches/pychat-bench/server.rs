@@ -26,8 +26,8 @@ pub const NO_LIMITS: &str = r#""sessions_per_user_max": 1000000, "channels_per_u
     "announce_people_max": 0,
     "requests_per_s": 1e9, "histories_per_s": 1e9, "answer_bytes_per_s": 1e12,
     "joins_announced_per_s": 1e9, "logins_per_s": 1e9, "conversations_per_h": 1e9, "pin_joins_per_h": 1000000,
-    "lines_burst": 1000000000, "lines_per_s": 1e9, "bytes_per_s": 1e12, "login_ms_max": 600000,
-    "ping_s": 600, "silence_s_max": 1200, "listen_backlog": 4096, "channel_empty_s": 1"#;
+    "lines_burst": 1000000000, "lines_per_s": 1e9, "bytes_per_s": 1e12, "file_bytes_per_s": 1e12, "login_ms_max": 600000,
+    "ping_s": 600, "idle_s_max": 1200, "listen_backlog": 4096, "channel_empty_s": 1"#;
 
 /// A tail in which nobody who reads falls behind.
 pub const LONG_TAIL: &str = r#""tail_bytes_max": 4194304"#;
@@ -39,6 +39,7 @@ pub const BUILD: &str = env!("CARGO_BIN_EXE_pychat");
 pub struct Server {
     pub process: Process,
     pub address: String,
+    pub invite: String,
     key: PublicKey,
     crowd: Arc<Crowd>,
 }
@@ -91,10 +92,11 @@ impl Server {
         let address = words.next().unwrap().1.to_owned();
         let print = words.next().unwrap().1.trim_start_matches("SHA256:").to_owned();
         let print = print.replace('+', "-").replace('/', "_");
-        let invite: Invite = format!("pychat://{address}/{print}").parse().unwrap();
-        let print: Fingerprint = invite.fingerprint.unwrap();
-        let key = fetch_key(&invite.host, invite.port, &print, PATIENCE).unwrap();
-        Server { process, address, key, crowd: Arc::clone(crowd) }
+        let invite = format!("pychat://{address}/{print}");
+        let Invite { host, port, fingerprint, .. } = invite.parse().unwrap();
+        let print: Fingerprint = fingerprint.unwrap();
+        let key = fetch_key(&host, port, &print, PATIENCE).unwrap();
+        Server { process, address, invite, key, crowd: Arc::clone(crowd) }
     }
 
     /// A new member, in the lobby.

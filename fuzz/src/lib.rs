@@ -9,17 +9,20 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use pychat::chat::{
-    ChannelName, Conversation, Event, LogId, Opaque, Request, Seq, Target, TimeSpan, UserName,
+    ChannelName, Conversation, Descriptor, Event, LogId, Opaque, Request, Seq, Target, TimeSpan,
+    UserName,
 };
+use pychat::client::files::metadata::{self, Format};
+use pychat::client::files::{name, thumb};
 use pychat::client::storage::Folder;
 use pychat::client::storage::data_folder::{self, DataFolder};
 use pychat::client::storage::ignore_list::IgnoreList;
 use pychat::client::storage::journal::Journal;
-use pychat::config::{Config, IpRange};
+use pychat::config::{Config, IpRange, WebOrigin, host_of};
 use pychat::crypto::certificate::{Certificate, OpeningKey};
 use pychat::crypto::context::Context;
 use pychat::crypto::handshake::{ClientSent, ClientStart, ServerHello};
-use pychat::crypto::header::{Link, claimed_sender};
+use pychat::crypto::header::{ChainLink, claimed_sender};
 use pychat::crypto::hello::{self, Greeting};
 use pychat::crypto::pin_channel::PinChannel;
 use pychat::crypto::private::Parsed;
@@ -42,6 +45,9 @@ use pychat::server::operator::ctl;
 use pychat::suite::{Suite, Suites};
 use pychat::wire::codec::{self, Login, Parts};
 use pychat::wire::record::RecordReader;
+use pychat::wire::transfer::TransferRecord;
+use pychat::wire::websocket::{self, MessageReader};
+use pychat::wire::{http as request, proxy};
 
 /// The server of everything here.
 const SERVER: Fingerprint = Fingerprint([9; 32]);
@@ -55,6 +61,10 @@ pub const TARGETS: &[Decoder] = &[
     ("login", fuzz_login),
     ("parts", fuzz_parts),
     ("frames", fuzz_frames),
+    ("websocket", fuzz_websocket),
+    ("http_head", fuzz_http_head),
+    ("proxy_header", fuzz_proxy_header),
+    ("transfer", fuzz_transfer),
     ("record", fuzz_record),
     ("handshake", fuzz_handshake),
     ("key_request", fuzz_key_request),
@@ -74,6 +84,13 @@ pub const TARGETS: &[Decoder] = &[
     ("ctl", fuzz_ctl),
     ("keys", fuzz_keys),
     ("texts", fuzz_texts),
+    ("descriptor", fuzz_descriptor),
+    ("file_name", fuzz_file_name),
+    ("jpeg", fuzz_jpeg),
+    ("png", fuzz_png),
+    ("webp", fuzz_webp),
+    ("gif", fuzz_gif),
+    ("thumb", fuzz_thumb),
 ];
 
 static IDENTITY: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate()));
@@ -112,6 +129,47 @@ pub fn fuzz_parts(bytes: &[u8]) {
 pub fn fuzz_frames(bytes: &[u8]) {
     let mut reader = RecordReader::new(bytes, 16_500);
     while let Ok(Some(_)) = reader.read() {}
+}
+
+/// WebSocket frames of a client.
+pub fn fuzz_websocket(bytes: &[u8]) {
+    let mut reader = MessageReader::new(bytes, 16_400);
+    loop {
+        let _ = reader.has_message();
+        match reader.read() {
+            Ok(websocket::Received::Message) => assert!(reader.message().len() <= 16_400),
+            Ok(websocket::Received::Ping) => assert!(reader.pong().len() <= 127),
+            Ok(websocket::Received::Close) => {}
+            Ok(websocket::Received::End) | Err(_) => return,
+        }
+    }
+}
+
+/// The head of a request to the web port.
+pub fn fuzz_http_head(bytes: &[u8]) {
+    if let Ok(Some(end)) = request::head_bytes(bytes, 0)
+        && let Ok(request) = request::parse(&bytes[..end])
+    {
+        assert!(!request.host.is_empty() || request.only("host") == Ok(Some("")));
+        let _ = (host_of(request.host), request.has_token("connection", "upgrade"));
+        let _ = request.only("origin").map(|origin| origin.map(str::parse::<WebOrigin>));
+    }
+}
+
+/// The header of the PROXY protocol.
+pub fn fuzz_proxy_header(bytes: &[u8]) {
+    if let Ok(Some(header)) = proxy::parse(bytes) {
+        assert!(header.bytes <= bytes.len());
+    }
+}
+
+/// The body of a record of type 2, which is one record in one form only.
+pub fn fuzz_transfer(bytes: &[u8]) {
+    if let Ok(record) = TransferRecord::parse(bytes) {
+        let mut again = Vec::new();
+        record.encode(&mut again);
+        assert_eq!(bytes.get(..again.len()), Some(&again[..]));
+    }
 }
 
 /// A server's and a client's first two steps, which nothing was wrong with.
@@ -324,19 +382,19 @@ pub fn fuzz_chains(bytes: &[u8]) {
     let log = LogId(u64::MAX);
     for seq in [Seq(0), Seq(1), Seq(u64::MAX)] {
         let _ = sequences.arrives(&to, seq, None);
-        let seats = sequences.seats(&to);
-        seats.add(&who, false);
-        seats.add_unsigned_edit(&who, seq);
-        seats.meets(&who);
-        seats.is_deleted(&who, seq);
-        let _ = seats.excuse(&who, true, u64::MAX);
+        let tombstones = sequences.tombstones(&to);
+        tombstones.add(&who, false);
+        tombstones.add_unsigned_edit(&who, seq);
+        tombstones.meets(&who);
+        tombstones.is_deleted(&who, seq);
+        let _ = tombstones.excuse(&who, true, u64::MAX);
         for n in [0, 1, u64::MAX] {
-            let link = Link { session: [7; 16], n, prev: [7; 32] };
+            let link = ChainLink { session: [7; 16], n, prev: [7; 32] };
             let line = Signed { link: &link, changes: n == 0, time_ms: i64::MAX, hash: [7; 32] };
             let _ = sequences.check(&to, &who, "x", line);
         }
         let _ =
-            (sequences.told_ms(&to), sequences.may_replay(&to), sequences.newest(&to, "x", true));
+            (sequences.stated_ms(&to), sequences.may_replay(&to), sequences.newest(&to, "x", true));
         sequences.skip(&to, seq);
         let _ = sequences.take_unexplained(&to, i64::MAX);
         let _ = sequences.begin(&to, log, seq, i64::MAX);
@@ -405,6 +463,50 @@ pub fn fuzz_texts(bytes: &[u8]) {
     let _ = serde_json::from_str::<Opaque>(&text);
     let _ = pychat::clean::text(&text);
     let _ = pychat::client::slash::read(&text);
+}
+
+/// What a message says of its file.
+pub fn fuzz_descriptor(bytes: &[u8]) {
+    if let Ok(read) = serde_json::from_slice::<Descriptor>(bytes) {
+        let _ = Descriptor::read(&text(bytes), read.blob);
+    }
+}
+
+/// The name of a file, which stays what it is once it is clean.
+pub fn fuzz_file_name(bytes: &[u8]) {
+    let clean = name::cleaned(&text(bytes));
+    assert_eq!(name::cleaned(&clean), clean);
+    let numbered = name::numbered(&clean, u32::MAX);
+    assert_eq!(name::cleaned(&numbered), numbered);
+}
+
+/// A picture whose metadata is removed: once, and with nothing added but an orientation that is
+/// written longer.
+fn rewrite(format: Format, bytes: &[u8]) {
+    if let Ok(clean) = metadata::rewritten(format, bytes) {
+        assert!(clean.len() <= bytes.len() + 26);
+        assert_eq!(metadata::rewritten(format, &clean), Ok(clean));
+    }
+}
+
+pub fn fuzz_jpeg(bytes: &[u8]) {
+    rewrite(Format::Jpeg, bytes);
+}
+
+pub fn fuzz_png(bytes: &[u8]) {
+    rewrite(Format::Png, bytes);
+}
+
+pub fn fuzz_webp(bytes: &[u8]) {
+    rewrite(Format::Webp, bytes);
+}
+
+pub fn fuzz_gif(bytes: &[u8]) {
+    rewrite(Format::Gif, bytes);
+}
+
+pub fn fuzz_thumb(bytes: &[u8]) {
+    let _ = thumb::preview(bytes);
 }
 
 #[cfg(test)]

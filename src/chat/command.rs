@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::rights::Act;
 use super::{
-    ChannelName, Kind, Mark, MsgId, NewMessage, Opaque, SecretText, Seq, Target, TimeSpan, UserName,
+    BlobId, ChannelName, FileBytes, Kind, Mark, MsgId, NewMessage, Opaque, SecretText, Seq, Target,
+    TimeSpan, UserName,
 };
 
 /// The newest message of a conversation that a client has.
@@ -20,6 +21,13 @@ pub struct Position {
 pub struct ReadMark {
     pub to: Target,
     pub seq: Seq,
+}
+
+/// The only kind of messages that `history` can select.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HistoryKind {
+    File,
 }
 
 /// A command of a client.
@@ -66,6 +74,9 @@ pub enum Command {
         lines: Option<usize>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         span: Option<TimeSpan>,
+        /// Only messages of this kind.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<HistoryKind>,
     },
     /// Finds messages with all words of `text`, in one conversation or in all that the user may
     /// read.
@@ -78,6 +89,19 @@ pub enum Command {
     Read { conversations: Vec<ReadMark> },
     /// Counts the messages of others after these positions.
     Count { conversations: Vec<ReadMark> },
+    /// Begins the upload of an encrypted file of `bytes` bytes for a conversation, or resumes it.
+    Put { to: Target, blob: BlobId, bytes: FileBytes },
+    /// Requests an encrypted file of a conversation, from a byte on.
+    Get {
+        to: Target,
+        blob: BlobId,
+        #[serde(default)]
+        from: FileBytes,
+    },
+    /// Removes an own encrypted file that no message has named.
+    Drop { blob: BlobId },
+    /// Lists the user's own encrypted files and their size.
+    Usage,
     /// Marks the user as away with a reason, or as back without one. `whois` shows it, and so does
     /// the client of a user who sends a private message.
     Away {
@@ -116,7 +140,7 @@ impl Command {
     pub fn act(&self) -> Option<Act> {
         Some(match self {
             Command::Say(message) => match message.kind {
-                Kind::Say | Kind::Me => Act::Say,
+                Kind::Say | Kind::Me | Kind::File { .. } => Act::Say,
                 Kind::Edit { .. } => Act::Edit,
                 Kind::Delete { .. } => Act::Delete,
             },
@@ -135,6 +159,8 @@ impl Command {
             Command::Keys { .. } => Act::Keys,
             Command::Certify { .. } => Act::Certify,
             Command::Resume { .. } | Command::Read { .. } | Command::Count { .. } => Act::Read,
+            Command::Put { .. } => Act::Put,
+            Command::Get { .. } | Command::Drop { .. } | Command::Usage => Act::Files,
             Command::Quit => Act::Quit,
             Command::Operate { .. } => Act::Operate,
             // Valid before the welcome only.
@@ -155,6 +181,10 @@ impl Command {
             | Command::History { .. }
             | Command::Search { .. }
             | Command::Count { .. }
+            | Command::Put { .. }
+            | Command::Get { .. }
+            | Command::Drop { .. }
+            | Command::Usage
             | Command::Operate { .. } => true,
             Command::Say(_)
             | Command::Resume { .. }

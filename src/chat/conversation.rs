@@ -47,6 +47,14 @@ impl Conversation {
         }
     }
 
+    /// Returns a text that is the same for all spellings of the two users' names.
+    pub fn folded(&self) -> String {
+        match self {
+            Conversation::Channel(channel) => channel.as_str().to_owned(),
+            Conversation::Private(one, other) => format!("@{}@{}", one.folded(), other.folded()),
+        }
+    }
+
     /// Returns the two users of a private conversation.
     pub fn people(&self) -> Option<[&UserName; 2]> {
         match self {
@@ -94,5 +102,7 @@ mod tests {
             assert_eq!(conversation.to_string().parse::<Conversation>().unwrap(), conversation);
         }
         assert!("@ana".parse::<Conversation>().is_err());
+        let shouts = Conversation::of(&"ANA".parse().unwrap(), "@Bob".parse().unwrap());
+        assert_eq!((&shouts.folded()[..], shouts.to_string()), ("@ana@bob", "@ANA@Bob".into()));
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChannelName, Code, DeviceName, LogId, Message, MsgId, Opaque, Refusal, Retention, Seq, Target,
-    Ticket, UserName,
+    BlobId, ChannelName, Code, DeviceName, FileBytes, LogId, Message, MsgId, Opaque, Refusal,
+    Retention, Seq, Target, Ticket, UserName,
 };
 
 fn is_false(value: &bool) -> bool {
@@ -37,7 +37,7 @@ pub struct SenderCount {
 /// The messages of a conversation after one seq and up to another that others sent and nobody
 /// deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LineCount {
+pub struct MessageCount {
     pub to: Target,
     pub after: Seq,
     pub upto: Seq,
@@ -75,6 +75,29 @@ pub struct DeviceKey {
     pub certificate: Option<Opaque>,
 }
 
+/// What a server accepts as files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRules {
+    /// The largest encrypted file.
+    pub bytes_max: FileBytes,
+    /// How long a file is kept at most, in seconds.
+    pub age_s_max: u64,
+}
+
+/// An encrypted file of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInfo {
+    pub blob: BlobId,
+    pub to: Target,
+    pub bytes: FileBytes,
+    /// The upload is complete.
+    pub kept: bool,
+    /// A message names it.
+    pub sent: bool,
+    /// When it is removed, in milliseconds since 1970.
+    pub until_ms: i64,
+}
+
 /// One event of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -91,6 +114,9 @@ pub enum Event {
         time_ms: i64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         motd: Option<String>,
+        /// Absent where the server keeps no files.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<FileRules>,
     },
     /// Sent before the welcome: the server needs this user's password. `wrong` after a wrong one;
     /// the server ignores attempts within `retry_ms`.
@@ -137,7 +163,7 @@ pub enum Event {
     },
     /// The answer to `Count`.
     Count {
-        conversations: Vec<LineCount>,
+        conversations: Vec<MessageCount>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
@@ -226,6 +252,54 @@ pub enum Event {
     Successor {
         key: Opaque,
         signatures: Opaque,
+    },
+    /// The answer to `Put`: the server has the bytes before `have`, and takes those before `limit`.
+    Upload {
+        transfer: u32,
+        blob: BlobId,
+        have: FileBytes,
+        limit: FileBytes,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// The answer to `Get`: the file has `bytes` bytes.
+    Download {
+        transfer: u32,
+        blob: BlobId,
+        bytes: FileBytes,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// The server has the whole file on its disk, until a message names it or `until_ms`.
+    Kept {
+        blob: BlobId,
+        until_ms: i64,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// The server ended a transfer of this session.
+    Stopped {
+        transfer: u32,
+        code: Code,
+        hint: String,
+    },
+    /// The answer to `Drop`: the server has removed the file.
+    Dropped {
+        blob: BlobId,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// The answer to `Usage`: the user's files take `bytes` of `of` bytes.
+    Usage {
+        bytes: FileBytes,
+        of: FileBytes,
+        /// The newest ones first.
+        files: Vec<FileInfo>,
+        /// The number of files that are left out because the answer is full.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        omitted: usize,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
     },
     /// What this device sends with its next login, beside its password.
     Ticket {

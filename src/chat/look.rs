@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::canonical_combining_class;
 use unicode_security::skeleton;
 
 use super::UserName;
@@ -93,6 +94,7 @@ fn shape(name: &str, stroke: char) -> String {
         let next = skeleton(&folded).collect::<String>().to_lowercase();
         // A capital with a dot is a letter and a dot in lower case.
         let next = next.replace("i\u{307}", "i").replace("l\u{307}", "l").replace('w', "vv");
+        let next = next.replace('ς', "σ");
         let next = single(&next);
         if next == folded {
             return folded;
@@ -118,7 +120,8 @@ fn read(name: &str, stroke: char) -> String {
             _ => stroke,
         }
     };
-    letters.into_iter().map(read).collect()
+    // A sigma at the end of a word is another letter in lower case only.
+    letters.into_iter().map(read).map(|letter| if letter == 'ς' { 'σ' } else { letter }).collect()
 }
 
 /// What has the form of a stroke.
@@ -166,15 +169,53 @@ fn single(name: &str) -> String {
 
 /// What a name looks like at a glance: other names look the same.
 fn rough(name: &str) -> String {
-    let shape = shape(name, 'l').replace(['-', '_'], "").replace('i', "l").replace("rn", "nn");
+    // The skeleton of a letter may have marks that the letter has not, and the other way round.
+    let shape = plain(&shape(&plain(name), 'l'));
+    let shape = shape.replace(['-', '_'], "").replace('i', "l").replace("rn", "nn");
     let letter = |letter| match letter {
         '2' => 'z',
         '5' => 's',
-        '8' => 'b',
+        '6' | '8' => 'b',
+        '7' => 't',
         '9' => 'g',
-        other => other,
+        other => unstruck(other),
     };
-    shape.chars().map(letter).collect::<String>().replace('d', "cl")
+    let shape: String = shape.chars().map(letter).collect();
+    shape.replace('d', "cl").replace("uu", "vv")
+}
+
+/// A name without marks.
+fn plain(name: &str) -> String {
+    name.nfd().filter(|letter| !is_mark(*letter)).collect()
+}
+
+/// Whether a letter is a mark on the one before it: an accent, a dot, a stroke. The vowels and the
+/// tones of many scripts are marks for Unicode too, but letters for people.
+fn is_mark(letter: char) -> bool {
+    const STROKE: u8 = 1;
+    const VOICE: u8 = 8;
+    const ATTACHED: u8 = 200;
+    let class = canonical_combining_class(letter);
+    matches!(class, STROKE | VOICE) || class >= ATTACHED
+}
+
+/// A letter without its stroke or hook, which Unicode has no mark for.
+fn unstruck(letter: char) -> char {
+    match letter {
+        'ƀ' | 'ɓ' => 'b',
+        'đ' | 'ɗ' | 'ɖ' => 'd',
+        'ǥ' | 'ɠ' => 'g',
+        'ħ' => 'h',
+        'ɨ' | 'ł' => 'l',
+        'ƙ' => 'k',
+        'ŋ' | 'ɲ' => 'n',
+        'ø' => 'o',
+        'ƥ' => 'p',
+        'ŧ' | 'ƭ' => 't',
+        'ƴ' => 'y',
+        'ƶ' => 'z',
+        other => other,
+    }
 }
 
 /// No person is called so: there a similar name is as bad.
@@ -204,9 +245,9 @@ mod tests {
             ("сорос", "copoc"),
             ("a1ice", "alice"),
             ("aIice", "alice"),
-            ("ALICE", "alice"),
+            ("ALlCE", "alice"),
             ("b0b", "bob"),
-            ("BOB", "bob"),
+            ("B0B", "bob"),
         ];
         for (alike, known) in pairs {
             assert_eq!(looks.alike(&name(alike)), Some(Alike::Person(name(known))), "{alike}");
@@ -217,7 +258,8 @@ mod tests {
             assert_eq!(looks.alike(&name(alike)), Some(Alike::Word(word)), "{alike}");
             assert!(is_word(&name(alike)));
         }
-        for other in ["alicia", "carol", "bobby", "servers", "анна"] {
+        // The same users, and others.
+        for other in ["ALICE", "BOB", "alicia", "carol", "bobby", "servers", "анна"] {
             assert_eq!(looks.alike(&name(other)), None, "{other}");
         }
         looks.remove(&name("bob"));
@@ -280,7 +322,6 @@ mod tests {
             ("a--b", "a-b"),
             ("bob__", "bob_"),
             ("marIa", "marla"),
-            ("marIa", "maria"),
             ("MarIa", "MARLA"),
             ("MARlA", "MARIA"),
             ("mar1a", "marla"),
@@ -288,9 +329,22 @@ mod tests {
             ("CAR1", "carl"),
             ("Ian", "lan"),
             ("Al", "AI"),
+            ("νίκος", "νίκοσ"),
+            ("ΝΙΚΟΣ", "νικοσ"),
+            ("σοσ", "σος"),
         ];
         for (one, other) in pairs {
             assert!(alike(one, other) && alike(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn vowels_and_tones_that_are_marks_are_letters() {
+        for (one, other) in [("राम", "रम"), ("कुमार", "कमार"), ("แม่", "แม"), ("한", "하")]
+        {
+            let mut looks = Looks::default();
+            looks.add(&name(one));
+            assert_eq!(looks.similar(&name(other)), None, "{one} {other}");
         }
     }
 
@@ -318,6 +372,27 @@ mod tests {
             ("alice", "alice_"),
             ("anna_lena", "annalena"),
             ("a-b", "a_b"),
+            ("bob", "bọb"),
+            ("bob", "bo\u{331}b"),
+            ("alice", "alicẹ"),
+            ("Mia", "Mịa"),
+            ("jose", "José"),
+            ("ivan", "ɨvan"),
+            ("paul", "pauł"),
+            ("dora", "đora"),
+            ("olga", "ơlga"),
+            ("olga", "øLGA"),
+            ("lisa", "ļisa"),
+            ("hanna", "ħanna"),
+            ("tina", "ŧina"),
+            ("tina", "7ina"),
+            ("ben", "6en"),
+            ("ben", "ɓen"),
+            ("nina", "ŋina"),
+            ("suu", "sw"),
+            ("パパ", "ババ"),
+            ("сергей", "сергеи"),
+            ("άννα", "αννα"),
         ];
         for (one, other) in pairs {
             for (one, other) in [(one, other), (other, one)] {

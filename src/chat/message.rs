@@ -5,10 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{DeviceName, MsgId, Opaque, Refusal, Seq, Target, UserName};
+use super::{BlobId, DeviceName, MsgId, Opaque, Refusal, Seq, Target, UserName};
 
 /// The kinds on the wire, by their numbers.
-const WORDS: [&str; 4] = ["say", "me", "edit", "delete"];
+const WORDS: [&str; 5] = ["say", "me", "edit", "delete", "file"];
 
 /// Whether a message is new or changes one of the sender's own messages. `Of` identifies the
 /// changed message: its seq on the wire, its id in what the sender signs.
@@ -22,14 +22,24 @@ pub enum Kind<Of = Seq> {
     Edit { of: Of },
     /// The body of `of` is removed; a tombstone keeps its seq.
     Delete { of: Of },
+    /// The body is the descriptor of an encrypted file that the server keeps.
+    File { blob: BlobId },
 }
 
 impl<Of: Copy> Kind<Of> {
     /// Returns the message that this one changes.
     pub fn of(self) -> Option<Of> {
         match self {
-            Kind::Say | Kind::Me => None,
+            Kind::Say | Kind::Me | Kind::File { .. } => None,
             Kind::Edit { of } | Kind::Delete { of } => Some(of),
+        }
+    }
+
+    /// Returns the encrypted file that this message announces.
+    pub fn blob(self) -> Option<BlobId> {
+        match self {
+            Kind::File { blob } => Some(blob),
+            _ => None,
         }
     }
 
@@ -48,6 +58,7 @@ impl<Of: Copy> Kind<Of> {
             Kind::Me => 1,
             Kind::Edit { .. } => 2,
             Kind::Delete { .. } => 3,
+            Kind::File { .. } => 4,
         }
     }
 
@@ -57,13 +68,14 @@ impl<Of: Copy> Kind<Of> {
     }
 
     /// Returns the kind with this number. `None` for an unknown number, and unless `of` is present
-    /// exactly for edits and deletions.
-    pub fn from_code(code: u8, of: Option<Of>) -> Option<Kind<Of>> {
-        match (code, of) {
-            (0, None) => Some(Kind::Say),
-            (1, None) => Some(Kind::Me),
-            (2, Some(of)) => Some(Kind::Edit { of }),
-            (3, Some(of)) => Some(Kind::Delete { of }),
+    /// exactly for edits and deletions and `blob` exactly for files.
+    pub fn from_code(code: u8, of: Option<Of>, blob: Option<BlobId>) -> Option<Kind<Of>> {
+        match (code, of, blob) {
+            (0, None, None) => Some(Kind::Say),
+            (1, None, None) => Some(Kind::Me),
+            (2, Some(of), None) => Some(Kind::Edit { of }),
+            (3, Some(of), None) => Some(Kind::Delete { of }),
+            (4, None, Some(blob)) => Some(Kind::File { blob }),
             _ => None,
         }
     }
@@ -240,10 +252,11 @@ impl Message {
     }
 }
 
-fn kind_of(word: &str, of: Option<Seq>) -> Result<Kind, &'static str> {
+fn kind_of(word: &str, of: Option<Seq>, blob: Option<BlobId>) -> Result<Kind, &'static str> {
     let code = WORDS.iter().position(|known| *known == word).ok_or("an unknown kind of message")?;
-    let fault = "an edit or a deletion names a message with `of`, and nothing else does";
-    Kind::from_code(code as u8, of).ok_or(fault)
+    let fault = "an edit or a deletion names a message with `of`, a file has a `blob`, and nothing \
+                 else does";
+    Kind::from_code(code as u8, of, blob).ok_or(fault)
 }
 
 fn say() -> Cow<'static, str> {
@@ -263,6 +276,8 @@ struct NewFields<'a> {
     kind: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     of: Option<Seq>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blob: Option<BlobId>,
 }
 
 impl Serialize for NewMessage {
@@ -274,6 +289,7 @@ impl Serialize for NewMessage {
             sealed: self.body.sealed().map(Cow::Borrowed),
             kind: self.kind.word().into(),
             of: self.kind.of(),
+            blob: self.kind.blob(),
         };
         fields.serialize(serializer)
     }
@@ -281,11 +297,12 @@ impl Serialize for NewMessage {
 
 impl<'de> Deserialize<'de> for NewMessage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let NewFields { to, id, text, sealed, kind, of } = NewFields::deserialize(deserializer)?;
+        let NewFields { to, id, text, sealed, kind, of, blob } =
+            NewFields::deserialize(deserializer)?;
         Ok(NewMessage {
             to: to.into_owned(),
             id,
-            kind: kind_of(&kind, of).map_err(de::Error::custom)?,
+            kind: kind_of(&kind, of, blob).map_err(de::Error::custom)?,
             body: Body::from_fields(text, sealed).map_err(de::Error::custom)?,
         })
     }
@@ -304,6 +321,8 @@ struct Fields<'a> {
     kind: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     of: Option<Seq>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blob: Option<BlobId>,
     #[serde(default)]
     text: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -333,6 +352,7 @@ impl Serialize for Message {
             time_ms: self.time_ms,
             kind: self.kind.word().into(),
             of: self.kind.of(),
+            blob: self.kind.blob(),
             text: self.body.text().into(),
             sealed: self.body.sealed().map(Cow::Borrowed),
             edited: self.edited,
@@ -354,7 +374,7 @@ impl<'de> Deserialize<'de> for Message {
             device: fields.device.into_owned(),
             id: fields.id,
             time_ms: fields.time_ms,
-            kind: kind_of(&fields.kind, fields.of).map_err(de::Error::custom)?,
+            kind: kind_of(&fields.kind, fields.of, fields.blob).map_err(de::Error::custom)?,
             body: Body::from_fields(fields.text, fields.sealed).map_err(de::Error::custom)?,
             confidentiality: Confidentiality::Open,
             edited: fields.edited,
@@ -402,8 +422,19 @@ mod tests {
         assert_eq!(read(r#","text":"hi""#).unwrap().kind, Kind::Say);
         let edit = read(r#","text":"hi","kind":"edit","of":"7""#).unwrap();
         assert_eq!(edit.kind, Kind::Edit { of: Seq(7) });
-        for wrong in [r#","kind":"edit""#, r#","of":"7""#, r#","kind":"me","of":"7""#] {
-            assert!(read(wrong).unwrap_err().contains("`of`"), "{wrong}");
+        let blob = "BwcHBwcHBwcHBwcHBwcHBw";
+        let file = read(&format!(r#","text":"hi","kind":"file","blob":"{blob}""#)).unwrap();
+        assert_eq!(file.kind, Kind::File { blob: BlobId([7; 16]) });
+        for wrong in [
+            r#","kind":"edit""#.to_owned(),
+            r#","of":"7""#.to_owned(),
+            r#","kind":"me","of":"7""#.to_owned(),
+            r#","kind":"file""#.to_owned(),
+            format!(r#","blob":"{blob}""#),
+            format!(r#","kind":"file","of":"7","blob":"{blob}""#),
+            format!(r#","kind":"edit","of":"7","blob":"{blob}""#),
+        ] {
+            assert!(read(&wrong).unwrap_err().contains("`of`"), "{wrong}");
         }
         assert!(read(r#","text":"hi","sealed":"AQID""#).unwrap_err().contains("not both"));
     }

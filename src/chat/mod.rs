@@ -4,6 +4,7 @@
 mod command;
 mod conversation;
 mod event;
+mod file;
 mod id;
 pub mod look;
 mod message;
@@ -20,9 +21,12 @@ mod span;
 mod ticket;
 mod words;
 
-pub use command::{Command, Position, ReadMark, Request};
+pub use command::{Command, HistoryKind, Position, ReadMark, Request};
 pub use conversation::Conversation;
-pub use event::{ChannelInfo, ConversationInfo, DeviceKey, Event, LineCount, SenderCount};
+pub use event::{
+    ChannelInfo, ConversationInfo, DeviceKey, Event, FileInfo, FileRules, MessageCount, SenderCount,
+};
+pub use file::{BlobId, Descriptor, FileBytes, FileError, FileSecret, Thumb};
 pub use id::{LogId, Mark, MsgId, Seq, SessionId};
 pub use message::{Body, Confidentiality, Kind, Message, NewMessage};
 pub use name::{ChannelName, DeviceName, NameError, Target, UserName};

@@ -1,6 +1,8 @@
 //! Names of users, devices and channels. Parsing validates a name; a value of these types is valid.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -20,8 +22,65 @@ const SHOWN_CHARS: usize = 4;
 
 /// A user's name: NFC, 1 to 32 letters, digits, `-` and `_` of one script (Latin digits may be
 /// mixed in), starting with a letter or a digit.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserName(Arc<str>);
+///
+/// All spellings that differ in case only are one user: they are equal, have one place in a map and
+/// one hash. The spelling is for display, files and the wire.
+#[derive(Clone)]
+pub struct UserName {
+    spelled: Arc<str>,
+    /// `None` for a name whose folded form is its spelling, as most are.
+    folded: Option<Arc<str>>,
+}
+
+impl UserName {
+    fn of(spelled: &str) -> UserName {
+        let is_folded = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+        let folded = (!spelled.bytes().all(is_folded)).then(|| fold(spelled));
+        let folded = folded.filter(|folded| folded != spelled).map(Arc::from);
+        UserName { spelled: spelled.into(), folded }
+    }
+
+    /// Returns the spelling.
+    pub fn as_str(&self) -> &str {
+        &self.spelled
+    }
+
+    /// Returns the form that is equal for all spellings: lower case, in NFC.
+    pub fn folded(&self) -> &str {
+        self.folded.as_deref().unwrap_or(&self.spelled)
+    }
+}
+
+/// Folds a name. Some letters are composed with a mark in lower case only, hence NFC after it.
+fn fold(name: &str) -> String {
+    name.to_lowercase().nfc().collect()
+}
+
+impl PartialEq for UserName {
+    fn eq(&self, other: &UserName) -> bool {
+        self.folded() == other.folded()
+    }
+}
+
+impl Eq for UserName {}
+
+impl PartialOrd for UserName {
+    fn partial_cmp(&self, other: &UserName) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for UserName {
+    fn cmp(&self, other: &UserName) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+impl Hash for UserName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().hash(state);
+    }
+}
 
 /// A user's device: `laptop`, `phone`. The same characters as in a user's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +122,10 @@ impl DeviceName {
         DeviceName("main".into())
     }
 
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub fn is_default(&self) -> bool {
         &*self.0 == "main"
     }
@@ -72,6 +135,10 @@ impl ChannelName {
     /// Returns the channel that every user is in.
     pub fn lobby() -> Self {
         ChannelName("#lobby".into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     pub fn is_lobby(&self) -> bool {
@@ -172,7 +239,7 @@ impl FromStr for UserName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        Ok(UserName(letters(text)?.into()))
+        Ok(UserName::of(&letters(text)?))
     }
 }
 
@@ -196,7 +263,7 @@ impl FromStr for ChannelName {
             Some((name, tag)) => (name, Some(tag)),
             None => (name, None),
         };
-        let name = letters(&letters(name)?.to_lowercase())?;
+        let name = letters(&fold(&letters(name)?))?;
         match tag {
             None => Ok(ChannelName(format!("#{name}").into())),
             Some(tag) if is_tag(tag) && name != "lobby" => {
@@ -245,18 +312,12 @@ fn is_tag(text: &str) -> bool {
     text.len() == TAG_CHARS && text.bytes().all(legal) && b"048cgmrw".contains(&text.as_bytes()[25])
 }
 
-/// Implements what all names have: their text, and a `Debug` that prints it.
+/// Implements `Debug` of all names, which prints the text.
 macro_rules! names {
     ($($kind:ident),+) => {$(
-        impl $kind {
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
         impl fmt::Debug for $kind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+                fmt::Debug::fmt(self.as_str(), f)
             }
         }
     )+};
@@ -267,7 +328,7 @@ as_text!(UserName, DeviceName);
 
 impl fmt::Display for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(&self.spelled)
     }
 }
 
@@ -363,6 +424,28 @@ mod tests {
         assert_eq!("bob".parse::<Target>(), Err(NameError::NoTarget));
     }
 
+    #[test]
+    fn all_spellings_of_a_name_are_one_user() {
+        let hash = |name: &UserName| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            name.hash(&mut hasher);
+            hasher.finish()
+        };
+        let same = [("bob", "BOB"), ("bob", "boB"), ("\u{e4}nn", "\u{c4}NN"), ("анна", "Анна")];
+        for (one, other) in same {
+            let [one, other]: [UserName; 2] = [one, other].map(|name| name.parse().unwrap());
+            assert_eq!((&one, hash(&one)), (&other, hash(&other)));
+            assert_eq!(one.cmp(&other), Ordering::Equal);
+            assert_eq!(Target::User(one.clone()), Target::User(other.clone()));
+            assert_ne!(one.as_str(), other.as_str(), "the spelling stays");
+            assert_eq!(other.to_string().parse::<UserName>().unwrap().as_str(), other.as_str());
+        }
+        // In capitals no letter has the mark, in lower case one does.
+        assert_eq!(fold("H\u{331}"), fold("\u{1e96}"));
+        let [bob, bobb]: [UserName; 2] = ["bob", "BOBB"].map(|name| name.parse().unwrap());
+        assert!(bob < bobb && bob != bobb);
+    }
+
     proptest! {
         #[test]
         fn the_fast_path_agrees_with_the_general_case(text in "[ -~]{0,34}|[a-zA-Z0-9_-]{0,34}") {
@@ -372,7 +455,9 @@ mod tests {
         #[test]
         fn a_name_parses_to_itself(text in any::<String>()) {
             if let Ok(name) = text.parse::<UserName>() {
-                prop_assert_eq!(name.as_str().parse::<UserName>().unwrap(), name.clone());
+                let again: UserName = name.as_str().parse().unwrap();
+                prop_assert_eq!((again.as_str(), again.folded()), (name.as_str(), name.folded()));
+                prop_assert_eq!(&fold(name.folded()), name.folded());
                 prop_assert!(!name.as_str().contains(['/', '.', '\0', ' ']));
             }
             if let Ok(name) = text.parse::<Target>() {

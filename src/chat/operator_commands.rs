@@ -53,6 +53,7 @@ operator_commands! {
     Stats "stats" &[], Administer, "", "show all counters since the start", "stats";
     Status "status" &[], Administer, "", "show the most important counters in one line", "status";
     Health "health" &[], Administer, "", "check that each part of the server works", "health";
+    Files "files" &[], Administer, "", "show how much room people's files take", "files";
     Users "users" &[], Administer, "", "list registered users and their connected devices", "users";
     Kick "kick" &[], Kick, "WHOM [REASON]", "end all sessions of a person, a key or an address",
         "kick bob flooding";
@@ -71,7 +72,7 @@ operator_commands! {
     Motd "motd" &[], Motd, "[TEXT or -]", "show or set the message of the day; - removes it",
         "motd welcome";
     Retention "retention" &[], Administer, "[dry-run, now or trust-clock]",
-        "show how long messages are stored; count or remove old ones; accept a clock that has leapt",
+        "show how long messages are stored; count or remove old ones; trust the clock after a jump",
         "retention dry-run";
     Erase "erase" &[], Administer, "NAME", "erase the texts of all messages of a person", "erase bob";
     Reload "reload" &[], Reload, "", "read config.json and users/ again", "reload";

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rights::{Act, Role};
-use super::{ChannelName, TimeSpan, UserName};
+use super::{ChannelName, FileBytes, TimeSpan, UserName};
 
 /// The codes of refusals and goodbyes, for programs. `docs/json.md` explains each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +26,18 @@ pub enum Code {
     /// The mailbox of an offline user is full.
     MailboxFull,
     BadRequest,
+    /// The file exceeds the server's bound.
+    FileTooLarge,
+    /// The user's files would exceed the user's share.
+    Quota,
+    /// The server has no room for the file.
+    Disk,
+    /// The server, or the conversation, keeps no files.
+    NoFiles,
+    /// The conversation has no such file.
+    NoSuchFile,
+    /// The conversation's file was removed.
+    FileGone,
     NotAdmitted,
     /// A password is missing, or was changed.
     Password,
@@ -103,7 +115,7 @@ pub enum Refusal {
     EarlyCertificate,
     #[error("the request names too many users")]
     TooManyNames,
-    #[error("a count may name {max} conversations: ask again for the others")]
+    #[error("one count can name {max} conversations: send another for the rest")]
     TooManyCounted { max: usize },
     #[error("a ref may have 64 bytes")]
     LongReference,
@@ -146,6 +158,45 @@ pub enum Refusal {
     /// An operator command failed.
     #[error("{0}")]
     Operator(String),
+    #[error("the file has {bytes} and this server accepts {max_bytes} at most")]
+    FileTooLarge { bytes: FileBytes, max_bytes: FileBytes },
+    #[error(
+        "your files here take {used} of {max_bytes} and this one has {bytes}: delete an older one, or wait until one \
+         expires"
+    )]
+    Quota { bytes: FileBytes, used: FileBytes, max_bytes: FileBytes },
+    #[error("you have {max} unfinished uploads, the most allowed: finish or cancel one first")]
+    TooManyUploads { max: usize },
+    #[error("this session has {max} transfers, the most allowed: wait until one ends")]
+    TooManyTransfers { max: usize },
+    #[error("the server has no room for this file: try later, or ask its operator")]
+    NoRoom,
+    #[error("an encrypted file has 16 bytes at least")]
+    EmptyFile,
+    #[error("another session of yours continues this upload")]
+    UploadContinuedElsewhere,
+    #[error("this server keeps no files")]
+    NoFiles,
+    #[error("this conversation keeps no messages, and so no files")]
+    NoFilesHere,
+    #[error("no such file")]
+    NoSuchFile,
+    #[error("another file has this id, or this one another size: send it again")]
+    BlobConflict,
+    #[error("the file was sent already: delete its message instead")]
+    FileSent,
+    #[error("a file cannot be edited: delete its message and send another one")]
+    FileNotEdited,
+    #[error("the file was removed meanwhile")]
+    FileRemoved,
+    #[error("the server still removes an earlier file of this id: try again in a moment")]
+    FileRemoving,
+    #[error("the file was deleted")]
+    FileDeleted,
+    #[error("the file has expired: the server keeps files for a limited time")]
+    FileExpired,
+    #[error("the server has lost the file: ask its sender to send it again")]
+    FileLost,
     #[error("the server does not support this request: update pychat on one side")]
     Unknown,
 }
@@ -161,6 +212,7 @@ impl Refusal {
             Refusal::Empty
             | Refusal::Unknown
             | Refusal::BadChange
+            | Refusal::EmptyFile
             | Refusal::MustSeal
             | Refusal::MustNotSeal
             | Refusal::NotOwnCertificate
@@ -168,12 +220,25 @@ impl Refusal {
             | Refusal::TooManyNames
             | Refusal::TooManyCounted { .. }
             | Refusal::LongReference => Code::BadRequest,
+            Refusal::FileTooLarge { .. } => Code::FileTooLarge,
+            Refusal::Quota { .. } => Code::Quota,
+            Refusal::NoRoom => Code::Disk,
+            Refusal::NoFiles | Refusal::NoFilesHere => Code::NoFiles,
+            Refusal::NoSuchFile => Code::NoSuchFile,
+            Refusal::FileRemoved
+            | Refusal::FileDeleted
+            | Refusal::FileExpired
+            | Refusal::FileLost => Code::FileGone,
             Refusal::NoSuchMessage => Code::NoSuchMessage,
             Refusal::MailboxFull(..) | Refusal::MailboxShare(..) => Code::MailboxFull,
             Refusal::Storage => Code::Storage,
             Refusal::InDoubt => Code::InDoubt,
-            Refusal::IdConflict => Code::IdConflict,
-            Refusal::NotOwn | Refusal::TooLate(_) | Refusal::NoTopic => Code::Forbidden,
+            Refusal::IdConflict | Refusal::BlobConflict => Code::IdConflict,
+            Refusal::NotOwn
+            | Refusal::TooLate(_)
+            | Refusal::NoTopic
+            | Refusal::FileSent
+            | Refusal::FileNotEdited => Code::Forbidden,
             Refusal::Unread => Code::Slow,
             Refusal::NotMember(_) => Code::NotMember,
             Refusal::NoSuchUser(_) | Refusal::NotRegistered(_) => Code::NoSuchUser,
@@ -183,9 +248,13 @@ impl Refusal {
             Refusal::Muted(_) | Refusal::MutedJoin(_) => Code::Muted,
             Refusal::Banned(_) => Code::Banned,
             Refusal::NotAllowed(..) | Refusal::Operator(_) => Code::Forbidden,
-            Refusal::ServerFull | Refusal::TooManySessions { .. } | Refusal::ReadersBusy => {
-                Code::Busy
-            }
+            Refusal::ServerFull
+            | Refusal::TooManySessions { .. }
+            | Refusal::UploadContinuedElsewhere
+            | Refusal::FileRemoving
+            | Refusal::TooManyUploads { .. }
+            | Refusal::TooManyTransfers { .. }
+            | Refusal::ReadersBusy => Code::Busy,
         }
     }
 

@@ -77,6 +77,9 @@ acts! {
     Certify "certify" Member,
     /// Sends positions and read positions, and counts the messages after them.
     Read "resume, read, count" Member,
+    /// Uploads a file, which a message then announces.
+    Put "put" Member,
+    Files "get, drop, usage" Member,
     Quit "exit" Member,
     /// Operator commands in general; each command is then checked by itself.
     Operate "any operator command" Moderator,
@@ -115,6 +118,7 @@ pub fn may(role: Role, state: State, act: Act) -> bool {
                 | Act::Keys
                 | Act::Certify
                 | Act::Read
+                | Act::Files
                 | Act::Quit
         ),
         State::Banned => act == Act::Quit,

@@ -20,6 +20,8 @@ const CELLS: &[(Act, &str, &str)] = &[
     (Act::Keys, "yyyn", "yyyn"),
     (Act::Certify, "yyyn", "yyyn"),
     (Act::Read, "yyyn", "yyyn"),
+    (Act::Put, "yyyn", "nnnn"),
+    (Act::Files, "yyyn", "yyyn"),
     (Act::Quit, "yyyn", "yyyn"),
     (Act::Operate, "nyyy", "nnnn"),
     (Act::Kick, "nyyy", "nnnn"),

@@ -33,11 +33,13 @@ impl Event {
                     };
                     keys.iter().map(key).sum()
                 }
+                Event::Usage { files, .. } => 128 * files.len(),
                 Event::Successor { key, signatures } => {
                     key.bytes().len() + signatures.bytes().len()
                 }
                 Event::Topic { text: topic, .. } => text(topic),
                 Event::Refused { hint: said, .. }
+                | Event::Stopped { hint: said, .. }
                 | Event::Notice { text: said, .. }
                 | Event::Goodbye { reason: said, .. } => said.len(),
                 Event::Password { .. }
@@ -47,6 +49,10 @@ impl Event {
                 | Event::History { .. }
                 | Event::Parted { .. }
                 | Event::Joined { .. }
+                | Event::Upload { .. }
+                | Event::Download { .. }
+                | Event::Kept { .. }
+                | Event::Dropped { .. }
                 | Event::Ticket { .. }
                 | Event::Unknown => 0,
             }

@@ -1,9 +1,12 @@
-//! Invisible characters that join or separate others. They stay where Unicode gives them a meaning
-//! (docs/protocol.md, "Texts"), and are removed elsewhere, because they could disguise a text.
+//! Invisible characters that join, separate or select others. They stay where Unicode gives them a
+//! meaning (docs/protocol.md, "Texts"), and are removed elsewhere, because they could disguise a
+//! text.
 
 use unicode_normalization::char::canonical_combining_class;
 
+use super::emoji::is_emoji;
 use super::is_mark;
+use super::selectors::{is_selector, selects};
 
 /// The zero width joiner and non-joiner.
 const ZWJ: char = '\u{200d}';
@@ -17,13 +20,15 @@ const TAG_END: char = '\u{e007f}';
 const TAGS: std::ops::RangeInclusive<usize> = 3..=6;
 /// The canonical combining class of a virama.
 const VIRAMA: u8 = 9;
+/// A script of India has its letters and its virama in one block of 128 code points.
+const BLOCK_BITS: u32 = 7;
 
 /// Returns whether a character stays, given its neighbours.
 pub fn may_stay(c: char) -> bool {
-    matches!(c, ZWJ | ZWNJ | '\u{e0020}'..=TAG_END)
+    matches!(c, ZWJ | ZWNJ | '\u{e0020}'..=TAG_END) || is_selector(c)
 }
 
-/// Removes joiners and tags that have no meaning in their context.
+/// Removes joiners, selectors and tags that have no meaning in their context.
 pub fn settled(text: &[char]) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut at = 0;
@@ -35,6 +40,10 @@ pub fn settled(text: &[char]) -> String {
                 let tags = region(&text[at..]);
                 clean.extend(&text[at..at + tags]);
                 at += tags;
+            }
+        } else if is_selector(c) {
+            if selects(c, clean.chars().next_back(), text.get(at).copied()) {
+                clean.push(c);
             }
         } else if matches!(c, ZWJ | ZWNJ) && joins(c, &clean, &text[at..]) {
             clean.push(c);
@@ -52,60 +61,77 @@ fn region(behind: &[char]) -> usize {
 }
 
 fn joins(joiner: char, before: &str, behind: &[char]) -> bool {
-    let Some(last) = before.chars().next_back() else { return false };
-    // It shows a consonant in another form: alone, or half.
-    if canonical_combining_class(last) == VIRAMA {
-        return behind.first().is_none_or(|next| !may_stay(*next));
+    let next = behind.first().copied();
+    // Of several in a row the last one counts.
+    if next.is_some_and(may_stay) {
+        return false;
     }
-    if joiner == ZWJ && behind.first().is_some_and(|next| is_emoji(*next)) {
+    if joiner == ZWJ && next.is_some_and(is_emoji) {
         let shown = before.strip_suffix(EMOJI_STYLE).unwrap_or(before).chars().next_back();
         return shown.is_some_and(|c| is_emoji(c) || c == TAG_END);
     }
     let left = before.chars().rev().find(|c| !is_mark(*c));
-    let right = behind.iter().find(|c| !is_mark(**c));
-    left.is_some_and(|c| is_cursive(c) && !ends_joining(c)) && right.is_some_and(|c| is_cursive(*c))
+    let right = behind.iter().copied().find(|c| !is_mark(*c));
+    let is_cursive = left.is_some_and(joins_next) && right.is_some_and(joins_previous);
+    is_cursive || left.is_some_and(|left| shapes(joiner, left, before, next))
 }
 
-/// Letters of cursive scripts.
-fn is_cursive(c: char) -> bool {
+/// Returns whether a joiner shows a consonant in another form: alone, or half.
+fn shapes(joiner: char, consonant: char, before: &str, next: Option<char>) -> bool {
+    let class = |c: &char| canonical_combining_class(*c);
+    let marks = before.chars().rev().map(|c| class(&c)).take_while(|class| *class != 0);
+    if !consonant.is_alphabetic() {
+        return false;
+    }
+    if marks.into_iter().any(|class| class == VIRAMA) {
+        // A vowel sign belongs to the consonant in any form.
+        return next.is_none_or(|next| !is_mark(next) || class(&next) != 0);
+    }
+    let virama = next.filter(|next| joiner == ZWJ && class(next) == VIRAMA);
+    virama.is_some_and(|virama| consonant as u32 >> BLOCK_BITS == virama as u32 >> BLOCK_BITS)
+}
+
+/// Letters that are joined to the next one: Joining_Type L and D of Unicode 14.
+fn joins_next(c: char) -> bool {
+    matches!(c,
+        '\u{620}' | '\u{626}' | '\u{628}' | '\u{62a}'..='\u{62e}' | '\u{633}'..='\u{63f}'
+        | '\u{641}'..='\u{647}' | '\u{649}'..='\u{64a}' | '\u{66e}'..='\u{66f}'
+        | '\u{678}'..='\u{687}' | '\u{69a}'..='\u{6bf}' | '\u{6c1}'..='\u{6c2}' | '\u{6cc}'
+        | '\u{6ce}' | '\u{6d0}'..='\u{6d1}' | '\u{6fa}'..='\u{6fc}' | '\u{6ff}'
+        | '\u{712}'..='\u{714}' | '\u{71a}'..='\u{71d}' | '\u{71f}'..='\u{727}' | '\u{729}'
+        | '\u{72b}' | '\u{72d}'..='\u{72e}' | '\u{74e}'..='\u{758}' | '\u{75c}'..='\u{76a}'
+        | '\u{76d}'..='\u{770}' | '\u{772}' | '\u{775}'..='\u{777}' | '\u{77a}'..='\u{77f}'
+        | '\u{7ca}'..='\u{7ea}' | '\u{841}'..='\u{845}' | '\u{848}' | '\u{84a}'..='\u{853}'
+        | '\u{855}' | '\u{860}' | '\u{862}'..='\u{865}' | '\u{868}' | '\u{886}'
+        | '\u{889}'..='\u{88d}' | '\u{8a0}'..='\u{8a9}' | '\u{8af}'..='\u{8b0}'
+        | '\u{8b3}'..='\u{8b8}' | '\u{8ba}'..='\u{8c8}' | '\u{1807}' | '\u{1820}'..='\u{1878}'
+        | '\u{1887}'..='\u{18a8}' | '\u{18aa}' | '\u{a840}'..='\u{a872}'
+        | '\u{10ac0}'..='\u{10ac4}' | '\u{10acd}' | '\u{10ad3}'..='\u{10adc}'
+        | '\u{10ade}'..='\u{10ae0}' | '\u{10aeb}'..='\u{10aee}' | '\u{10b80}' | '\u{10b82}'
+        | '\u{10b86}'..='\u{10b88}' | '\u{10b8a}'..='\u{10b8b}' | '\u{10b8d}' | '\u{10b90}'
+        | '\u{10bad}'..='\u{10bae}' | '\u{10d00}'..='\u{10d21}' | '\u{10d23}'
+        | '\u{10f30}'..='\u{10f32}' | '\u{10f34}'..='\u{10f44}' | '\u{10f51}'..='\u{10f53}'
+        | '\u{10f70}'..='\u{10f73}' | '\u{10f76}'..='\u{10f81}' | '\u{10fb0}'
+        | '\u{10fb2}'..='\u{10fb3}' | '\u{10fb8}' | '\u{10fbb}'..='\u{10fbc}'
+        | '\u{10fbe}'..='\u{10fbf}' | '\u{10fc1}' | '\u{10fc4}' | '\u{10fca}'..='\u{10fcb}'
+        | '\u{1e900}'..='\u{1e943}')
+}
+
+/// Letters that are joined to the previous one: Joining_Type R and D of Unicode 14.
+fn joins_previous(c: char) -> bool {
     matches!(c,
         '\u{620}' | '\u{622}'..='\u{63f}' | '\u{641}'..='\u{64a}' | '\u{66e}'..='\u{66f}'
         | '\u{671}'..='\u{673}' | '\u{675}'..='\u{6d3}' | '\u{6d5}' | '\u{6ee}'..='\u{6ef}'
         | '\u{6fa}'..='\u{6fc}' | '\u{6ff}' | '\u{710}' | '\u{712}'..='\u{72f}'
-        | '\u{74d}'..='\u{77f}' | '\u{7ca}'..='\u{7ea}' | '\u{840}'..='\u{858}'
-        | '\u{860}'..='\u{86a}' | '\u{8a0}'..='\u{8c8}' | '\u{1820}'..='\u{1878}'
-        | '\u{1880}'..='\u{18aa}' | '\u{a840}'..='\u{a872}' | '\u{1e900}'..='\u{1e943}')
-}
-
-/// Arabic letters that never join the next letter, so that a joiner after them has no effect.
-fn ends_joining(c: char) -> bool {
-    matches!(c,
-        '\u{622}'..='\u{625}' | '\u{627}' | '\u{629}' | '\u{62f}'..='\u{632}' | '\u{648}'
-        | '\u{671}'..='\u{673}' | '\u{675}'..='\u{677}' | '\u{688}'..='\u{699}' | '\u{6c0}'
-        | '\u{6c3}'..='\u{6cb}' | '\u{6cd}' | '\u{6cf}' | '\u{6d2}'..='\u{6d3}' | '\u{6d5}'
-        | '\u{6ee}'..='\u{6ef}')
-}
-
-/// Extended_Pictographic of UTS 51, and the colours of skin.
-fn is_emoji(c: char) -> bool {
-    matches!(c,
-        '©' | '®' | '‼' | '⁉' | '™' | 'ℹ' | '\u{2194}'..='\u{2199}' | '\u{21a9}'..='\u{21aa}'
-        | '\u{231a}'..='\u{231b}' | '\u{2328}' | '\u{2388}' | '\u{23cf}' | '\u{23e9}'..='\u{23f3}'
-        | '\u{23f8}'..='\u{23fa}' | '\u{24c2}' | '\u{25aa}'..='\u{25ab}' | '\u{25b6}' | '\u{25c0}'
-        | '\u{25fb}'..='\u{25fe}' | '\u{2600}'..='\u{2605}' | '\u{2607}'..='\u{2612}'
-        | '\u{2614}'..='\u{2685}' | '\u{2690}'..='\u{2705}' | '\u{2708}'..='\u{2712}' | '\u{2714}'
-        | '\u{2716}' | '\u{271d}' | '\u{2721}' | '\u{2728}' | '\u{2733}'..='\u{2734}' | '\u{2744}'
-        | '\u{2747}' | '\u{274c}' | '\u{274e}' | '\u{2753}'..='\u{2755}' | '\u{2757}'
-        | '\u{2763}'..='\u{2767}' | '\u{2795}'..='\u{2797}' | '\u{27a1}' | '\u{27b0}' | '\u{27bf}'
-        | '\u{2934}'..='\u{2935}' | '\u{2b05}'..='\u{2b07}' | '\u{2b1b}'..='\u{2b1c}' | '\u{2b50}'
-        | '\u{2b55}' | '\u{3030}' | '\u{303d}' | '\u{3297}' | '\u{3299}' | '\u{1f000}'..='\u{1f0ff}'
-        | '\u{1f10d}'..='\u{1f10f}' | '\u{1f12f}' | '\u{1f16c}'..='\u{1f171}'
-        | '\u{1f17e}'..='\u{1f17f}' | '\u{1f18e}' | '\u{1f191}'..='\u{1f19a}'
-        | '\u{1f1ad}'..='\u{1f1e5}' | '\u{1f201}'..='\u{1f20f}' | '\u{1f21a}' | '\u{1f22f}'
-        | '\u{1f232}'..='\u{1f23a}' | '\u{1f23c}'..='\u{1f23f}' | '\u{1f249}'..='\u{1f53d}'
-        | '\u{1f546}'..='\u{1f64f}' | '\u{1f680}'..='\u{1f6ff}' | '\u{1f774}'..='\u{1f77f}'
-        | '\u{1f7d5}'..='\u{1f7ff}' | '\u{1f80c}'..='\u{1f80f}' | '\u{1f848}'..='\u{1f84f}'
-        | '\u{1f85a}'..='\u{1f85f}' | '\u{1f888}'..='\u{1f88f}' | '\u{1f8ae}'..='\u{1f8ff}'
-        | '\u{1f90c}'..='\u{1f93a}' | '\u{1f93c}'..='\u{1f945}' | '\u{1f947}'..='\u{1faff}'
-        | '\u{1fc00}'..='\u{1fffd}')
+        | '\u{74d}'..='\u{77f}' | '\u{7ca}'..='\u{7ea}' | '\u{840}'..='\u{858}' | '\u{860}'
+        | '\u{862}'..='\u{865}' | '\u{867}'..='\u{86a}' | '\u{870}'..='\u{882}' | '\u{886}'
+        | '\u{889}'..='\u{88e}' | '\u{8a0}'..='\u{8ac}' | '\u{8ae}'..='\u{8c8}' | '\u{1807}'
+        | '\u{1820}'..='\u{1878}' | '\u{1887}'..='\u{18a8}' | '\u{18aa}' | '\u{a840}'..='\u{a871}'
+        | '\u{10ac0}'..='\u{10ac5}' | '\u{10ac7}' | '\u{10ac9}'..='\u{10aca}'
+        | '\u{10ace}'..='\u{10ad6}' | '\u{10ad8}'..='\u{10ae1}' | '\u{10ae4}'
+        | '\u{10aeb}'..='\u{10aef}' | '\u{10b80}'..='\u{10b91}' | '\u{10ba9}'..='\u{10bae}'
+        | '\u{10d01}'..='\u{10d23}' | '\u{10f30}'..='\u{10f44}' | '\u{10f51}'..='\u{10f54}'
+        | '\u{10f70}'..='\u{10f81}' | '\u{10fb0}' | '\u{10fb2}'..='\u{10fb6}'
+        | '\u{10fb8}'..='\u{10fbf}' | '\u{10fc1}'..='\u{10fc4}' | '\u{10fc9}'..='\u{10fca}'
+        | '\u{1e900}'..='\u{1e943}')
 }

@@ -35,7 +35,7 @@ enum Job {
     #[command(flatten)]
     Operator(operator::Job),
     /// Connect to a server and chat
-    Client(client::Args),
+    Client(Box<client::Args>),
     /// Pin another key of a known server from its new invite, after you have compared it
     Trust(client::trust::Args),
     /// Generate this client's RSA key
@@ -47,6 +47,9 @@ enum Job {
     Completions { shell: clap_complete::Shell },
     /// Print the manual page with every command
     Man,
+    /// Decode a picture of somebody else, for another process of this program
+    #[command(name = client::files::decode::COMMAND, hide = true)]
+    DecodePicture { width: u32, height: u32 },
 }
 
 const HELP: [ErrorKind; 3] = [
@@ -64,7 +67,7 @@ pub fn run() -> ExitCode {
     let job = match Cli::try_parse_from(words(std::env::args_os())) {
         Ok(cli) => cli.job,
         // Help was asked for, or a command lacks its subcommand.
-        Err(asked) if HELP.contains(&asked.kind()) => return helps(&asked),
+        Err(asked) if HELP.contains(&asked.kind()) => return print_help(&asked),
         Err(error) => {
             let typed = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
             let typed: Vec<String> = typed.collect();
@@ -74,7 +77,7 @@ pub fn run() -> ExitCode {
     let ended = match job {
         #[cfg(feature = "server")]
         Job::Operator(job) => operator::run(job),
-        Job::Client(args) => client::run(args),
+        Job::Client(args) => client::run(*args),
         Job::Trust(args) => client::trust::run(&args),
         Job::Keygen => key::generate(),
         Job::Key(job) => key::run(job),
@@ -83,13 +86,16 @@ pub fn run() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "pychat", &mut script);
             printed(&script)
         }
+        Job::DecodePicture { width, height } => {
+            Ok(client::files::decode::serve(width, height).into())
+        }
         Job::Man => man::page(Cli::command()).map_err(Into::into).and_then(|page| printed(&page)),
     };
-    whole(ended)
+    exit_code(ended)
 }
 
 /// The exit code of a job, which is an error also where its output was cut off.
-fn whole(ended: anyhow::Result<ExitCode>) -> ExitCode {
+fn exit_code(ended: anyhow::Result<ExitCode>) -> ExitCode {
     match ended {
         Ok(code) if code == ExitCode::SUCCESS && print::is_cut() => code::OTHER.into(),
         Ok(code) => code,
@@ -98,7 +104,7 @@ fn whole(ended: anyhow::Result<ExitCode>) -> ExitCode {
 }
 
 /// Prints the help that was asked for, or that of a command that lacks its subcommand.
-fn helps(asked: &clap::Error) -> ExitCode {
+fn print_help(asked: &clap::Error) -> ExitCode {
     if asked.use_stderr() {
         asked.exit();
     }
@@ -107,7 +113,7 @@ fn helps(asked: &clap::Error) -> ExitCode {
         true => print::result(styled.ansi()),
         false => print::result(styled),
     };
-    whole(printed.map(|()| ExitCode::SUCCESS).map_err(Into::into))
+    exit_code(printed.map(|()| ExitCode::SUCCESS).map_err(Into::into))
 }
 
 fn printed(text: &[u8]) -> anyhow::Result<ExitCode> {

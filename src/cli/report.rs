@@ -8,19 +8,20 @@ use crate::config::ConfigError;
 use crate::crypto::KeyError;
 use crate::crypto::password::PasswordError;
 use crate::fault::{Fault, code};
-use crate::home::{AddError, AuditError, FileError, LockError, Reason};
+use crate::file::FileError;
+use crate::home::{AddError, AuditError, LockError, Reason};
 use crate::invite::InviteError;
 #[cfg(feature = "server")]
 use crate::ledger::LedgerError;
 #[cfg(feature = "server")]
 use crate::net::listener::ListenError;
-use crate::print::err;
+use crate::print::{OutputError, err};
 
 const DISK: &str = "check the disk: free space, permissions, cables";
 
 /// Prints an error with its hint and returns the exit code of its kind.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    err!("error: {}", told(error));
+    err!("error: {}", error_text(error));
     let (hint, code) = advice(error);
     if let Some(hint) = hint {
         err!("hint:  {hint}");
@@ -29,7 +30,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The text of an error and its causes, each once.
-pub fn told(error: &anyhow::Error) -> String {
+pub fn error_text(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -58,10 +59,14 @@ fn of_files(cause: Cause) -> Option<Advice> {
     if let Some(fault) = cause.downcast_ref::<Fault>() {
         return Some((fault.hint.clone(), fault.code));
     }
+    if cause.downcast_ref::<OutputError>().is_some() {
+        let hint = "what the command does is done: only its output is missing";
+        return Some((Some(hint.into()), code::OTHER));
+    }
     if let Some(error) = cause.downcast_ref::<ConfigError>() {
         let hint = match error {
             ConfigError::Value { hint, .. } => hint.clone(),
-            ConfigError::Io { .. } => None,
+            ConfigError::File(_) => None,
         };
         return Some((hint.or(Some("docs/operating.md lists every key".into())), code::UNREADABLE));
     }

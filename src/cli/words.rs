@@ -46,12 +46,14 @@ fn sent(typed: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString>
     })
 }
 
-/// A text that begins with `-`: an option has no blank, and a letter behind its dashes.
+/// A text that begins with `-`: an option has no blank, and a letter behind its dashes, or a word
+/// behind two.
 fn is_dashed_text(word: &OsStr) -> bool {
     let word = word.to_string_lossy();
-    let named = word.trim_start_matches('-').starts_with(|c: char| c.is_ascii_alphabetic());
     let name = word.split('=').next().unwrap_or_default();
-    word.starts_with('-') && (!named || name.contains(char::is_whitespace))
+    let is_named = name.trim_start_matches('-').starts_with(|c: char| c.is_ascii_alphabetic());
+    let is_long = name.starts_with("--") || name.chars().count() == 2;
+    word.starts_with('-') && !(is_named && is_long && !name.contains(char::is_whitespace))
 }
 
 /// Options have two dashes, or one and a letter.
@@ -80,6 +82,9 @@ mod tests {
             ),
             (&["client", "--send", "--to=a b"], "client|--send|--to=a b"),
             (&["client", "--send", "---", "x"], "client|--send=---|x"),
+            (&["client", "--send", "-hello"], "client|--send=-hello"),
+            (&["client", "--send", "-fx=y"], "client|--send=-fx=y"),
+            (&["client", "--send", "-h"], "client|--send|-h"),
             (&["client", "--send", "--"], "client|--send"),
             (&["ctl", "--send", "- milk"], "ctl|--send|- milk"),
         ] {

@@ -1,9 +1,8 @@
-//! Finds out when the clock is set while the client runs.
+//! Detects that the clock was set while the client runs.
 
 use std::time::Instant;
 
-/// The clock was set where it moves by more than this against the time that passes, in
-/// milliseconds.
+/// Difference from the monotonic clock above which the clock was set, in milliseconds.
 const SET_MS: i64 = 60_000;
 
 pub struct ClockWatch {
@@ -17,7 +16,8 @@ impl ClockWatch {
         ClockWatch { began: Instant::now(), base_ms: jiff::Timestamp::now().as_millisecond() }
     }
 
-    /// By how much the clock was set since the last call.
+    /// Returns by how much the clock was set since the last call. Suspension counts as well,
+    /// because the monotonic clock stops meanwhile.
     pub fn set_by(&mut self, now_ms: i64) -> Option<i64> {
         let base_ms = now_ms - self.began.elapsed().as_millis() as i64;
         let by_ms = base_ms - self.base_ms;

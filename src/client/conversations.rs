@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::chat::{ConversationInfo, LogId, Mark, Message, Position, ReadMark, Seq, Target};
+use crate::chat::{ConversationInfo, LogId, Mark, Message, MsgId, Position, ReadMark, Seq, Target};
 
 /// Conversations that a client resumes: as many as fit one record.
 const RESUME_MAX: usize = 120;
@@ -16,16 +16,14 @@ struct ConversationState {
     /// Newest message at the start of the connection; up to it messages are old.
     last: Seq,
     divided: bool,
-    last_own: Option<Seq>,
+    last_own: Option<Own>,
 }
 
-impl ConversationState {
-    fn owns(&mut self, message: &Message) {
-        // A message of an earlier log has no seq here.
-        if !message.kind.is_change() && !message.deleted && message.seq > Seq(0) {
-            self.last_own = self.last_own.max(Some(message.seq));
-        }
-    }
+/// An own message. The server states its seq; the id is what the user has chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    pub seq: Seq,
+    pub id: MsgId,
 }
 
 /// The state of all conversations.
@@ -33,6 +31,17 @@ impl ConversationState {
 pub struct Conversations {
     conversations: BTreeMap<Target, ConversationState>,
     changed: bool,
+}
+
+/// How an own message is displayed.
+#[derive(Clone, Copy)]
+pub enum Displayed {
+    /// Below all others.
+    Last,
+    /// In the answer to a request.
+    InAnswer,
+    /// Not again.
+    Before,
 }
 
 /// How this client sees a message.
@@ -60,8 +69,8 @@ impl Conversations {
         let mark = self.mark(to)?;
         if mark.log != log {
             return Some(format!(
-                "the server begins anew with {to}, as after a restore from a backup or a loss: messages \
-                 that you have read may be told again, and some may be missing"
+                "the server has started another log of {to}, as after a restore from a backup or \
+                 a loss. Messages that you have read may be shown again, and some may be missing"
             ));
         }
         (mark.seq > last).then(|| {
@@ -73,20 +82,31 @@ impl Conversations {
         })
     }
 
+    /// Returns the last seq that is still valid, if the server has begun another log or has lost
+    /// messages. Called before `learn`.
+    pub fn void_after(&self, to: &Target, log: LogId, last: Seq) -> Option<Seq> {
+        let mark = self.mark(to)?;
+        match mark.log == log {
+            true => (mark.seq > last).then_some(last),
+            false => Some(Seq(0)),
+        }
+    }
+
     /// Takes the server's positions of a conversation. Returns which messages may be unread: before
     /// the first visit to a channel there are none, and in a private conversation all are.
-    pub fn learn(&mut self, told: &ConversationInfo) -> Option<(Seq, Seq)> {
-        let ConversationInfo { ref to, log, last, read, .. } = *told;
+    pub fn learn(&mut self, info: &ConversationInfo) -> Option<(Seq, Seq)> {
+        let ConversationInfo { ref to, log, last, read, .. } = *info;
         let conversation = self.entry(to);
         let visited = conversation.mark.is_some() || read > Seq(0);
         if conversation.mark.is_none_or(|mark| mark.log != log || mark.seq > last) {
             (conversation.mark, conversation.read) = (Some(Mark { log, seq: Seq(0) }), read);
+            conversation.last_own = None;
         }
         conversation.read = conversation.read.max(read);
         (conversation.last, conversation.divided) = (last, false);
         let counts = visited || matches!(to, Target::User(_));
         let unread = (counts && last > conversation.read).then_some((conversation.read, last));
-        // That it was empty is stored.
+        // An empty conversation is stored too: everything after it is new.
         self.changed |= last == Seq(0);
         unread
     }
@@ -98,7 +118,7 @@ impl Conversations {
     /// All positions, for storage and for resuming.
     pub fn positions(&self) -> Vec<Position> {
         let position = |(to, conversation): (&Target, &ConversationState)| {
-            // Of a conversation that was empty everything is new.
+            // All messages of a conversation that was empty are new.
             let is_new = |mark: &Mark| mark.seq > Seq(0) || conversation.last == Seq(0);
             let mark = conversation.mark.filter(is_new)?;
             Some(Position { to: to.clone(), mark })
@@ -126,9 +146,6 @@ impl Conversations {
         if !known && let Some(mark) = &mut conversation.mark {
             mark.seq = message.seq;
         }
-        if own {
-            conversation.owns(message);
-        }
         let old = message.seq <= conversation.last;
         let others = !own && !ignored && !message.kind.is_change();
         let unread =
@@ -140,9 +157,23 @@ impl Conversations {
         Arrival { known, divider }
     }
 
-    /// Records an own message from an answer to a request.
-    pub fn own(&mut self, to: &Target, message: &Message) {
-        self.entry(to).owns(message);
+    /// Records an own message. By the last one the user means the one that was displayed last: a
+    /// message that is not displayed again changes at most its seq.
+    pub fn own(&mut self, to: &Target, message: &Message, displayed: Displayed) {
+        // A message of an earlier log has no seq here.
+        if message.kind.is_change() || message.deleted || message.seq == Seq(0) {
+            return;
+        }
+        let own = Own { seq: message.seq, id: message.id };
+        let last_own = &mut self.entry(to).last_own;
+        let counts = match displayed {
+            Displayed::Last => true,
+            Displayed::InAnswer => last_own.is_none_or(|last| last.seq < own.seq),
+            Displayed::Before => last_own.is_some_and(|last| last.id == own.id),
+        };
+        if counts {
+            *last_own = Some(own);
+        }
     }
 
     /// Skips messages up to this seq, which will not arrive. Returns whether unread ones among them
@@ -198,14 +229,13 @@ impl Conversations {
         self.changed
     }
 
-    /// Records that an own message was stored under this seq.
-    pub fn said(&mut self, to: &Target, seq: Seq) {
-        let state = self.entry(to);
-        state.last_own = state.last_own.max(Some(seq));
+    /// Records that an own message of this client was stored.
+    pub fn said(&mut self, to: &Target, own: Own) {
+        self.entry(to).last_own = Some(own);
     }
 
     /// The newest own message in a conversation.
-    pub fn last_own(&self, to: &Target) -> Option<Seq> {
+    pub fn last_own(&self, to: &Target) -> Option<Own> {
         self.conversations.get(to)?.last_own
     }
 
@@ -251,7 +281,7 @@ mod tests {
         shown.collect()
     }
 
-    fn told(to: &str, last: u64, read: u64) -> ConversationInfo {
+    fn info(to: &str, last: u64, read: u64) -> ConversationInfo {
         let (to, last, read) = (to.parse().unwrap(), Seq(last), Seq(read));
         ConversationInfo { to, log: LogId(1), last, read, retention: Retention::Forever }
     }
@@ -259,9 +289,9 @@ mod tests {
     #[test]
     fn the_divider_precedes_the_first_unread_message_except_at_the_first_visit() {
         let mut conversations = Conversations::default();
-        assert_eq!(conversations.learn(&told("#lobby", 3, 0)), None);
+        assert_eq!(conversations.learn(&info("#lobby", 3, 0)), None);
         assert_eq!(dividers(&mut conversations, 1..=5), [] as [u64; 0]);
-        assert_eq!(conversations.learn(&told("#lobby", 8, 5)), Some((Seq(5), Seq(8))));
+        assert_eq!(conversations.learn(&info("#lobby", 8, 5)), Some((Seq(5), Seq(8))));
         assert_eq!(dividers(&mut conversations, 6..=9), [6]);
     }
 
@@ -269,7 +299,7 @@ mod tests {
     fn the_divider_precedes_a_gap_with_the_first_unread_message() {
         let lobby: Target = "#lobby".parse().unwrap();
         let mut conversations = Conversations::default();
-        conversations.learn(&told("#lobby", 900, 5));
+        conversations.learn(&info("#lobby", 900, 5));
         assert!(!conversations.skip(&lobby, Seq(5), true), "nothing unread is in it");
         assert!(!conversations.skip(&lobby, Seq(300), false), "nothing of it can be loaded");
         assert!(conversations.skip(&lobby, Seq(400), true));
@@ -279,10 +309,10 @@ mod tests {
     #[test]
     fn private_messages_are_unread_at_the_first_visit_and_all_after_an_empty_one() {
         let mut conversations = Conversations::default();
-        assert_eq!(conversations.learn(&told("@bob", 300, 0)), Some((Seq(0), Seq(300))));
-        assert_eq!(conversations.learn(&told("#tea", 0, 0)), None);
+        assert_eq!(conversations.learn(&info("@bob", 300, 0)), Some((Seq(0), Seq(300))));
+        assert_eq!(conversations.learn(&info("#tea", 0, 0)), None);
         assert_eq!(conversations.positions().len(), 1, "an empty one is resumed from its start");
-        assert_eq!(conversations.learn(&told("#tea", 300, 0)), Some((Seq(0), Seq(300))));
+        assert_eq!(conversations.learn(&info("#tea", 300, 0)), Some((Seq(0), Seq(300))));
         let left = conversations.read_elsewhere(&"#tea".parse().unwrap(), Seq(200));
         assert_eq!(left, Some((Seq(200), Seq(300))));
     }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::chat::{ChannelName, Event, Message, Request, SecretText, Seq, Target, UserName};
+use super::slash;
+use super::transfer::{Report, TransferId, Wish};
+use crate::chat::{ChannelName, Event, Message, MsgId, Request, SecretText, Seq, Target, UserName};
 use crate::crypto::pin_channel::PinChannel;
 use crate::e2e::Violation;
 
@@ -15,8 +17,8 @@ pub enum Input {
     /// A line of a prompt, begun while this conversation was the target.
     Composed { within: Target, line: String },
     /// A line typed for this conversation, which becomes the target. Text composed `within` a
-    /// sealed conversation never goes to an open one.
-    TypedIn { to: Target, within: Option<Target>, line: String },
+    /// sealed conversation never goes to an open one. A message of it has the `id`, if any.
+    TypedIn { to: Target, within: Option<Target>, line: String, id: Option<MsgId> },
     /// All lines typed ahead were replayed.
     TypeAheadReplayed,
     /// The user has seen a conversation up to here.
@@ -33,10 +35,18 @@ pub enum Input {
     Slash(String),
     /// Everything sent before `Action::Echo` was answered.
     Echoed,
-    /// A request from a program; as text if it is no valid command.
+    /// A request of the full screen; as text if a program's request is no valid command.
     Ask(Result<Request, String>),
-    /// The same, but only for the open channel of the name.
-    AskOpen(Request),
+    /// A request of a program, which names channels as a person does: a bare name means the channel
+    /// that the client is in, except at the `open` positions.
+    AskByName { request: Request, open: Vec<usize> },
+    /// A file to be sent or fetched. Unless a program has named it `exactly`, the bare name of a
+    /// channel means the one of that name that the client is in.
+    Wish { wish: Wish, exactly: bool, reference: Option<String> },
+    /// Cancel a transfer.
+    CancelTransfer(TransferId),
+    /// A report of the engine of transfers.
+    Transfer(TransferId, Report),
     /// A server event. Nothing else makes this variant.
     Event(Event),
     /// A local answer in the form of a server event.
@@ -79,8 +89,13 @@ impl Input {
                 | Input::TypedIn { .. }
                 | Input::Slash(_)
                 | Input::Ask(_)
-                | Input::AskOpen(_)
+                | Input::AskByName { .. }
         )
+    }
+
+    /// Returns whether it is a slash command typed in the full screen.
+    pub fn is_command(&self) -> bool {
+        matches!(self, Input::TypedIn { line, .. } if !slash::says_here(line))
     }
 }
 

@@ -3,6 +3,7 @@
 mod clock_watch;
 mod connection;
 pub(crate) mod conversations;
+pub mod files;
 mod input;
 mod invited;
 mod mistyped;
@@ -14,18 +15,23 @@ mod runtime;
 pub mod slash;
 pub mod storage;
 mod ticket;
+pub mod transfer;
 pub mod trust;
 mod ui;
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::chat::{ChannelName, Target, UserName};
+use zeroize::Zeroizing;
+
+use crate::chat::{ChannelName, Seq, Target, UserName};
 use crate::e2e::Engine;
+use crate::e2e::storage::Account;
 use crate::fault::{Fault, code};
 use crate::limits::UNSETTLED_BYTES_MAX;
 use crate::system;
@@ -33,17 +39,21 @@ use crate::terminal;
 use connection::profile::Profile;
 use connection::{Dialer, inbox};
 use conversations::Conversations;
+use files::source::Source;
 use model::{Giver, Input, Model, TailOptions, Use};
 use outbox::Outbox;
-use runtime::{Disk, Runtime};
+use runtime::{DiskReports, Runtime};
 use storage::Folder;
 use storage::ignore_list::{IgnoreFile, IgnoreList};
 use storage::journal::{Journal, Left};
-use ui::Ui;
+use transfer::{Place, Then, ToGet, ToSend, Wish};
 use ui::json::Json;
+use ui::page;
 use ui::plain::Plain;
+use ui::rooms::Rooms;
 use ui::stdout::{Print, Stdout};
-use ui::tui::{Assistant, Opened, Person, Rooms};
+use ui::tui::{Assistant, Opened};
+use ui::{Person, Ui};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -67,14 +77,35 @@ pub struct Args {
     /// Read and write one JSON object per line (docs/json.md)
     #[arg(long, group = "ui")]
     json: bool,
+    /// Open the chat in the browser, on a loopback address [default: 127.0.0.1:5081]
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, group = "ui")]
+    web: Option<Option<String>>,
     /// Send TEXT, or each line of stdin, and exit: 0 only if the server has acknowledged everything
     #[arg(long, value_name = "TEXT", num_args = 0..=1, group = "ui")]
     send: Option<Option<String>>,
+    /// Send a file to --to and exit: 0 only if the server has acknowledged its message
+    #[arg(long, value_name = "PATH", group = "ui")]
+    send_file: Option<PathBuf>,
+    /// The text beside the file of --send-file
+    #[arg(long, value_name = "TEXT", requires = "send_file")]
+    caption: Option<String>,
+    /// Send a picture with its metadata: place, time, device
+    #[arg(long, requires = "send_file")]
+    keep_metadata: bool,
+    /// Fetch the file of message N of --from and print its path: 0 only if it is what was sent
+    #[arg(long, value_name = "N", group = "ui", requires = "from")]
+    get: Option<u64>,
+    /// The conversation of --get: #CHANNEL or NAME
+    #[arg(long, value_name = "PLACE", requires = "get")]
+    from: Option<String>,
+    /// Where --get writes the file: a folder, a file, or - for stdout
+    #[arg(short, long, value_name = "PATH", requires = "get")]
+    output: Option<PathBuf>,
     /// Print the last N messages of --to and exit
     #[arg(long, value_name = "N", group = "ui")]
     tail: Option<usize>,
     /// Continue with the messages that follow the last N
-    #[arg(short, long, requires = "tail")]
+    #[arg(short, long, requires = "tail", conflicts_with_all = ["send", "json", "plain"])]
     follow: bool,
     /// The destination of --send and of typed text, the conversation of --tail: #CHANNEL or NAME
     #[arg(long, value_name = "PLACE", default_value = "#lobby")]
@@ -108,6 +139,8 @@ const END_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy)]
 struct Mode {
     json: bool,
+    /// The page.
+    web: bool,
     once: bool,
     /// An interactive or program session, not a single job.
     live: bool,
@@ -121,28 +154,30 @@ struct Mode {
 
 impl Mode {
     fn of(args: &Args) -> Mode {
-        let once = args.send.is_some() || args.tail.is_some() && !args.follow;
-        let (json, live) = (args.json, args.send.is_none() && args.tail.is_none());
+        let has_file = args.send_file.is_some() || args.get.is_some();
+        let once = args.send.is_some() || has_file || args.tail.is_some() && !args.follow;
+        let (json, live) = (args.json, !once && args.tail.is_none());
         let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let able = on_terminal && system::terminal::is_able();
-        let full = able && live && !json && !args.plain;
-        Mode { json, once, live, on_terminal, able, full }
+        let web = args.web.is_some();
+        let full = able && live && !json && !web && !args.plain;
+        Mode { json, web, once, live, on_terminal, able, full }
     }
 
     fn usage(self) -> Use {
         Use {
             once: self.once,
             resumes: self.live,
-            reads: self.live && !self.json && !self.full,
+            reads: self.live && !self.json && !self.web && !self.full,
             retries: !self.json,
             secrets: self.giver(),
         }
     }
 
-    /// Who can enter a secret: the line editor and the full screen hide it, and a program has an
-    /// object for it.
+    /// Who can enter a secret: the line editor and the full screen hide it, and a program and the
+    /// page have an object for it.
     fn giver(self) -> Giver {
-        match (self.json, self.able) {
+        match (self.json || self.web, self.able) {
             _ if !self.live => Giver::Nobody,
             (true, _) => Giver::Program,
             (false, true) => Giver::Person,
@@ -154,22 +189,23 @@ impl Mode {
 fn start(args: &Args) -> anyhow::Result<u8> {
     let mut channels = invited::channels(&args.join)?;
     require_text(args)?;
+    require_file(args)?;
     let password = args.password_file.as_deref().map(password_file::read).transpose()?;
     let mode = Mode::of(args);
+    let (listener, server) = listener(args)?;
     let (happen, inputs) = inbox::open();
     let colour = colored::control::SHOULD_COLORIZE.should_colorize();
     let mut screen = if mode.full { Some(Opened::open(colour)?) } else { None };
-    let Some(profile) = profile(args, screen.as_mut())? else { return Ok(code::INTERRUPTED) };
+    let Some(profile) = profile((server, args), screen.as_mut())? else {
+        return Ok(code::INTERRUPTED);
+    };
     let (usage, profile) = (mode.usage(), Arc::new(profile));
     let mut engine = engine(&profile, usage.retries)?;
     if let Some(file) = &args.join_file {
         channels.extend(invited::from_file(file, profile.founding(), &mut engine)?);
     }
-    let target = invited::target(&args.to, &engine)?;
-    let named = match &target {
-        Target::Channel(channel) if !channel.is_lobby() => Some(channel.clone()),
-        _ => None,
-    };
+    let target = invited::target(args.from.as_ref().unwrap_or(&args.to), &engine)?;
+    let named = named(&target);
     // One job creates no channel, unless it is told to.
     let is_meant = mode.live || named.as_ref().is_some_and(ChannelName::has_pin);
     let unknown = named.clone().filter(|channel| !is_meant && !channels.contains(channel));
@@ -179,44 +215,64 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         channels.extend(engine.channels().cloned());
     }
     terminal::aim(target.clone());
-    let print = read_input(args, mode, &happen);
+    let print = read_input(args, mode, &target, &happen);
     if !mode.full {
         end_on_interrupt(happen.clone());
         profile.announce();
     }
     let stem = || profile.data_folder.journal_stem(profile.founding());
-    let ui: Box<dyn Ui> = match screen {
-        Some(screen) => {
-            let rooms = Rooms::load(stem(), engine.record_key());
-            // A channel whose PIN is not known could not be read.
-            channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
-            let (name, admission) = (profile.name.clone(), profile.admission());
-            let person = Person { name, admission, outbox: left.in_transit(), rooms };
-            Box::new(screen.play(person, happen.clone()))
+    let rooms = (mode.full || mode.web).then(|| Rooms::load(stem(), engine.record_key()));
+    // A channel whose PIN is not known could not be read.
+    channels.extend(rooms.iter().flat_map(Rooms::channels).filter(|channel| !channel.has_pin()));
+    let person = rooms.map(|rooms| {
+        let (name, admission) = (profile.name.clone(), profile.admission());
+        Person { name, admission, outbox: left.in_transit(), rooms }
+    });
+    let key = engine.record_key();
+    let (dialer, transfers) = Dialer::new(Arc::clone(&profile), mode.live, happen.clone(), key);
+    let ui: Box<dyn Ui> = match (screen, listener, person) {
+        (Some(screen), _, Some(person)) => Box::new(screen.play(person, happen.clone())),
+        (_, Some(listener), Some(person)) => {
+            let spool = page::Spool::open(&stem(), &transfers)?;
+            let server = (profile.address(), profile.pinned().to_string());
+            Box::new(listener.serve((person, server), spool, happen.clone()))
         }
-        None => lines_ui(args, mode, &profile, (print, &happen)),
+        _ => lines_ui(args, mode, &profile, (print, &happen)),
     };
-    let dialer = Dialer::new(Arc::clone(&profile), mode.live, happen.clone());
-    let (outbox, conversations) =
-        (Outbox::of(left.outbox, &left.refused), Conversations::of(left.positions));
+    let outbox: Vec<_> = left.outbox.iter().map(|message| message.id).collect();
+    let outgoing = Outbox::of(left.outbox, &left.refused);
     // A program sees every user, unless it ignores some itself.
-    let person =
-        (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), engine.record_key()));
-    let (ignore_file, ignore_list) =
-        person.map_or((None, IgnoreList::default()), |(file, ignore_list, trouble)| {
-            // This function holds the receiver.
-            trouble.into_iter().for_each(|text| drop(happen.send(Input::Trouble(text))));
-            (Some(file), ignore_list)
-        });
-    let follows = args.follow;
+    let stem = (!mode.json && (mode.live || args.tail.is_some())).then(stem);
+    let (ignore_file, ignore_list) = ignore_list(stem, engine.record_key(), &happen);
+    let (follows, disk) = (args.follow, DiskReports::default());
     let tail = args.tail.map(|lines| TailOptions { to: target.clone(), lines, follows });
-    let model = Model::new(usage, target, channels, outbox, conversations);
+    let model = Model::new(usage, target, channels, outgoing, Conversations::of(left.positions));
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
-    let model = model.with_destination(unknown).with_tail(tail);
-    let disk = Disk::default();
+    let model = model.with_destination(unknown).with_tail(tail).with_transfers(transfers, &outbox);
     let runtime =
         Runtime { model, engine, dialer, ui, journal, disk, ignore_file, profile, happen };
     Ok(runtime.run(&inputs))
+}
+
+/// The channel that a target names, unless it is the lobby.
+fn named(target: &Target) -> Option<ChannelName> {
+    match target {
+        Target::Channel(channel) if !channel.is_lobby() => Some(channel.clone()),
+        _ => None,
+    }
+}
+
+/// The people that the user ignores, and where they are stored; a program has none.
+fn ignore_list(
+    stem: Option<PathBuf>,
+    key: Zeroizing<[u8; 32]>,
+    happen: &inbox::Sender,
+) -> (Option<IgnoreFile>, IgnoreList) {
+    let Some(stem) = stem else { return (None, IgnoreList::default()) };
+    let (file, ignore_list, trouble) = IgnoreFile::open(stem, key);
+    // The caller holds the receiver.
+    trouble.into_iter().for_each(|text| drop(happen.send(Input::Trouble(text))));
+    (Some(file), ignore_list)
 }
 
 /// Checks that `--send TEXT` has a text.
@@ -230,11 +286,40 @@ fn require_text(args: &Args) -> Result<(), Fault> {
     }
 }
 
+/// Checks that the file of `--send-file` can be read, before a connection is made.
+fn require_file(args: &Args) -> Result<(), Fault> {
+    let Some(path) = &args.send_file else { return Ok(()) };
+    let unreadable = |error| Fault::new(code::UNREADABLE, error, "use --send-file PATH of a file");
+    Source::open(path).map(drop).map_err(unreadable)
+}
+
+/// The listener of the page, and the server. In `--web INVITE` the value is the server.
+fn listener(args: &Args) -> Result<(Option<page::Opened>, Option<&str>), Fault> {
+    let server = args.server.as_deref();
+    let value = match &args.web {
+        None => return Ok((None, server)),
+        Some(value) => value.as_deref(),
+    };
+    let (address, server) = match (value.map(str::parse::<SocketAddr>), server) {
+        (None, server) => (page::USUAL, server),
+        (Some(Ok(address)), server) => (address, server),
+        (Some(Err(_)), None) => (page::USUAL, value),
+        (Some(Err(_)), Some(_)) => {
+            let text = format!("{} is no address and port", value.unwrap_or_default());
+            return Err(Fault::new(code::USAGE, text, page::HINT));
+        }
+    };
+    Ok((Some(page::Opened::open(address)?), server))
+}
+
 /// The server, the name and the key; `None` if the user has left the dialog.
-fn profile(args: &Args, screen: Option<&mut Opened>) -> anyhow::Result<Option<Profile>> {
-    let (server, name) = (args.server.as_deref(), args.name.clone());
+fn profile(
+    (server, args): (Option<&str>, &Args),
+    screen: Option<&mut Opened>,
+) -> anyhow::Result<Option<Profile>> {
+    let name = args.name.clone();
     let Some(screen) = screen else {
-        return Profile::prepare(server, name, &mut prompt::Lines).map(Some);
+        return Profile::prepare(server, name, &mut prompt::LinePrompt).map(Some);
     };
     let mut assistant = Assistant::new(screen);
     let prepared = Profile::prepare(server, name, &mut assistant);
@@ -270,7 +355,18 @@ fn take_up(
 
 /// Reads typed or piped input on a thread of its own. Returns the line editor's output, if there is
 /// an editor.
-fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn Print>> {
+fn read_input(
+    args: &Args,
+    mode: Mode,
+    target: &Target,
+    happen: &inbox::Sender,
+) -> Option<Box<dyn Print>> {
+    if let Some(wish) = wish_of(args, target) {
+        // The caller holds the receiver.
+        let _ = happen.send(Input::Wish { wish, exactly: true, reference: None });
+        let _ = happen.send(Input::InputEnd);
+        return None;
+    }
     let typed = happen.bounded(UNSETTLED_BYTES_MAX);
     match (&args.send, args.tail) {
         _ if mode.full => {}
@@ -286,6 +382,20 @@ fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn
         }
     }
     None
+}
+
+/// What `--send-file` or `--get` wants.
+fn wish_of(args: &Args, target: &Target) -> Option<Wish> {
+    if let Some(path) = args.send_file.clone() {
+        let (to, caption) = (target.clone(), args.caption.clone());
+        return Some(Wish::Send(ToSend { path, to, caption, keeps_metadata: args.keep_metadata }));
+    }
+    let place = match args.output.clone() {
+        None => Place::Folder(PathBuf::from(".")),
+        Some(path) if path.as_os_str() == "-" => Place::Stdout,
+        Some(path) => Place::Named(path),
+    };
+    Some(Wish::Get(ToGet { from: target.clone(), seq: Seq(args.get?), place, then: Then::Keep }))
 }
 
 /// Ends the client in order on a signal, and after a while in any case.
@@ -310,6 +420,9 @@ fn lines_ui(
         let out = Stdout::new(happen.clone());
         return Box::new(Json::new(profile.pinned().to_string(), out));
     }
+    if args.send_file.is_some() || args.get.is_some() {
+        return Box::new(ui::one_file::OneFile::new());
+    }
     if mode.once && args.tail.is_none() {
         return Box::new(ui::Mute);
     }
@@ -330,6 +443,6 @@ fn engine(profile: &Arc<Profile>, retries: bool) -> anyhow::Result<Engine> {
 fn journal(profile: &Profile, engine: &Engine) -> Result<(Journal, Left), String> {
     let stem = profile.data_folder.journal_stem(profile.founding());
     Journal::open(&stem, engine.record_key()).map_err(|error| {
-        format!("messages that are typed while offline are only in memory: {error}")
+        format!("the outbox cannot be opened, so unsent messages are only in memory: {error}")
     })
 }

@@ -47,10 +47,21 @@ impl Outbox {
         self.0.push_back(Outgoing { message, stage });
     }
 
-    /// Removes a stored message; `None` if it was not here.
-    pub fn settle(&mut self, id: MsgId) -> Option<NewMessage> {
-        let found = self.0.iter().position(|one| one.message.id == id);
+    /// Returns whether a message is here.
+    pub fn holds(&self, id: MsgId) -> bool {
+        self.0.iter().any(|one| one.message.id == id)
+    }
+
+    /// Removes a message that is stored in this conversation; `None` if it was not here.
+    pub fn settle(&mut self, id: MsgId, to: &Target) -> Option<NewMessage> {
+        let is_it = |one: &Outgoing| one.message.id == id && one.message.to == *to;
+        let found = self.0.iter().position(is_it);
         found.and_then(|index| self.0.remove(index)).map(|one| one.message)
+    }
+
+    /// Removes a message that its sender gives up.
+    pub fn drop(&mut self, id: MsgId) {
+        self.0.retain(|one| one.message.id != id);
     }
 
     /// The last unstored message of a conversation.

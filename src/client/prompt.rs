@@ -29,16 +29,16 @@ pub trait Prompt {
     fn wait(&mut self, what: &str, done: &dyn Fn() -> bool);
 
     /// Shows a notice.
-    fn tell(&mut self, text: &str);
+    fn show(&mut self, text: &str);
 
     /// Returns whether a wrong passphrase may be entered again.
     fn is_patient(&self) -> bool;
 }
 
 /// Prompts as lines on a terminal; without one nobody answers.
-pub struct Lines;
+pub struct LinePrompt;
 
-impl Prompt for Lines {
+impl Prompt for LinePrompt {
     fn ask(&mut self, question: &Question, trouble: Option<&str>) -> Option<Zeroizing<String>> {
         if let Some(trouble) = trouble {
             err!("{trouble}");
@@ -59,7 +59,7 @@ impl Prompt for Lines {
         err!("{what} ...");
     }
 
-    fn tell(&mut self, text: &str) {
+    fn show(&mut self, text: &str) {
         err!("{text}");
     }
 

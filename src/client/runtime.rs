@@ -17,6 +17,7 @@ use super::storage::journal::Journal;
 use super::ui::Ui;
 use crate::chat::{ChannelName, SecretText};
 use crate::crypto::pin_channel::{Pin, PinChannel};
+use crate::e2e::storage::Account;
 use crate::e2e::{self, Engine};
 use crate::fault::code;
 use crate::print::err;
@@ -30,7 +31,7 @@ pub struct Runtime {
     pub dialer: Dialer,
     pub ui: Box<dyn Ui>,
     pub journal: Option<Journal>,
-    pub disk: Disk,
+    pub disk: DiskReports,
     pub ignore_file: Option<IgnoreFile>,
     pub profile: Arc<Profile>,
     pub happen: Sender,
@@ -39,13 +40,13 @@ pub struct Runtime {
 /// Delay before a failed sync of the outbox is tried again.
 const SYNC_AGAIN: Duration = Duration::from_secs(5);
 /// Minimum time between two reports that the disk takes nothing.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+const REPORT_AGAIN: Duration = Duration::from_secs(60);
 /// Messages that are synced together.
 const SYNC_MESSAGES_MAX: usize = 256;
 
 /// Whether the disk takes what is written.
 #[derive(Default)]
-pub struct Disk {
+pub struct DiskReports {
     /// When the user was told that it does not.
     told: Option<Instant>,
     /// The last sync has failed at this time.
@@ -99,6 +100,9 @@ impl Runtime {
                 return code;
             }
             self.ui.carries(None);
+            if is_typed {
+                self.ui.handled();
+            }
             match self.model.holds_input() {
                 true => held.extend(permit.filter(|_| is_typed)),
                 false => held.clear(),
@@ -139,16 +143,18 @@ impl Runtime {
         Input::OutboxSynced(synced.map_err(|error| self.fails(&error)))
     }
 
-    /// Reports that the disk takes nothing, at most once in a while.
+    /// Reports a failed write, at most once per `REPORT_AGAIN`.
     fn fails(&mut self, error: &std::io::Error) {
-        if self.disk.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+        if self.disk.told.is_none_or(|told| told.elapsed() >= REPORT_AGAIN) {
             self.disk.told = Some(Instant::now());
-            let text = format!("what the server has not stored is only in memory: {error}");
+            let text = format!(
+                "unsent messages are only in memory, since they cannot be written: {error}"
+            );
             self.ui.show(&Output::Error(text));
         }
     }
 
-    /// The clock. The engine learns at once where it was set.
+    /// Returns the time of the clock. Notifies the engine if the clock was set.
     fn clock_ms(&mut self, waits: &mut Waits) -> i64 {
         let now_ms = jiff::Timestamp::now().as_millisecond();
         if let Some(by_ms) = waits.watch.set_by(now_ms) {
@@ -170,6 +176,7 @@ impl Runtime {
             }
             Input::Lost(loss) => {
                 self.engine.lost();
+                self.dialer.transfers.lost();
                 vec![Next::Input(Input::Lost(loss))]
             }
             other => vec![Next::Input(other)],
@@ -204,6 +211,7 @@ impl Runtime {
                 let next = self.engine.send(request, now_ms);
                 return Done::Go(self.perform_all(next));
             }
+            Action::Choose(choice) => self.engine.choose(choice),
             Action::Keep(message) => self.write(|journal| journal.outbox.add(&message)),
             Action::Drop(id) => {
                 self.engine.discard(id);
@@ -241,12 +249,14 @@ impl Runtime {
                 let next = self.engine.forget(&channel, now_ms);
                 return Done::Go(self.perform_all(next));
             }
+            Action::Transfer(work) => self.dialer.transfers.work(work),
             Action::Again(lines) => return Done::Go(typed_ahead(lines)),
             Action::Dial(after_ms) => self.dialer.dial(after_ms),
             Action::Echo => self.dialer.echo(),
             Action::Close => self.dialer.close(),
             Action::Cut => self.dialer.cut(),
             Action::Quit(code) => {
+                self.dialer.transfers.finish();
                 let is_whole = self.ui.end(code);
                 return Done::End(if code == 0 && !is_whole { code::OTHER } else { code });
             }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod command;
+pub mod path;
 
 use crate::chat::operator_commands::{self, OPERATOR_COMMANDS, OperatorCommand, Usage};
 pub use command::{
@@ -209,8 +210,62 @@ pub const SLASHES: &[Slash] = &[
         read: |_| Ok(SlashCommand::Retry),
     },
     Slash {
-        usage: usage("cancel", &[], "", "drop messages that were not sent", "cancel"),
-        read: |_| Ok(SlashCommand::Cancel),
+        usage: usage(
+            "send",
+            &[],
+            "[keep] PATH [#CHANNEL or @NAME] [-- CAPTION]",
+            "send a file; the metadata of pictures is removed, unless you keep it",
+            "send ./holiday.jpg @bob -- the sea",
+        ),
+        read: arguments::send,
+    },
+    Slash {
+        usage: usage(
+            "files",
+            &[],
+            "[CHANNEL or NAME]",
+            "list the files of this conversation, and what yours take",
+            "files #tea",
+        ),
+        read: arguments::files,
+    },
+    Slash {
+        usage: usage(
+            "get",
+            &[],
+            "NUMBER [PATH]",
+            "fetch the file of the message with that number",
+            "get 12",
+        ),
+        read: arguments::get,
+    },
+    Slash {
+        usage: usage(
+            "view",
+            &[],
+            "NUMBER",
+            "show the picture of the message with that number",
+            "view 12",
+        ),
+        read: arguments::view,
+    },
+    Slash {
+        usage: usage("open", &[], "NUMBER", "fetch a file and open it on the desktop", "open 12"),
+        read: arguments::open,
+    },
+    Slash {
+        usage: usage("transfers", &[], "", "list files on their way", "transfers"),
+        read: |_| Ok(SlashCommand::Transfers),
+    },
+    Slash {
+        usage: usage(
+            "cancel",
+            &[],
+            "[TRANSFER]",
+            "drop messages that were not sent, or end a transfer",
+            "cancel f1",
+        ),
+        read: arguments::cancel,
     },
     Slash {
         usage: usage("reconnect", &[], "", "connect again, without waiting", "reconnect"),
@@ -289,7 +344,7 @@ pub enum Typed<'a> {
 }
 
 /// Reads a line: `/` in column one is a command, `//` a text that begins with a slash, and a space
-/// before it makes it a text. A face asks before it sends a text that was `mistyped`.
+/// before it makes it a text. A user interface asks before it sends a text that was `mistyped`.
 pub fn read(line: &str) -> Typed<'_> {
     let Some(rest) = line.strip_prefix('/') else { return Typed::Text(line) };
     if rest.starts_with('/') {
@@ -311,13 +366,13 @@ pub fn is_secret(line: &str) -> bool {
     match read(line) {
         Typed::Command(SlashCommand::JoinWithPin { .. }) => true,
         Typed::Misused(misuse) => misuse.holds_pin,
-        _ => is_slip(line),
+        _ => is_mistyped(line),
     }
 }
 
 /// Returns whether a typed line is a mistyped command. It is recalled once for correction and not
 /// stored, because the word after `/jion` may be a PIN.
-pub fn is_slip(line: &str) -> bool {
+pub fn is_mistyped(line: &str) -> bool {
     // A text of several lines is never a command.
     !line.contains('\n') && matches!(read(line), Typed::Unknown(_))
 }
@@ -327,6 +382,7 @@ pub fn is_slip(line: &str) -> bool {
 pub fn says_here(line: &str) -> bool {
     match read(line) {
         Typed::Text(_) | Typed::Command(SlashCommand::Edit(_)) => true,
+        Typed::Command(SlashCommand::Send { to: None, .. }) => true,
         Typed::Command(SlashCommand::Topic { channel: None, text }) if text.is_some() => true,
         Typed::Command(SlashCommand::Me(text) | SlashCommand::Search(text)) if !text.is_empty() => {
             true
@@ -401,7 +457,7 @@ fn unknown(word: &str) -> String {
 pub fn nearest(word: &str) -> Option<&'static str> {
     let names =
         all().flat_map(|usage| [usage.name].into_iter().chain(usage.aliases.iter().copied()));
-    let near = names.map(|name| (strsim::damerau_levenshtein(name, word), name)).min();
+    let near = crate::nearest::nearest(word, names);
     near.filter(|(distance, name)| *distance <= 2 && *distance < name.len()).map(|(_, name)| name)
 }
 

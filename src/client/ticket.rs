@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::chat::Ticket;
 use crate::crypto::{Identity, PublicKey, at_rest};
-use crate::home::FileError;
-use crate::home::file::{read_bytes_up_to, replace};
+use crate::file::FileError;
+use crate::file::{read_bytes_up_to, replace};
 
 /// Bytes read of the file. A ticket that is sealed for two keys has about 1 KiB.
 const FILE_BYTES_MAX: u64 = 4_096;

@@ -9,7 +9,7 @@ use super::connection::pinning::{self, Ask, PATIENCE, Relation};
 use super::storage::data_folder::{DataFolder, Server};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::fault::{Fault, code};
-use crate::home::FileError;
+use crate::file::FileError;
 use crate::invite::Invite;
 use crate::net::tunnel::{self, Dial, DialError, fetch_lineage};
 use crate::print::{self, err};
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let key = key.into_inner().expect("whatever changes something was asked for");
     replacement.may_be_confirmed(args.yes, &key.fingerprint())?;
     prove(&invite, &key, data_folder.settings()?.suites)?;
-    replacement.tell();
+    replacement.print();
     replacement.confirm(args.yes, &key.fingerprint())?;
     store(&data_folder, &replacement, &key)?;
     err!("the new key is pinned: pychat client");
@@ -121,7 +121,7 @@ fn store(
 }
 
 impl Replacement {
-    fn tell(&self) {
+    fn print(&self) {
         let Replacement { old, new, relation } = self;
         let shown =
             |server: &Server| server.fingerprint().map_or_else(String::new, |it| it.to_string());

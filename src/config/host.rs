@@ -1,10 +1,14 @@
 //! The host that invites name.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A host name and one of its labels, in bytes (RFC 1035, section 2.3.4, as text).
+const NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
 
 /// A host name, or an address that others can connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +19,9 @@ pub struct InviteHost(String);
 pub enum HostError {
     #[error("write a host name or an address alone: chat.example, 192.0.2.7 or 2001:db8::7")]
     Form,
-    #[error("write the host without its port: server_port names that")]
+    #[error("omit the port: it is set by server_port")]
     Port,
-    #[error("nobody can connect to this address")]
+    #[error("clients cannot connect to this address")]
     Nobody,
 }
 
@@ -25,13 +29,22 @@ impl InviteHost {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether each computer takes it for itself: a loopback address or `localhost` (RFC 6761).
+    pub fn is_loopback(&self) -> bool {
+        let name = self.0.to_ascii_lowercase();
+        self.0.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+            || name == "localhost"
+            || name.ends_with(".localhost")
+    }
 }
 
-/// Whether others can connect to an address: it is no wildcard, no group, and needs no zone, which
-/// differs from computer to computer.
+/// Whether others can connect to an address: it is no wildcard, no group and not reserved
+/// (RFC 1112, section 4), and needs no zone, which differs from computer to computer.
 pub fn is_reachable(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(v4) => v4.octets()[0] != 0 && !v4.is_multicast() && v4 != Ipv4Addr::BROADCAST,
+        // From 224 on: multicast, then reserved addresses and broadcast.
+        IpAddr::V4(v4) => (1..224).contains(&v4.octets()[0]),
         IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
     }
 }
@@ -59,7 +72,7 @@ impl FromStr for InviteHost {
         let last = name.rsplit('.').next().unwrap_or_default();
         // A number at the end is an address in another notation, such as 127.1 or 0x7f000001.
         let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
-        if name.len() > 253 || is_number || !name.split('.').all(is_label) {
+        if name.len() > NAME_BYTES_MAX || is_number || !name.split('.').all(is_label) {
             return Err(HostError::Form);
         }
         Ok(InviteHost(name.to_owned()))
@@ -69,7 +82,10 @@ impl FromStr for InviteHost {
 fn is_label(label: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let ends = [label.chars().next(), label.chars().last()];
-    label.len() <= 63 && !label.is_empty() && label.bytes().all(legal) && !ends.contains(&Some('-'))
+    label.len() <= LABEL_BYTES_MAX
+        && !label.is_empty()
+        && label.bytes().all(legal)
+        && !ends.contains(&Some('-'))
 }
 
 impl fmt::Display for InviteHost {
@@ -134,10 +150,21 @@ mod tests {
             (&["a:5000", "192.0.2.7:5000", "[2001:db8::7]:5000"], HostError::Port),
             (&["0.0.0.0", "::", "[::]", "::ffff:0.0.0.0", "0.1.2.3"], HostError::Nobody),
             (&["224.0.0.1", "255.255.255.255", "ff02::1", "fe80::1"], HostError::Nobody),
+            (&["240.0.0.1", "[::ffff:250.1.2.3]", "254.255.255.254"], HostError::Nobody),
         ] {
             for text in texts {
                 assert_eq!(read(text), Err(error), "{text}");
             }
+        }
+        for (text, is) in [
+            ("localhost", true),
+            ("Pi.LocalHost.", true),
+            ("127.8.9.10", true),
+            ("[::1]", true),
+            ("localhost.example", false),
+            ("192.0.2.7", false),
+        ] {
+            assert_eq!(text.parse::<InviteHost>().unwrap().is_loopback(), is, "{text}");
         }
         assert_eq!(read(&"a".repeat(64)), Err(HostError::Form));
         assert_eq!(read(&["a"; 130].join(".")), Err(HostError::Form));

@@ -26,8 +26,8 @@ fn a_fault_is_named_by_its_place() {
         (r#"{"suites": [3]}"#, "suites: there is no suite 3"),
         (r#"{"suites": []}"#, "suites: at least one suite is needed"),
         (r#"{"suites": 2}"#, "suites: "),
-        (r#"{"invite_host": "[::]"}"#, "invite_host: nobody can connect"),
-        (r#"{"invite_host": "chat.example:5000"}"#, "invite_host: write the host without its port"),
+        (r#"{"invite_host": "[::]"}"#, "invite_host: clients cannot connect"),
+        (r#"{"invite_host": "chat.example:5000"}"#, "invite_host: omit the port"),
         (r#"{"log": {"files_max": 4000000000}}"#, "log.files_max: it is at most 1000"),
     ] {
         let error = parse(text).unwrap_err().to_string();
@@ -49,6 +49,8 @@ fn a_fault_is_named_by_its_place() {
     }
     let twice = parse(r#"{"server_port": 1, "server_port": 2}"#).unwrap_err().to_string();
     assert!(twice.contains("duplicate field `server_port`"), "{twice}");
+    let twice = r##"{"channels": {"#WORK": {"retention": "2d"}, "#work": {"retention": "3d"}}}"##;
+    assert!(parse(twice).unwrap_err().to_string().contains("two rules for #work"));
     assert!(parse("{} {}").is_err());
 }
 
@@ -63,7 +65,7 @@ fn an_absurd_limit_is_refused_and_the_largest_of_each_is_taken() {
             assert!(error.contains(&format!("limits.{name}: ")), "{value}: {error}");
         }
         if !matches!(*name, "text_bytes_max" | "search_ms_max" | "ping_s") {
-            let most = Limits::most(name);
+            let most = Limits::highest(name);
             let most = if defaults[name].is_f64() { format!("{most:e}") } else { most.to_string() };
             assert!(parse(&most).is_ok(), "{name}: {most}");
         }

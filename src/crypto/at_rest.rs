@@ -15,7 +15,7 @@ const SALT_BYTES: usize = 32;
 /// Encrypts for the holder of one of these keys: the present one and, during a rotation, its
 /// successor.
 pub fn seal_for(keys: &[&PublicKey], plain: &[u8]) -> Vec<u8> {
-    // Also where the system's randomness repeats, no key seals two texts.
+    // No key encrypts two texts, even if the system's random numbers repeat.
     let key: Secret = Zeroizing::new(hedged(&[LABEL, plain]));
     let mut sealed = vec![keys.len() as u8];
     for one in keys {

@@ -2,8 +2,6 @@
 //! It is part of what is encrypted and signed, so that a message is invalid under another name, in
 //! another conversation or on another server.
 
-use unicode_normalization::UnicodeNormalization;
-
 use super::Fingerprint;
 use super::primitives::sha256;
 use crate::chat::{Target, UserName};
@@ -19,19 +17,15 @@ impl Context {
     /// by its recipient.
     pub fn new(server: &Fingerprint, sender: &UserName, conversation: &Target) -> Context {
         let (kind, name) = match conversation {
-            Target::Channel(channel) => (0, fold(&channel.as_str()[1..])),
-            Target::User(recipient) => (1, fold(recipient.as_str())),
+            Target::Channel(channel) => (0, &channel.as_str()[1..]),
+            Target::User(recipient) => (1, recipient.folded()),
         };
-        let sender = fold(sender.as_str());
+        // 32 characters and a tag have fewer than 256 bytes.
+        let sender = sender.folded();
         let (length, after) = ([sender.len() as u8], [kind, name.len() as u8]);
         let parts = [LABEL, &server.0, &length, sender.as_bytes(), &after, name.as_bytes()];
         Context(sha256(&parts))
     }
-}
-
-/// Folds a name for comparisons in any case. 32 characters and a tag have fewer than 256 bytes.
-fn fold(name: &str) -> String {
-    name.to_lowercase().nfc().collect()
 }
 
 #[cfg(test)]

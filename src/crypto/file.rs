@@ -4,12 +4,18 @@
 
 use zeroize::Zeroizing;
 
-use super::primitives::{Aead, Secret, TAG_BYTES, hkdf, sha256};
+use super::primitives::{Aead, Secret, TAG_BYTES, hedged, hkdf, sha256};
 
 /// Plaintext bytes of every chunk but the last.
 pub const CHUNK_BYTES: usize = 65_536;
 /// Bytes of a chunk and its tag.
 pub const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
+
+/// Returns how many bytes of a file of `bytes` the first `stored` bytes of its encrypted form hold.
+pub fn file_bytes_in(stored: u64, bytes: u64) -> u64 {
+    let chunks = stored / SEALED_CHUNK_BYTES as u64;
+    stored.saturating_sub(TAG_BYTES as u64 * chunks).min(bytes)
+}
 /// The largest file: its number of chunks fits 32 bits with room for the padding.
 pub const FILE_BYTES_MAX: u64 = 1 << 47;
 /// A padded file has at least this many bytes.
@@ -148,9 +154,10 @@ pub fn chunk_digest(file: &[u8]) -> [u8; 32] {
     sha256(&[file])
 }
 
-/// Returns a new random secret for a file.
-pub fn new_secret() -> Secret {
-    Zeroizing::new(super::primitives::random())
+/// Returns a new secret for the file with this hash. Different files have different secrets even
+/// where the system's random numbers repeat: their chunks have the same nonces.
+pub fn new_secret(hash: &[u8; 32]) -> Secret {
+    Zeroizing::new(hedged(&[b"pychat/1 file secret", hash]))
 }
 
 #[cfg(test)]
@@ -161,6 +168,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::crypto::primitives::{REPEATS, random};
 
     fn vectors() -> Value {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/file_format.json");
@@ -266,12 +274,34 @@ mod tests {
         assert_eq!(reader.open_chunk(0, &mut chunk), None);
     }
 
+    #[test]
+    fn no_key_seals_two_files_where_randomness_repeats() {
+        for repeats in [true, false] {
+            REPEATS.set(repeats);
+            // The same blob and size, as after the restore of a snapshot.
+            let seals = |file: &[u8]| {
+                let digests: Vec<_> = file.chunks(CHUNK_BYTES).map(chunk_digest).collect();
+                let secret = new_secret(&file_hash(file.len() as u64, &digests));
+                let key = FileKey::new(&secret, &random(), layout(file.len() as u64, true));
+                (secret, sealed(&key, file))
+            };
+            let [one, other] = [[1; 100], [2; 100]].map(|file| seals(&file));
+            assert_ne!(one.0, other.0);
+            let stream = |sealed: &[Vec<u8>], of: u8| {
+                sealed[0][..100].iter().map(|byte| byte ^ of).collect::<Vec<_>>()
+            };
+            assert_ne!(stream(&one.1, 1), stream(&other.1, 2), "no key stream is used twice");
+            assert_eq!(one == seals(&[1; 100]), repeats, "the control");
+        }
+        REPEATS.set(false);
+    }
+
     proptest! {
         #[test]
         fn every_file_is_read_back_and_no_changed_byte(
             file in prop::collection::vec(any::<u8>(), 0..3_000), hides_size: bool, at: prop::sample::Index, bit in 0..8u8,
         ) {
-            let key = FileKey::new(&new_secret(), &[9; 16], layout(file.len() as u64, hides_size));
+            let key = FileKey::new(&new_secret(&[1; 32]), &[9; 16], layout(file.len() as u64, hides_size));
             let mut chunk = sealed(&key, &file).remove(0);
             let mut copy = chunk.clone();
             prop_assert_eq!(key.open_chunk(0, &mut copy).unwrap(), &file[..]);

@@ -198,6 +198,7 @@ pub struct ServerHello {
     identity: Arc<Identity>,
     symmetric: Symmetric,
     pair: Pair,
+    offered: u16,
 }
 
 /// Server state after R2 has proven that the peer knows the server's public key. RSA is next.
@@ -206,6 +207,8 @@ pub struct ServerGated {
     symmetric: Symmetric,
     ct: [u8; MODULUS_BYTES],
     rest: Vec<u8>,
+    /// The bitmap of the suites that the client offers.
+    pub offered: u16,
 }
 
 impl ServerHello {
@@ -217,18 +220,19 @@ impl ServerHello {
     }
 
     fn start_with(hello: Hello, pair: Pair) -> (Self, Vec<u8>) {
+        let offered = hello.suites();
         let Hello { identity, r0 } = hello;
         let (public, offer) = (pair.public(), offer(pair.suite()));
         let mut symmetric = Symmetric::new(pair.suite(), &r0, identity.public());
         symmetric.mix_hash(&public);
         symmetric.mix_hash(&offer);
-        (ServerHello { identity, symmetric, pair }, [&public[..], &offer].concat())
+        (ServerHello { identity, symmetric, pair, offered }, [&public[..], &offer].concat())
     }
 
     /// Runs the ephemeral KEM and verifies the gate, without RSA. Malformed and replayed records,
     /// and peers that do not have the server's public key, are rejected here.
     pub fn gate(self, r2: &[u8]) -> Result<ServerGated, HandshakeError> {
-        let ServerHello { identity, mut symmetric, pair } = self;
+        let ServerHello { identity, mut symmetric, pair, offered } = self;
         let (_, bytes) = sizes(pair.suite());
         if r2.len() != bytes + 2 * SEALED_BYTES + TAG_BYTES {
             return Err(HandshakeError);
@@ -239,7 +243,7 @@ impl ServerHello {
         symmetric.mix_hash(ekem);
         symmetric.mix_key(&secret);
         let ct = symmetric.decrypt_and_hash(skem)?;
-        Ok(ServerGated { identity, symmetric, ct, rest: rest.to_vec() })
+        Ok(ServerGated { identity, symmetric, ct, rest: rest.to_vec(), offered })
     }
 }
 

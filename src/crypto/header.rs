@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::certificate::CERTIFICATE_BYTES;
 use super::context::Context;
 use super::primitives::sha256;
-use crate::chat::{Kind, MsgId};
+use crate::chat::{BlobId, Kind, MsgId};
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 16 + 8 + 1 + 1 + 16 + 16 + 8 + 32;
@@ -14,6 +14,9 @@ pub const HEADER_BYTES: usize = 16 + 8 + 1 + 1 + 16 + 16 + 8 + 32;
 pub(super) const VERSION: u8 = 1;
 /// Content with its length is padded to a multiple of this.
 const PADDING_BYTES: usize = 64;
+
+/// The number of the kind `file`, whose header has the blob in the place of the changed message.
+const FILE: u8 = 4;
 
 /// The target of a message that changes no other one.
 const NONE: MsgId = MsgId([0; 16]);
@@ -33,7 +36,7 @@ pub enum SealError {
 
 /// A message's position among its sender's messages in the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct ChainLink {
     /// Identifies one run of a client in a conversation.
     pub session: [u8; 16],
     /// Number of earlier messages of the session.
@@ -42,7 +45,7 @@ pub struct Link {
     pub prev: [u8; 32],
 }
 
-/// The content type of a message. 1 is reserved for the announcement of a file.
+/// The content type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentType(pub u8);
 
@@ -55,7 +58,7 @@ pub struct Header {
     /// A change identifies its target by id; zeros if there is none.
     pub kind: Kind<MsgId>,
     pub content: ContentType,
-    pub link: Link,
+    pub link: ChainLink,
 }
 
 /// A message before encryption.
@@ -76,18 +79,21 @@ pub struct Opened {
 
 impl ContentType {
     pub const TEXT: ContentType = ContentType(0);
+    /// The descriptor of a file, in messages of kind `file` alone.
+    pub const FILE: ContentType = ContentType(1);
+
+    /// Returns the content type of messages of this kind.
+    pub fn of<Of: Copy>(kind: Kind<Of>) -> ContentType {
+        if kind.blob().is_some() { ContentType::FILE } else { ContentType::TEXT }
+    }
 }
 
 impl Opened {
     pub(super) fn new(note: Header, padded: &[u8]) -> Result<Opened, SealError> {
         let content = unpad(padded).ok_or(SealError::Malformed)?;
-        let text = match note.content {
-            ContentType::TEXT => {
-                let text = str::from_utf8(content).map_err(|_| SealError::Malformed)?;
-                Some(text.to_owned())
-            }
-            _ => None,
-        };
+        let known = note.content == ContentType::of(note.kind);
+        let text = known.then(|| str::from_utf8(content).map(str::to_owned)).transpose();
+        let text = text.map_err(|_| SealError::Malformed)?;
         Ok(Opened { note, text })
     }
 }
@@ -95,7 +101,8 @@ impl Opened {
 impl Header {
     pub(super) fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let kind = [self.kind.code(), self.content.0];
-        let of = self.kind.of().unwrap_or(NONE);
+        let of =
+            self.kind.blob().map(|BlobId(blob)| MsgId(blob)).or(self.kind.of()).unwrap_or(NONE);
         let (time, n) = (self.time_ms.to_be_bytes(), self.link.n.to_be_bytes());
         let parts: [&[u8]; 7] =
             [&self.id.0, &time, &kind, &of.0, &self.link.session, &n, &self.link.prev];
@@ -111,9 +118,12 @@ impl Header {
         let note = Header {
             id,
             time_ms,
-            kind: Kind::from_code(code, of)?,
+            kind: match of {
+                Some(MsgId(blob)) if code == FILE => Kind::File { blob: BlobId(blob) },
+                of => Kind::from_code(code, of, None)?,
+            },
             content: ContentType(content),
-            link: Link {
+            link: ChainLink {
                 session: take(&mut bytes)?,
                 n: u64::from_be_bytes(take(&mut bytes)?),
                 prev: take(&mut bytes)?,

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::chat::{Kind, MsgId};
 use crate::crypto::certificate::OpeningKey;
-use crate::crypto::header::{ContentType, Link, claimed_sender};
+use crate::crypto::header::{ChainLink, ContentType, claimed_sender};
 use crate::crypto::test_keys::{ana, bob};
 
 const SERVER: Fingerprint = Fingerprint([9; 32]);
@@ -31,7 +31,7 @@ fn device(identity: &crate::crypto::Identity) -> Device {
 }
 
 fn note(n: u64) -> Header {
-    let link = Link { session: [3; 16], n, prev: [4; 32] };
+    let link = ChainLink { session: [3; 16], n, prev: [4; 32] };
     let id = MsgId([1; 16]);
     Header { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, link }
 }

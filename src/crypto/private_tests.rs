@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::chat::{Kind, MsgId};
 use crate::crypto::Fingerprint;
-use crate::crypto::header::{ContentType, Link};
+use crate::crypto::header::{ChainLink, ContentType};
 use crate::crypto::primitives::random;
 use crate::crypto::test_keys::{ana, bob};
 
@@ -38,7 +38,7 @@ impl Party {
 }
 
 fn note() -> Header {
-    let link = Link { session: [3; 16], n: 9, prev: [4; 32] };
+    let link = ChainLink { session: [3; 16], n: 9, prev: [4; 32] };
     let id = MsgId([1; 16]);
     Header { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, link }
 }

@@ -157,8 +157,9 @@ impl Opener {
         self.0.rekey_records = records;
     }
 
-    /// Decrypts in place. Returns the body without padding: trailing spaces of a body are padding,
-    /// so that a binary body must contain its length.
+    /// Decrypts in place. Returns the body without padding: trailing spaces of a body are padding. A
+    /// binary body may end in spaces of its own, so that it is returned with its padding and must
+    /// contain its length.
     pub fn open<'a>(
         &mut self,
         record: &'a mut [u8],
@@ -169,8 +170,12 @@ impl Opener {
         let counter = self.0.next()?;
         let plain = &*self.0.key.open(nonce(counter), b"", record).ok_or(RecordError)?;
         let (kind, body) = plain.split_first().ok_or(RecordError)?;
-        let end = body.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
-        Ok(((*kind).into(), &body[..end]))
+        let kind = (*kind).into();
+        let end = match kind {
+            RecordType::Binary => body.len(),
+            _ => body.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1),
+        };
+        Ok((kind, &body[..end]))
     }
 }
 
@@ -233,6 +238,18 @@ mod tests {
             prop_assert_eq!((record.len() - TAG_BYTES) % PADDING_BYTES, 0);
             let opened = opener.open(&mut record).unwrap();
             prop_assert_eq!(opened, (RecordType::Json, body.as_bytes()));
+        }
+
+        #[test]
+        fn a_binary_body_keeps_its_own_spaces(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (mut sealer, mut opener) = halves();
+            let body = [&body[..], b" "].concat();
+            let mut record = Vec::new();
+            sealer.seal(RecordType::Binary, &body, &mut record).unwrap();
+            let (kind, opened) = opener.open(&mut record).unwrap();
+            prop_assert_eq!(kind, RecordType::Binary);
+            prop_assert_eq!(&opened[..body.len()], &body[..]);
+            prop_assert!(opened[body.len()..].iter().all(|byte| *byte == b' '));
         }
 
         #[test]

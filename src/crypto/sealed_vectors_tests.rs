@@ -11,12 +11,12 @@ use super::Fingerprint;
 use super::certificate::{Certificate, OpeningKey, SigningKey};
 use super::context::Context;
 use super::dhkem::Ephemeral;
-use super::header::{ContentType, Draft, Header, Link, Opened, body_hash};
+use super::header::{ChainLink, ContentType, Draft, Header, Opened, body_hash};
 use super::identity::MODULUS_BYTES;
 use super::pin_channel::{Pin, PinChannel};
 use super::private::{Device, Fresh, Parsed, Under, seal_with};
 use super::test_keys::{ana, bob};
-use crate::chat::{ChannelName, Kind, MsgId, Target};
+use crate::chat::{BlobId, ChannelName, Kind, MsgId, Target};
 
 const NOW_S: u64 = 1_764_079_391;
 
@@ -52,17 +52,24 @@ fn opening(seed: u8) -> OpeningKey {
 
 /// Of a message that is in no vector.
 const EDIT: Kind<MsgId> = Kind::Edit { of: MsgId([0xaa; 16]) };
+const FILE: Kind<MsgId> = Kind::File { blob: BlobId([0xbb; 16]) };
+
+/// The changed message, or the blob of a file.
+fn of_bytes(note: &Header) -> [u8; 16] {
+    let blob = note.kind.blob().map(|blob| blob.0);
+    blob.or(note.kind.of().map(|of| of.0)).unwrap_or_default()
+}
 
 fn note(kind: Kind<MsgId>, n: u64, prev: [u8; 32]) -> Header {
-    let link = Link { session: [0x44; 16], n, prev };
-    let (id, content) = (MsgId([0xa0 + n as u8; 16]), ContentType::TEXT);
+    let link = ChainLink { session: [0x44; 16], n, prev };
+    let (id, content) = (MsgId([0xa0 + n as u8; 16]), ContentType::of(kind));
     Header { id, time_ms: 1_764_079_391_123, kind, content, link }
 }
 
 fn described(note: &Header) -> Value {
     json!({
         "id": hex(&note.id.0), "time_ms": note.time_ms, "kind": note.kind.code(),
-        "content": note.content.0, "of": hex(&note.kind.of().unwrap_or(MsgId([0; 16])).0), "session": hex(&note.link.session),
+        "content": note.content.0, "of": hex(&of_bytes(note)), "session": hex(&note.link.session),
         "n": note.link.n, "prev": hex(&note.link.prev),
     })
 }
@@ -155,8 +162,7 @@ fn pin_channel() {
     assert_eq!(hex(&context.0), known["context"]);
     let mut prev = [0; 32];
     for (n, line) in known["lines"].as_array().unwrap().iter().enumerate() {
-        let kind = if n == 0 { Kind::Say } else { EDIT };
-        let note = note(kind, n as u64, prev);
+        let note = note([Kind::Say, EDIT, FILE][n], n as u64, prev);
         assert_eq!(described(&note), line["note"]);
         let draft = Draft { context: &context, note: &note, text: TEXT };
         let body = channel.seal_with(&draft, (&from, &signing()), &array(&line["salt"])).unwrap();
@@ -199,7 +205,7 @@ fn write() {
     let context = context(&channel_name(&channel));
     let mut lines = Vec::new();
     let mut prev = [0; 32];
-    for (n, kind) in [Kind::Say, EDIT].into_iter().enumerate() {
+    for (n, kind) in [Kind::Say, EDIT, FILE].into_iter().enumerate() {
         let note = note(kind, n as u64, prev);
         let salt = [0x70 + n as u8; 16];
         let draft = Draft { context: &context, note: &note, text: TEXT };

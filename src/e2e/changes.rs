@@ -43,7 +43,7 @@ impl Version {
     pub fn of(header: &Header) -> Option<Version> {
         let time_ms = time_ms(header);
         match header.kind {
-            Kind::Say | Kind::Me => None,
+            Kind::Say | Kind::Me | Kind::File { .. } => None,
             Kind::Edit { .. } => Some(Version { deleted: false, time_ms, id: header.id }),
             Kind::Delete { .. } => {
                 Some(Version { deleted: true, time_ms: i64::MAX, id: MsgId([0; 16]) })

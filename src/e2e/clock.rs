@@ -1,18 +1,20 @@
-//! The client's clock. It is compared with the server's at each login, and with the last time at
-//! which it was right, so that a visit with a wrong clock removes no key. Pure.
+//! The client's clock. It is compared with the server's at each login, and with the certain time,
+//! so that a run with a wrong clock deletes no key. Pure.
 
 use serde::{Deserialize, Serialize};
 
-/// Difference between two clocks, in milliseconds, above which one of them counts as wrong.
-pub const CLOCKS_MS: i64 = 86_400_000;
+use crate::limits::DAY_MS;
 
-/// What this device knows of the time, from one run to the next.
+/// Difference between two clocks, in milliseconds, above which one of them counts as wrong.
+pub const CLOCKS_MS: i64 = DAY_MS;
+
+/// The certain time of this device, stored between runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownTime {
-    /// The last time at which the clock was right, in milliseconds since 1970.
+    /// The certain time: the last reading of the clock that was right, in milliseconds since 1970.
     right_ms: Option<i64>,
-    /// Since then the clock has moved by more than a day, as after an absence or where both clocks
-    /// are wrong: a time at which it agreed with the server's after that.
+    /// A reading that is not certain yet: the clocks agreed, but it differs from the certain time
+    /// by more than a day, as after an absence or where both clocks are wrong.
     moved_ms: Option<i64>,
 }
 
@@ -20,22 +22,23 @@ pub struct KnownTime {
 pub struct Clock {
     /// The client's clock minus the server's, while logged in.
     ahead_ms: Option<i64>,
-    /// The client's clock minus the time that it goes by.
-    slip_ms: i64,
-    /// The user knows that the clocks disagree.
+    /// The client's clock minus the effective time (`time_ms`).
+    drift_ms: i64,
+    /// The difference of the clocks has been reported to the user.
     reported: bool,
 }
 
 impl Clock {
-    /// A client starts.
+    /// Computes the effective time when the client starts.
     pub fn begin(&mut self, known: &KnownTime, clock_ms: i64) {
-        self.slip_ms = self.slip(known, clock_ms);
+        self.drift_ms = self.drift(known, clock_ms);
     }
 
-    /// The server has said what its time is. Returns a report where the clocks disagree.
+    /// Compares the client's clock with the server's. Returns a report if they differ by more than
+    /// a day and this was not reported before.
     pub fn login(&mut self, server_ms: i64, known: &KnownTime, clock_ms: i64) -> Option<String> {
         self.ahead_ms = Some(clock_ms.saturating_sub(server_ms));
-        self.slip_ms = self.slip(known, clock_ms);
+        self.drift_ms = self.drift(known, clock_ms);
         let differs = self.difference();
         let news = differs.is_some() && !self.reported;
         self.reported = differs.is_some();
@@ -48,29 +51,32 @@ impl Clock {
         })
     }
 
-    /// The connection is lost. Until the next login the time goes on as it was.
+    /// Forgets the server's clock after the connection is lost. The effective time continues as
+    /// before until the next login.
     pub fn lost(&mut self) {
         self.ahead_ms = None;
     }
 
-    /// The clock was set, by this much.
+    /// Compensates for a change of the client's clock by `by_ms`: the effective time does not jump.
     pub fn is_set(&mut self, by_ms: i64) {
-        self.slip_ms = self.slip_ms.saturating_add(by_ms);
+        self.drift_ms = self.drift_ms.saturating_add(by_ms);
         self.ahead_ms = self.ahead_ms.map(|ahead_ms| ahead_ms.saturating_add(by_ms));
     }
 
-    /// The time to go by: the client's clock, where it agrees with the server's. Otherwise the
-    /// earlier of the two, and not before the last known time.
+    /// Returns the effective time: the client's clock if it agrees with the server's, otherwise the
+    /// earlier of the two clocks, but no time before the certain time. Before the first login of a
+    /// run it is the client's clock if that is within a day of the certain time, otherwise the
+    /// certain time.
     pub fn time_ms(&self, clock_ms: i64) -> i64 {
-        clock_ms.saturating_sub(self.slip_ms)
+        clock_ms.saturating_sub(self.drift_ms)
     }
 
-    /// What the client's clock shows at that time.
+    /// Returns the reading of the client's clock at the effective time `time_ms`.
     pub fn clock_ms(&self, time_ms: i64) -> i64 {
-        time_ms.saturating_add(self.slip_ms)
+        time_ms.saturating_add(self.drift_ms)
     }
 
-    /// The difference between the clocks, where it is more than a day.
+    /// Describes the difference between the clocks if it is more than a day.
     pub fn difference(&self) -> Option<String> {
         let ahead_ms = self.ahead_ms.filter(|_| !self.agrees())?;
         let days = ahead_ms.unsigned_abs() / CLOCKS_MS as u64;
@@ -79,8 +85,8 @@ impl Clock {
         Some(format!("the clock of this device is {days} {side} the server's"))
     }
 
-    /// Takes the time where the clock is right. A time that is far from the last known one counts
-    /// once the clocks agree at another one, more than a day later.
+    /// Updates the certain time from the client's clock. A reading that differs from the certain
+    /// time by more than a day becomes certain when the clocks agree again more than a day later.
     pub fn takes_time(&self, known: &mut KnownTime, clock_ms: i64) {
         let (is_in, agrees) = (self.ahead_ms.is_some(), self.agrees());
         if is_in && !agrees {
@@ -95,7 +101,7 @@ impl Clock {
             _ if !agrees => {}
             None => known.moved_ms = Some(clock_ms),
             Some((_, ..=CLOCKS_MS)) => {}
-            // It has agreed all the time.
+            // The clocks agreed at both readings, which are at most two days apart.
             Some((_, passed_ms)) if passed_ms <= 2 * CLOCKS_MS => {
                 *known = KnownTime { right_ms: Some(clock_ms), moved_ms: None };
             }
@@ -105,12 +111,12 @@ impl Clock {
         }
     }
 
-    /// Whether the clock agrees with the server's.
+    /// Returns whether the clocks of client and server differ by at most a day.
     pub fn agrees(&self) -> bool {
         self.ahead_ms.is_some_and(|ahead_ms| is_near(ahead_ms, 0))
     }
 
-    fn slip(&self, known: &KnownTime, clock_ms: i64) -> i64 {
+    fn drift(&self, known: &KnownTime, clock_ms: i64) -> i64 {
         let in_step = known.right_ms.is_none_or(|right_ms| is_near(right_ms, clock_ms));
         let time_ms = match (self.ahead_ms, known.right_ms) {
             (Some(_), _) if self.agrees() => clock_ms,
@@ -126,12 +132,12 @@ impl Clock {
 }
 
 impl KnownTime {
-    /// The last time at which the clock was right, and not later than `now_ms`.
+    /// Returns the certain time, or `now_ms` if that is earlier.
     pub fn certain_ms(&self, now_ms: i64) -> Option<i64> {
         self.right_ms.map(|right_ms| right_ms.min(now_ms))
     }
 
-    /// Whether this is worth a write after `stored`.
+    /// Returns whether this differs from `stored` by enough to be written to disk.
     pub fn is_news(&self, stored: &KnownTime) -> bool {
         const WRITTEN_EVERY_MS: u64 = 3_600_000;
         let right_ms = |time: &KnownTime| time.right_ms.unwrap_or(i64::MIN);
@@ -151,8 +157,8 @@ mod tests {
     const DAY: i64 = CLOCKS_MS;
     const NOW: i64 = 20_000 * DAY;
 
-    /// A run of a client: offline, or with a server whose clock shows `server_ms`. Returns whether
-    /// the clocks agree, the time that it goes by, and the certain time.
+    /// Simulates a run of a client: offline, or with a server whose clock shows `server_ms`.
+    /// Returns whether the clocks agree, the effective time, and the certain time.
     fn visit(
         known: &mut KnownTime,
         clock_ms: i64,

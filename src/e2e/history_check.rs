@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::sequence::Order;
 use crate::chat::{Body, Message, Seq, Target, UserName};
-use crate::crypto::header::Link;
+use crate::crypto::header::ChainLink;
 
 /// Messages of a device to which the next session may link: two clients may write at once.
 const LINES_MAX: usize = 16;
@@ -25,6 +25,8 @@ pub struct HistoryCheck {
     page: Page,
     /// The upper bound of each request.
     asked: VecDeque<(Target, String, Seq)>,
+    /// Requests for messages of one kind, whose answers leave out others.
+    selections: VecDeque<(Target, String)>,
     /// Per conversation, the older end of the messages received without a gap.
     ends: HashMap<Target, End>,
 }
@@ -33,19 +35,21 @@ pub struct HistoryCheck {
 #[derive(Default)]
 struct Page {
     of: Option<(Target, String)>,
+    /// It leaves out messages of other kinds.
+    selects: bool,
     first: Seq,
     last: Seq,
     sessions: HashMap<(String, [u8; 16]), Session>,
     devices: HashMap<String, Device>,
     /// Tombstones per user: messages whose own count is gone. As few as an answer has messages.
-    seats: HashMap<UserName, Seats>,
+    tombstones: HashMap<UserName, Tombstones>,
 }
 
 struct Session {
     /// The next expected count.
     next: u64,
     /// Tombstones of its user before its last message.
-    seats: u64,
+    tombstones: u64,
 }
 
 struct Device {
@@ -53,11 +57,11 @@ struct Device {
     first: Expected,
     hashes: VecDeque<[u8; 32]>,
     /// Tombstones of its user before its last message.
-    seats: u64,
+    tombstones: u64,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Seats {
+struct Tombstones {
     all: u64,
     free: u64,
 }
@@ -68,13 +72,13 @@ struct End {
     /// The first message of each device.
     devices: HashMap<String, Expected>,
     /// Users with tombstones in this range.
-    seats: HashSet<UserName>,
+    tombstones: HashSet<UserName>,
 }
 
 /// A message and its link to the previous message of its device.
 #[derive(Clone)]
 struct Expected {
-    link: Link,
+    link: ChainLink,
     message: Message,
     /// Tombstones of its user lie between the two; one of them may be the linked message.
     any: bool,
@@ -89,12 +93,21 @@ impl HistoryCheck {
         }
     }
 
+    /// Records a request for messages of one kind.
+    pub fn record_selection(&mut self, to: &Target, reference: &str) {
+        self.selections.push_back((to.clone(), reference.to_owned()));
+        if self.selections.len() > ASKED_MAX {
+            self.selections.pop_front();
+        }
+    }
+
     /// Starts or continues an answer. Returns whether the seqs ascend.
     pub fn advance(&mut self, to: &Target, reference: &str, seq: Seq) -> bool {
         let page = &mut self.page;
         if !page.of.as_ref().is_some_and(|of| of.0 == *to && of.1 == reference) {
-            let of = Some((to.clone(), reference.to_owned()));
-            *page = Page { of, first: seq, ..Page::default() };
+            let of = (to.clone(), reference.to_owned());
+            let selects = self.selections.contains(&of);
+            *page = Page { of: Some(of), selects, first: seq, ..Page::default() };
         }
         let later = seq > page.last;
         page.last = page.last.max(seq);
@@ -105,6 +118,10 @@ impl HistoryCheck {
     pub fn finish(&mut self) -> Vec<Message> {
         let page = std::mem::take(&mut self.page);
         let Some((to, reference)) = page.of else { return Vec::new() };
+        if page.selects {
+            self.selections.retain(|one| one.0 != to || one.1 != reference);
+            return Vec::new();
+        }
         let asked = self.asked.iter().position(|one| one.0 == to && one.1 == reference);
         let before = asked.and_then(|index| self.asked.remove(index)).map(|one| one.2);
         let mut missed = Vec::new();
@@ -112,14 +129,17 @@ impl HistoryCheck {
             end.first = page.first;
             for (name, device) in &page.devices {
                 let Some(expected) = end.devices.get(name) else { continue };
-                let all = page.seats.get(&expected.message.from).map_or(0, |seats| seats.all);
-                if !expected.any && all == device.seats && !device.has(&expected.link) {
+                let all = page
+                    .tombstones
+                    .get(&expected.message.from)
+                    .map_or(0, |tombstones| tombstones.all);
+                if !expected.any && all == device.tombstones && !device.has(&expected.link) {
                     missed.push(expected.message.clone());
                 }
             }
-            page.seats.keys().for_each(|who| end.add_tombstone(who));
+            page.tombstones.keys().for_each(|who| end.add_tombstone(who));
             for expected in end.devices.values_mut() {
-                expected.any |= page.seats.contains_key(&expected.message.from);
+                expected.any |= page.tombstones.contains_key(&expected.message.from);
             }
             let devices = page.devices.into_iter();
             end.devices.extend(devices.map(|(name, device)| (name, device.first)));
@@ -131,18 +151,20 @@ impl HistoryCheck {
     pub fn lost(&mut self) {
         self.page = Page::default();
         self.asked.clear();
+        self.selections.clear();
     }
 
     /// Records a new message. The first one of a device is checked against older ones that arrive
     /// later; a changed message has no link.
-    pub fn record(&mut self, to: &Target, message: &Message, link: Option<(&str, &Link)>) {
-        let new = || End { first: message.seq, devices: HashMap::new(), seats: HashSet::new() };
+    pub fn record(&mut self, to: &Target, message: &Message, link: Option<(&str, &ChainLink)>) {
+        let new =
+            || End { first: message.seq, devices: HashMap::new(), tombstones: HashSet::new() };
         let end = self.ends.entry(to.clone()).or_insert_with(new);
         let Some((device, link)) = link else {
             end.add_tombstone(&message.from);
             return;
         };
-        let any = end.seats.contains(&message.from);
+        let any = end.tombstones.contains(&message.from);
         let expected = || Expected { link: *link, message: bare(message), any };
         end.devices.entry(device.to_owned()).or_insert_with(expected);
     }
@@ -154,43 +176,50 @@ impl HistoryCheck {
 
     /// Counts a tombstone of this user.
     pub fn spent(&mut self, who: &UserName) {
-        let seats = self.page.seats.entry(who.clone()).or_default();
-        (seats.all, seats.free) = (seats.all + 1, seats.free + 1);
+        let tombstones = self.page.tombstones.entry(who.clone()).or_default();
+        (tombstones.all, tombstones.free) = (tombstones.all + 1, tombstones.free + 1);
     }
 
     /// Checks the place of a message among those of its device.
-    pub fn check(&mut self, message: &Message, device: &str, link: &Link, hash: [u8; 32]) -> Order {
+    pub fn check(
+        &mut self,
+        message: &Message,
+        device: &str,
+        link: &ChainLink,
+        hash: [u8; 32],
+    ) -> Order {
         let page = &mut self.page;
-        let mut none = Seats::default();
-        let seats = page.seats.get_mut(&message.from).unwrap_or(&mut none);
-        let counted = Session { next: link.n.saturating_add(1), seats: seats.all };
+        let mut none = Tombstones::default();
+        let tombstones = page.tombstones.get_mut(&message.from).unwrap_or(&mut none);
+        let counted = Session { next: link.n.saturating_add(1), tombstones: tombstones.all };
         let session = (device.to_owned(), link.session);
         let new = || Device {
-            first: Expected { link: *link, message: bare(message), any: seats.all > 0 },
+            first: Expected { link: *link, message: bare(message), any: tombstones.all > 0 },
             hashes: VecDeque::new(),
-            seats: seats.all,
+            tombstones: tombstones.all,
         };
         let known = page.devices.entry(device.to_owned()).or_insert_with(new);
         let first = known.hashes.is_empty();
         let order = match page.sessions.get(&session) {
-            None if first || known.has(link) => Order::Good,
-            None if seats.all > known.seats && seats.free > 0 => {
-                seats.free -= 1;
+            None if first || page.selects || known.has(link) => Order::Good,
+            None if tombstones.all > known.tombstones && tombstones.free > 0 => {
+                tombstones.free -= 1;
                 Order::Good
             }
             None => Order::Unlinked,
             Some(before) if link.n < before.next => return Order::Again,
+            Some(_) if page.selects => Order::Good,
             Some(before) => {
                 let missing = link.n - before.next;
-                let excused = missing.min(seats.all - before.seats).min(seats.free);
-                seats.free -= excused;
+                let excused = missing.min(tombstones.all - before.tombstones).min(tombstones.free);
+                tombstones.free -= excused;
                 match missing - excused {
                     0 => Order::Good,
                     missing => Order::Missing(missing),
                 }
             }
         };
-        known.seats = seats.all;
+        known.tombstones = tombstones.all;
         known.hashes.push_back(hash);
         if known.hashes.len() > LINES_MAX {
             known.hashes.pop_front();
@@ -203,8 +232,11 @@ impl HistoryCheck {
 impl End {
     fn add_tombstone(&mut self, who: &UserName) {
         let is_known = || self.devices.values().any(|one| one.message.from == *who);
-        if self.seats.len() < TOMBSTONE_USERS_MAX || self.seats.contains(who) || is_known() {
-            self.seats.insert(who.clone());
+        if self.tombstones.len() < TOMBSTONE_USERS_MAX
+            || self.tombstones.contains(who)
+            || is_known()
+        {
+            self.tombstones.insert(who.clone());
         }
     }
 }
@@ -212,7 +244,7 @@ impl End {
 impl Device {
     /// Returns whether the linked message was received, or the link is the first of a client that
     /// knows none.
-    fn has(&self, link: &Link) -> bool {
+    fn has(&self, link: &ChainLink) -> bool {
         link.n == 0 && link.prev == [0; 32] || self.hashes.contains(&link.prev)
     }
 }
@@ -244,7 +276,7 @@ mod tests {
             let hash = |session: u8, n: u64| [session ^ n as u8; 32];
             let prev =
                 if (session, n) == (2, 0) { hash(1, 41) } else { hash(session, n.max(1) - 1) };
-            let link = Link { session: [session; 16], n, prev };
+            let link = ChainLink { session: [session; 16], n, prev };
             answer.check(&line(1), "laptop", &link, hash(session, n))
         };
         assert!(answer.advance(&tea, "1", Seq(7)) && !answer.advance(&tea, "1", Seq(7)));
@@ -268,22 +300,22 @@ mod tests {
     #[test]
     fn users_with_tombstones_are_bounded_and_displace_none_with_messages() {
         let (tea, mut check) = ("#tea".parse().unwrap(), HistoryCheck::default());
-        let link = Link { session: [7; 16], n: 9, prev: [8; 32] };
+        let link = ChainLink { session: [7; 16], n: 9, prev: [8; 32] };
         check.record(&tea, &line(9), Some(("laptop", &link)));
         let tombstone = |who: String| Message { from: who.parse().unwrap(), ..line(10) };
         for number in 0..3 * TOMBSTONE_USERS_MAX {
             check.record(&tea, &tombstone(format!("made{number}")), None);
         }
         check.record(&tea, &tombstone("ana".into()), None);
-        let seats = &check.ends[&tea].seats;
-        assert_eq!(seats.len(), TOMBSTONE_USERS_MAX + 1);
-        assert!(seats.contains("ana".parse::<UserName>().as_ref().unwrap()));
+        let tombstones = &check.ends[&tea].tombstones;
+        assert_eq!(tombstones.len(), TOMBSTONE_USERS_MAX + 1);
+        assert!(tombstones.contains("ana".parse::<UserName>().as_ref().unwrap()));
     }
 
     #[test]
     fn an_older_answer_ends_where_what_is_here_begins() {
         let (tea, ana): (Target, UserName) = ("#tea".parse().unwrap(), "ana".parse().unwrap());
-        let link = |n: u8| Link { session: [7; 16], n: n.into(), prev: [n - 1; 32] };
+        let link = |n: u8| ChainLink { session: [7; 16], n: n.into(), prev: [n - 1; 32] };
         // What is here new with the ninth message, and older ones are asked for.
         let page = |lines: &[u8], changed: bool, before: u64| {
             let mut answer = HistoryCheck::default();
@@ -319,10 +351,35 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_with_messages_of_one_kind_leaves_out_others() {
+        let tea: Target = "#tea".parse().unwrap();
+        for (selects, expected) in [(false, Order::Missing(3)), (true, Order::Good)] {
+            let mut answer = HistoryCheck::default();
+            answer.record(&tea, &line(9), Some(("laptop", &link(9, 8))));
+            if selects {
+                answer.record_selection(&tea, "1");
+            } else {
+                answer.record_request(&tea, "1", Seq(9));
+            }
+            let mut takes = |n: u64| {
+                answer.advance(&tea, "1", Seq(n));
+                answer.check(&line(n), "laptop", &link(n, n as u8 - 1), [n as u8; 32])
+            };
+            assert_eq!((takes(1), takes(5)), (Order::Good, expected));
+            assert_eq!(takes(1), Order::Again, "a message is there once");
+            assert_eq!(answer.finish().is_empty(), selects);
+        }
+    }
+
+    fn link(n: u64, prev: u8) -> ChainLink {
+        ChainLink { session: [7; 16], n, prev: [prev; 32] }
+    }
+
+    #[test]
     fn the_ends_of_sessions_are_missed_too() {
         let tea: Target = "#tea".parse().unwrap();
         let takes = |answer: &mut HistoryCheck, session: u8, n: u64, prev: u8, hash: u8| {
-            let link = Link { session: [session; 16], n, prev: [prev; 32] };
+            let link = ChainLink { session: [session; 16], n, prev: [prev; 32] };
             answer.check(&line(1), "laptop", &link, [hash; 32])
         };
         let new = || {

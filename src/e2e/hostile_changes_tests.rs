@@ -5,7 +5,7 @@ use crate::chat::{ConversationInfo, LogId};
 
 impl Story {
     /// Alice says something or changes it; bob is told of it.
-    fn told_by_alice(&mut self, text: &str, of: Option<(Seq, Seq)>, deletes: bool) -> Message {
+    fn sent_by_alice(&mut self, text: &str, of: Option<(Seq, Seq)>, deletes: bool) -> Message {
         let kind = |of: Seq| if deletes { Kind::Delete { of } } else { Kind::Edit { of } };
         let (conversation, Story { server, alice, .. }) = (self.conversation.clone(), &mut *self);
         alice.asks(server, &conversation, text, of.map_or(Kind::Say, |(hers, _)| kind(hers)));
@@ -18,13 +18,13 @@ impl Story {
 
     /// Alice's message, its two edits, and her deletion of it where she deletes it.
     fn changes(&mut self, deletes: bool) -> (Seq, Vec<Message>) {
-        let first = self.told_by_alice("tea one", None, false);
+        let first = self.sent_by_alice("tea one", None, false);
         let (seq, of) = (Seq(self.told), (first.seq, Seq(self.told)));
         let mut all = vec![first];
-        all.push(self.told_by_alice("tea two", Some(of), false));
-        all.push(self.told_by_alice("tea three", Some(of), false));
+        all.push(self.sent_by_alice("tea two", Some(of), false));
+        all.push(self.sent_by_alice("tea three", Some(of), false));
         if deletes {
-            all.push(self.told_by_alice("", Some(of), true));
+            all.push(self.sent_by_alice("", Some(of), true));
         }
         (seq, all)
     }
@@ -43,8 +43,9 @@ impl Story {
             self.told += 1;
             let ways =
                 [answer(own), answer(Seq(self.told + 9_000)), replay(own), replay(Seq(self.told))];
-            for way in ways {
-                let seen = self.bob.is_told(&mut self.server, Event::Message(way));
+            for mut way in ways {
+                self.respell(&mut way);
+                let seen = self.bob.receives(&mut self.server, Event::Message(way));
                 assert_eq!(seen.texts, [""; 0], "{:?}", seen.violations);
                 let end = Event::History {
                     to: Some(self.seen_as()),
@@ -53,7 +54,7 @@ impl Story {
                     partial: false,
                     reference: Some("history".into()),
                 };
-                self.bob.is_told(&mut self.server, end);
+                self.bob.receives(&mut self.server, end);
             }
             self.heals();
         }
@@ -105,8 +106,9 @@ fn an_edited_message_is_never_again_what_it_was() {
             // The control: as it is now it is shown, in an answer and as a replay.
             let now = Message { seq, edited: true, body: all[2].body.clone(), ..all[0].clone() };
             for (replay, reference) in [(true, None), (false, Some("history".to_owned()))] {
-                let now = Message { replay, reference, ..now.clone() };
-                let seen = story.bob.is_told(&mut story.server, Event::Message(now));
+                let mut now = Message { replay, reference, ..now.clone() };
+                story.respell(&mut now);
+                let seen = story.bob.receives(&mut story.server, Event::Message(now));
                 assert_eq!((seen.texts, seen.violations), (vec!["tea three".to_owned()], vec![]));
             }
         }
@@ -144,7 +146,7 @@ fn a_deleted_message_never_comes_back() {
 #[test]
 fn an_older_edit_that_was_held_back_is_not_shown_later() {
     in_both(|story| {
-        let first = story.told_by_alice("tea one", None, false);
+        let first = story.sent_by_alice("tea one", None, false);
         let (hers, his) = (first.seq, Seq(story.told));
         let conversation = story.conversation.clone();
         let Story { server, alice, .. } = &mut *story;
@@ -168,7 +170,8 @@ fn the_next_edit_is_later_whatever_the_clock_says() {
         let (seq, all) = story.changes(false);
         let (hers, conversation) = (all[0].seq, story.conversation.clone());
         // Her clock is set back an hour.
-        let id = MsgId(u128::MAX.to_be_bytes());
+        story.server.ids += 1;
+        let id = MsgId(u128::from(story.server.ids).to_be_bytes());
         let edit = NewMessage {
             to: conversation.parse().unwrap(),
             id,
@@ -176,12 +179,9 @@ fn the_next_edit_is_later_whatever_the_clock_says() {
             body: "tea four".into(),
         };
         let Story { server, alice, .. } = &mut *story;
-        server.ids += 1;
-        let next = alice.engine.send(
-            Command::Say(NewMessage { id: MsgId(u128::from(server.ids).to_be_bytes()), ..edit })
-                .into(),
-            NOW_MS - 3_600_000,
-        );
+        let (to, change) = (edit.to.clone(), edit.id);
+        alice.engine.choose(Choice { change, to, of: hers, chosen: None });
+        let next = alice.engine.send(Command::Say(edit).into(), NOW_MS - 3_600_000);
         assert_eq!(alice.follows(server, next).violations, []);
         let mut edit = server.lines.last().unwrap().clone();
         edit.kind = Kind::Edit { of: seq };
@@ -193,7 +193,7 @@ fn the_next_edit_is_later_whatever_the_clock_says() {
 fn only_so_many_changes_are_remembered_and_a_flood_costs_its_sender() {
     use crate::e2e::changes::{Changes, Version};
     use crate::limits::CHANGES_MAX;
-    let link = Link { session: [0; 16], n: 0, prev: [0; 32] };
+    let link = ChainLink { session: [0; 16], n: 0, prev: [0; 32] };
     let version = |number: u64, deletes: bool| {
         let (id, of) = (MsgId([9; 16]), MsgId([1; 16]));
         let kind = if deletes { Kind::Delete { of } } else { Kind::Edit { of } };

@@ -36,7 +36,7 @@ impl Story {
     }
 
     fn note(&mut self, content: ContentType) -> Header {
-        let link = Link { session: self.chance.random(), n: 0, prev: [0; 32] };
+        let link = ChainLink { session: self.chance.random(), n: 0, prev: [0; 32] };
         let id = MsgId(self.chance.random());
         Header { id, time_ms: NOW_MS as u64 + self.told, kind: Kind::Say, content, link }
     }
@@ -142,7 +142,7 @@ fn a_message_is_never_shown_in_another_conversation() {
             Target::User(_) => Target::Channel(tag(7).0),
         };
         story.hides(moved);
-        story.bob.is_told(&mut story.server, Event::Message(line));
+        story.bob.receives(&mut story.server, Event::Message(line));
     });
 }
 
@@ -250,7 +250,7 @@ fn sends(person: &mut Person, server: &mut Server, to: &Target) -> Option<Vec<u8
                 return Some(message.body.sealed()?.bytes().to_vec());
             }
             Output::Send(request) => {
-                let answers = server.obeys(&person.name, request);
+                let answers = server.runs(&person.name, request);
                 let told = |event| person.engine.received(event, NOW_MS);
                 next.extend(answers.into_iter().flat_map(told));
             }

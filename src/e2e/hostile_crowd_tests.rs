@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::chat::LogId;
+use crate::e2e::memory_tests::Failing;
 use crate::e2e::trust_file::LEARNED_MS;
 use crate::limits::MET_KEYS_MAX;
 
@@ -158,10 +159,10 @@ fn decisions_and_pins_of_recipients_survive_a_crash() {
 #[test]
 fn nothing_is_sealed_for_a_key_that_cannot_be_stored() {
     let mut story = Story::new("#tea");
-    story.bob.storage.content().full = true;
+    story.bob.storage.content().failing = Failing::All;
     let seen = story.bob.says(&mut story.server, "@mallory", "a secret");
     assert_eq!((seen.refused, seen.texts.len()), (1, 0));
-    story.bob.storage.content().full = false;
+    story.bob.storage.content().failing = Failing::None;
     assert_eq!(story.bob.says(&mut story.server, "@mallory", "a secret").texts, ["a secret"]);
 }
 
@@ -187,14 +188,14 @@ fn invented_users_push_out_no_pinned_user() {
         server.lines.last().unwrap().clone()
     };
     line.seq = Seq(1);
-    let seen = story.bob.is_told(&mut story.server, Event::Message(line.clone()));
+    let seen = story.bob.receives(&mut story.server, Event::Message(line.clone()));
     assert_eq!((seen.texts.len(), seen.violations), (0, vec![Violation::NoKeys]));
     let seen = story.bob.says(&mut story.server, "@mallory", "who are you?");
     assert_eq!(seen.texts, ["who are you?"]);
     assert!(kept(&story.bob).contains_key(&mallory));
     story.mallory.says(&mut story.server, &story.conversation.clone(), "I am mallory");
     let line = Message { seq: Seq(2), ..story.server.lines.last().unwrap().clone() };
-    let seen = story.bob.is_told(&mut story.server, Event::Message(line));
+    let seen = story.bob.receives(&mut story.server, Event::Message(line));
     assert_eq!(seen.texts, ["I am mallory"]);
     // Alice is not pinned a second time.
     story.server.keys.insert(alice, vec![device_key(&spare(5), None)]);

@@ -42,14 +42,15 @@ impl Story {
     fn is_answered(&mut self, lines: Vec<Message>) -> Seen {
         let count = lines.len();
         let mut all = Seen::default();
-        for line in lines {
-            let seen = self.bob.is_told(&mut self.server, Event::Message(line));
+        for mut line in lines {
+            self.respell(&mut line);
+            let seen = self.bob.receives(&mut self.server, Event::Message(line));
             all.texts.extend(seen.texts);
             all.violations.extend(seen.violations);
         }
         let (to, reference) = (Some(self.seen_as()), Some("history".into()));
         let end = Event::History { to, lines: count, more: true, partial: false, reference };
-        all.violations.extend(self.bob.is_told(&mut self.server, end).violations);
+        all.violations.extend(self.bob.receives(&mut self.server, end).violations);
         all
     }
 }
@@ -103,7 +104,7 @@ fn nobody_changes_another_users_message() {
         let kind = [Kind::Edit { of }, Kind::Delete { of }][story.chance.random_range(0..2)];
         let text = if kind.is_edit() { "forged" } else { "" };
         let Story { server, mallory, .. } = &mut story;
-        mallory.engine.ids.remember(&line.to, &line);
+        mallory.engine.ids.remember(&line.to, line.seq, (line.id, &mallory.name));
         mallory.asks(server, &conversation, text, kind);
         let kind = if kind.is_edit() { Kind::Edit { of: told } } else { Kind::Delete { of: told } };
         let change = Message { kind, ..server.lines.pop().unwrap() };
@@ -121,13 +122,13 @@ fn a_rejected_message_is_no_target_of_a_change() {
         let mut rubbish = Message { id: two.id, ..one.clone() };
         rubbish.body = Body::Sealed(Opaque::new(&[1; 700]).unwrap());
         story.never_shown(rubbish);
-        let seat = Seq(story.told);
-        let told = Message { seq: seat, reference: Some("history".into()), ..one };
+        let tombstone = Seq(story.told);
+        let told = Message { seq: tombstone, reference: Some("history".into()), ..one };
         assert_eq!(story.is_answered(vec![told]).texts, ["hi"]);
         let Story { server, alice, .. } = story;
         alice.asks(server, &conversation, "of the second", Kind::Edit { of: two.seq });
         let mut edit = server.lines.last().unwrap().clone();
-        edit.kind = Kind::Edit { of: seat };
+        edit.kind = Kind::Edit { of: tombstone };
         assert_eq!(story.never_shown(edit), Violation::Spliced);
         story.heals();
     });
@@ -150,7 +151,7 @@ fn a_missing_last_message_of_an_answer_is_detected() {
         let dropped = story.chance.random_range(0..=1);
         lines.truncate(4 - dropped);
         let (to, reference) = (story.seen_as(), Some("history".into()));
-        let ask = Command::History { to, before, lines: None, span: None };
+        let ask = Command::History { to, before, lines: None, span: None, kind: None };
         let asked = story.bob.engine.send(Request::new(ask, reference), NOW_MS);
         assert!(matches!(
             asked[..],
@@ -198,4 +199,41 @@ fn a_replayed_unsigned_change_has_no_effect() {
         }
         story.heals();
     });
+}
+
+#[test]
+fn edits_of_one_sender_take_no_share_of_another() {
+    let mut story = Story::new("#tea");
+    let said = story.lines(1).remove(0);
+    assert_eq!(story.tells(said.clone()).texts, ["hi"]);
+    let (hers, his) = (said.seq, Seq(story.told));
+    let channel = story.conversation.clone();
+    let mut changes = |text: &str| {
+        let kind = |of| if text.is_empty() { Kind::Delete { of } } else { Kind::Edit { of } };
+        let Story { server, alice, .. } = &mut story;
+        alice.asks(server, &channel, text, kind(hers));
+        Message { kind: kind(his), ..server.lines.last().unwrap().clone() }
+    };
+    let (first, second, deletion) = (changes("one"), changes("two"), changes(""));
+    assert_eq!(story.tells(first).texts, ["one"]);
+    // Mallory has edited messages of hers and deleted them. Her deletions come later.
+    let Story { server, mallory, .. } = &mut story;
+    mallory.says(server, &channel, "I am mallory");
+    let line = server.lines.last().unwrap().clone();
+    for number in 0..110 {
+        let line = match number {
+            0 => line.clone(),
+            _ => Message {
+                kind: Kind::Edit { of: Seq(story.told) },
+                body: Body::default(),
+                replay: true,
+                id: MsgId([100 + number; 16]),
+                ..line.clone()
+            },
+        };
+        assert_eq!(story.tells(line).violations, []);
+    }
+    let tombstone = Message { body: Body::default(), replay: true, ..second };
+    assert_eq!(story.tells(tombstone).violations, []);
+    assert_eq!(story.tells(deletion).violations, []);
 }

@@ -27,8 +27,9 @@ pub fn restarts(story: &mut Story, forgets: bool) -> Seen {
         text_bytes_max: 8_192,
         time_ms: NOW_MS,
         motd: None,
+        files: None,
     };
-    story.bob.is_told(&mut story.server, welcome)
+    story.bob.receives(&mut story.server, welcome)
 }
 
 #[test]
@@ -108,7 +109,7 @@ fn a_key_added_during_a_comparison_is_not_confirmed() {
         }
         keys.push(key);
         let event = Event::Keys { name: alice.clone(), keys, more: false, reference: None };
-        assert_eq!(story.bob.is_told(&mut story.server, event).changed, 1);
+        assert_eq!(story.bob.receives(&mut story.server, event).changed, 1);
         looks(&mut story, true);
         let seen = story.bob.says(&mut story.server, "@alice", "a secret");
         assert_eq!((seen.refused, seen.texts.len()), (1, 0), "nothing was confirmed");

@@ -33,6 +33,7 @@ impl Story {
     fn shown(&mut self, mut line: Message, now_ms: i64) -> (Vec<Message>, Vec<Violation>) {
         self.told += 1;
         line.seq = Seq(self.told);
+        self.respell(&mut line);
         let next = self.bob.engine.received(Event::Message(line), now_ms);
         let (mut lines, mut violations) = (Vec::new(), Vec::new());
         for next in next {
@@ -137,7 +138,7 @@ fn a_removed_member_keeps_the_key_and_accepts_no_repetition() {
             true => Event::Parted { channel: channel.clone(), reference },
             false => Refusal::NotMember(channel.clone()).event(None, reference),
         };
-        story.bob.is_told(&mut story.server, event);
+        story.bob.receives(&mut story.server, event);
         assert!(story.bob.engine.channels.key(&channel).is_some());
         assert_eq!(story.never_shown(line), Violation::Again);
     }
@@ -242,7 +243,7 @@ fn writes_after_a_restart(
                 return (message.body.sealed().cloned(), refused);
             }
             Output::Send(request) => {
-                let answers = server.obeys(&bob.name, request);
+                let answers = server.runs(&bob.name, request);
                 let told = |event| bob.engine.received(event, now_ms);
                 next.extend(answers.into_iter().flat_map(told));
             }

@@ -9,7 +9,7 @@ fn lists(story: &mut Story, name: &UserName, keys: &[&DeviceKey]) -> usize {
     let keys: Vec<_> = keys.iter().map(|key| (*key).clone()).collect();
     story.server.keys.insert(name.clone(), keys.clone());
     let event = Event::Keys { name: name.clone(), keys, more: false, reference: None };
-    story.bob.is_told(&mut story.server, event).changed
+    story.bob.receives(&mut story.server, event).changed
 }
 
 /// The reply to bob's `/fingerprint NAME`.
@@ -108,7 +108,7 @@ fn a_retired_key_signs_old_messages_only() {
         // An answer to `/history`.
         let (seq, reference) = (Seq(story.told - 1), Some("history".to_owned()));
         let told = Message { seq, reference, ..old };
-        assert_eq!(story.bob.is_told(&mut story.server, Event::Message(told)).texts, ["hi"]);
+        assert_eq!(story.bob.receives(&mut story.server, Event::Message(told)).texts, ["hi"]);
         // It is hers again.
         story.server.keys.insert(alice.clone(), hers.clone());
         let hers: Vec<_> = hers.iter().collect();

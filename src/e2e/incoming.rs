@@ -1,52 +1,32 @@
 //! Verification of incoming messages: opens them and compares their signed headers with what the
 //! server states.
 
-use super::changes::{self, Changes, Version};
-use super::channels::Channels;
+use super::changes::{Changes, Version};
 use super::clock::CLOCKS_MS;
-use super::device_keys::DeviceKeys;
 use super::history_check::HistoryCheck;
 use super::message_ids::MessageIds;
+use super::opening::{Opening, Read};
 use super::output::Output;
+use super::replay_requests::ReplayRequests;
 use super::search::{Found, Search, retention_notice};
 use super::sequence::{Order, Sequences, Signed};
-use super::storage::{Account, Storage};
-use super::trust::{Prints, TrustState, TrustStore};
-use super::trust_file::TrustFile;
-use super::verified::Verified;
-use super::violation::Violation;
+use super::violation::{Violation, check};
 use crate::chat::{
-    Body, ChannelName, Confidentiality, ConversationInfo, Event, Kind, Message, MsgId, Opaque,
-    Retention, Target, UserName,
+    Body, Confidentiality, ConversationInfo, Event, Kind, Message, MsgId, Retention, Target,
 };
-use crate::crypto::Fingerprint;
-use crate::crypto::certificate::Certificate;
-use crate::crypto::context::Context;
-use crate::crypto::header::{Header, Opened, body_hash, claimed_sender};
-use crate::crypto::private::{Parsed, Under};
-
-/// The signing key that a sealed message claims.
-pub fn claimed(message: &Message) -> Option<Fingerprint> {
-    let sealed = message.body.sealed()?;
-    claimed_sender(sealed.bytes()).ok().map(Certificate::issuer)
-}
+use crate::crypto::header::Header;
 
 /// The state that messages are verified against, and the keys that open them.
 pub struct Incoming<'a> {
-    pub account: &'a dyn Account,
-    pub storage: &'a mut dyn Storage,
-    pub own: &'a UserName,
-    pub trust: &'a mut TrustStore,
-    pub file: &'a mut TrustFile,
-    pub devices: &'a mut DeviceKeys,
-    pub channels: &'a Channels,
-    pub verified: &'a mut Verified,
+    pub opening: Opening<'a>,
     pub sequences: &'a mut Sequences,
     pub history: &'a mut HistoryCheck,
+    pub replays: &'a mut ReplayRequests,
+    /// This client stores what it verifies.
+    pub stores: bool,
     pub ids: &'a mut MessageIds,
     pub changes: &'a mut Changes,
     pub search: &'a mut Search,
-    pub now_ms: i64,
 }
 
 /// How a message arrived.
@@ -58,14 +38,6 @@ struct Arrival {
     live: bool,
 }
 
-/// An opened message with a valid signature.
-struct Read {
-    opened: Opened,
-    confidentiality: Confidentiality,
-    certificate: Certificate,
-    hash: [u8; 32],
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Agreement {
     Whole,
@@ -73,23 +45,17 @@ enum Agreement {
     Changed,
 }
 
-impl Read {
-    /// The signed time, in milliseconds since 1970.
-    fn time_ms(&self) -> i64 {
-        changes::time_ms(&self.opened.note)
-    }
-}
-
 impl Incoming<'_> {
     /// Takes the server's list of conversations.
     pub fn begin(&mut self, conversations: &[ConversationInfo], next: &mut Vec<Output>) {
         // A log in memory changes with each start of the server.
         let (mut others, mut in_memory) = (Vec::new(), Vec::new());
-        for ConversationInfo { to, log, last, retention, .. } in conversations {
+        for told @ ConversationInfo { to, log, last, retention, .. } in conversations {
             if !self.can_open(to) {
                 continue;
             }
-            let (other, known) = self.sequences.begin(to, *log, *last, self.now_ms);
+            self.replays.check_log(told);
+            let (other, known) = self.sequences.begin(to, *log, *last, self.opening.now_ms);
             let before = self.retains(to, *retention, next);
             if other {
                 self.ids.forget(to);
@@ -102,17 +68,19 @@ impl Incoming<'_> {
         }
         if !others.is_empty() {
             let text = format!(
-                "the server begins anew with {}, as after a restore from a backup: lines that you \
-                 have read may be told again, under their own time, and some may be missing. What \
-                 you have read stays for /search. If nobody has restored one, do not trust this server",
+                "the server has started another log of {}, as after a restore from a backup. \
+                 Messages that you have read may be shown again with their old times, and some \
+                 may be missing. /search still finds the messages that you have read. If the \
+                 operator has not restored a backup, do not trust this server",
                 others.join(", ")
             );
             next.push(Output::Trouble(text));
         }
         if !in_memory.is_empty() {
             let text = format!(
-                "the server begins anew with {}: it stores messages there in memory only, and has \
-                 lost them, as after a restart. What you have read stays for /search",
+                "the server has started another log of {}: it stores these messages in memory \
+                 only, and has lost them, as after a restart. /search still finds the messages \
+                 that you have read",
                 in_memory.join(", ")
             );
             next.push(Output::Trouble(text));
@@ -172,14 +140,19 @@ impl Incoming<'_> {
         }
         check(self.can_open(to), Violation::NoKey)?;
         let arrival = self.arrives(message, to, next)?;
-        check(!self.ids.is_anothers(to, message), Violation::Spliced)?;
-        let again = message.reference.is_some() && self.ids.is_elsewhere(to, message);
+        let identity = (message.id, &message.from);
+        check(!self.ids.is_anothers(to, message.seq, identity), Violation::Spliced)?;
+        // Of an own message the number may be known by its acknowledgement.
+        let may_be_elsewhere = message.reference.is_some() || message.from == *self.opening.own;
+        let again = may_be_elsewhere && self.ids.is_elsewhere(to, message.seq, identity);
         check(!again, Violation::Again)?;
         check(arrival.new || !arrival.live, Violation::Again)?;
+        let asked = message.reference.is_some() || self.replays.admits(to, message.seq);
+        check(arrival.new || asked, Violation::Again)?;
         let Some(sealed) = message.body.take_sealed() else {
             return self.verify_unsigned(message, to, arrival);
         };
-        let read = self.open(message, to, &sealed)?;
+        let read = self.opening.open(message, to, &sealed)?;
         self.check_time(message, to, &read, arrival)?;
         let agreement = self.agrees(message, to, &read.opened.note)?;
         let order = self.order(message, to, &read, (arrival, agreement));
@@ -194,11 +167,11 @@ impl Incoming<'_> {
         }
         let violations = violation.into_iter().chain(dated);
         next.extend(violations.map(|violation| rejected(message.clone(), violation)));
-        self.ids.remember(to, message);
+        self.ids.remember(to, message.seq, (message.id, &message.from));
         if let Kind::Delete { of } = message.kind {
-            self.sequences.seats(to).is_deleted(&message.from, of);
+            self.sequences.tombstones(to).is_deleted(&message.from, of);
         }
-        for (from, changes) in self.sequences.take_unexplained(to, self.now_ms) {
+        for (from, changes) in self.sequences.take_unexplained(to, self.opening.now_ms) {
             let message = Message { from, ..message.clone() };
             next.push(rejected(message, Violation::Unexplained(changes)));
         }
@@ -209,7 +182,9 @@ impl Incoming<'_> {
     /// of channels whose PIN is not known: a server can invent them.
     fn can_open(&self, to: &Target) -> bool {
         match to {
-            Target::Channel(channel) if channel.has_pin() => self.channels.key(channel).is_some(),
+            Target::Channel(channel) if channel.has_pin() => {
+                self.opening.channels.key(channel).is_some()
+            }
             _ => true,
         }
     }
@@ -228,7 +203,8 @@ impl Incoming<'_> {
             return Ok(Arrival { new: false, live: false });
         }
         let live = !message.replay;
-        let (new, missing) = self.sequences.arrives(to, message.seq, live.then_some(self.now_ms));
+        let (new, missing) =
+            self.sequences.arrives(to, message.seq, live.then_some(self.opening.now_ms));
         if missing > 0 {
             next.push(rejected(message.clone(), Violation::Missing(missing)));
         }
@@ -243,19 +219,19 @@ impl Incoming<'_> {
         arrival: Arrival,
     ) -> Result<(), Violation> {
         // The tombstone of a deleted message, or of a change whose message was changed again.
-        let seat = message.deleted || message.kind.is_change();
+        let is_tombstone = message.deleted || message.kind.is_change();
         let empty = message.body.is_empty();
         // Messages from before the sender used encryption are replayed unsigned.
         let before = message.replay || message.reference.is_some();
         // A new change must be signed.
-        check(!seat || !empty || before, Violation::Downgraded)?;
-        if seat && empty && (message.deleted || message.kind.is_edit()) {
+        check(!is_tombstone || !empty || before, Violation::Downgraded)?;
+        if is_tombstone && empty && (message.deleted || message.kind.is_edit()) {
             // A tombstone changes neither the screen nor the stored messages.
             match message.kind.of() {
                 None => self.count_tombstone(message, to, arrival),
                 // Nothing shows it: it needs the signed deletion of the message.
                 Some(of) if arrival.new => {
-                    self.sequences.seats(to).add_unsigned_edit(&message.from, of);
+                    self.sequences.add_unsigned_edit(to, &message.from, of, self.opening.own);
                 }
                 Some(_) => {}
             }
@@ -263,100 +239,15 @@ impl Incoming<'_> {
             return Ok(());
         }
         let is_private = matches!(to, Target::User(_));
-        let allowed = is_private && (before || !self.trust.seals(&message.from));
+        let allowed = is_private && (before || !self.opening.trust.seals(&message.from));
         check(allowed, Violation::Downgraded)?;
         let changed = (to.clone(), message.from.clone(), message.id);
-        check(self.changes.takes(changed, None, self.now_ms), Violation::Outdated)?;
+        check(self.changes.takes(changed, None, self.opening.now_ms), Violation::Outdated)?;
         message.confidentiality = Confidentiality::Open;
-        self.ids.remember(to, message);
+        self.ids.remember(to, message.seq, (message.id, &message.from));
         let said_ms = message.time_ms;
         self.is_found(Found { conversation: to, message, changes: None, said_ms });
         Ok(())
-    }
-
-    /// Opens a sealed message and checks its certificate and signature.
-    fn open(&mut self, message: &Message, to: &Target, body: &Opaque) -> Result<Read, Violation> {
-        let certificate = self.certificate(&message.from, body.bytes())?;
-        let (opened, confidentiality) = match to {
-            Target::Channel(channel) => {
-                self.open_channel(channel, message, body.bytes(), &certificate)?
-            }
-            Target::User(with) => self.open_private(with, message, body.bytes(), &certificate)?,
-        };
-        // The signed time must lie within the certificate's validity.
-        let holds = certificate.is_valid_at(opened.note.time_ms / 1000);
-        check(holds, Violation::Forged)?;
-        Ok(Read { opened, confidentiality, certificate, hash: body_hash(body.bytes()) })
-    }
-
-    fn open_channel(
-        &self,
-        channel: &ChannelName,
-        message: &Message,
-        body: &[u8],
-        certificate: &Certificate,
-    ) -> Result<(Opened, Confidentiality), Violation> {
-        let context = self.context(&message.from, &Target::Channel(channel.clone()));
-        let key = self.channels.key(channel).ok_or(Violation::NoKey)?;
-        Ok((key.open(&context, body, certificate)?, Confidentiality::Pin))
-    }
-
-    fn open_private(
-        &mut self,
-        with: &UserName,
-        message: &Message,
-        body: &[u8],
-        certificate: &Certificate,
-    ) -> Result<(Opened, Confidentiality), Violation> {
-        // A private message of another user is addressed to the own user, whatever the server
-        // states.
-        let recipient = if message.from == *self.own { with } else { self.own };
-        let context = self.context(&message.from, &Target::User(recipient.clone()));
-        let parsed = Parsed::parse(body)?;
-        if !self.devices.opening().iter().any(|(hash, _)| parsed.is_for(hash)) {
-            // Another client of this profile may have made the key. Keys that cannot be read open
-            // nothing.
-            let _ = self.devices.refresh(self.storage, self.account);
-        }
-        let (own, openers) = (self.devices.opening(), self.account.openers());
-        let mut opened =
-            openers.iter().map(|opener| parsed.open(&context, opener, own, certificate));
-        let first = opened.next().expect("there is a key");
-        let (opened, under) = opened.fold(first, |found, next| found.or(next))?;
-        let Prints { theirs, news, gone } = self.trust.prints(recipient);
-        let mut prints = theirs.iter().chain(&news).chain(&gone);
-        let bare = prints.any(|print| parsed.is_for(&print.0));
-        let confidentiality = match under {
-            Under::Certificate if !bare => Confidentiality::Sealed,
-            _ => Confidentiality::RsaAlone,
-        };
-        Ok((opened, confidentiality))
-    }
-
-    fn context(&self, sender: &UserName, conversation: &Target) -> Context {
-        Context::new(self.account.founding(), sender, conversation)
-    }
-
-    /// Returns the certificate in a body if it is signed by a key of this user.
-    fn certificate(&mut self, from: &UserName, body: &[u8]) -> Result<Certificate, Violation> {
-        let bytes = claimed_sender(body)?;
-        let key = match self.trust.trust_state(from, &Certificate::issuer(bytes)) {
-            TrustState::Theirs(key) | TrustState::Retired(key) => key,
-            TrustState::Unconfirmed => return Err(Violation::Unconfirmed),
-            TrustState::Unknown if self.trust.is_listed(from) => return Err(Violation::Forged),
-            TrustState::Unknown => return Err(Violation::NoKeys),
-        };
-        let hash = crate::crypto::sha256(&[bytes]);
-        if let Some(checked) = self.verified.get(&hash, &key.fingerprint()) {
-            return Ok(checked.clone());
-        }
-        let certificate = Certificate::verify(bytes, key, self.account.founding());
-        let certificate = certificate.ok_or(Violation::Forged)?;
-        if self.trust.saw(from, &certificate, self.now_ms) {
-            self.file.is_learned(from, self.now_ms);
-        }
-        self.verified.add(hash, certificate.clone());
-        Ok(certificate)
     }
 
     /// Checks that the certificate and its signing key were valid when the message was signed.
@@ -367,11 +258,14 @@ impl Incoming<'_> {
         read: &Read,
         arrival: Arrival,
     ) -> Result<(), Violation> {
-        // A new message was signed when its key was valid, so an expired stolen key signs none.
-        let since_ms = match (arrival.live, arrival.new) {
-            (true, _) => self.now_ms,
-            (false, true) => self.sequences.told_ms(to).min(self.now_ms),
-            (false, false) => i64::MIN,
+        // A new message was signed when its key was valid, so an expired stolen key signs none. A
+        // message that this client has asked for may be of any age.
+        let is_asked = message.reference.is_some()
+            || !arrival.new && !self.stores && self.replays.is_from_start(to);
+        let since_ms = match arrival.live {
+            true => self.opening.now_ms,
+            false if is_asked => i64::MIN,
+            false => self.sequences.stated_ms(to).min(self.opening.now_ms),
         };
         let over = read.certificate.is_over_since(since_ms.saturating_sub(CLOCKS_MS) / 1000);
         check(!over, Violation::Expired)?;
@@ -379,7 +273,7 @@ impl Incoming<'_> {
         let print = read.certificate.fingerprint();
         let time_ms = read.time_ms().saturating_sub(CLOCKS_MS);
         let since_ms = if arrival.live { i64::MAX } else { since_ms };
-        let late = self.trust.is_late(&message.from, &print, since_ms, time_ms);
+        let late = self.opening.trust.is_late(&message.from, &print, since_ms, time_ms);
         check(!late, Violation::Retired)
     }
 
@@ -398,6 +292,7 @@ impl Incoming<'_> {
             Kind::Edit { .. } if !itself && message.replay => {
                 header.kind.is_edit() && names(header.kind.of())
             }
+            Kind::File { blob } => itself && header.kind.blob() == Some(blob),
             _ => itself && names(header.kind.of()),
         };
         check(agrees, Violation::Spliced)?;
@@ -434,7 +329,11 @@ impl Incoming<'_> {
                 self.history.check(message, &device, link, hash)
             }
             // An older message is replayed under its own seq.
-            Agreement::Whole if self.ids.is_elsewhere(to, message) => Order::Again,
+            Agreement::Whole
+                if self.ids.is_elsewhere(to, message.seq, (message.id, &message.from)) =>
+            {
+                Order::Again
+            }
             Agreement::Whole => Order::Good,
         }
     }
@@ -454,7 +353,8 @@ impl Incoming<'_> {
             Order::Unlinked => Ok(Some(Violation::Unlinked)),
             Order::Again => {
                 // A replayed message has one seq in this log.
-                let again = self.sequences.may_replay(to) && !self.ids.is_elsewhere(to, message);
+                let again = self.sequences.may_replay(to)
+                    && !self.ids.is_elsewhere(to, message.seq, (message.id, &message.from));
                 check(message.replay && again, Violation::Again)?;
                 message.time_ms = time_ms;
                 Ok(None)
@@ -473,13 +373,13 @@ impl Incoming<'_> {
     fn is_current(&mut self, message: &Message, to: &Target, header: &Header) -> bool {
         let id = header.kind.of().unwrap_or(message.id);
         let changed = (to.clone(), message.from.clone(), id);
-        self.changes.takes(changed, Version::of(header), self.now_ms)
+        self.changes.takes(changed, Version::of(header), self.opening.now_ms)
     }
 
     /// It is stored for `/search`.
     fn is_found(&mut self, found: Found) {
         let told = self.sequences.log_and_retention(found.conversation);
-        self.search.remember(self.storage, found, told, self.now_ms);
+        self.search.remember(self.opening.storage, found, told, self.opening.now_ms);
     }
 
     /// Returns the text, if this version can show its type.
@@ -508,7 +408,7 @@ impl Incoming<'_> {
             Some(_) if changes => {}
             Some(_) => self.history.spent(&message.from),
             None if arrival.new => {
-                self.sequences.seats(to).add(&message.from, changes);
+                self.sequences.tombstones(to).add(&message.from, changes);
                 if !changes {
                     self.history.record(to, message, None);
                 }
@@ -516,10 +416,6 @@ impl Incoming<'_> {
             None => {}
         }
     }
-}
-
-fn check(holds: bool, violation: Violation) -> Result<(), Violation> {
-    if holds { Ok(()) } else { Err(violation) }
 }
 
 /// The message without its text.

@@ -6,9 +6,8 @@ use super::output::Output;
 use super::trust::TrustStore;
 use crate::chat::{Command, Request, UserName};
 use crate::crypto::random;
+use crate::limits::KEY_NAMES_MAX;
 
-/// Users per request.
-const NAMES_MAX: usize = 50;
 /// Bounds of the time before a retry, whatever the server states, in milliseconds.
 const AGAIN_MS: (u64, u64) = (500, 60_000);
 /// Burst of requests, and the pause that each one costs. The limit holds because a server can
@@ -113,7 +112,7 @@ impl KeyRequests {
         }
         self.paused_until_ms = self.paused_until_ms.max(self.now_ms) + PAUSE_MS as i64;
         self.number += 1;
-        let names: Vec<_> = self.wanted.drain(..self.wanted.len().min(NAMES_MAX)).collect();
+        let names: Vec<_> = self.wanted.drain(..self.wanted.len().min(KEY_NAMES_MAX)).collect();
         self.open.push_back((self.number, names.clone()));
         if self.open.len() > OPEN_MAX {
             self.open.pop_front();
@@ -218,10 +217,10 @@ mod tests {
 
     #[test]
     fn retry_times_are_bounded() {
-        for (told_ms, waits_ms) in [(0, 500), (u64::MAX, 60_000)] {
+        for (stated_ms, waits_ms) in [(0, 500), (u64::MAX, 60_000)] {
             let mut requests = KeyRequests::default();
             let one = asks(&mut requests, &["bob"]);
-            assert!(requests.refused(&one, told_ms, 1_000));
+            assert!(requests.refused(&one, stated_ms, 1_000));
             assert_eq!(requests.rests_ms(1_000), Some(waits_ms));
             // A clock that was set back by years does not matter.
             assert_eq!(due(&mut requests, -9_000_000_000), names(&["bob"]));

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::device_keys::DeviceKeys;
-use super::incoming;
 use super::key_compare::{change_notice, describe, list};
 use super::key_requests::KeyRequests;
+use super::opening;
 use super::output::Output;
 use super::storage::{Account, Storage};
 use super::trust::{Called, Confirmed, Learned, Part, TrustState, TrustStore};
@@ -43,7 +43,7 @@ pub struct Keys<'a> {
 /// Returns the user whose keys are needed to verify this event.
 pub fn missing_keys(event: &Event, trust: &TrustStore) -> Option<UserName> {
     let Event::Message(message) = event else { return None };
-    let print = incoming::claimed(message)?;
+    let print = opening::claimed(message)?;
     let known = trust.trust_state(&message.from, &print);
     let asks = known == TrustState::Unknown && !trust.is_listed(&message.from);
     let asks = asks && trust.may_pin(&message.from);

@@ -42,7 +42,7 @@ impl Return {
                 Output::Send(Request { command: Command::Say(_), .. }) => {}
                 Output::Send(request) => {
                     let name = self.story.alice.name.clone();
-                    self.answers.extend(self.story.server.obeys(&name, request));
+                    self.answers.extend(self.story.server.runs(&name, request));
                 }
                 Output::Violation { violation, .. } => panic!("{violation:?}"),
                 _ => {}
@@ -51,7 +51,7 @@ impl Return {
     }
 
     fn stores(&mut self, name: UserName, say: Command) {
-        let line = self.story.server.obeys(&name, say.into()).into_iter();
+        let line = self.story.server.runs(&name, say.into()).into_iter();
         self.log.extend(line.filter_map(|event| match event {
             Event::Message(message) => Some(message),
             _ => None,
@@ -137,7 +137,7 @@ fn after_a_lost_answer_the_next_message_is_linked_to_the_one_that_was_stored() {
         back.comes_back(&[(100, "first"), (101, "second")], u64::from(before));
         assert_eq!(back.log.len(), usize::from(before) + 3, "seed {seed}");
         for line in back.log {
-            let seen = back.story.bob.is_told(&mut back.story.server, Event::Message(line));
+            let seen = back.story.bob.receives(&mut back.story.server, Event::Message(line));
             assert_eq!((seen.texts.len(), seen.violations), (1, vec![]), "seed {seed}");
         }
     }

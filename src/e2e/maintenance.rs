@@ -1,5 +1,6 @@
-//! Hourly maintenance of device keys: new certificates each week, and deletion of private keys that
-//! no waiting message needs. Neither goes by a clock that may be wrong (`clock.rs`).
+//! Hourly maintenance of device keys. A new certificate is made each week, if the clocks of client
+//! and server agree. Private keys that no undelivered message needs are deleted, by the certain
+//! time (`clock.rs`).
 
 use super::device_keys::DeviceKeys;
 use super::output::Output;
@@ -17,13 +18,13 @@ pub struct Maintenance {
     pub is_in: bool,
 }
 
-/// What is known of the time.
+/// The times that decide what is made and deleted.
 #[derive(Clone, Copy)]
 pub struct Times {
     /// The clocks of the client and the server agree: certificates may be made.
     pub makes: bool,
     pub now_ms: i64,
-    /// It is not earlier than this; keys that were over by then are deleted.
+    /// The certain time (`KnownTime`). Keys that were no longer needed by then are deleted.
     pub certain_ms: Option<i64>,
 }
 

@@ -46,6 +46,16 @@ impl Account for Me {
     }
 }
 
+/// Files whose writes fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failing {
+    #[default]
+    None,
+    Sequences,
+    Changes,
+    All,
+}
+
 #[derive(Clone, Default)]
 pub struct Memory(Arc<Mutex<Content>>);
 
@@ -54,8 +64,8 @@ pub struct Content {
     pub trust: Option<Vec<u8>>,
     /// Count of writes to the trust file.
     pub writes: usize,
-    /// Every write fails.
-    pub full: bool,
+    /// The files whose writes fail.
+    pub failing: Failing,
     pub device_keys: BTreeMap<String, Vec<u8>>,
     pub sequences: Sequenced,
     pub changes: ChangeEntries,
@@ -68,8 +78,13 @@ impl Memory {
     }
 
     fn room(&self) -> Result<MutexGuard<'_, Content>, StorageError> {
+        self.room_in(Failing::All)
+    }
+
+    fn room_in(&self, file: Failing) -> Result<MutexGuard<'_, Content>, StorageError> {
         let content = self.content();
-        if content.full { Err("no space left".into()) } else { Ok(content) }
+        let fails = [file, Failing::All].contains(&content.failing);
+        if fails { Err("no space left".into()) } else { Ok(content) }
     }
 }
 
@@ -116,7 +131,7 @@ impl Storage for Memory {
         changed: &Sequenced,
         _: &dyn Fn() -> Sequenced,
     ) -> Result<(), StorageError> {
-        self.room()?.sequences.extend(changed.iter().cloned());
+        self.room_in(Failing::Sequences)?.sequences.extend(changed.iter().cloned());
         Ok(())
     }
 
@@ -133,7 +148,7 @@ impl Storage for Memory {
         changed: &ChangeEntries,
         _: &dyn Fn() -> ChangeEntries,
     ) -> Result<(), StorageError> {
-        self.room()?.changes.extend(changed.iter().cloned());
+        self.room_in(Failing::Changes)?.changes.extend(changed.iter().cloned());
         Ok(())
     }
 

@@ -19,8 +19,9 @@ impl MessageIds {
         self.0.get(to)?.get(&seq)
     }
 
-    pub fn id_of(&self, to: &Target, seq: Seq) -> Option<MsgId> {
-        self.at(to, seq).map(|(id, _)| *id)
+    /// Returns the id of the message with this seq if this user is its sender.
+    pub fn id_of(&self, to: &Target, seq: Seq, whose: &UserName) -> Option<MsgId> {
+        self.at(to, seq).filter(|(_, sender)| sender == whose).map(|(id, _)| *id)
     }
 
     /// Returns whether a change names the message that it changes and has the same sender. A target
@@ -34,23 +35,20 @@ impl MessageIds {
     }
 
     /// Returns whether another message was verified under the same seq.
-    pub fn is_anothers(&self, to: &Target, message: &Message) -> bool {
-        let known = self.at(to, message.seq);
-        known.is_some_and(|(id, whose)| *id != message.id || *whose != message.from)
+    pub fn is_anothers(&self, to: &Target, seq: Seq, (id, from): (MsgId, &UserName)) -> bool {
+        self.at(to, seq).is_some_and(|(known, whose)| *known != id || whose != from)
     }
 
     /// Returns whether the message was verified under another seq. Ids of other senders do not
     /// count: they can be copied.
-    pub fn is_elsewhere(&self, to: &Target, message: &Message) -> bool {
+    pub fn is_elsewhere(&self, to: &Target, seq: Seq, (id, from): (MsgId, &UserName)) -> bool {
         let mut known = self.0.get(to).into_iter().flatten();
-        known.any(|(seq, (id, whose))| {
-            *id == message.id && *whose == message.from && *seq != message.seq
-        })
+        known.any(|(other, (known, whose))| *known == id && whose == from && *other != seq)
     }
 
-    pub fn remember(&mut self, to: &Target, message: &Message) {
+    pub fn remember(&mut self, to: &Target, seq: Seq, (id, from): (MsgId, &UserName)) {
         let ids = self.0.entry(to.clone()).or_default();
-        ids.insert(message.seq, (message.id, message.from.clone()));
+        ids.insert(seq, (id, from.clone()));
         if ids.len() > IDS_MAX {
             ids.pop_first();
         }
@@ -75,15 +73,12 @@ mod tests {
     #[test]
     fn an_id_that_another_sender_has_copied_is_no_repetition() {
         let (mut ids, to) = (MessageIds::default(), "@bob".parse().unwrap());
-        let message = |seq: u64, from: &str| -> Message {
-            let message = serde_json::json!({
-                "seq": seq.to_string(), "to": "#tea", "from": from, "device": "main",
-                "id": "7".repeat(32), "time_ms": 0,
-            });
-            serde_json::from_value(message).unwrap()
-        };
-        ids.remember(&to, &message(6, "mallory"));
-        assert!(!ids.is_elsewhere(&to, &message(5, "bob")), "bob's is the original");
-        assert!(ids.is_elsewhere(&to, &message(5, "mallory")));
+        let [bob, mallory] = ["bob", "mallory"].map(|name| name.parse::<UserName>().unwrap());
+        let id = MsgId([7; 16]);
+        ids.remember(&to, Seq(6), (id, &mallory));
+        assert!(!ids.is_elsewhere(&to, Seq(5), (id, &bob)), "bob's is the original");
+        assert!(ids.is_elsewhere(&to, Seq(5), (id, &mallory)));
+        assert_eq!(ids.id_of(&to, Seq(6), &bob), None, "and bob does not change mallory's");
+        assert_eq!(ids.id_of(&to, Seq(6), &mallory), Some(id));
     }
 }

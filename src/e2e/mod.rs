@@ -16,18 +16,20 @@ mod key_requests;
 mod key_sync;
 mod maintenance;
 mod message_ids;
+mod opening;
 mod outgoing;
 mod output;
 mod pending;
 mod persistence;
+mod replay_requests;
 mod sealing;
 mod search;
 pub mod search_index;
 pub mod search_log;
-mod seats;
 pub mod sequence;
 mod shares;
 pub mod storage;
+mod tombstones;
 pub mod trust;
 pub mod trust_file;
 mod verified;
@@ -38,7 +40,7 @@ use std::sync::Arc;
 
 use crate::chat::{
     ChannelName, Code, Command, ConversationInfo, Event, Message, MsgId, Opaque, Refusal, Request,
-    Target, UserName,
+    Seq, Target, UserName,
 };
 use crate::crypto::pin_channel::PinChannel;
 use changes::Changes;
@@ -51,10 +53,12 @@ use key_requests::KeyRequests;
 use key_sync::{KeySync, Keys};
 use maintenance::{Maintenance, Times};
 use message_ids::MessageIds;
+use opening::Opening;
 use outgoing::{Outgoing, Settled};
 pub use output::Output;
 use pending::Pending;
 use persistence::Persistence;
+use replay_requests::ReplayRequests;
 use sealing::Sealing;
 use search::{Question, Search};
 use search_index::Entry;
@@ -69,6 +73,18 @@ pub use violation::Violation;
 mod hostile_tests;
 #[cfg(test)]
 pub(crate) mod memory_tests;
+
+/// A change of a sealed conversation, and the message that its user wants to change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Id of the change.
+    pub change: MsgId,
+    pub to: Target,
+    /// The number under which the message is displayed.
+    pub of: Seq,
+    /// Id of the message, if the user has not chosen it by the number.
+    pub chosen: Option<MsgId>,
+}
 
 pub struct Engine {
     account: Arc<dyn Account>,
@@ -94,6 +110,7 @@ pub struct Engine {
     sequences: Sequences,
     changes: Changes,
     persistence: Persistence,
+    replays: ReplayRequests,
     history: HistoryCheck,
     search: Search,
     outgoing: Outgoing,
@@ -124,6 +141,7 @@ impl Engine {
             search: Search::new(file.key()),
             changes,
             persistence: Persistence::default(),
+            replays: ReplayRequests::default(),
             clock: Clock::default(),
             account,
             storage,
@@ -193,7 +211,7 @@ impl Engine {
 
     /// The state that verification uses.
     fn incoming(&mut self, now_ms: i64) -> Incoming<'_> {
-        Incoming {
+        let opening = Opening {
             account: &*self.account,
             storage: &mut *self.storage,
             own: &self.own,
@@ -202,12 +220,17 @@ impl Engine {
             devices: &mut self.devices,
             channels: &self.channels,
             verified: &mut self.verified,
+            now_ms,
+        };
+        Incoming {
+            opening,
             sequences: &mut self.sequences,
             history: &mut self.history,
+            replays: &mut self.replays,
+            stores: self.persistence.stores(),
             ids: &mut self.ids,
             changes: &mut self.changes,
             search: &mut self.search,
-            now_ms,
         }
     }
 
@@ -274,12 +297,20 @@ impl Engine {
         self.forget_channel(channel, now_ms).err().map(Output::Trouble).into_iter().collect()
     }
 
+    /// Records which message a change is about. Without an id the user has chosen the message that
+    /// this client has verified under the number; of an unknown one nothing is recorded.
+    pub fn choose(&mut self, Choice { change, to, of, chosen }: Choice) {
+        if let Some(chosen) = chosen.or_else(|| self.ids.id_of(&to, of, &self.own)) {
+            self.outgoing.choose(change, chosen);
+        }
+    }
+
     /// Discards an unsent message.
     pub fn discard(&mut self, id: MsgId) {
         self.outgoing.discard(id);
     }
 
-    /// The client's clock was set, by this much.
+    /// Compensates for a change of the client's clock by `by_ms`.
     pub fn clock_is_set(&mut self, by_ms: i64) {
         self.clock.is_set(by_ms);
         self.maintenance.is_due();
@@ -289,6 +320,7 @@ impl Engine {
     pub fn lost(&mut self) {
         self.pending.clear();
         self.history.lost();
+        self.replays.lost();
         self.channels.lost();
         self.trust.disconnected();
         self.key_requests.lost();
@@ -408,6 +440,12 @@ impl Engine {
                     None => {}
                 }
             }
+            Event::Stored { id, ref to, seq } => {
+                let is_sealed = to.is_sealed();
+                let counts = is_sealed && self.is_stored(id, to, seq, next);
+                next.extend((counts || !is_sealed).then_some(Output::Event(event)));
+                return self.settled(counts.then_some((id, Settled::Stored)), now_ms, next);
+            }
             _ => {}
         }
         let settled = outgoing::settles(&event, self.retries);
@@ -422,10 +460,30 @@ impl Engine {
             let _ = self.keys(now_ms).1.refresh();
         }
         let own = message.from == self.own && message.reference.is_none();
-        let stored = own.then_some((message.id, Settled::Delivered));
+        let id = message.id;
         let told = self.incoming(now_ms).verify(message, &to, next);
+        // A message that was refused acknowledges nothing.
+        let counts = own && matches!(told, Output::Event(_)) && self.outgoing.is_open(&to, id);
         next.push(told);
-        self.settled(stored, now_ms, next);
+        self.settled(counts.then_some((id, Settled::Delivered)), now_ms, next);
+    }
+
+    /// Takes the number of an own message that is in flight in this conversation. Returns whether
+    /// the server may have given it: each number belongs to one message.
+    fn is_stored(&mut self, id: MsgId, to: &Target, seq: Seq, next: &mut Vec<Output>) -> bool {
+        if !self.outgoing.is_open(to, id) {
+            return false;
+        }
+        let own = (id, &self.own);
+        let is_free = !self.ids.is_anothers(to, seq, own) && !self.ids.is_elsewhere(to, seq, own);
+        match is_free {
+            true => self.ids.remember(to, seq, own),
+            false => next.push(Output::Trouble(format!(
+                "the server says that your message to {to} is number {seq}, which is another \
+                 message: it still counts as not stored. Do not trust this server"
+            ))),
+        }
+        is_free
     }
 
     /// Answers a request locally instead of the server.
@@ -455,8 +513,8 @@ impl Engine {
         }
     }
 
-    /// Renews device keys where the clock agrees with the server's, and deletes those that are over
-    /// for certain.
+    /// Renews device keys if the clocks agree, and deletes those that are no longer needed at the
+    /// certain time.
     fn renew(&mut self, now_ms: i64, next: &mut Vec<Output>) {
         let (mut time, stored) = (self.file.kept.time, self.file.kept.time);
         self.clock.takes_time(&mut time, self.clock.clock_ms(now_ms));
@@ -486,10 +544,9 @@ impl Engine {
     pub fn maintain(&mut self, clock_ms: i64) -> Vec<Output> {
         let now_ms = self.clock.time_ms(clock_ms);
         self.key_requests.clock(now_ms);
-        let troubles = [self.persistence.take_trouble(), self.search.take_trouble()];
-        let damage = self.storage.take_damage().into_iter();
-        let mut next: Vec<_> =
-            troubles.into_iter().flatten().chain(damage).map(Output::Trouble).collect();
+        let troubles = self.persistence.take_troubles().chain(self.search.take_trouble());
+        let damage = self.storage.take_damage();
+        let mut next: Vec<_> = troubles.chain(damage).map(Output::Trouble).collect();
         if self.file.rest_ms(now_ms) == Some(0) {
             self.keys(now_ms).1.save(&mut next);
         }
@@ -548,6 +605,10 @@ impl Engine {
                 let question = Question { to, conversation, log, text: &text, reference };
                 return self.search.answer(&*self.storage, question, now_ms);
             }
+            Command::History { ref to, kind: Some(_), .. } if to.is_sealed() => {
+                self.history.record_selection(to, reference.as_deref().unwrap_or_default());
+                next.push(Output::Send(Request { command, reference }));
+            }
             Command::History { ref to, before, .. } if to.is_sealed() => {
                 // Without an upper bound the answer has the newest messages, which are already
                 // here.
@@ -557,8 +618,13 @@ impl Engine {
                     .for_each(|before| self.history.record_request(to, asked, before));
                 next.push(Output::Send(Request { command, reference }));
             }
-            Command::Join { ref channel, .. } => {
+            Command::Resume { ref conversations } => {
+                self.replays.resume(conversations);
+                next.push(Output::Send(Request { command, reference }));
+            }
+            Command::Join { ref channel, after } => {
                 self.channels.stays(channel);
+                self.replays.join(Target::Channel(channel.clone()), after);
                 next.push(Output::Send(Request { command, reference }));
             }
             Command::Part { ref channel } => {

@@ -60,7 +60,7 @@ impl Queue {
         Chain { session: self.sessions[sort], prev: self.undelivered[sort].map(|own| own.hash) }
     }
 
-    /// A message was stored. The sequences know it once it is delivered.
+    /// Records an acknowledged message until the server delivers it.
     fn is_stored(&mut self, own: Own, delivered: bool) {
         self.undelivered[usize::from(own.is_change)] = (!delivered).then_some(own);
     }
@@ -84,12 +84,14 @@ pub struct Outgoing {
     sealed: HashMap<MsgId, Opaque>,
     /// The server's limit.
     pub text_bytes_max: usize,
+    /// The messages that unsent changes of this run are about, by the id of the change.
+    chosen: HashMap<MsgId, MsgId>,
 }
 
 impl Default for Outgoing {
     fn default() -> Outgoing {
-        let (queues, sealed) = (BTreeMap::new(), HashMap::new());
-        Outgoing { queues, sealed, text_bytes_max: usize::MAX }
+        let (queues, sealed, chosen) = (BTreeMap::new(), HashMap::new(), HashMap::new());
+        Outgoing { queues, sealed, text_bytes_max: usize::MAX, chosen }
     }
 }
 
@@ -104,9 +106,23 @@ impl Outgoing {
         self.queues.values_mut().for_each(Queue::lost);
     }
 
+    /// Records which message a change is about, as its user has chosen.
+    pub fn choose(&mut self, change: MsgId, chosen: MsgId) {
+        self.chosen.insert(change, chosen);
+    }
+
+    /// Returns whether a message of this conversation waits for its acknowledgement or delivery.
+    pub fn is_open(&self, conversation: &Target, id: MsgId) -> bool {
+        self.queues.get(conversation).is_some_and(|queue| {
+            let own = queue.in_flight.iter().chain(queue.undelivered.iter().flatten());
+            own.into_iter().any(|own| own.id == id)
+        })
+    }
+
     /// Discards a message.
     pub fn discard(&mut self, id: MsgId) {
         self.sealed.remove(&id);
+        self.chosen.remove(&id);
         self.queues.values_mut().for_each(|queue| queue.discard(id));
     }
 
@@ -186,6 +202,7 @@ impl Outgoing {
         let delivered = how == Settled::Delivered;
         if delivered || how == Settled::Stored {
             self.sealed.remove(&id);
+            self.chosen.remove(&id);
         }
         if delivered {
             let undelivered = self.queues.values_mut().flat_map(|queue| &mut queue.undelivered);
@@ -236,11 +253,12 @@ impl Outgoing {
         }
         let queue = self.queues.get_mut(conversation).expect("the queue of the message exists");
         let chain = queue.chain(*kind);
+        let chosen = self.chosen.get(id).copied();
         let (to, body) = match conversation {
             Target::Channel(channel) => {
-                (conversation.clone(), with.seal_channel(channel, message, chain)?)
+                (conversation.clone(), with.seal_channel(channel, (message, chosen), chain)?)
             }
-            Target::User(name) => with.seal_private(name, message, chain, next)?,
+            Target::User(name) => with.seal_private(name, (message, chosen), chain, next)?,
         };
         let body = body.map_err(|_| NotSealed::from(Refusal::Unknown))?;
         let sealed = Opaque::new(&body).expect("a sealed message has bytes");
@@ -264,7 +282,6 @@ fn refused(id: MsgId, code: Code, hint: String) -> Output {
 /// Returns the outcome that an event has for a message.
 pub fn settles(event: &Event, retries: bool) -> Option<(MsgId, Settled)> {
     match event {
-        Event::Stored { id, .. } => Some((*id, Settled::Stored)),
         Event::Refused { id: Some(id), code: Code::Rate, retry_ms: Some(_), .. } if retries => {
             Some((*id, Settled::Postponed))
         }

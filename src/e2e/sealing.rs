@@ -17,7 +17,7 @@ use crate::chat::{
 };
 use crate::crypto::certificate::{Certificate, SigningKey};
 use crate::crypto::context::Context;
-use crate::crypto::header::{ContentType, Draft, Header, Link, SealError, claimed_sender};
+use crate::crypto::header::{ChainLink, ContentType, Draft, Header, SealError, claimed_sender};
 use crate::crypto::private::{DEVICES_MAX, Device, Parsed, seal_to};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, random};
@@ -42,7 +42,7 @@ impl Default for Session {
 #[derive(Clone, Copy)]
 pub struct Chain {
     pub session: Session,
-    /// The message before it, where that was not delivered yet.
+    /// Hash of the previous message, if that is not delivered yet.
     pub prev: Option<[u8; 32]>,
 }
 
@@ -76,6 +76,9 @@ pub struct Sealing<'a> {
     pub now_ms: i64,
 }
 
+/// A message and, of a change, the message that its user has chosen.
+pub type Chosen<'a> = (&'a NewMessage, Option<MsgId>);
+
 /// A sealed body, or the error of the cipher.
 pub type Sealed = Result<Vec<u8>, SealError>;
 
@@ -83,11 +86,11 @@ impl Sealing<'_> {
     pub fn seal_channel(
         &self,
         channel: &ChannelName,
-        message: &NewMessage,
+        (message, chosen): Chosen,
         chain: Chain,
     ) -> Result<Sealed, NotSealed> {
         let conversation = Target::Channel(channel.clone());
-        let note = self.header(&conversation, message, chain)?;
+        let note = self.header(&conversation, (message, chosen), chain)?;
         let Some(key) = self.channels.key(channel) else {
             let hint = format!(
                 "the PIN of {channel} is not known here: /join {channel} with its \
@@ -104,7 +107,7 @@ impl Sealing<'_> {
     pub fn seal_private(
         &mut self,
         name: &UserName,
-        message: &NewMessage,
+        (message, chosen): Chosen,
         chain: Chain,
         next: &mut Vec<Output>,
     ) -> Result<(Target, Sealed), NotSealed> {
@@ -114,7 +117,7 @@ impl Sealing<'_> {
         let recipients = self.recipients(name)?;
         self.report_left_out(name, next);
         let to = Target::User(self.trust.spelled(name));
-        let note = self.header(&to, message, chain)?;
+        let note = self.header(&to, (message, chosen), chain)?;
         let context = &self.context(&to);
         let draft = Draft { context, note: &note, text: message.body.text() };
         let sealed = self.seal_for(&draft, recipients)?;
@@ -191,25 +194,46 @@ impl Sealing<'_> {
     fn header(
         &self,
         conversation: &Target,
-        message: &NewMessage,
+        (message, chosen): Chosen,
         Chain { session: Session { id: session, n }, prev }: Chain,
     ) -> Result<Header, NotSealed> {
-        let id_of = |seq: Seq| {
-            let hint = "this client has not seen that message: load it with /history first";
-            let known = self.ids.id_of(conversation, seq);
-            known.ok_or_else(|| NotSealed::Refused(Code::NoSuchMessage, hint.into()))
-        };
+        let target = |seq| self.target(conversation, seq, chosen);
         let kind = match message.kind {
             Kind::Say => Kind::Say,
             Kind::Me => Kind::Me,
-            Kind::Edit { of } => Kind::Edit { of: id_of(of)? },
-            Kind::Delete { of } => Kind::Delete { of: id_of(of)? },
+            Kind::File { blob } => Kind::File { blob },
+            Kind::Edit { of } => Kind::Edit { of: target(of)? },
+            Kind::Delete { of } => Kind::Delete { of: target(of)? },
         };
         let own = self.account.own().public().fingerprint();
         let newest = || self.sequences.newest(conversation, &own.to_url(), kind.is_change());
         let prev = prev.unwrap_or_else(newest);
-        let (time_ms, link) = (self.time_ms(conversation, kind)?, Link { session, n, prev });
-        Ok(Header { id: message.id, time_ms, kind, content: ContentType::TEXT, link })
+        let (time_ms, link) = (self.time_ms(conversation, kind)?, ChainLink { session, n, prev });
+        Ok(Header { id: message.id, time_ms, kind, content: ContentType::of(kind), link })
+    }
+
+    /// Returns the id of the message that a change is about: the one that the user has chosen, if
+    /// the server still states its number. Otherwise the server would make the user sign a change
+    /// of another message.
+    fn target(
+        &self,
+        conversation: &Target,
+        seq: Seq,
+        chosen: Option<MsgId>,
+    ) -> Result<MsgId, NotSealed> {
+        let known = self.ids.id_of(conversation, seq, self.own);
+        let hint = match (known, chosen) {
+            (Some(known), Some(chosen)) if known == chosen => return Ok(chosen),
+            (Some(_), Some(_)) => {
+                "the server gives the number of that message to another one: nothing was sent. If \
+                 this happens again, do not trust this server"
+            }
+            _ => {
+                "this client has not seen that message in this run: load it with /history, then \
+                 type the change again"
+            }
+        };
+        Err(NotSealed::Refused(Code::NoSuchMessage, hint.into()))
     }
 
     /// When it is signed. An edit is later than the one before, whatever this device's clock says:

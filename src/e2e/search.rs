@@ -1,7 +1,7 @@
 //! Local search in sealed conversations. The search text stays on this computer.
 
 use super::output::Output;
-use super::persistence::Trouble;
+use super::persistence::FailureReport;
 use super::search_index::{Entry, Terms};
 use super::search_log::{self, SearchLog};
 use super::storage::{FileKey, Storage, StorageError};
@@ -21,7 +21,7 @@ pub struct Search {
     writes: bool,
     /// When writing has failed last.
     failed_ms: Option<i64>,
-    trouble: Trouble,
+    trouble: FailureReport,
 }
 
 /// A message of a sealed conversation that was found good.
@@ -53,7 +53,7 @@ fn stores(storage: &dyn Storage) -> bool {
 
 impl Search {
     pub fn new(key: FileKey) -> Search {
-        Search { key, log: None, writes: false, failed_ms: None, trouble: Trouble::default() }
+        Search { key, log: None, writes: false, failed_ms: None, trouble: FailureReport::default() }
     }
 
     /// Starts to write the log, in the client that owns the journal.
@@ -130,7 +130,7 @@ impl Search {
         if written.is_err() {
             self.log = None;
         }
-        let what = "messages of sealed conversations that are read now are not stored for /search";
+        let what = "new messages of sealed conversations are not stored for /search";
         self.trouble.notes(what, written);
     }
 

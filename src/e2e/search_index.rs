@@ -19,7 +19,7 @@ const FOUND_MAX: usize = 50;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Entry {
-    Line(Target, Line),
+    Message(Target, IndexedMessage),
     /// The sender of the message with this id replaces or deletes its text.
     Change {
         conversation: Target,
@@ -33,7 +33,7 @@ pub enum Entry {
 
 /// An indexed message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Line {
+pub struct IndexedMessage {
     /// The log that its seq belongs to.
     pub log: Option<LogId>,
     /// Expiry in milliseconds since 1970; `None` is never.
@@ -59,7 +59,7 @@ pub struct Terms {
 /// replaces one.
 #[derive(Default)]
 struct Page {
-    lines: BTreeMap<(UserName, MsgId), Line>,
+    lines: BTreeMap<(UserName, MsgId), IndexedMessage>,
     /// The logs, numbered by first appearance.
     logs: BTreeMap<Option<LogId>, usize>,
 }
@@ -70,7 +70,7 @@ pub struct SearchIndex(BTreeMap<Target, Page>);
 impl Entry {
     pub fn conversation(&self) -> &Target {
         match self {
-            Entry::Line(conversation, _)
+            Entry::Message(conversation, _)
             | Entry::Change { conversation, .. }
             | Entry::Forget(conversation) => conversation,
         }
@@ -95,10 +95,18 @@ impl Entry {
                 let message = Message { body, reference: None, ..message.clone() };
                 let Terms { log, until_ms, read_ms } = terms;
                 let confidentiality = message.confidentiality;
-                let line =
-                    Line { log, until_ms, read_ms, since_ms: read_ms, confidentiality, message };
-                Some(Entry::Line(conversation, line))
+                let line = IndexedMessage {
+                    log,
+                    until_ms,
+                    read_ms,
+                    since_ms: read_ms,
+                    confidentiality,
+                    message,
+                };
+                Some(Entry::Message(conversation, line))
             }
+            // A descriptor is no text of a person.
+            Kind::File { .. } => None,
             Kind::Edit { .. } | Kind::Delete { .. } => {
                 let text = message.kind.is_edit().then(text);
                 changes.map(|id| Entry::Change { conversation, id, from, text })
@@ -111,7 +119,7 @@ impl SearchIndex {
     pub fn write(&mut self, entry: Entry) {
         let page = self.0.entry(entry.conversation().clone()).or_default();
         match entry {
-            Entry::Line(_, line) => page.write(line),
+            Entry::Message(_, line) => page.write(line),
             Entry::Change { id, from, text, .. } => {
                 let key = (from, id);
                 match (page.lines.get_mut(&key), text) {
@@ -141,7 +149,7 @@ impl SearchIndex {
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.0.iter().flat_map(|(conversation, page)| {
             let lines = page.in_order().into_iter();
-            lines.map(|line| Entry::Line(conversation.clone(), line.clone()))
+            lines.map(|line| Entry::Message(conversation.clone(), line.clone()))
         })
     }
 
@@ -185,7 +193,7 @@ impl SearchIndex {
         let hits = page.in_order().into_iter().rev();
         let mut hits =
             hits.filter(|line| line.is_kept(now_ms) && wanted.is_in(line.message.body.text()));
-        let message = |line: &Line| {
+        let message = |line: &IndexedMessage| {
             let seq = if line.log == log { line.message.seq } else { Seq(0) };
             Message { confidentiality: line.confidentiality, seq, ..line.message.clone() }
         };
@@ -196,7 +204,7 @@ impl SearchIndex {
 }
 
 impl Page {
-    fn write(&mut self, mut line: Line) {
+    fn write(&mut self, mut line: IndexedMessage) {
         let next = self.logs.len();
         self.logs.entry(line.log).or_insert(next);
         let key = line.key();
@@ -229,14 +237,14 @@ impl Page {
     }
 
     /// Oldest first.
-    fn in_order(&self) -> Vec<&Line> {
-        let mut lines: Vec<&Line> = self.lines.values().collect();
+    fn in_order(&self) -> Vec<&IndexedMessage> {
+        let mut lines: Vec<&IndexedMessage> = self.lines.values().collect();
         lines.sort_by_cached_key(|line| (self.logs.get(&line.log), line.message.seq));
         lines
     }
 }
 
-impl Line {
+impl IndexedMessage {
     fn key(&self) -> (UserName, MsgId) {
         (self.message.from.clone(), self.message.id)
     }

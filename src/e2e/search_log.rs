@@ -109,36 +109,36 @@ impl SearchLog {
 
     /// Returns whether an entry changes the file.
     fn notes(&mut self, entry: &Entry, now_ms: i64) -> bool {
-        let Some(seat) = self.seat(entry) else {
+        let Some(key) = self.key_of(entry) else {
             self.stale = true;
             return true;
         };
-        let (said, before) = (self.said(entry), self.last.get(&seat).copied());
+        let (said, before) = (self.said(entry), self.last.get(&key).copied());
         let until_ms = before.map_or_else(|| until_ms(entry), |before| before.until_ms);
         match entry {
             // A message that is not in the index cannot be changed.
             Entry::Change { .. } if before.is_none() => return false,
-            Entry::Line(..) if before.is_some_and(|before| before.said == said) => return false,
+            Entry::Message(..) if before.is_some_and(|before| before.said == said) => return false,
             // Its time was over when it was read.
-            Entry::Line(..) if before.is_none() && until_ms.is_some_and(|it| it <= now_ms) => {
+            Entry::Message(..) if before.is_none() && until_ms.is_some_and(|it| it <= now_ms) => {
                 return false;
             }
             _ => self.dates(entry),
         }
         self.stale |= before.is_some();
-        self.last.insert(seat, Noted { said, until_ms });
+        self.last.insert(key, Noted { said, until_ms });
         true
     }
 
     fn is_over(&self, entry: &Entry, now_ms: i64) -> bool {
-        let noted = self.seat(entry).and_then(|seat| self.last.get(&seat));
+        let noted = self.key_of(entry).and_then(|key| self.last.get(&key));
         noted.and_then(|noted| noted.until_ms).is_some_and(|until_ms| until_ms <= now_ms)
     }
 
     /// Hash of the content of an entry, without the expiry, which was set when the message was new.
     fn said(&self, entry: &Entry) -> u64 {
         let json = match entry {
-            Entry::Line(_, line) => {
+            Entry::Message(_, line) => {
                 serde_json::to_vec(&(line.log, line.confidentiality, &line.message))
             }
             entry => serde_json::to_vec(entry),
@@ -172,13 +172,15 @@ impl SearchLog {
     }
 
     /// The key of the indexed message that an entry is about.
-    fn seat(&self, entry: &Entry) -> Option<u64> {
+    fn key_of(&self, entry: &Entry) -> Option<u64> {
         let (conversation, from, id) = match entry {
-            Entry::Line(conversation, line) => (conversation, &line.message.from, &line.message.id),
+            Entry::Message(conversation, line) => {
+                (conversation, &line.message.from, &line.message.id)
+            }
             Entry::Change { conversation, id, from, .. } => (conversation, from, id),
             Entry::Forget(_) => return None,
         };
-        Some(self.hasher.hash_one((conversation.to_string(), from, id.0)))
+        Some(self.hasher.hash_one((conversation, from, id)))
     }
 
     fn append(&mut self, storage: &mut dyn Storage, lines: &str) -> Result<(), StorageError> {
@@ -201,9 +203,9 @@ impl SearchLog {
         for entry in index.entries() {
             self.dates(&entry);
             let json = Zeroizing::new(serde_json::to_vec(&entry)?);
-            if let Some(seat) = self.seat(&entry) {
+            if let Some(key) = self.key_of(&entry) {
                 let (said, until_ms) = (self.said(&entry), until_ms(&entry));
-                self.last.insert(seat, Noted { said, until_ms });
+                self.last.insert(key, Noted { said, until_ms });
             }
             text.push_str(&locked(&self.key, &json));
         }
@@ -217,7 +219,7 @@ impl SearchLog {
 /// Expiry of an entry.
 fn until_ms(entry: &Entry) -> Option<i64> {
     match entry {
-        Entry::Line(_, line) => line.until_ms,
+        Entry::Message(_, line) => line.until_ms,
         _ => None,
     }
 }

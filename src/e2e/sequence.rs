@@ -8,14 +8,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::seats::Seats;
+use super::tombstones::Tombstones;
 use crate::chat::{LogId, Opaque, Retention, Seq, Target, UserName};
-use crate::crypto::header::Link;
+use crate::crypto::header::ChainLink;
 use crate::limits::CONVERSATIONS_MAX;
 
 /// Remembered sessions, and messages, of a device.
 const SESSIONS_MAX: usize = 32;
 const LINES_MAX: usize = 16;
+/// Unsigned tombstones of edits in all conversations: 2.4 MB of the stored file at most.
+const EDITS_MAX: usize = 20_000;
+/// The same in all private conversations in which the user has written nothing. A server can invent
+/// as many of them as it has pinned keys.
+const UNANSWERED_EDITS_MAX: usize = 5_000;
 /// Time for a replay, in milliseconds. After it, a deletion that could explain a tombstone is
 /// overdue.
 const REPLAY_MS: u64 = 60_000;
@@ -44,14 +49,14 @@ pub struct SequenceState {
     /// When `last` was the newest message in the log, by this client's clock in milliseconds since
     /// 1970.
     #[serde(default)]
-    told_ms: i64,
+    stated_ms: i64,
     /// The newest seq that the server stated last, and when.
     #[serde(default)]
     newest: Option<(Seq, i64)>,
     /// By certificate fingerprint.
     devices: BTreeMap<String, Device>,
     #[serde(default)]
-    seats: Seats,
+    tombstones: Tombstones,
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -77,7 +82,7 @@ struct Session {
 /// The signed fields of a message that the check uses.
 #[derive(Clone, Copy)]
 pub struct Signed<'a> {
-    pub link: &'a Link,
+    pub link: &'a ChainLink,
     /// The message changes another one.
     pub changes: bool,
     pub time_ms: i64,
@@ -104,12 +109,12 @@ impl Sequences {
         let (other, met) = (lines.log != Some(log), lines.log.is_some());
         if other {
             lines.log = Some(log);
-            (lines.again, lines.last, lines.told_ms) = (met, Seq(0), 0);
-            lines.seats.clear();
+            (lines.again, lines.last, lines.stated_ms) = (met, Seq(0), 0);
+            lines.tombstones.clear();
         }
-        // Until the newest message arrives, the previous `told_ms` bounds the age of new messages.
+        // Until the newest message arrives, the previous `stated_ms` bounds the age of new ones.
         match newest <= lines.last {
-            true => (lines.told_ms, lines.newest) = (now_ms, None),
+            true => (lines.stated_ms, lines.newest) = (now_ms, None),
             false => lines.newest = Some((newest, now_ms)),
         }
         self.changed.insert(to.clone());
@@ -130,8 +135,8 @@ impl Sequences {
 
     /// When all messages up to the newest received one were here. By the server's own statement of
     /// that time, later messages were stored after it.
-    pub fn told_ms(&self, to: &Target) -> i64 {
-        self.conversation(to).map_or(0, |lines| lines.told_ms)
+    pub fn stated_ms(&self, to: &Target) -> i64 {
+        self.conversation(to).map_or(0, |lines| lines.stated_ms)
     }
 
     /// Returns whether messages of an earlier log may be replayed.
@@ -156,15 +161,29 @@ impl Sequences {
             return (false, 0);
         }
         lines.reaches(seq);
-        lines.told_ms = live_ms.unwrap_or(lines.told_ms);
+        lines.stated_ms = live_ms.unwrap_or(lines.stated_ms);
         self.changed.insert(to.clone());
         (true, if before == Seq(0) { 0 } else { seq.0 - before.0 - 1 })
     }
 
     /// The tombstones of a conversation.
-    pub fn seats(&mut self, to: &Target) -> &mut Seats {
+    pub fn tombstones(&mut self, to: &Target) -> &mut Tombstones {
         self.changed.insert(to.clone());
-        &mut self.lines(to).seats
+        &mut self.lines(to).tombstones
+    }
+
+    /// Adds the unsigned tombstone of an edit. Beyond the bounds it excuses nothing.
+    pub fn add_unsigned_edit(&mut self, to: &Target, who: &UserName, of: Seq, own: &UserName) {
+        let edits = |lines: &SequenceState| lines.tombstones.unsigned_edits();
+        let with_edits = self.conversations.iter().filter(|(_, lines)| edits(lines) > 0);
+        let (all, unanswered) = with_edits.fold((0, 0), |(all, unanswered), (other, lines)| {
+            let count = if lines.is_of_user(other, own) { 0 } else { edits(lines) };
+            (all + edits(lines), unanswered + count)
+        });
+        let is_of_user = self.conversation(to).is_some_and(|lines| lines.is_of_user(to, own));
+        if all < EDITS_MAX && (is_of_user || unanswered < UNANSWERED_EDITS_MAX) {
+            self.tombstones(to).add_unsigned_edit(who, of);
+        }
     }
 
     /// Once the replay has ended: how many changes of each user are missing whose tombstones nobody
@@ -177,7 +196,7 @@ impl Sequences {
         };
         match lines.newest.is_some_and(is_open) {
             true => BTreeMap::new(),
-            false => lines.seats.take_unexplained(),
+            false => lines.tombstones.take_unexplained(),
         }
     }
 
@@ -199,12 +218,12 @@ impl Sequences {
         let order = match (missing, linked) {
             _ if free => Order::Good,
             (0, true) => Order::Good,
-            _ if lines.seats.excuse(who, line.changes, missing.max(1)) => Order::Good,
+            _ if lines.tombstones.excuse(who, line.changes, missing.max(1)) => Order::Good,
             (0, false) => Order::Unlinked,
             (missing, _) => Order::Missing(missing),
         };
         device.loose = false;
-        lines.seats.meets(who);
+        lines.tombstones.meets(who);
         if let Some(index) = session {
             device.sessions.remove(index);
         }
@@ -289,10 +308,21 @@ impl Sequences {
 }
 
 impl SequenceState {
+    /// Returns whether the user has entered the PIN of the channel, or has written in the private
+    /// conversation. A server can invent neither.
+    fn is_of_user(&self, conversation: &Target, own: &UserName) -> bool {
+        match conversation {
+            Target::Channel(_) => true,
+            Target::User(with) => {
+                with == own || self.tombstones.known_users().any(|who| who != with)
+            }
+        }
+    }
+
     fn reaches(&mut self, seq: Seq) {
         self.last = seq;
         if let Some((_, then_ms)) = self.newest.take_if(|(newest, _)| *newest < seq) {
-            self.told_ms = then_ms;
+            self.stated_ms = then_ms;
         }
     }
 }
@@ -304,13 +334,17 @@ impl Device {
 }
 
 #[cfg(test)]
+#[path = "unsigned_edit_tests.rs"]
+mod unsigned_edits;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     const TEA: &str = "#tea";
 
-    fn link(session: u8, n: u64, prev: u8) -> Link {
-        Link { session: [session; 16], n, prev: [prev; 32] }
+    fn link(session: u8, n: u64, prev: u8) -> ChainLink {
+        ChainLink { session: [session; 16], n, prev: [prev; 32] }
     }
 
     struct Talk(Sequences);
@@ -362,16 +396,16 @@ mod tests {
         talk.says(1, 0, 0, 1);
         talk.0.skip(&tea, Seq(7));
         assert_eq!(talk.says(1, 5, 5, 6), Order::Good);
-        talk.0.seats(&tea).add(&"ana".parse().unwrap(), true);
+        talk.0.tombstones(&tea).add(&"ana".parse().unwrap(), true);
         assert_eq!(talk.says(1, 7, 7, 8), Order::Missing(1), "that was a change");
-        talk.0.seats(&tea).add(&"ana".parse().unwrap(), false);
+        talk.0.tombstones(&tea).add(&"ana".parse().unwrap(), false);
         assert_eq!(talk.says(1, 9, 9, 10), Order::Good);
         assert_eq!(talk.says(1, 11, 11, 12), Order::Missing(1), "the tombstone was used");
         // A stored count may be as large as the type allows.
-        let lines = serde_json::json!({"last": "7", "devices": {}, "seats": {"free": {"ana": [u64::MAX, 0]}, "edits": []}});
+        let lines = serde_json::json!({"last": "7", "devices": {}, "tombstones": {"free": {"ana": [u64::MAX, 0]}, "edits": []}});
         let kept = serde_json::json!({"conversations": [[TEA, lines]]});
         let mut many: Sequences = serde_json::from_value(kept).unwrap();
-        many.seats(&tea).add(&"ana".parse().unwrap(), false);
+        many.tombstones(&tea).add(&"ana".parse().unwrap(), false);
         assert_eq!(talk.0.arrives(&tea, Seq(8), None), (true, 0));
         assert_eq!(talk.0.arrives(&tea, Seq(8), None), (false, 0));
         assert_eq!(talk.0.arrives(&tea, Seq(11), None), (true, 2));
@@ -385,8 +419,8 @@ mod tests {
         let before = serde_json::to_string(&talk.0).unwrap().len();
         for number in 0..100_000 {
             let made = format!("made{number}").parse().unwrap();
-            talk.0.seats(&tea).add(&made, false);
-            talk.0.seats(&tea).add_unsigned_edit(&made, Seq(1));
+            talk.0.tombstones(&tea).add(&made, false);
+            talk.0.add_unsigned_edit(&tea, &made, Seq(1), &"bob".parse().unwrap());
         }
         assert_eq!(serde_json::to_string(&talk.0).unwrap().len(), before);
         for number in 0..CONVERSATIONS_MAX as u64 + 100 {
@@ -434,18 +468,18 @@ mod tests {
         let tea = TEA.parse().unwrap();
         let mut sequences = Sequences::default();
         sequences.begin(&tea, LogId(9), Seq(2), 1_000);
-        assert_eq!(sequences.told_ms(&tea), 0, "two messages are outstanding");
-        for (seq, told_ms) in [(1, 0), (2, 0), (3, 1_000)] {
+        assert_eq!(sequences.stated_ms(&tea), 0, "two messages are outstanding");
+        for (seq, stated_ms) in [(1, 0), (2, 0), (3, 1_000)] {
             sequences.arrives(&tea, Seq(seq), None);
-            assert_eq!(sequences.told_ms(&tea), told_ms, "{seq}");
+            assert_eq!(sequences.stated_ms(&tea), stated_ms, "{seq}");
         }
         sequences.begin(&tea, LogId(9), Seq(3), 2_000);
-        assert_eq!(sequences.told_ms(&tea), 2_000);
+        assert_eq!(sequences.stated_ms(&tea), 2_000);
         sequences.begin(&tea, LogId(9), Seq(9), 3_000);
-        assert_eq!(sequences.told_ms(&tea), 2_000);
+        assert_eq!(sequences.stated_ms(&tea), 2_000);
         sequences.arrives(&tea, Seq(4), Some(3_500));
-        assert_eq!(sequences.told_ms(&tea), 3_500, "it arrived live");
+        assert_eq!(sequences.stated_ms(&tea), 3_500, "it arrived live");
         sequences.begin(&tea, LogId(10), Seq(9), 4_000);
-        assert_eq!(sequences.told_ms(&tea), 0);
+        assert_eq!(sequences.stated_ms(&tea), 0);
     }
 }

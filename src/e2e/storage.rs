@@ -28,7 +28,8 @@ pub type ChangeEntries = Vec<(Changed, Option<Change>)>;
 pub trait Account: Send + Sync {
     fn name(&self) -> &UserName;
 
-    /// Fingerprint of the server's first host key.
+    /// Fingerprint of the server's first host key. Stored state and derived keys refer to it, so
+    /// that a rotation does not change them.
     fn founding(&self) -> &Fingerprint;
 
     /// The key that identifies the user to the server now.

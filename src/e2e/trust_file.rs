@@ -40,7 +40,7 @@ pub struct TrustFile {
     unsaved: BTreeSet<UserName>,
     /// ... and since when, unless writing has failed.
     unsaved_ms: Option<i64>,
-    /// When the file was last looked at for what another client has stored.
+    /// Time of the last check for changes by other clients.
     looked_ms: i64,
 }
 
@@ -123,7 +123,7 @@ impl TrustFile {
         now_ms: i64,
     ) -> Result<(), String> {
         self.looked_ms = now_ms;
-        let problem = |error: StorageError| format!("the keys of people cannot be read: {error}");
+        let problem = |error: StorageError| format!("the trust store cannot be read: {error}");
         let Some(sealed) = storage.trust().map_err(problem)? else { return Ok(()) };
         let changed = self.takes(&sealed, account);
         if changed.map_err(|error| problem(damaged(storage, error)))? {
@@ -151,7 +151,8 @@ impl TrustFile {
             kept.set_people(known);
             change(kept);
         });
-        let others = saved.map_err(|error| format!("this cannot be stored: {error}"))?;
+        let others =
+            saved.map_err(|error| format!("the trust store cannot be written: {error}"))?;
         let stored = std::mem::take(&mut self.unsaved);
         match others {
             true => trust.merge(self.kept.people.iter()),
@@ -223,10 +224,10 @@ impl StoredTrust {
 
     /// Replaces the trust in these users.
     pub fn set_people(&mut self, news: Vec<Known>) {
-        let seats = self.people.iter().enumerate().map(|(at, one)| (one.name.clone(), at));
-        let seats: BTreeMap<_, _> = seats.collect();
+        let places = self.people.iter().enumerate().map(|(at, one)| (one.name.clone(), at));
+        let places: BTreeMap<_, _> = places.collect();
         for mut known in news {
-            match seats.get(&known.name).map(|at| &mut self.people[*at]) {
+            match places.get(&known.name).map(|at| &mut self.people[*at]) {
                 Some(before) => {
                     known.merge(before);
                     *before = known;

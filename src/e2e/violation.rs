@@ -74,55 +74,59 @@ impl Violation {
     }
 
     /// For people.
-    pub fn told(self, from: &UserName) -> String {
-        let not_shown = |what: &str| format!("a line under the name of {from} {what}: not shown");
+    pub fn describe(self, from: &UserName) -> String {
+        let not_shown = |what: &str| format!("a message under {from}'s name {what}: not shown");
         match self {
             Violation::Forged => not_shown("is signed by no key of theirs"),
-            Violation::NoKeys => not_shown("came, and the server does not tell their keys"),
-            Violation::Expired => not_shown(
-                "is signed under a certificate that was over when it came (or is a clock wrong?)",
-            ),
-            Violation::Retired => not_shown("is signed by a key that is not theirs any more"),
+            Violation::NoKeys => not_shown("is unverified: the server does not list their keys"),
+            Violation::Expired => {
+                not_shown("had an expired certificate when it arrived (or a clock is wrong)")
+            }
+            Violation::Retired => not_shown("is signed by a former key of theirs"),
             Violation::Unconfirmed => format!(
-                "a line by a new key of {from} is not shown: compare /fingerprint {from} with \
+                "a message by a new key of {from} is not shown: compare /fingerprint {from} with \
                  them, then /fingerprint {from} confirm"
             ),
             Violation::Closed => {
-                not_shown("does not open: it was altered, or comes from elsewhere")
+                not_shown("cannot be decrypted: it was altered, or is from another conversation")
             }
             Violation::NotForMe => {
-                format!("a private line of {from} was not sealed for this device")
+                format!("a private message of {from} was not sealed for this device")
             }
-            Violation::Malformed => not_shown("is not what a sealed line looks like"),
-            Violation::Spliced => not_shown("was told as another one than it is"),
-            Violation::Again => not_shown("was told before, as another one"),
-            Violation::Outdated => not_shown("was told as it was before they edited or deleted it"),
-            Violation::Downgraded => not_shown("came in clear, where they seal"),
+            Violation::Malformed => not_shown("does not have the format of a sealed message"),
+            Violation::Spliced => not_shown("differs from what the server states about it"),
+            Violation::Again => not_shown("was delivered before"),
+            Violation::Outdated => {
+                not_shown("is an earlier version: the sender has edited or deleted it since")
+            }
+            Violation::Downgraded => not_shown("is not encrypted, although they encrypt"),
             Violation::NoKey => {
-                format!("a line of {from} in a channel whose PIN is not known here")
+                format!("a message of {from} in a channel whose PIN this client does not have")
             }
             Violation::Newer => {
                 format!("a message of {from} is of a newer version: update pychat to read it")
             }
-            Violation::Missing(1) => format!("a line of {from} is missing before the next one"),
+            Violation::Missing(1) => format!("a message of {from} is missing before the next one"),
             Violation::Missing(lines) => {
-                format!("{lines} lines of {from} are missing before the next one")
+                format!("{lines} messages of {from} are missing before the next one")
             }
-            Violation::Unlinked => format!("lines of {from} are missing before the next one"),
+            Violation::Unlinked => {
+                format!("messages of {from} are missing before the next one")
+            }
             Violation::Unexplained(changes) => {
                 let count = match changes {
                     1 => "an edit or a deletion".to_owned(),
                     changes => format!("{changes} edits or deletions"),
                 };
                 format!(
-                    "{count} of {from} missing: the server says that {from} has deleted what was \
-                     edited, and {from} has signed no such deletion"
+                    "{count} of {from} missing: the server claims that {from} has deleted the \
+                     edited messages, but no signed deletion proves it"
                 )
             }
             Violation::Dated(time_ms) => {
                 let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
                 let time = time.strftime("%Y-%m-%d %H:%M UTC");
-                format!("the next line of {from} was said at {time}, by the clock of {from}")
+                format!("the next message of {from} was signed at {time}, by the clock of {from}")
             }
         }
     }
@@ -137,4 +141,9 @@ impl From<SealError> for Violation {
             SealError::Forged => Violation::Forged,
         }
     }
+}
+
+/// Returns the violation unless the condition holds.
+pub fn check(holds: bool, violation: Violation) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(violation) }
 }

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::file::{self, FileError};
 use crate::crypto::{equal, hmac_sha256, random};
+use crate::file::{self, FileError};
 use crate::system::files;
 
 /// The audit trail of a home.
@@ -70,7 +70,7 @@ pub enum AuditError {
     Torn { path: PathBuf },
     #[error("{}: it is not what was written", path.display())]
     Head { path: PathBuf },
-    #[error("{}: it is missing, and decisions were written to it", path.display())]
+    #[error("{}: the audit trail is missing, although decisions were recorded", path.display())]
     Missing { path: PathBuf },
 }
 

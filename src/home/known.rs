@@ -9,19 +9,21 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Users;
-use super::file::FileError;
-use super::json_file;
 use crate::chat::{DeviceName, UserName};
 use crate::crypto::succession::Whose;
 use crate::crypto::{Fingerprint, PublicKey};
+use crate::file::FileError;
+use crate::file::json_file;
+use crate::limits::DAY_MS;
 
 /// Number of key changes that are stored for members who were away.
 const CHANGES_MAX: usize = 1_000;
-const CHANGES_MS: i64 = 366 * 86_400_000;
+/// Time for which they are stored, in milliseconds.
+const CHANGES_MS: i64 = 366 * DAY_MS;
 /// Number of removed keys that are remembered, so that the next key of the name is noticed.
 const GONE_MAX: usize = 1_000;
 /// After a longer pause of the server, the pause does not count as absence of devices.
-const AWAY_MS: i64 = 86_400_000;
+const AWAY_MS: i64 = DAY_MS;
 /// The keys that were ever registered here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -133,7 +135,6 @@ impl Known {
             self.keys.insert(print, key);
         }
         self.changes.extend(changes.iter().cloned());
-        self.changes.retain(|one| now_ms - one.time_ms < CHANGES_MS);
         let excess = self.changes.len().saturating_sub(CHANGES_MAX);
         self.changes.drain(..excess);
         self.forget();
@@ -142,8 +143,8 @@ impl Known {
 
     /// Returns the names that another user has now: none of the present keys was theirs before, or
     /// follows one of those with the signatures of both.
-    pub fn strangers(&self, users: &Users) -> Vec<UserName> {
-        let is_stranger = |name: &&UserName| {
+    pub fn reassigned(&self, users: &Users) -> Vec<UserName> {
+        let is_reassigned = |name: &&UserName| {
             let before: Vec<_> = self.keys.iter().filter(|(_, key)| key.name == **name).collect();
             let is_known = |key: &PublicKey| {
                 let print = key.fingerprint().to_string();
@@ -156,7 +157,7 @@ impl Known {
             };
             !before.is_empty() && !users.keys_of(name).any(is_known)
         };
-        users.names().filter(is_stranger).cloned().collect()
+        users.names().filter(is_reassigned).cloned().collect()
     }
 
     /// Returns the previous key of the device, or the last key of a user who has none now.
@@ -190,6 +191,11 @@ impl Known {
             }
         }
         self.alive_ms = now_ms;
+    }
+
+    /// Removes changes that are too old to notify members of. `now_ms` is a trusted time.
+    pub fn expire_changes(&mut self, now_ms: i64) {
+        self.changes.retain(|one| now_ms - one.time_ms < CHANGES_MS);
     }
 
     /// Returns the changes since the last login of a key.

@@ -1,8 +1,8 @@
 //! A server's home on disk: config.json, users/, keys/ and data/.
 
 mod audit;
-pub mod file;
-pub mod json_file;
+#[cfg(feature = "server")]
+mod decided;
 pub mod known;
 #[cfg(feature = "server")]
 mod ledger_head;
@@ -19,9 +19,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use audit::{Audit, AuditEntry, AuditError, Decision};
-pub use file::FileError;
 #[cfg(feature = "server")]
-pub use ledger_head::{LedgerHead, LedgerHeadFile};
+pub use decided::{Decided, Rest};
+#[cfg(feature = "server")]
+pub use ledger_head::{LedgerHead, LedgerHeadFile, LedgerHeads};
 #[cfg(feature = "server")]
 pub use reserve::Reserve;
 pub use server_keys::{KeyStamp, RotateError, ServerKeys};
@@ -31,6 +32,7 @@ pub use users::{
     similar, succeed,
 };
 
+use crate::file::{self, FileError};
 use crate::system::files;
 
 /// The folder of a server, named by `--home`.
@@ -108,6 +110,11 @@ impl Home {
         self.dir.join("data").join("tickets.json")
     }
 
+    /// The folder of encrypted files.
+    pub fn files_dir(&self) -> PathBuf {
+        self.dir.join("data").join("files")
+    }
+
     /// Path of the ledger.
     pub fn ledger_file(&self) -> PathBuf {
         self.dir.join("data").join("ledger.db")
@@ -123,14 +130,33 @@ impl Home {
         self.key_path("ledger.head")
     }
 
-    /// Returns whether a server has run here before, which leaves a ledger head or an audit head.
+    /// Returns whether a server has run here before, which leaves the heads of the ledger and of
+    /// the audit trail, the trail, and the keys that it has seen.
     pub fn was_used(&self) -> bool {
-        self.ledger_head_file().exists() || self.key_path("audit.head").exists()
+        let trail = self.dir.join("data").join("audit.jsonl");
+        let left = [self.ledger_head_file(), self.key_path("audit.head"), trail, self.known_file()];
+        left.iter().any(|file| file.exists())
     }
 
     /// Returns whether the ledger is missing or an empty file.
     pub fn lacks_ledger(&self) -> bool {
         fs::metadata(self.ledger_file()).map_or(true, |about| about.len() == 0)
+    }
+
+    /// Returns whether a path, relative to the home, is that of a file which the server or its
+    /// operator keeps there.
+    pub fn has_own(&self, path: &Path) -> bool {
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return true };
+        // A folder that is not there has no file either.
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let home = real(&self.dir);
+        let folder = real(self.dir.join(path).parent().unwrap_or(&self.dir));
+        let is_record = [".json", ".jsonl", ".sock"].iter().any(|end| name.ends_with(end));
+        let is_of_data =
+            name.starts_with("ledger.db") || is_record || ["lock", "reserve"].contains(&&*name);
+        ["keys", "users", "data/files"].iter().any(|own| folder.starts_with(home.join(own)))
+            || folder == home.join("data") && is_of_data
+            || folder == home && name == "config.json"
     }
 
     /// Locks the home for this process, until the lock is dropped.
@@ -159,7 +185,8 @@ impl Home {
         taken.map_err(|error| LockError::Io { path, error })
     }
 
-    fn lock_file(&self) -> PathBuf {
+    /// Path of the file that a running server locks.
+    pub fn lock_file(&self) -> PathBuf {
         self.dir.join("data").join("lock")
     }
 

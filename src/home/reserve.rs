@@ -3,14 +3,15 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use crate::system::files;
 
-/// Bytes of the file: the ledger's write-ahead log has up to 16 MiB, and the ledger may grow by as
-/// much before the log is empty; a batch of removals and the files of a start need less than the rest.
+/// Bytes of the file: up to 16 MiB for the ledger's write-ahead log (`LOG_PAGES`), and 4 MiB for the
+/// growth of the ledger during removals, which checkpoint every 1.6 MiB (`LOG_PAGES_MEANWHILE`), and
+/// for the files of a start.
 const BYTES: u64 = 20 << 20;
 /// A smaller file would be of no use, in bytes.
 const BYTES_MIN: u64 = 64 << 10;
@@ -28,9 +29,11 @@ impl Reserve {
 
     /// Makes the file where it is missing, smaller where the disk has less room.
     pub fn keep(&self) {
-        if self.path.exists() {
+        if fs::metadata(&self.path).is_ok_and(|about| about.len() >= BYTES) {
             return;
         }
+        // `make` does not replace a smaller one.
+        self.release();
         let mut bytes = BYTES;
         while let Err(error) = self.make(bytes) {
             let _ = fs::remove_file(&self.path);
@@ -49,6 +52,15 @@ impl Reserve {
                 io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut &file).map(drop)
             }
             done => Ok(done?),
+        }
+    }
+
+    /// Gives the space back where the disk has less left than that.
+    pub fn release_if_needed(&self) {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let free = statvfs(folder).map(|about| about.f_bavail.saturating_mul(about.f_frsize));
+        if !free.is_ok_and(|bytes| bytes >= BYTES) {
+            self.release();
         }
     }
 

@@ -3,19 +3,17 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::file::FileError;
-use super::json_file;
 use crate::chat::UserName;
 use crate::chat::rights::{Role, may_undo};
 use crate::config::{Config, IpRange};
 use crate::crypto::Fingerprint;
-use crate::sync::Persisted;
+use crate::file::FileError;
+use crate::file::json_file;
 
 /// The subject of a sanction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,39 +76,14 @@ pub struct Decisions {
     pub sanctions: Vec<Sanction>,
 }
 
-/// The decisions in force, shared by threads.
-pub struct Decided(Persisted<Decisions, FileError>);
-
-impl Decided {
-    /// Reads the decisions of a home.
-    pub fn open(path: PathBuf) -> Result<Decided, FileError> {
-        let decisions = Decisions::load(&path)?;
-        Ok(Decided(Persisted::new(decisions, move |decisions: &Decisions| decisions.save(&path))))
-    }
-
-    pub fn now(&self) -> Arc<Decisions> {
-        self.0.get()
-    }
-
-    /// Makes a decision. It is in force once it is on disk, and not at all if it cannot be written.
-    pub fn decide<T>(&self, change: impl FnOnce(&mut Decisions) -> T) -> Result<T, FileError> {
-        self.0.change(change)
-    }
-}
-
 impl Subject {
     pub fn holds(&self, whom: Whom) -> bool {
         match self {
-            Subject::User(name) => is_same(name, whom.user),
+            Subject::User(name) => name == whom.user,
             Subject::Key(key) => *key == whom.key,
             Subject::Range(range) => whom.address.is_some_and(|address| range.contains(address)),
         }
     }
-}
-
-/// Returns whether two names are equal in any case, as names of files in users/ are compared.
-fn is_same(one: &UserName, other: &UserName) -> bool {
-    one.as_str().to_lowercase() == other.as_str().to_lowercase()
 }
 
 impl Decisions {
@@ -156,11 +129,7 @@ impl Decisions {
         role: Role,
         now_ms: i64,
     ) -> Result<bool, Stands> {
-        let is_subject = |one: &Subject| match (one, subject) {
-            (Subject::User(one), Subject::User(name)) => is_same(one, name),
-            (one, subject) => one == subject,
-        };
-        let is_it = |one: &Sanction| one.kind == kind && is_subject(&one.subject);
+        let is_it = |one: &Sanction| one.kind == kind && one.subject == *subject;
         let stands = self.valid(now_ms).find(|one| is_it(one) && !may_undo(role, one.rank));
         if let Some(one) = stands {
             return Err(Stands(one.clone()));
@@ -332,27 +301,6 @@ mod tests {
             r#"{"sanctions": [{"kind": "ban", "subject": "bob", "by": "mona", "since_ms": 0}]}"#;
         let old: Decisions = serde_json::from_str(old).unwrap();
         assert_eq!(old.sanctions[0].rank, Role::Owner);
-    }
-
-    #[test]
-    fn who_looks_does_not_wait_for_who_decides() {
-        let folder = tempfile::tempdir().unwrap();
-        let decided = Decided::open(folder.path().join("sanctions.json")).unwrap();
-        let (looked, seen) = std::sync::mpsc::channel();
-        std::thread::scope(|scope| {
-            let decide = decided.decide(|new| {
-                new.motd = Some("tea".into());
-                scope.spawn(|| looked.send(decided.now().motd.clone()));
-                // A decision is not in force before it is on disk.
-                seen.recv_timeout(std::time::Duration::from_secs(60))
-            });
-            assert_eq!(decide.unwrap(), Ok(None));
-        });
-        assert_eq!(decided.now().motd.as_deref(), Some("tea"));
-        // A decision that cannot be written is not in force.
-        drop(folder);
-        assert!(decided.decide(|new| new.motd = None).is_err());
-        assert_eq!(decided.now().motd.as_deref(), Some("tea"));
     }
 
     #[test]

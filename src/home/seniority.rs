@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::json_file;
 use crate::chat::UserName;
+use crate::file::json_file;
 
 /// The keys that the server has recorded.
 pub const KEYS_FILE: &str = "data/keys.json";

@@ -9,11 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::Home;
-use super::file::{self, FileError};
-use super::json_file;
 use crate::crypto::lineage::{self, FORMER_KEYS_MAX, FormerKey, Lineage};
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::file::json_file;
+use crate::file::{self, FileError};
 use crate::system::files;
 
 pub struct ServerKeys {
@@ -93,7 +93,7 @@ impl ServerKeys {
     }
 
     /// Returns the answer to a request for the lineage of an accepted key.
-    pub fn tell_lineage(&self, request: &[u8], now_ms: i64) -> Option<Vec<u8>> {
+    pub fn answer_lineage(&self, request: &[u8], now_ms: i64) -> Option<Vec<u8>> {
         self.accepted(now_ms).find_map(|key| {
             lineage::answer(key.public(), self.lineage.before(key.public()).former_keys(), request)
         })

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::file::FileError;
-use super::json_file;
 use super::users::Folder;
 use crate::chat::UserName;
 use crate::chat::rights::Role;
 use crate::config::IpRange;
 use crate::crypto::password::PasswordHash;
+use crate::file::FileError;
+use crate::file::json_file;
 
 /// The settings; users without a file have the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

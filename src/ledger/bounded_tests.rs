@@ -197,13 +197,13 @@ fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_conversation_once()
     let now_ms = 30 * 86_400_000;
     let (mut turns, mut gone) = (0, Swept::default());
     loop {
-        let swept = kept.sweep(now_ms, false).unwrap();
+        let swept = kept.sweep(now_ms).unwrap();
         assert!(swept.lines <= 256, "{} lines at once", swept.lines);
         (turns, gone.lines, gone.conversations) =
             (turns + 1, gone.lines + swept.lines, gone.conversations + swept.conversations);
         let mut left = 0;
         while {
-            let counted = kept.sweep(now_ms, true).unwrap();
+            let counted = kept.count_old(now_ms).unwrap();
             left += counted.lines;
             counted.more
         } {}

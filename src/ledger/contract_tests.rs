@@ -36,6 +36,11 @@ pub(super) fn on_disk() -> (Sqlite, tempfile::TempDir, PathBuf) {
     (Sqlite::open(&path, CHANGE_S_MAX).unwrap(), folder, path)
 }
 
+pub(super) fn restore(from: &Path, to: &Path) -> Option<PathBuf> {
+    jobs(to).prepare_restore(from).unwrap();
+    jobs(to).finish_restore().unwrap()
+}
+
 pub(super) fn draft(conversation: &str, from: &str, id: u8, text: &str) -> Draft {
     Draft {
         conversation: conversation.parse().unwrap(),
@@ -63,7 +68,7 @@ pub(super) fn delete(from: &str, id: u8, of: u64) -> Draft {
 
 /// Selects the newest messages since this time.
 pub(super) fn since(since_ms: Option<i64>) -> Older {
-    Older { before: None, since_ms }
+    Older { since_ms, ..Older::default() }
 }
 
 pub(super) fn wanted(text: &str) -> Wanted {
@@ -107,6 +112,7 @@ macro_rules! contract {
         }
     )+};
 }
+pub(super) use contract;
 
 contract! {
     seqs_are_contiguous_in_each_conversation(made) {
@@ -164,7 +170,7 @@ contract! {
         assert_eq!(read(0, 20, Page { bytes_max: 1, ..PAGE }), [1], "one at least");
         let history = |before: Option<u64>, lines_max| {
             let page = Page { lines_max, ..PAGE };
-            let (lines, more) = made.reader.history(&conversation, Older { before: before.map(Seq), since_ms: None }, page, &free()).unwrap();
+            let (lines, more) = made.reader.history(&conversation, Older { before: before.map(Seq), ..Older::default() }, page, &free()).unwrap();
             (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
         };
         assert_eq!(history(None, 2), (vec![19, 20], true));
@@ -265,13 +271,12 @@ contract! {
             made.says(line);
         }
         let conversation = "#tea".parse().unwrap();
-        assert_eq!(made.ledger.expire(&conversation, 3_000, true).unwrap().0, 2);
-        assert_eq!(made.texts("#tea").len(), 4, "that was a dry run");
-        assert_eq!(made.ledger.expire(&conversation, 3_000, false).unwrap().0, 2);
+        assert_eq!(made.ledger.count_old(&conversation, 3_000, None).unwrap(), (2, None));
+        assert_eq!(made.ledger.expire(&conversation, 3_000).unwrap().0, 2);
         made.ledger.scrub(3_000).unwrap();
         assert_eq!(made.texts("#tea"), [(3, "x".into()), (4, "x".into())]);
         assert_eq!(made.says(draft("#tea", "ana", 5, "x")), Outcome::Stored(Seq(5)));
-        let empty = made.ledger.expire(&conversation, i64::MAX, false).unwrap().0;
+        let empty = made.ledger.expire(&conversation, i64::MAX).unwrap().0;
         assert_eq!(empty, 3);
         assert_eq!(made.says(draft("#tea", "ana", 6, "x")), Outcome::Stored(Seq(6)));
     }
@@ -300,7 +305,7 @@ fn memory_is_bounded_whatever_the_lines_are() {
     let kept = memory.read(&conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
     assert!(kept.len() > 10 && kept.len() < 50, "{}", kept.len());
     assert_eq!(kept.last().unwrap().seq, Seq(1_000));
-    memory.expire(&conversation, i64::MAX, false).unwrap();
+    memory.expire(&conversation, i64::MAX).unwrap();
     let line = draft("#tea", "ana", 0, "x".repeat(9_000).as_str());
     let outcomes = memory.commit(&[Record::line(line.clone()), Record::line(line)]).unwrap();
     assert_eq!(outcomes, [Outcome::Stored(Seq(1_001)), Outcome::Known(Seq(1_001))]);
@@ -356,7 +361,7 @@ fn ids_of_lines_that_are_gone_are_known_for_a_week() {
     let (mut ledger, _folder, path) = on_disk();
     ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
     let week_ms = 7 * 86_400_000;
-    ledger.expire(&"#tea".parse().unwrap(), 2_000, false).unwrap();
+    ledger.expire(&"#tea".parse().unwrap(), 2_000).unwrap();
     ledger.scrub(1_000 + week_ms).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
@@ -434,7 +439,7 @@ fn what_is_removed_cannot_be_read_from_the_disk() {
     });
     ledger.commit(&lines.collect::<Vec<_>>()).unwrap();
     assert!(found_on_disk(folder.path(), "zebramarker") > 200, "the control: they are there");
-    while ledger.expire(&"#old".parse().unwrap(), 2_000, false).unwrap().1 {}
+    while ledger.expire(&"#old".parse().unwrap(), 2_000).unwrap().1 {}
     ledger.erase(&"ana".parse().unwrap()).unwrap();
     ledger.scrub(2_000).unwrap();
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
@@ -455,7 +460,7 @@ fn a_backup_is_whole_and_a_restore_begins_new_logs() {
     drop(ledger);
     let verified = jobs(&copy).verify().unwrap();
     assert_eq!(verified, Verified { conversations: 1, lines: 1 });
-    let aside = jobs(&path).restore(&copy).unwrap().unwrap();
+    let aside = restore(&copy, &path).unwrap();
     assert_eq!(jobs(&aside).verify().unwrap().lines, 2, "what was there is kept");
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     assert_ne!(ledger.log_id(), log);

@@ -97,7 +97,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     let (newest, more) = reader
         .history(
             &tea,
-            Older { before: Some(Seq(160)), since_ms: None },
+            Older { before: Some(Seq(160)), ..Older::default() },
             Page { lines_max: 30, ..ALL },
             &free(),
         )

@@ -8,10 +8,11 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{
-    Counted, Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record,
-    Remembered, Tidied, Work,
+    Began, BlobLimits, BlobRow, BlobTotals, Blobs, Counted, Draft, DropOutcome, Erased, Ledger,
+    LedgerError, Memory, NewBlob, Older, Outcome, Page, Place, Reader, Record, Remembered, Tidied,
+    Work,
 };
-use crate::chat::{Conversation, LogId, Message, Seq, UserName, Wanted};
+use crate::chat::{BlobId, Conversation, LogId, Message, Seq, UserName, Wanted};
 
 /// A ledger that survives the server's processes and fails at random.
 pub struct Faulty {
@@ -62,8 +63,29 @@ impl Ledger for Faulty {
         lines.iter().find(|one| (&one.from, one.id) == (&line.from, line.id)).map(|one| one.seq)
     }
 
-    fn expire(&mut self, _: &Conversation, _: i64, _: bool) -> Result<(usize, bool), LedgerError> {
+    fn expire(&mut self, _: &Conversation, _: i64) -> Result<(usize, bool), LedgerError> {
         Ok((0, false))
+    }
+
+    fn count_old(
+        &self,
+        _: &Conversation,
+        _: i64,
+        _: Option<Place>,
+    ) -> Result<(usize, Option<Place>), LedgerError> {
+        Ok((0, None))
+    }
+
+    fn detach(&mut self, conversation: &Conversation, kept: bool) -> Result<(), LedgerError> {
+        self.memory.detach(conversation, kept)
+    }
+
+    fn remove_detached(&mut self) -> Result<bool, LedgerError> {
+        self.memory.remove_detached()
+    }
+
+    fn waiting(&self, _: &Conversation, _: &UserName, _: usize) -> Result<usize, LedgerError> {
+        Ok(0)
     }
 
     fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
@@ -116,6 +138,68 @@ impl Ledger for Faulty {
 
     fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
         self.memory.begin_log(log)
+    }
+}
+
+impl Blobs for Faulty {
+    fn begin_blob(&mut self, new: &NewBlob, limits: &BlobLimits) -> Result<Began, LedgerError> {
+        self.memory.begin_blob(new, limits)
+    }
+
+    fn keep_blob(&mut self, stored: BlobId, until_ms: i64) -> Result<bool, LedgerError> {
+        self.memory.keep_blob(stored, until_ms)
+    }
+
+    fn drop_blob(&mut self, owner: &UserName, blob: BlobId) -> Result<DropOutcome, LedgerError> {
+        self.memory.drop_blob(owner, blob)
+    }
+
+    fn cancel_blob(&mut self, stored: BlobId) -> Result<(), LedgerError> {
+        self.memory.cancel_blob(stored)
+    }
+
+    fn lose_blob(&mut self, stored: BlobId) -> Result<(), LedgerError> {
+        self.memory.lose_blob(stored)
+    }
+
+    fn expire_blobs(&mut self, now_ms: i64) -> Result<usize, LedgerError> {
+        self.memory.expire_blobs(now_ms)
+    }
+
+    fn doomed_blobs(&self) -> Result<Vec<BlobId>, LedgerError> {
+        self.memory.doomed_blobs()
+    }
+
+    fn bury_blobs(&mut self, stored: &[BlobId]) -> Result<(), LedgerError> {
+        self.memory.bury_blobs(stored)
+    }
+
+    fn blob(&self, stored: BlobId) -> Result<Option<BlobRow>, LedgerError> {
+        self.memory.blob(stored)
+    }
+
+    fn blobs_of(
+        &self,
+        owner: &UserName,
+        rows_max: usize,
+    ) -> Result<(Vec<BlobRow>, BlobTotals), LedgerError> {
+        self.memory.blobs_of(owner, rows_max)
+    }
+
+    fn blobs_after(&self, stored: Option<BlobId>) -> Result<Vec<BlobRow>, LedgerError> {
+        self.memory.blobs_after(stored)
+    }
+
+    fn blob_totals(&self) -> Result<BlobTotals, LedgerError> {
+        self.memory.blob_totals()
+    }
+
+    fn blob_owners(&self) -> Result<Vec<(UserName, BlobTotals)>, LedgerError> {
+        self.memory.blob_owners()
+    }
+
+    fn take_doomed(&mut self) -> Vec<BlobId> {
+        self.memory.take_doomed()
     }
 }
 

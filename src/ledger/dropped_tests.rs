@@ -20,7 +20,7 @@ fn a_conversation_without_a_line_is_dropped_and_lines_of_later_ones_come_behind_
         assert_eq!(made.ledger.emptied(&tea).unwrap(), None);
         made.ledger.drop_empty(&tea).unwrap();
         assert_eq!(made.ledger.conversations().len(), 2, "it has lines");
-        made.ledger.expire(&tea, 2_000, false).unwrap();
+        made.ledger.expire(&tea, 2_000).unwrap();
         assert_eq!(made.ledger.emptied(&tea).unwrap(), Some(Seq(2)));
         made.ledger.drop_empty(&tea).unwrap();
         assert_eq!(made.ledger.conversations(), [coffee]);
@@ -41,7 +41,7 @@ fn what_is_known_of_dropped_conversations_outlives_a_restart() {
     let (mut ledger, _folder, path) = on_disk();
     let tea: Conversation = "#tea".parse().unwrap();
     ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
-    ledger.expire(&tea, 2_000, false).unwrap();
+    ledger.expire(&tea, 2_000).unwrap();
     ledger.drop_empty(&tea).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
@@ -61,12 +61,12 @@ fn what_is_left_on_disk_of_a_conversation_that_is_in_memory_only_now_is_dropped(
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let off = Retentions::all(Retention::Off);
     let (mut kept, _) = SplitLedger::new(Some((Box::new(disk), Box::new(reader))), memory, off);
-    assert_eq!(kept.sweep(2_000, true).unwrap().lines, 1);
+    assert_eq!(kept.count_old(2_000).unwrap().lines, 1);
     assert_eq!(
         Sqlite::open(&path, CHANGE_S_MAX).unwrap().conversations().len(),
         1,
         "it only counts"
     );
-    assert!(kept.sweep(2_000, false).unwrap().emptied.is_empty());
+    assert!(kept.sweep(2_000).unwrap().emptied.is_empty());
     assert!(Sqlite::open(&path, CHANGE_S_MAX).unwrap().conversations().is_empty());
 }

@@ -163,6 +163,23 @@ fn another_process_goes_on_where_an_erasure_was_ended() {
     jobs(&path).verify().unwrap();
 }
 
+/// A killed process may leave frames of the write-ahead log that it had not synced.
+#[test]
+fn what_a_killed_process_has_committed_is_in_the_file_after_the_next_start() {
+    let (mut ledger, folder, path) = on_disk();
+    ledger.commit(&[Record::line(draft("#tea", "bob", 1, "before the kill"))]).unwrap();
+    let of_file_alone = |name: &str| {
+        let copy = folder.path().join(name);
+        std::fs::copy(&path, &copy).unwrap();
+        jobs(&copy).verify().map_or(0, |verified| verified.lines)
+    };
+    assert_eq!(of_file_alone("before"), 0, "the control: it is in the log");
+    // The state that a killed process leaves.
+    std::mem::forget(ledger);
+    let _ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    assert_eq!(of_file_alone("after"), 1);
+}
+
 #[test]
 fn the_file_shrinks_after_a_large_removal() {
     let (mut ledger, folder, path) = on_disk();
@@ -170,7 +187,7 @@ fn the_file_shrinks_after_a_large_removal() {
     ledger.scrub(0).unwrap();
     let before = bytes_of(&path);
     for conversation in ["#tea", "#lobby", "#work"] {
-        while ledger.expire(&conversation.parse().unwrap(), 10_000, false).unwrap().1 {}
+        while ledger.expire(&conversation.parse().unwrap(), 10_000).unwrap().1 {}
     }
     assert!(ledger.scrub(30 * 86_400_000).unwrap());
     let after = bytes_of(&path);
@@ -270,4 +287,38 @@ fn an_erasure_is_measured() {
          two at most {wait:?}; {before} bytes, then {}; {left} left",
         bytes_of(&path)
     );
+}
+
+/// A merge of few segments of the index is not at its end while other messages make more of them.
+#[test]
+fn what_others_say_during_a_merge_of_the_index_does_not_end_it() {
+    let (mut ledger, folder, _path) = on_disk();
+    let message = |number: u64| {
+        let from = ["alice", "bob"][(number % 2) as usize];
+        // The words of alice are the last ones of the index.
+        let word = ["zebramarker", "marker"][(number % 2) as usize];
+        let text = format!("the {word}{number}x w{}", mixed(number));
+        let id = MsgId(u128::from(number).to_be_bytes());
+        Record::line(Draft { id, ..draft("#tea", from, 0, &text) })
+    };
+    ledger.commit(&(0..6_000).map(message).collect::<Vec<_>>()).unwrap();
+    // One segment, beside which the removals become another one.
+    ledger.break_with("INSERT INTO words (words) VALUES ('optimize')");
+    ledger.work_in_parts_of(1_500, 2);
+    ledger.begin_erasing(&"alice".parse().unwrap()).unwrap();
+    while ledger.erase_some().unwrap().is_some() {}
+    for (setting, value) in [("usermerge", 2), ("merge", 20), ("usermerge", 4)] {
+        let set = format!("INSERT INTO words (words, rank) VALUES ('{setting}', {value})");
+        ledger.break_with(&set);
+    }
+    let mut parts = 0;
+    while ledger.tidy(0).unwrap() != Tidied::Done {
+        parts += 1;
+        if parts < 4 {
+            let message = draft("#tea", "bob", parts, "meanwhile");
+            ledger.commit(&[Record::line(message)]).unwrap();
+        }
+    }
+    assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
+    assert_eq!(found_on_disk(folder.path(), "ebramarker"), 0, "nor as the index's prefix");
 }

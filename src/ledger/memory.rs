@@ -1,21 +1,28 @@
 //! A ledger in memory: the newest messages of each conversation, until the process ends.
 
+mod blobs;
+
 use std::collections::{HashMap, VecDeque, vec_deque};
 use std::sync::Arc;
 
 use super::rules::{known_as, may_change};
 use super::{
-    Counted, Draft, Erased, Ledger, LedgerError, Older, Outcome, Page, Reader, Record, Remembered,
-    Tidied, Topic, Work, message,
+    Counted, Draft, Erased, Ledger, LedgerError, Older, Outcome, Page, Place, Reader, Record,
+    Remembered, Tidied, Topic, Work, message,
 };
 use crate::chat::{Body, Conversation, LogId, Message, MsgId, Seq, UserName, Wanted};
 use crate::sync::{Mutex, MutexGuard, Rank};
+use blobs::MemoryBlobs;
 
 /// Counted for each message beside its text: about its size in memory.
 const LINE_BYTES: usize = 256;
 /// Messages that a reader copies at once under the lock that commits need. Texts are shared, so
 /// that a copy is about this many reference counts.
 const SLICE_LINES: usize = 500;
+
+/// An erasure goes through conversations of so many messages under the lock, and through one at
+/// least, which `tail_bytes_max` bounds.
+const ERASED_AT_ONCE: usize = 2_000;
 
 /// The state that the writer and the readers share.
 #[derive(Clone)]
@@ -36,9 +43,18 @@ struct Conversations {
     /// Number of messages stored in conversations that were dropped.
     dropped: u64,
     /// Users whose messages are being erased.
-    erasing: Vec<UserName>,
+    erasing: Vec<Erasure>,
     /// How often each name was given to another user.
     owners: HashMap<UserName, u64>,
+    blobs: MemoryBlobs,
+}
+
+/// An erasure under way.
+struct Erasure {
+    user: UserName,
+    /// Conversations that are not done.
+    left: Vec<Conversation>,
+    erased: usize,
 }
 
 #[derive(Default)]
@@ -77,6 +93,7 @@ impl Memory {
             dropped: 0,
             erasing: Vec::new(),
             owners: HashMap::new(),
+            blobs: MemoryBlobs::default(),
         };
         Memory {
             conversations: Arc::new(Mutex::new(Rank::Ledger, conversations)),
@@ -92,6 +109,7 @@ impl Memory {
             let gone = all.conversations.remove(conversation);
             all.bytes -= gone.as_ref().map_or(0, |gone| gone.bytes);
             all.dropped += gone.as_ref().map_or(0, |gone| gone.last.0 - gone.first.0);
+            all.settle_files();
             gone
         };
         // Frees the messages after the lock is released.
@@ -139,25 +157,37 @@ impl Memory {
         (newest, more)
     }
 
+    /// Runs a job on the rows of files.
+    fn with_blobs<T>(&self, job: impl FnOnce(&mut MemoryBlobs) -> T) -> T {
+        job(&mut self.lock().blobs)
+    }
+
+    /// Returns which holder of a name its present one is.
+    fn holder(&self, user: &UserName) -> u64 {
+        self.lock().owners.get(user).copied().unwrap_or(0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Conversations> {
         self.conversations.lock()
     }
 }
 
 impl Conversations {
-    fn entry(&mut self, conversation: &Conversation) -> &mut Lines {
-        let floor = self.floor;
-        let new = || Lines { first: floor, last: floor, ..Lines::default() };
-        self.conversations.entry(conversation.clone()).or_insert_with(new)
+    /// Dooms the files of messages that were removed.
+    fn settle_files(&mut self) {
+        let conversations = &self.conversations;
+        self.blobs.settle(|conversation, seq| {
+            conversations.get(conversation)?.line(seq).map(|line| line.deleted)
+        });
     }
 
     fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Outcome {
         let owner = self.owners.get(&draft.from).copied().unwrap_or(0);
-        let conversation_bytes_max = self.conversation_bytes_max;
-        let lines = self.entry(&draft.conversation);
+        let lines = entry(&mut self.conversations, &draft.conversation, self.floor);
         let before = lines.bytes;
-        let outcome = lines.append(draft, owner, change_s_max);
-        lines.shrink(conversation_bytes_max);
+        let claims = |seq| self.blobs.claim(draft, owner, seq);
+        let outcome = lines.append(draft, owner, change_s_max, claims);
+        lines.shrink(self.conversation_bytes_max);
         let after = lines.bytes;
         self.bytes = self.bytes - before + after;
         while self.bytes > self.bytes_max {
@@ -172,11 +202,32 @@ impl Conversations {
     }
 }
 
+/// Returns a conversation's messages, which begin behind `floor` if there are none.
+fn entry<'a>(
+    conversations: &'a mut HashMap<Conversation, Lines>,
+    conversation: &Conversation,
+    floor: Seq,
+) -> &'a mut Lines {
+    let new = || Lines { first: floor, last: floor, ..Lines::default() };
+    conversations.entry(conversation.clone()).or_insert_with(new)
+}
+
 impl Lines {
-    fn append(&mut self, draft: &Arc<Draft>, owner: u64, change_s_max: u64) -> Outcome {
+    /// Calls `claims` with a new message's seq. It returns false if the message may not announce
+    /// its file.
+    fn append(
+        &mut self,
+        draft: &Arc<Draft>,
+        owner: u64,
+        change_s_max: u64,
+        claims: impl FnOnce(Seq) -> bool,
+    ) -> Outcome {
         let id = (draft.from.clone(), draft.id);
         if let Some(known) = self.by_id.get(&id).and_then(|seq| self.line(*seq)) {
             return known_as(&known.draft, known.edited || known.deleted, known.seq, draft);
+        }
+        if !claims(Seq(self.last.0 + 1)) {
+            return Outcome::NoSuchFile;
         }
         if let Some(target) = draft.kind.of()
             && let Err(outcome) = self.change(target, (draft, owner), change_s_max)
@@ -207,6 +258,20 @@ impl Lines {
     fn forget(&mut self, gone: Line) {
         self.bytes -= LINE_BYTES + gone.draft.body.len();
         self.by_id.remove(&(gone.draft.from.clone(), gone.draft.id));
+    }
+
+    /// Erases the texts and the topic of a user. Returns the number of texts.
+    fn erase(&mut self, user: &UserName) -> usize {
+        self.topic.take_if(|topic| topic.by == *user);
+        let mut erased = 0;
+        let own = |line: &&mut Line| line.draft.from == *user && !line.deleted;
+        for line in self.lines.iter_mut().filter(own) {
+            self.bytes -= line.draft.body.len();
+            Arc::make_mut(&mut line.draft).body = Body::default();
+            line.deleted = true;
+            erased += 1;
+        }
+        erased
     }
 
     fn change(
@@ -264,13 +329,16 @@ impl Ledger for Memory {
         let mut write = |record: &Record| match record {
             Record::Line(draft) => all.append(draft, self.change_s_max),
             Record::Topic(channel, topic) => {
-                all.entry(&Conversation::Channel(channel.clone())).topic = topic.clone();
+                let (floor, channel) = (all.floor, Conversation::Channel(channel.clone()));
+                entry(&mut all.conversations, &channel, floor).topic = topic.clone();
                 Outcome::Stored(Seq(0))
             }
             // The registry has these for as long as the process runs.
             Record::Read(..) | Record::Away(..) => Outcome::Stored(Seq(0)),
         };
-        Ok(records.iter().map(&mut write).collect())
+        let outcomes = records.iter().map(&mut write).collect();
+        all.settle_files();
+        Ok(outcomes)
     }
 
     fn stored(&self, _line: &Draft) -> Option<Seq> {
@@ -282,22 +350,50 @@ impl Ledger for Memory {
         &mut self,
         conversation: &Conversation,
         before_ms: i64,
-        dry: bool,
     ) -> Result<(usize, bool), LedgerError> {
         let mut all = self.lock();
         let Some(lines) = all.conversations.get_mut(conversation) else { return Ok((0, false)) };
         let before = lines.bytes;
-        let old = lines.lines.iter().filter(|line| line.draft.time_ms < before_ms).count();
-        if !dry {
-            let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut lines.lines)
-                .into_iter()
-                .partition(|line| line.draft.time_ms < before_ms);
-            lines.lines = kept;
-            gone.into_iter().for_each(|line| lines.forget(line));
-        }
+        let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut lines.lines)
+            .into_iter()
+            .partition(|line| line.draft.time_ms < before_ms);
+        lines.lines = kept;
+        let old = gone.len();
+        gone.into_iter().for_each(|line| lines.forget(line));
         let after = lines.bytes;
         all.bytes = all.bytes - before + after;
+        all.settle_files();
         Ok((old, false))
+    }
+
+    fn count_old(
+        &self,
+        conversation: &Conversation,
+        before_ms: i64,
+        _from: Option<Place>,
+    ) -> Result<(usize, Option<Place>), LedgerError> {
+        let all = self.lock();
+        let Some(lines) = all.conversations.get(conversation) else { return Ok((0, None)) };
+        let old = lines.lines.iter().filter(|line| line.draft.time_ms < before_ms);
+        Ok((old.count(), None))
+    }
+
+    fn detach(&mut self, conversation: &Conversation, _kept: bool) -> Result<(), LedgerError> {
+        self.forget(conversation);
+        Ok(())
+    }
+
+    fn remove_detached(&mut self) -> Result<bool, LedgerError> {
+        Ok(false)
+    }
+
+    fn waiting(
+        &self,
+        _conversation: &Conversation,
+        _user: &UserName,
+        _waiting_max: usize,
+    ) -> Result<usize, LedgerError> {
+        Ok(0)
     }
 
     fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
@@ -336,32 +432,43 @@ impl Ledger for Memory {
     }
 
     fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
-        self.lock().erasing.push(user.clone());
+        let mut all = self.lock();
+        let left = all.conversations.keys().cloned().collect();
+        all.erasing.push(Erasure { user: user.clone(), left, erased: 0 });
+        all.blobs.doom_unclaimed(user);
         Ok(())
     }
 
     fn renew(&mut self, user: &UserName) -> Result<(), LedgerError> {
-        *self.lock().owners.entry(user.clone()).or_default() += 1;
+        let mut all = self.lock();
+        *all.owners.entry(user.clone()).or_default() += 1;
+        all.blobs.doom_unclaimed(user);
         Ok(())
     }
 
     fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError> {
         let mut all = self.lock();
-        let Some(user) = all.erasing.pop() else { return Ok(None) };
-        let (mut erased, mut bytes) = (0, 0);
-        for conversation in all.conversations.values_mut() {
-            conversation.topic.take_if(|topic| topic.by == user);
-            let own = |line: &&mut Line| line.draft.from == user && !line.deleted;
-            for line in conversation.lines.iter_mut().filter(own) {
-                conversation.bytes -= line.draft.body.len();
-                Arc::make_mut(&mut line.draft).body = Body::default();
-                line.deleted = true;
-                erased += 1;
+        let Some(mut erasure) = all.erasing.pop() else { return Ok(None) };
+        let (mut part, mut seen) = (0, 0);
+        while let Some(name) = erasure.left.pop() {
+            let Some(conversation) = all.conversations.get_mut(&name) else { continue };
+            let before = conversation.bytes;
+            seen += conversation.lines.len();
+            part += conversation.erase(&erasure.user);
+            let after = conversation.bytes;
+            all.bytes = all.bytes - before + after;
+            if seen >= ERASED_AT_ONCE {
+                break;
             }
-            bytes += conversation.bytes;
         }
-        all.bytes = bytes;
-        Ok(Some(Erased { user, part: erased, messages: erased, more: false }))
+        all.settle_files();
+        erasure.erased += part;
+        let (user, messages) = (erasure.user.clone(), erasure.erased);
+        let more = !erasure.left.is_empty();
+        if more {
+            all.erasing.push(erasure);
+        }
+        Ok(Some(Erased { user, part, messages, more }))
     }
 
     fn remembered(&self, _waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
@@ -425,6 +532,7 @@ impl Reader for Memory {
         let said = |line: &Line| {
             older.since_ms.is_none_or(|since| line.draft.time_ms >= since)
                 && !line.draft.kind.is_change()
+                && (!older.files || line.draft.kind.blob().is_some())
         };
         Ok(self.newest(conversation, older.before, (page, work), &said))
     }
@@ -436,8 +544,10 @@ impl Reader for Memory {
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let holds =
-            |line: &Line| !line.draft.kind.is_change() && wanted.is_in(line.draft.body.text());
+        let holds = |line: &Line| {
+            let Draft { kind, body, .. } = &*line.draft;
+            !kind.is_change() && kind.blob().is_none() && wanted.is_in(body.text())
+        };
         Ok(self.newest(conversation, None, (page, work), &holds))
     }
 
@@ -448,14 +558,14 @@ impl Reader for Memory {
         but: &UserName,
         work: &Arc<Work>,
     ) -> Result<Counted, LedgerError> {
-        let mut by: HashMap<String, u64> = HashMap::new();
+        let mut by: HashMap<UserName, u64> = HashMap::new();
         let mut before = Seq(upto.0.saturating_add(1));
         loop {
             let slice = self.slice(conversation, before);
             let Some(last) = slice.last().filter(|_| before.0 > after.0 + 1) else { break };
             before = last.seq;
             if work.is_spent() {
-                return Ok(Counted::of(by, true));
+                return Ok(Counted::of(by.into_iter().collect(), true));
             }
             let counts = |line: &&Line| {
                 let draft = &line.draft;
@@ -463,10 +573,10 @@ impl Reader for Memory {
                 line.seq > after && said && draft.from != *but
             };
             for line in slice.iter().filter(counts) {
-                *by.entry(line.draft.from.to_string()).or_default() += 1;
+                *by.entry(line.draft.from.clone()).or_default() += 1;
             }
         }
-        Ok(Counted::of(by, false))
+        Ok(Counted::of(by.into_iter().collect(), false))
     }
 
     fn another(&self) -> Box<dyn Reader> {

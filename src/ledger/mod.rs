@@ -2,6 +2,8 @@
 //! conversation, before anybody receives it. There are two with one contract (`contract_tests.rs`):
 //! SQLite on disk, and memory for conversations that are not stored.
 
+pub mod blobs;
+mod error;
 mod feed;
 mod memory;
 mod pace;
@@ -10,16 +12,20 @@ mod split;
 mod sqlite;
 mod work;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::chat::registry::{Remembered, Topic};
 use crate::chat::{
-    Body, ChannelName, Confidentiality, Conversation, DeviceName, Kind, LogId, Message, MsgId, Seq,
-    UserName, Wanted,
+    BlobId, Body, ChannelName, Confidentiality, Conversation, DeviceName, Kind, LogId, Message,
+    MsgId, Seq, UserName, Wanted,
 };
+pub use blobs::{
+    Began, BlobLimits, BlobRow, BlobState, BlobTotals, Blobs, DropOutcome, NewBlob, Why,
+    stored_name,
+};
+pub use error::{Cause, LedgerError};
 pub use feed::{Feed, OwnFeed, StoredMessage};
 pub use memory::Memory;
 pub use split::{SplitLedger, SplitReader};
@@ -67,6 +73,11 @@ pub enum Outcome {
     /// The sender has used the id for another message in this conversation.
     Conflict,
     NoSuchMessage,
+    /// The message announces a file that is not complete, not the sender's, of another
+    /// conversation, or announced already.
+    NoSuchFile,
+    /// A message that announces a file can only be deleted.
+    FileNotEdited,
     NotOwn,
     TooLate,
     /// Certainly not stored.
@@ -83,10 +94,13 @@ pub struct Page {
     pub bytes_max: usize,
 }
 
+/// Counted for the names, id and time of a message in an answer, in bytes.
+const FIELDS_BYTES: usize = 200;
+
 impl Page {
     /// Returns the bytes that a message counts in an answer.
     fn cost(self, said_bytes: usize) -> usize {
-        said_bytes + 200
+        said_bytes + FIELDS_BYTES
     }
 
     /// Returns whether another message fits after `lines` messages, if it makes `bytes` in all. The
@@ -127,6 +141,8 @@ pub struct Older {
     pub before: Option<Seq>,
     /// Only messages since this time.
     pub since_ms: Option<i64>,
+    /// Only messages that announce files.
+    pub files: bool,
 }
 
 /// How many messages each sender has in a part of a conversation.
@@ -139,13 +155,14 @@ pub struct Counted {
 }
 
 impl Counted {
-    fn of(by: HashMap<String, u64>, partial: bool) -> Counted {
-        let named = |(name, lines): (String, u64)| Some((name.parse().ok()?, lines));
-        let mut by: Vec<(UserName, u64)> = by.into_iter().filter_map(named).collect();
+    fn of(mut by: Vec<(UserName, u64)>, partial: bool) -> Counted {
         by.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         Counted { by, partial }
     }
 }
+
+/// The time and the row of a message, which order the messages of a conversation by age.
+pub type Place = (i64, i64);
 
 /// The result of a part of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -181,44 +198,8 @@ pub enum Tidied {
     Blocked,
 }
 
-/// An error of the storage engine.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-/// An error of the ledger. Names the file, never a text.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    #[error("{}: {error}", path.display())]
-    Engine { path: PathBuf, error: Cause, is_disk: bool },
-    #[error("{}: {error}", path.display())]
-    Io { path: PathBuf, error: std::io::Error },
-    /// A row is not as it was written.
-    #[error("{}: damaged: {what}", path.display())]
-    Damaged { path: PathBuf, what: String },
-    #[error(
-        "{} was written by a newer pychat (schema {found}, this one knows {known})",
-        path.display()
-    )]
-    Newer { path: PathBuf, found: i64, known: i64 },
-    /// The layout of schema 1 before the first release.
-    #[error("{} is of a layout from before pychat's first release, which nothing converts", path.display())]
-    Unreleased { path: PathBuf },
-    /// The sync of a commit failed: the records may be stored or not.
-    #[error("{}: the disk failed while it synced: {error}", path.display())]
-    InDoubt { path: PathBuf, error: Cause },
-    /// After a failed sync nothing is certain until the file is opened again.
-    #[error("{}: a sync failed before; the server must be started again", path.display())]
-    Poisoned { path: PathBuf },
-}
-
-impl LedgerError {
-    /// Returns whether the disk is full or fails; the file may be sound.
-    pub fn is_of_the_disk(&self) -> bool {
-        matches!(self, LedgerError::Engine { is_disk: true, .. })
-    }
-}
-
 /// The writing half, owned by one thread.
-pub trait Ledger: Send {
+pub trait Ledger: Blobs + Send {
     /// Commits all records in order, or none. Returns an outcome for each; committed records are as
     /// durable as the ledger makes them.
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError>;
@@ -227,14 +208,38 @@ pub trait Ledger: Send {
     fn stored(&self, line: &Draft) -> Option<Seq>;
 
     /// Removes some of the messages of `conversation` that are older than `before_ms`, few enough
-    /// not to delay the next commit. With `dry`, counts all of them and removes none. Returns the
-    /// number, and whether there may be more.
+    /// not to delay the next commit. Returns the number, and whether there may be more.
     fn expire(
         &mut self,
         conversation: &Conversation,
         before_ms: i64,
-        dry: bool,
     ) -> Result<(usize, bool), LedgerError>;
+
+    /// Counts some of the messages of `conversation` that are older than `before_ms`, from a place
+    /// on. Returns the number, and the place where the next part begins; `None` at the end.
+    fn count_old(
+        &self,
+        conversation: &Conversation,
+        before_ms: i64,
+        from: Option<Place>,
+    ) -> Result<(usize, Option<Place>), LedgerError>;
+
+    /// Detaches all messages of a conversation: nobody reads them and their files any more, and
+    /// `remove_detached` removes them, also after a restart. If it is `kept`, its topic and read
+    /// positions stay. New messages come after its last seq.
+    fn detach(&mut self, conversation: &Conversation, kept: bool) -> Result<(), LedgerError>;
+
+    /// Removes some of the detached messages, few enough not to delay the next commit, and dooms
+    /// their files. Returns whether there may be more.
+    fn remove_detached(&mut self) -> Result<bool, LedgerError>;
+
+    /// Counts the messages of a private conversation that wait for a user, at most `waiting_max`.
+    fn waiting(
+        &self,
+        conversation: &Conversation,
+        user: &UserName,
+        waiting_max: usize,
+    ) -> Result<usize, LedgerError>;
 
     /// Removes an empty conversation with its topic and read positions. A new conversation of that
     /// name starts after its last seq.
@@ -388,18 +393,31 @@ pub trait Reader: Send + Sync {
 
 /// Jobs on the file of a ledger, also while a server uses it.
 pub trait Jobs {
+    /// Returns whether the file has tables. One whose creation was interrupted has none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not one of a ledger.
+    fn has_tables(&self) -> Result<bool, LedgerError>;
+
     /// Copies the ledger to the new file `to`. Calls `progress` with percents.
     ///
     /// # Errors
     /// The file cannot be read, or there is one at `to`.
     fn backup(&self, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError>;
 
-    /// Replaces the ledger, which no server may have open, by the backup `from`. Returns the path
-    /// of the copy of the replaced ledger, if there was one.
+    /// Copies the backup `from` beside the ledger, which no server may have open, with another id
+    /// of the logs. Returns the id.
     ///
     /// # Errors
     /// The backup is damaged, or the folder takes no file.
-    fn restore(&self, from: &Path) -> Result<Option<PathBuf>, LedgerError>;
+    fn prepare_restore(&self, from: &Path) -> Result<LogId, LedgerError>;
+
+    /// Replaces the ledger by the prepared copy. Returns the path of the replaced ledger, if there
+    /// was one.
+    ///
+    /// # Errors
+    /// The folder takes no file, or nothing is prepared.
+    fn finish_restore(&self) -> Result<Option<PathBuf>, LedgerError>;
 
     /// Returns the id of the logs, and the number of messages that were ever stored.
     ///
@@ -412,6 +430,12 @@ pub trait Jobs {
     /// # Errors
     /// It is damaged, or cannot be read.
     fn verify(&self) -> Result<Verified, LedgerError>;
+
+    /// Returns the files that the store has to have, by their names in it, with their sizes.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn kept_files(&self) -> Result<Vec<(BlobId, u64)>, LedgerError>;
 
     /// Erases the texts of all messages of a user. Returns their number.
     ///
@@ -454,6 +478,8 @@ fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
 }
 
 #[cfg(test)]
+mod blob_tests;
+#[cfg(test)]
 mod bounded_tests;
 #[cfg(test)]
 mod contract_tests;
@@ -470,4 +496,8 @@ mod erase_tests;
 #[cfg(test)]
 mod jobs_tests;
 #[cfg(test)]
+mod names_tests;
+#[cfg(test)]
 mod sealed_tests;
+#[cfg(test)]
+mod turns_tests;

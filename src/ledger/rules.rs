@@ -24,6 +24,9 @@ pub fn may_change(
     if target.from != change.from || !is_own {
         return Err(Outcome::NotOwn);
     }
+    if target.kind.blob().is_some() && change.kind.is_edit() {
+        return Err(Outcome::FileNotEdited);
+    }
     let age_ms = change.time_ms.saturating_sub(target.time_ms);
     if age_ms > change_s_max as i64 * 1000 {
         return Err(Outcome::TooLate);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Counted, Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record,
-    Remembered, Swept, Tidied, Work,
+    Blobs, Counted, Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Place,
+    Reader, Record, Remembered, Swept, Tidied, Work,
 };
-use crate::chat::{Conversation, LogId, Message, MsgId, Retention, Seq, UserName, Wanted};
+use crate::chat::registry::Mailbox;
+use crate::chat::{BlobId, Conversation, LogId, Message, MsgId, Retention, Seq, UserName, Wanted};
 use crate::config::Retentions;
 
 /// The writing half for all conversations.
@@ -20,15 +21,26 @@ pub struct SplitLedger {
     doubtful: HashSet<LineName>,
     /// Conversations that the running sweep, and the running count, have not processed.
     unswept: Option<Unswept>,
-    uncounted: Option<Unswept>,
+    uncounted: Option<Uncounted>,
     watch: Option<Watch>,
+    doomed: Option<Doomed>,
+    detached: Option<Detached>,
 }
 
 /// Receives, after each commit to disk, the id of the logs and the number of messages ever stored.
 type Watch = Box<dyn FnMut(LogId, u64) + Send>;
 
+/// Receives files that were doomed, right after the commit that did it.
+type Doomed = Box<dyn FnMut(Vec<BlobId>) + Send>;
+
+/// Receives conversations that were detached, before their files are doomed.
+type Detached = Box<dyn FnMut(&Conversation) + Send>;
+
 /// Conversations, and whether a message of the conversation was found.
 type Unswept = Vec<(Conversation, bool)>;
+
+/// Conversations, and the place in the last one where the count continues.
+type Uncounted = (Vec<Conversation>, Option<Place>);
 
 /// The key that identifies a message.
 type LineName = (Conversation, UserName, MsgId);
@@ -45,12 +57,12 @@ pub struct SplitReader {
 const SWEEP_TURN: Duration = Duration::from_millis(5);
 
 /// Both halves of a ledger on disk.
-pub type Disk = (Box<dyn Ledger>, Box<dyn Reader>);
+pub type Halves = (Box<dyn Ledger>, Box<dyn Reader>);
 
 impl SplitLedger {
     /// Without a `disk`, everything is in memory, whatever the retentions are.
     pub fn new(
-        disk: Option<Disk>,
+        disk: Option<Halves>,
         memory: Memory,
         retentions: Retentions,
     ) -> (SplitLedger, Arc<SplitReader>) {
@@ -66,6 +78,8 @@ impl SplitLedger {
             unswept: None,
             uncounted: None,
             watch: None,
+            doomed: None,
+            detached: None,
         };
         (kept, Arc::new(SplitReader { disk: reader, memory, retentions }))
     }
@@ -73,6 +87,25 @@ impl SplitLedger {
     /// Sets the function that learns the state of the disk before anybody else does.
     pub fn watch(&mut self, watch: Watch) {
         self.watch = Some(watch);
+    }
+
+    /// Sets the function that learns of doomed files before anybody else does.
+    pub fn on_doomed(&mut self, doomed: Doomed) {
+        self.doomed = Some(doomed);
+    }
+
+    /// Sets the function that is called with each detached conversation, before it is reported
+    /// elsewhere.
+    pub fn on_detached(&mut self, detached: Detached) {
+        self.detached = Some(detached);
+    }
+
+    /// Passes on the files that were doomed since the last call.
+    pub fn tell_doomed(&mut self) {
+        let files = self.blobs().take_doomed();
+        if let Some(doomed) = self.doomed.as_mut().filter(|_| !files.is_empty()) {
+            doomed(files);
+        }
     }
 
     /// Sets other retentions. They must not move a conversation between disk and memory.
@@ -83,6 +116,12 @@ impl SplitLedger {
     /// Commits records and returns an outcome for each. If the disk fails, its records fail, and
     /// the error is returned too.
     pub fn commit(&mut self, records: Vec<Record>) -> (Vec<Outcome>, Option<LedgerError>) {
+        let done = self.commit_all(records);
+        self.tell_doomed();
+        done
+    }
+
+    fn commit_all(&mut self, records: Vec<Record>) -> (Vec<Outcome>, Option<LedgerError>) {
         let Some(disk) = &mut self.disk else {
             return (commit_to_memory(&mut self.memory, &records), None);
         };
@@ -119,33 +158,57 @@ impl SplitLedger {
     }
 
     /// Removes messages that are older than their conversation's retention, a bounded number at
-    /// once; with `dry`, only counts them. While the result has `more`, the next call continues.
-    pub fn sweep(&mut self, now_ms: i64, dry: bool) -> Result<Swept, LedgerError> {
+    /// once. While the result has `more`, the next call continues.
+    pub fn sweep(&mut self, now_ms: i64) -> Result<Swept, LedgerError> {
+        let swept = self.sweep_some(now_ms);
+        self.tell_doomed();
+        swept
+    }
+
+    fn sweep_some(&mut self, now_ms: i64) -> Result<Swept, LedgerError> {
         let Some(disk) = &mut self.disk else { return Ok(Swept::default()) };
         let all =
             || disk.conversations().into_iter().map(|conversation| (conversation, false)).collect();
-        // A count during a sweep has its own progress.
-        let left = if dry { &mut self.uncounted } else { &mut self.unswept };
-        let mut conversations = left.take().unwrap_or_else(all);
+        let mut conversations = self.unswept.take().unwrap_or_else(all);
         let (mut swept, began) = (Swept::default(), Instant::now());
         while let Some((conversation, counted)) = conversations.pop() {
-            let before_ms = match self.retentions.of(&conversation) {
-                Retention::Forever => continue,
-                Retention::For(span) => now_ms - span.as_ms(),
-                // Removes messages that were stored before the operator turned storage off.
-                Retention::Off => i64::MAX,
-            };
-            let (lines, more) = disk.expire(&conversation, before_ms, dry)?;
+            let Some(before_ms) = expiry(&self.retentions, &conversation, now_ms) else { continue };
+            let (lines, more) = disk.expire(&conversation, before_ms)?;
             swept.lines += lines;
             swept.conversations += usize::from(lines > 0 && !counted);
             if more {
                 conversations.push((conversation, counted || lines > 0));
-            } else if !dry {
+            } else {
                 note_empty(&mut **disk, &self.retentions, conversation, &mut swept.emptied)?;
             }
-            if (!dry && lines > 0) || began.elapsed() >= SWEEP_TURN {
+            if lines > 0 || began.elapsed() >= SWEEP_TURN {
                 swept.more = true;
-                *left = Some(conversations);
+                self.unswept = Some(conversations);
+                return Ok(swept);
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Counts the messages that `sweep` would remove, a bounded number at once. While the result
+    /// has `more`, the next call continues.
+    pub fn count_old(&mut self, now_ms: i64) -> Result<Swept, LedgerError> {
+        let Some(disk) = &self.disk else { return Ok(Swept::default()) };
+        let all = || (disk.conversations(), None);
+        let (mut left, mut place) = self.uncounted.take().unwrap_or_else(all);
+        let (mut swept, began) = (Swept::default(), Instant::now());
+        while let Some(conversation) = left.pop() {
+            let Some(before_ms) = expiry(&self.retentions, &conversation, now_ms) else { continue };
+            let (lines, next) = disk.count_old(&conversation, before_ms, place)?;
+            swept.lines += lines;
+            swept.conversations += usize::from(lines > 0 && place.is_none());
+            place = next;
+            if place.is_some() {
+                left.push(conversation);
+            }
+            if place.is_some() || began.elapsed() >= SWEEP_TURN {
+                swept.more = true;
+                self.uncounted = Some((left, place));
                 return Ok(swept);
             }
         }
@@ -165,34 +228,80 @@ impl SplitLedger {
     /// Marks the texts of all messages of a user for erasure by `erase_some`.
     pub fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
         self.memory.begin_erasing(user)?;
-        self.disk.as_mut().map_or(Ok(()), |disk| disk.begin_erasing(user))
+        let begun = self.disk.as_mut().map_or(Ok(()), |disk| disk.begin_erasing(user));
+        self.tell_doomed();
+        begun
     }
 
     /// Erases a bounded number of marked texts; `None` if nothing is left.
     pub fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError> {
-        match self.memory.erase_some()? {
+        let erased = match self.memory.erase_some()? {
             Some(erased) => Ok(Some(erased)),
             None => self.disk.as_mut().map_or(Ok(None), |disk| disk.erase_some()),
-        }
+        };
+        self.tell_doomed();
+        erased
     }
 
     /// Records that a name was given to another user.
     pub fn renew(&mut self, user: &UserName) -> Result<(), LedgerError> {
         self.memory.renew(user)?;
-        self.disk.as_mut().map_or(Ok(()), |disk| disk.renew(user))
+        let renewed = self.disk.as_mut().map_or(Ok(()), |disk| disk.renew(user));
+        self.tell_doomed();
+        renewed
     }
 
     /// Removes a conversation without members from memory, and from disk if the operator has
     /// configured that.
     pub fn forget(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
         self.memory.forget(conversation);
+        let forgotten = self.forget_on_disk(conversation);
+        self.tell_doomed();
+        forgotten
+    }
+
+    fn forget_on_disk(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
-        let forgets = self.retentions.forgets(conversation);
-        while forgets && disk.expire(conversation, i64::MAX, false)?.1 {}
-        if !self.retentions.names(conversation) {
+        let is_named = self.retentions.names(conversation);
+        if self.retentions.forgets(conversation) {
+            disk.detach(conversation, is_named)?;
+            if let Some(detached) = &mut self.detached {
+                detached(conversation);
+            }
+            // Most have few messages, and leave nothing for later.
+            return disk.remove_detached().map(drop);
+        }
+        if !is_named {
             disk.drop_empty(conversation)?;
         }
         Ok(())
+    }
+
+    /// Removes a bounded number of messages of forgotten conversations. Returns whether there may
+    /// be more.
+    pub fn remove_detached(&mut self) -> Result<bool, LedgerError> {
+        let removed = self.disk.as_mut().map_or(Ok(false), |disk| disk.remove_detached());
+        self.tell_doomed();
+        removed
+    }
+
+    /// Counts the messages of private conversations that wait for a user, at most `waiting_max` of
+    /// each. Leaves out conversations in memory.
+    pub fn waiting(
+        &self,
+        mailboxes: Vec<Mailbox>,
+        waiting_max: usize,
+    ) -> Result<Vec<(Mailbox, usize)>, LedgerError> {
+        let Some(disk) = &self.disk else { return Ok(Vec::new()) };
+        let mut counted = Vec::new();
+        for (user, sender) in mailboxes {
+            let conversation = Conversation::private(user.clone(), sender.clone());
+            if self.retentions.of(&conversation) != Retention::Off {
+                let count = disk.waiting(&conversation, &user, waiting_max)?;
+                counted.push(((user, sender), count));
+            }
+        }
+        Ok(counted)
     }
 
     /// Returns the seq after which a new conversation on disk starts.
@@ -222,9 +331,27 @@ impl SplitLedger {
         Ok(())
     }
 
+    /// Returns the rows of encrypted files.
+    pub fn blobs(&mut self) -> &mut dyn Blobs {
+        match &mut self.disk {
+            Some(disk) => &mut **disk,
+            None => &mut self.memory,
+        }
+    }
+
     /// Returns the id of the logs on disk.
     pub fn log_id(&self) -> LogId {
         self.disk.as_ref().map_or(self.memory.log_id(), |disk| disk.log_id())
+    }
+}
+
+/// Returns the time before which messages of a conversation are too old; `None` if none is.
+fn expiry(retentions: &Retentions, conversation: &Conversation, now_ms: i64) -> Option<i64> {
+    match retentions.of(conversation) {
+        Retention::Forever => None,
+        Retention::For(span) => Some(now_ms - span.as_ms()),
+        // Messages that were stored before the operator turned storage off.
+        Retention::Off => Some(i64::MAX),
     }
 }
 

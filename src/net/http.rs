@@ -1,13 +1,74 @@
-//! One page over HTTP/1.1: one request per connection, one connection at a time.
+//! HTTP/1.1 with one request per connection: non-blocking connections, and a listener that serves
+//! one page to one connection at a time.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use super::link::Link;
+use super::websocket;
 
 /// Time limit of a request and its response. Further connections wait.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bound on a request, in bytes.
 const ASK_BYTES_MAX: usize = 4_096;
+
+/// A non-blocking connection.
+#[derive(Clone)]
+pub struct HttpStream {
+    stream: Arc<TcpStream>,
+    pub peer: SocketAddr,
+}
+
+impl HttpStream {
+    pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> HttpStream {
+        HttpStream { stream: Arc::new(stream), peer }
+    }
+
+    /// Reads available bytes, at most `part.len()`. Returns 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// `WouldBlock` if no byte is available; the connection has failed.
+    pub fn read(&self, part: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match (&*self.stream).read(part) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// Sends all bytes without waiting: the send buffer of a new connection has room for them.
+    ///
+    /// # Errors
+    /// The send buffer is full, or the connection has failed.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        (&*self.stream).write_all(bytes)
+    }
+
+    /// Ends the sending direction only.
+    pub fn finish(&self) {
+        // A socket that is already closed is fine.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    pub fn cut(&self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Returns the link for the rest of the connection, which is WebSocket. `peer` is the source.
+    pub fn into_link(self, peer: SocketAddr) -> Link {
+        websocket::link(self.stream, peer)
+    }
+}
+
+impl AsFd for HttpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
 
 /// A listener for requests.
 pub struct Http(TcpListener);

@@ -87,7 +87,8 @@ pub trait RecordSink: Send + Sync {
         false
     }
 
-    /// The descriptor to poll for both halves; `None` if the transport has none.
+    /// The descriptor to poll for both halves; `None` in tests only:
+    /// admission and the flusher never poll such a sink.
     #[cfg(unix)]
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None

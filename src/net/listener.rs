@@ -2,11 +2,12 @@
 //! never waits.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::http::HttpStream;
 use super::link::Link;
 use super::tcp;
 
@@ -53,11 +54,24 @@ impl Listener {
     /// # Errors
     /// The system has no descriptor for it, say. A connection that is gone again is none.
     pub fn accept(&self) -> io::Result<Option<Link>> {
+        Ok(self.next()?.map(|(stream, peer)| tcp::accepted(stream, peer)))
+    }
+
+    /// Returns the next connection for HTTP; `None` if there is none.
+    ///
+    /// # Errors
+    /// As of `accept`.
+    pub fn accept_http(&self) -> io::Result<Option<HttpStream>> {
+        Ok(self.next()?.map(|(stream, peer)| HttpStream::new(stream, peer)))
+    }
+
+    /// Returns the next connection, which does not wait.
+    fn next(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         match self.socket.accept() {
             Ok((stream, peer)) => {
                 stream.set_nonblocking(true)?;
                 stream.set_nodelay(true)?;
-                Ok(Some(tcp::accepted(stream, peer)))
+                Ok(Some((stream, peer)))
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted => Ok(None),

@@ -100,7 +100,7 @@ struct MemorySink {
 }
 
 /// Returns the length of the first record if it has arrived completely.
-fn whole(arrived: &VecDeque<u8>) -> Option<usize> {
+fn first_record_bytes(arrived: &VecDeque<u8>) -> Option<usize> {
     let head: Vec<u8> = arrived.iter().copied().take(HEAD_BYTES).collect();
     let bytes = u32::from_le_bytes(head.try_into().ok()?) as usize;
     (arrived.len() >= HEAD_BYTES + bytes).then_some(bytes)
@@ -108,7 +108,7 @@ fn whole(arrived: &VecDeque<u8>) -> Option<usize> {
 
 impl RecordSource for MemorySource {
     fn read(&mut self) -> io::Result<Option<&mut [u8]>> {
-        let read = self.pipe.with(|state| match whole(&state.arrived) {
+        let read = self.pipe.with(|state| match first_record_bytes(&state.arrived) {
             Some(bytes) => {
                 self.record = state.arrived.drain(..HEAD_BYTES + bytes).skip(HEAD_BYTES).collect();
                 Ok(true)
@@ -124,7 +124,7 @@ impl RecordSource for MemorySource {
     }
 
     fn has_record(&self) -> bool {
-        self.pipe.with(|state| whole(&state.arrived).is_some())
+        self.pipe.with(|state| first_record_bytes(&state.arrived).is_some())
     }
 
     fn set_record_bytes_max(&mut self, _: usize) {}

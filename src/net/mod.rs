@@ -6,7 +6,12 @@ pub mod http;
 pub mod link;
 #[cfg(feature = "server")]
 pub mod listener;
+pub mod local;
 #[cfg(test)]
 pub mod memory;
+#[cfg(feature = "server")]
+pub mod ready;
 pub mod tcp;
 pub mod tunnel;
+#[cfg(feature = "server")]
+pub mod websocket;

@@ -61,7 +61,7 @@ impl LookUp {
         if LOOK_UPS.fetch_add(1, Ordering::Relaxed) < LOOK_UPS_MAX {
             return Ok(look_up);
         }
-        let text = "this system does not find the server's address (DNS)";
+        let text = "name resolution (DNS) does not answer on this system";
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     }
 }
@@ -101,14 +101,14 @@ pub fn source(stream: &Arc<TcpStream>, deadline: Instant) -> TcpSource {
 pub fn accepted(stream: TcpStream, peer: SocketAddr) -> Link {
     let stream = Arc::new(stream);
     let source = Box::new(TcpSource::new(Arc::clone(&stream), Patience::None));
-    Link { source, sink: Arc::new(server::TcpSink::new(stream)), peer }
+    Link { source, sink: Arc::new(TcpSink::new(stream)), peer }
 }
 
 /// The reading half.
 pub struct TcpSource(RecordReader<Socket>);
 
 /// A socket whose reads are bounded by its patience.
-struct Socket {
+pub(super) struct Socket {
     stream: Arc<TcpStream>,
     patience: Patience,
     /// When the present record was requested: a record that arrives byte by byte gets no extra
@@ -118,14 +118,13 @@ struct Socket {
 
 impl TcpSource {
     fn new(stream: Arc<TcpStream>, patience: Patience) -> TcpSource {
-        let socket = Socket { stream, patience, asked: Instant::now() };
-        TcpSource(RecordReader::new(socket, RECORD_LOGIN_BYTES_MAX))
+        TcpSource(RecordReader::new(Socket::new(stream, patience), RECORD_LOGIN_BYTES_MAX))
     }
 }
 
 impl RecordSource for TcpSource {
     fn read(&mut self) -> io::Result<Option<&mut [u8]>> {
-        self.0.source_mut().asked = Instant::now();
+        self.0.source_mut().begin();
         self.0.read()
     }
 
@@ -138,15 +137,29 @@ impl RecordSource for TcpSource {
     }
 
     fn set_patience(&mut self, patience: Patience) -> io::Result<()> {
-        let socket = self.0.source_mut();
+        self.0.source_mut().set_patience(patience)
+    }
+}
+
+impl Socket {
+    pub fn new(stream: Arc<TcpStream>, patience: Patience) -> Socket {
+        Socket { stream, patience, asked: Instant::now() }
+    }
+
+    /// The next record is requested.
+    pub fn begin(&mut self) {
+        self.asked = Instant::now();
+    }
+
+    pub fn set_patience(&mut self, patience: Patience) -> io::Result<()> {
         let blocks = patience != Patience::None;
-        if blocks != (socket.patience != Patience::None) {
-            socket.stream.set_nonblocking(!blocks)?;
+        if blocks != (self.patience != Patience::None) {
+            self.stream.set_nonblocking(!blocks)?;
         }
         if let Patience::Each(time) = patience {
-            socket.stream.set_read_timeout(Some(time))?;
+            self.stream.set_read_timeout(Some(time))?;
         }
-        socket.patience = patience;
+        self.patience = patience;
         Ok(())
     }
 }
@@ -195,6 +208,9 @@ impl RecordSink for WaitingSink {
 }
 
 #[cfg(feature = "server")]
+pub(super) use server::TcpSink;
+
+#[cfg(feature = "server")]
 mod server {
     use std::os::fd::{AsFd, BorrowedFd};
 
@@ -214,6 +230,19 @@ mod server {
     impl TcpSink {
         pub fn new(stream: Arc<TcpStream>) -> TcpSink {
             TcpSink { stream, unsent: Mutex::new(Rank::Sink, Vec::new()) }
+        }
+
+        /// Sends a few bytes between two records, unless records wait for the socket.
+        ///
+        /// # Errors
+        /// The connection is gone.
+        pub fn send_aside(&self, bytes: &[u8]) -> io::Result<()> {
+            let mut unsent = self.unsent.lock();
+            if unsent.is_empty() {
+                let rest = self.push(bytes)?;
+                unsent.extend_from_slice(rest);
+            }
+            Ok(())
         }
 
         /// Stores what the socket does not accept now.

@@ -7,8 +7,8 @@ use super::hub::{self, Hub};
 use crate::chat::rights::{Role, State};
 use crate::chat::{Code, Event};
 use crate::config::{Config, admits};
-use crate::home::Users;
-use crate::home::sanctions::{Decided, Kind, Sanction, Subject, Whom};
+use crate::home::sanctions::{Kind, Sanction, Subject, Whom};
+use crate::home::{Decided, Users};
 use crate::sync::Snapshot;
 
 /// Decides who may use the server.
@@ -80,17 +80,17 @@ impl Access {
         let event = Event::Goodbye { code, reason: reason.to_owned(), retry_ms };
         let held = self.held(subject, code == Code::Banned);
         for queue in &held {
-            farewell.iter().for_each(|text| queue.say_farewell(text));
+            farewell.iter().for_each(|text| queue.set_farewell(text));
             queue.end(Some(&event), &hub::word(code));
         }
         held.len()
     }
 
     /// Sends a notice to the sessions of a subject. Returns how many there are.
-    pub fn tell_subject(&self, subject: &Subject, text: &str) -> usize {
+    pub fn notify_subject(&self, subject: &Subject, text: &str) -> usize {
         let event = Event::Notice { text: text.to_owned(), reference: None };
         let held = self.held(subject, false);
-        held.iter().for_each(|queue| self.hub.answer(queue, &event));
+        held.iter().for_each(|queue| self.hub.delivery.answer(queue, &event));
         held.len()
     }
 

@@ -156,7 +156,7 @@ fn ask(context: &Context, attempt: &Attempt, reader: &mut TunnelReader) -> io::R
     let seconds = context.config.get().limits.password_s_max;
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let (mut wrong, mut left) = (0, Allowance::default());
-    tell(context, attempt, false);
+    prompt_password(context, attempt, false);
     while wrong < GUESSES_MAX {
         let guess = match next(candidate, reader, deadline, &mut left)? {
             Next::Guess(guess) => guess,
@@ -178,12 +178,12 @@ fn ask(context: &Context, attempt: &Attempt, reader: &mut TunnelReader) -> io::R
                 context.hub.counters().refused(Code::Password);
                 log::info!("a wrong password for {}", candidate.user);
                 if wrong < GUESSES_MAX {
-                    tell(context, attempt, true);
+                    prompt_password(context, attempt, true);
                 }
             }
             Some(None) => {
                 context.hub.counters().refused(Code::Rate);
-                tell(context, attempt, false);
+                prompt_password(context, attempt, false);
             }
         }
     }
@@ -247,7 +247,7 @@ fn next(
     }
 }
 
-fn tell(context: &Context, attempt: &Attempt, wrong: bool) {
+fn prompt_password(context: &Context, attempt: &Attempt, wrong: bool) {
     let wait_ms = context.passwords.guess_wait_ms(&attempt.guess(context));
     let retry_ms = (wait_ms > 0).then_some(wait_ms);
     // A peer that does not read this gets nothing else either.

@@ -1,26 +1,27 @@
-//! Whether the server's clock is believed where something is removed for its age: messages, keys,
-//! tickets.
+//! The clock guard: decides whether the server's clock is trusted for removals by age: of messages,
+//! keys and tickets.
 
 use std::time::{Duration, Instant};
 
+use crate::limits::DAY_MS;
 use crate::sync::{Mutex, Rank};
 
-/// A clock that leaps by more than this, or begins as far from the newest message, has to hold for
-/// a while before it is believed ...
+/// Largest jump of the clock, in milliseconds, after which it is still trusted. The difference to
+/// the newest message at the start counts as a jump.
 const DRIFT_MS_MAX: u64 = 3_600_000;
+/// Time after a larger jump until the clock is trusted again.
 const HOLD: Duration = Duration::from_secs(600);
-/// ... and one that leaps ahead by more than this until the operator says that it is right.
-const LEAP_MS_MAX: i64 = 90 * DAY_MS;
-const DAY_MS: i64 = 86_400_000;
+/// Jump ahead, in milliseconds, after which only the operator can restore the trust.
+const JUMP_MS_MAX: i64 = 90 * DAY_MS;
 
-/// What an operator does about a clock that is not believed.
+/// The hint about a clock that is not trusted.
 const HINT: &str = "nothing is removed for its age. If the clock is right: \
                     pychat ctl retention --trust-clock";
 
 pub struct ClockGuard(Mutex<State>);
 
 impl Default for ClockGuard {
-    /// Nothing is believed before `begin`.
+    /// Not trusted before `begin`.
     fn default() -> ClockGuard {
         let state = State::new(Instant::now(), clock_ms());
         ClockGuard(Mutex::new(Rank::Clock, state))
@@ -34,15 +35,15 @@ impl ClockGuard {
     }
 
     /// Whether something may be removed for its age now.
-    pub fn is_right(&self) -> bool {
-        self.0.lock().believes(Instant::now(), clock_ms())
+    pub fn is_trusted(&self) -> bool {
+        self.0.lock().trusts(Instant::now(), clock_ms())
     }
 
     /// Why nothing may be removed for its age now; none where it may.
-    pub fn doubt(&self) -> Option<String> {
+    pub fn distrust(&self) -> Option<String> {
         let mut state = self.0.lock();
         let now = Instant::now();
-        if state.believes(now, clock_ms()) {
+        if state.trusts(now, clock_ms()) {
             return None;
         }
         let clock = jiff::Timestamp::now();
@@ -50,27 +51,27 @@ impl ClockGuard {
             Some(from) => {
                 let rest_s = from.saturating_duration_since(now).as_secs() + 1;
                 format!(
-                    "the clock leapt: it is {clock} now. It is believed in {rest_s} s; until then \
+                    "the clock jumped to {clock}. The server trusts it in {rest_s} s; until then \
                      {HINT}"
                 )
             }
-            None => format!("the clock is far ahead: it is {clock} now; {HINT}"),
+            None => format!("the clock jumped ahead by more than 90 days, to {clock}; {HINT}"),
         })
     }
 
     /// The operator says that the clock is right.
-    pub fn approve(&self) {
+    pub fn trust(&self) {
         let mut state = self.0.lock();
-        state.believes(Instant::now(), clock_ms());
+        state.trusts(Instant::now(), clock_ms());
         state.from = Some(state.last);
     }
 
-    /// The time by which things are old: the clock, and while that is not believed the time that it
-    /// would show if it had not leapt.
+    /// Returns the time for ages: the clock or, while it is not trusted, the time that it would
+    /// show without the jump.
     pub fn time_ms(&self) -> i64 {
         let mut state = self.0.lock();
         let (now, clock_ms) = (Instant::now(), clock_ms());
-        if state.believes(now, clock_ms) { clock_ms } else { state.known_ms(now).min(clock_ms) }
+        if state.trusts(now, clock_ms) { clock_ms } else { state.known_ms(now).min(clock_ms) }
     }
 }
 
@@ -81,9 +82,9 @@ fn clock_ms() -> i64 {
 struct State {
     last: Instant,
     last_ms: i64,
-    /// The last time that was believed.
+    /// The last trusted time.
     known: (Instant, i64),
-    /// It is believed from then on; none where the operator has to say so first.
+    /// When it is trusted; `None` until the operator confirms it.
     from: Option<Instant>,
 }
 
@@ -95,7 +96,7 @@ impl State {
     fn begin(&mut self, now: Instant, now_ms: i64, newest_ms: i64) {
         (self.last, self.last_ms, self.known) = (now, now_ms, (now, newest_ms));
         self.from = Some(now);
-        self.leaps(now, now_ms.saturating_sub(newest_ms).max(0));
+        self.note_jump(now, now_ms.saturating_sub(newest_ms).max(0));
     }
 
     fn known_ms(&self, now: Instant) -> i64 {
@@ -103,25 +104,25 @@ impl State {
         then_ms.saturating_add(now.duration_since(then).as_millis() as i64)
     }
 
-    fn believes(&mut self, now: Instant, now_ms: i64) -> bool {
+    fn trusts(&mut self, now: Instant, now_ms: i64) -> bool {
         let passed = now.duration_since(self.last);
-        let leap_ms = now_ms.saturating_sub(self.last_ms + passed.as_millis() as i64);
+        let jump_ms = now_ms.saturating_sub(self.last_ms + passed.as_millis() as i64);
         (self.last, self.last_ms) = (now, now_ms);
-        self.leaps(now, leap_ms);
-        let believes = self.from.is_some_and(|from| now >= from);
-        if believes {
+        self.note_jump(now, jump_ms);
+        let trusts = self.from.is_some_and(|from| now >= from);
+        if trusts {
             self.known = (now, now_ms);
         }
-        believes
+        trusts
     }
 
-    fn leaps(&mut self, now: Instant, leap_ms: i64) {
-        if leap_ms > LEAP_MS_MAX {
-            log::error!("the clock is {} days ahead: {HINT}", leap_ms / DAY_MS);
+    fn note_jump(&mut self, now: Instant, jump_ms: i64) {
+        if jump_ms > JUMP_MS_MAX {
+            log::error!("the clock is {} days ahead: {HINT}", jump_ms / DAY_MS);
             self.from = None;
-        } else if leap_ms.unsigned_abs() > DRIFT_MS_MAX && self.from.is_some() {
-            let (leap_s, hold_s) = (leap_ms / 1000, HOLD.as_secs());
-            log::warn!("the clock leapt by {leap_s} s: until it has held for {hold_s} s, {HINT}");
+        } else if jump_ms.unsigned_abs() > DRIFT_MS_MAX && self.from.is_some() {
+            let (jump_s, hold_s) = (jump_ms / 1000, HOLD.as_secs());
+            log::warn!("the clock jumped by {jump_s} s: for {hold_s} s {HINT}");
             self.from = Some(now + HOLD);
         }
     }
@@ -141,18 +142,18 @@ mod tests {
     fn a_clock_that_leaps_has_to_hold_before_it_removes_anything() {
         let began = Instant::now();
         let after = |seconds: u64| began + Duration::from_secs(seconds);
-        assert!(!State::new(began, 0).believes(began, 0), "nothing is known of the messages");
+        assert!(!State::new(began, 0).trusts(began, 0), "nothing is known of the messages");
         let mut state = begun(began, 0, 0);
-        assert!(state.believes(after(0), 0), "the newest line is of now");
-        assert!(state.believes(after(60), 61_000));
+        assert!(state.trusts(after(0), 0), "the newest line is of now");
+        assert!(state.trusts(after(60), 61_000));
         let ten = 10 * DAY_MS;
-        assert!(!state.believes(after(120), ten), "ten days in a minute");
-        assert!(!state.believes(after(180), ten + 60_000));
-        assert_eq!(state.known_ms(after(180)), 181_000, "as if it had not leapt");
-        assert!(state.believes(after(720), ten + 600_000), "it has held");
-        assert!(!state.believes(after(780), 0), "set back");
-        assert!(!state.believes(after(840), ten + 720_000), "and right again");
-        assert!(state.believes(after(1440), ten + 1_320_000));
+        assert!(!state.trusts(after(120), ten), "ten days in a minute");
+        assert!(!state.trusts(after(180), ten + 60_000));
+        assert_eq!(state.known_ms(after(180)), 181_000, "as if it had not jumped");
+        assert!(state.trusts(after(720), ten + 600_000), "it has held");
+        assert!(!state.trusts(after(780), 0), "set back");
+        assert!(!state.trusts(after(840), ten + 720_000), "and right again");
+        assert!(state.trusts(after(1440), ten + 1_320_000));
     }
 
     #[test]
@@ -160,15 +161,15 @@ mod tests {
         let began = Instant::now();
         let after = |seconds: u64| began + Duration::from_secs(seconds);
         let mut away = begun(began, 3 * DAY_MS, 0);
-        assert!(!away.believes(after(0), 3 * DAY_MS), "three days without a line, or wrong");
-        assert!(away.believes(after(600), 3 * DAY_MS + 600_000));
+        assert!(!away.trusts(after(0), 3 * DAY_MS), "three days without a line, or wrong");
+        assert!(away.trusts(after(600), 3 * DAY_MS + 600_000));
         let years = 3_000 * DAY_MS;
         let mut wrong = begun(began, years, 0);
-        assert!(!wrong.believes(after(0), years));
-        assert!(!wrong.believes(after(86_400), years + DAY_MS), "however long it holds");
-        assert!(!wrong.believes(after(86_460), DAY_MS), "nor once it is right");
+        assert!(!wrong.trusts(after(0), years));
+        assert!(!wrong.trusts(after(86_400), years + DAY_MS), "however long it holds");
+        assert!(!wrong.trusts(after(86_460), DAY_MS), "nor once it is right");
         wrong.from = Some(after(86_460));
-        assert!(wrong.believes(after(86_520), DAY_MS + 60_000), "but by the operator's word");
-        assert!(!wrong.believes(after(86_640), years), "and again");
+        assert!(wrong.trusts(after(86_520), DAY_MS + 60_000), "but by the operator's word");
+        assert!(!wrong.trusts(after(86_640), years), "and again");
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::hub::{Hub, Line, Waiting};
+use super::hub::{Hub, QueuedMessage, Waiting};
 use crate::ledger::{Outcome, OwnFeed, Record, SplitLedger, StoredMessage};
 
 /// Drops what waits for the ledger where the commit thread ends, also in a panic: an operator would
@@ -13,7 +13,7 @@ struct Ends<'a>(&'a Hub);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        self.0.abandon_jobs();
+        self.0.ledger.abandon_jobs();
     }
 }
 
@@ -21,7 +21,7 @@ impl Drop for Ends<'_> {
 pub fn run(hub: &Hub, mut ledger: SplitLedger) {
     let _ends = Ends(hub);
     let mut waiting = Vec::new();
-    while hub.next_waiting(&mut waiting) {
+    while hub.ledger.next_waiting(&mut waiting) {
         work(hub, &mut ledger, &mut waiting);
     }
 }
@@ -30,7 +30,7 @@ pub fn run(hub: &Hub, mut ledger: SplitLedger) {
 #[derive(Default)]
 struct Batch {
     records: Vec<Record>,
-    lines: Vec<Option<Line>>,
+    lines: Vec<Option<QueuedMessage>>,
 }
 
 /// Commits all that waits; jobs run in between, in order.
@@ -41,7 +41,7 @@ pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
     };
     for one in waiting.drain(..) {
         match one {
-            Waiting::Line(line) => {
+            Waiting::Message(line) => {
                 batch.records.push(Record::Line(Arc::clone(&line.draft)));
                 batch.lines.push(Some(line));
             }
@@ -79,15 +79,13 @@ fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut lines }: Batc
         let (draft, fields) = (Arc::clone(&line.draft), std::mem::take(&mut line.fields));
         feed.push(StoredMessage { seq: *seq, draft, fields: Some(fields) });
     }
-    let arrived = hub.arrived(&mut feed);
-    hub.decided(lines, outcomes);
-    hub.deliver_all(arrived);
+    hub.ledger.committed(&mut feed, lines, outcomes);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::registry::{Registry, Rules};
+    use crate::chat::registry::{LogIds, Registry, Rules};
     use crate::chat::{Body, Kind, LogId, MsgId, Retention, Seq};
     use crate::config::Config;
     use crate::ledger::{Draft, Memory, Page, Reader};
@@ -104,14 +102,12 @@ mod tests {
                 retention: Box::new(|_| Retention::Off),
                 configured: Box::new(|_| false),
                 forgets: Box::new(|_| false),
-                persistent: LogId(1),
-                ephemeral: LogId(2),
-                next: LogId(3),
             },
+            LogIds { persistent: LogId(1), ephemeral: LogId(2), next: LogId(3) },
             Seq(0),
         );
         let (flusher, _ear) = Flusher::new().unwrap();
-        let hub = Hub::new(registry, config.limits, flusher);
+        let hub = Hub::new(registry, &config.limits, flusher);
         let tea: crate::chat::Conversation = "#tea".parse().unwrap();
         let say = |id: u8| {
             let line = Draft {

@@ -29,6 +29,8 @@ pub struct LedgerJobs {
 const YIELD: u32 = 3;
 /// A message within this time counts as writing.
 const RECENT: Duration = Duration::from_secs(1);
+/// Mailboxes that are counted in one turn, of at most `mailbox_lines_max` messages each.
+const COUNTED_AT_ONCE: usize = 10;
 /// Interval of the checks for other readers of the ledger.
 const READ_PAUSE: Duration = Duration::from_millis(100);
 
@@ -65,12 +67,12 @@ impl LedgerJobs {
 
     /// Releases the reserve after an error of a job that removes messages. Returns whether to try
     /// again: another job may have released it in between.
-    fn makes_room(&self, turns: &mut Turns, error: &LedgerError) -> bool {
+    fn releases_reserve(&self, turns: &mut Turns, error: &LedgerError) -> bool {
         if !error.is_of_the_disk() {
             return false;
         }
         if self.reserve.release() {
-            log::warn!("{error}: data/reserve is released, so that messages can be removed");
+            log::warn!("{error}: releasing data/reserve to remove messages");
             return true;
         }
         !std::mem::replace(&mut turns.retried, true)
@@ -82,7 +84,7 @@ impl LedgerJobs {
         job: impl FnOnce(&mut SplitLedger) -> T + Send + 'static,
     ) -> Option<T> {
         let (done, result) = mpsc::channel();
-        self.hub.add_job(Box::new(move |ledger| {
+        self.hub.ledger.add_job(Box::new(move |ledger| {
             // The caller may have given up.
             let _ = done.send(job(ledger));
         }));
@@ -98,7 +100,7 @@ impl LedgerJobs {
             ("ledger", self.ask_commit_thread()),
             ("history", self.readers.history.ask()),
             ("search", self.readers.search.ask()),
-            ("replay", self.hub.backfill().ask()),
+            ("replay", self.hub.delivery.backfill.ask()),
         ];
         let progresses = |name| name == "ledger" && self.hub.counters().turns() > before;
         asked
@@ -110,42 +112,45 @@ impl LedgerJobs {
     fn ask_commit_thread(&self) -> Question {
         let (question, is_new) = self.asked.lock().ask();
         let answer = question.clone();
-        if is_new && !self.hub.try_job(Box::new(move |_| answer.answer())) {
+        if is_new && !self.hub.ledger.try_job(Box::new(move |_| answer.answer())) {
             self.asked.lock().take();
         }
         question
     }
 
     /// Removes messages older than their conversation's retention, or only counts them if `dry`. It
-    /// works in short steps between commits. `None` if the server stops first.
+    /// works in short turns between commits. `None` if the server stops first.
     pub fn sweep(&self, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
-        let (mut all, mut turns) = (Swept::default(), Turns::default());
-        loop {
-            match self.turn(&mut turns, move |ledger| ledger.sweep(now_ms, dry))? {
-                Ok(swept) => {
-                    all.lines += swept.lines;
-                    all.conversations += swept.conversations;
-                    self.hub.emptied(swept.emptied);
-                    if !swept.more {
-                        if all.lines > 0 && !dry {
-                            self.recount_mailboxes();
-                        }
-                        return Some(Ok(all));
-                    }
-                }
-                Err(error) if self.makes_room(&mut turns, &error) => {}
-                Err(error) => return Some(Err(error)),
-            }
+        let mut all = Swept::default();
+        let swept = self.in_turns(
+            move |ledger| if dry { ledger.count_old(now_ms) } else { ledger.sweep(now_ms) },
+            |swept| {
+                all.lines += swept.lines;
+                all.conversations += swept.conversations;
+                self.hub.emptied(swept.emptied);
+                swept.more
+            },
+        );
+        match swept? {
+            Ok(()) if all.lines > 0 && !dry => self.recount_mailboxes(),
+            Ok(()) => {}
+            Err(error) => return Some(Err(error)),
         }
+        Some(Ok(all))
+    }
+
+    /// Removes the messages of forgotten conversations, in short turns between commits. `None` if
+    /// the server stops first, after which its next start continues.
+    pub fn remove_detached(&self) -> Option<Result<(), LedgerError>> {
+        self.in_turns(SplitLedger::remove_detached, |more| more)
     }
 
     /// Overwrites the remains of removed messages, in short turns between commits. Returns false if
     /// another process reads the ledger for longer than `patience`; `None` if the server stops
-    /// first.
-    pub fn tidy(&self, patience: Duration) -> Option<Result<bool, LedgerError>> {
+    /// first. `now_ms` is the trusted time, by which ids of removed messages expire.
+    pub fn tidy(&self, now_ms: i64, patience: Duration) -> Option<Result<bool, LedgerError>> {
         let (mut turns, mut blocked) = (Turns::default(), None::<Instant>);
         loop {
-            let now_ms = jiff::Timestamp::now().as_millisecond();
             match self.turn(&mut turns, move |ledger| ledger.tidy(now_ms))? {
                 Ok(Tidied::Done) => {
                     self.reserve.keep();
@@ -158,7 +163,7 @@ impl LedgerJobs {
                     }
                     thread::sleep(READ_PAUSE);
                 }
-                Err(error) if self.makes_room(&mut turns, &error) => {}
+                Err(error) if self.releases_reserve(&mut turns, &error) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -173,7 +178,7 @@ impl LedgerJobs {
         };
         let mut turns = Turns::default();
         while let Err(error) = begin()? {
-            if !self.makes_room(&mut turns, &error) {
+            if !self.releases_reserve(&mut turns, &error) {
                 return Some(Err(error));
             }
         }
@@ -194,19 +199,20 @@ impl LedgerJobs {
     }
 
     fn go_on_erasing(&self, user: &UserName) -> Option<Result<usize, LedgerError>> {
-        let (mut messages, mut turns) = (0, Turns::default());
-        loop {
-            match self.turn(&mut turns, |ledger| ledger.erase_some())? {
-                Ok(Some(erased)) => {
-                    if erased.user == *user {
-                        messages = erased.messages;
-                    }
-                    self.erasing.set(erased.more.then_some((erased.user, erased.messages)));
-                }
-                Ok(None) => break,
-                Err(error) if self.makes_room(&mut turns, &error) => {}
-                Err(error) => return Some(Err(error)),
+        let mut messages = 0;
+        let erased = self.in_turns(SplitLedger::erase_some, |erased| {
+            let Some(erased) = erased else { return false };
+            let is_own = erased.user == *user;
+            if is_own {
+                messages = erased.messages;
             }
+            // The ledger has no spelling of names.
+            let of = if is_own { user.clone() } else { erased.user };
+            self.erasing.set(erased.more.then_some((of, erased.messages)));
+            true
+        });
+        if let Err(error) = erased? {
+            return Some(Err(error));
         }
         // Reads from memory get these messages from the ledger again.
         self.hub.forget_texts(user);
@@ -217,6 +223,28 @@ impl LedgerJobs {
     /// Returns the user whose texts are being erased, and the number of messages so far.
     pub fn erasing(&self) -> Option<(UserName, usize)> {
         (*self.erasing.get()).clone()
+    }
+
+    /// Runs a long job part by part, each in a turn of its own on the commit thread, until
+    /// `goes_on` returns false. Every job whose work grows with what is stored runs like this or
+    /// like `tidy`.
+    fn in_turns<T: Send + 'static>(
+        &self,
+        part: impl Fn(&mut SplitLedger) -> Result<T, LedgerError> + Copy + Send + 'static,
+        mut goes_on: impl FnMut(T) -> bool,
+    ) -> Option<Result<(), LedgerError>> {
+        let mut turns = Turns::default();
+        loop {
+            match self.turn(&mut turns, part)? {
+                Ok(done) => {
+                    if !goes_on(done) {
+                        return Some(Ok(()));
+                    }
+                }
+                Err(error) if self.releases_reserve(&mut turns, &error) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 
     /// Runs one turn of a long job. While users write, they have the ledger most of the time.
@@ -236,17 +264,17 @@ impl LedgerJobs {
         Some(done)
     }
 
-    /// Counts the waiting messages again, without removed ones.
+    /// Counts the waiting messages again, without removed ones, some mailboxes in each turn.
     pub fn recount_mailboxes(&self) {
         let lines_max = self.config.get().limits.mailbox_lines_max;
-        let known = self.ask(move |ledger| ledger.remembered(lines_max));
-        // On errors, the mailboxes keep their counts.
-        if let Some(Ok(known)) = known {
-            self.hub.recount(known.into_iter().flat_map(|remembered| {
-                let conversation = remembered.conversation;
-                let waiting = remembered.waiting.into_iter();
-                waiting.map(move |(name, count)| (conversation.clone(), name, count))
-            }));
+        let (mut mailboxes, mut turns) = (self.hub.ledger.mailboxes(), Turns::default());
+        while !mailboxes.is_empty() {
+            let part = mailboxes.split_off(mailboxes.len().saturating_sub(COUNTED_AT_ONCE));
+            match self.turn(&mut turns, move |ledger| ledger.waiting(part, lines_max)) {
+                Some(Ok(counts)) => self.hub.ledger.recount(counts),
+                // The others keep their counts.
+                Some(Err(_)) | None => return,
+            }
         }
     }
 }
@@ -254,7 +282,7 @@ impl LedgerJobs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::registry::{Registry, Rules};
+    use crate::chat::registry::{LogIds, Registry, Rules};
     use crate::chat::{LogId, Retention, Seq};
     use crate::ledger::Memory;
     use crate::server::commit;
@@ -267,17 +295,15 @@ mod tests {
         let config = Config::default();
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
         let (ledger, _) = SplitLedger::new(None, memory, config.retentions());
+        let ids = LogIds { persistent: LogId(1), ephemeral: LogId(2), next: LogId(3) };
         let rules = Rules {
             limits: config.limits.clone(),
             retention: Box::new(|_| Retention::Off),
             configured: Box::new(|_| false),
             forgets: Box::new(|_| false),
-            persistent: LogId(1),
-            ephemeral: LogId(2),
-            next: LogId(3),
         };
         let (flusher, _ear) = Flusher::new().unwrap();
-        let hub = Hub::new(Registry::new(rules, Seq(0)), config.limits.clone(), flusher);
+        let hub = Hub::new(Registry::new(rules, ids, Seq(0)), &config.limits, flusher);
         let config = Arc::new(Snapshot::new(config));
         let reserve = Reserve::new("/nowhere/reserve".into());
         (Arc::new(LedgerJobs::new(config, Arc::new(hub), Arc::default(), reserve)), ledger)
@@ -311,6 +337,6 @@ mod tests {
         for _ in 0..20 {
             assert!(!jobs.answers(Duration::ZERO)[0].1);
         }
-        assert_eq!(jobs.hub.take_waiting().len(), 1);
+        assert_eq!(jobs.hub.ledger.take_waiting().len(), 1);
     }
 }

@@ -36,6 +36,9 @@ pub fn text(context: &Context) -> String {
         page.row("handshakes_total", &format!("{{result=\"{result}\"}}"), count);
     }
     page.one("rsa_operations_total", "counter", "RSA private operations.", admission.rsa);
+    let files = context.files.as_ref().map(|files| files.totals()).unwrap_or_default();
+    page.one("files", "gauge", "Encrypted files, at the last sweep.", files.files);
+    page.one("file_bytes", "gauge", "Bytes of them.", files.bytes);
     page.one("messages_total", "counter", "Stored messages.", hub.lines);
     let help = "Writes of messages and notices to sockets.";
     page.one("deliveries_total", "counter", help, counters.deliveries());

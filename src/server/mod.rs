@@ -4,16 +4,20 @@ mod access;
 pub mod accounts;
 mod admission;
 mod authentication;
+mod backlog;
 mod clock_guard;
 pub(crate) mod commit;
 mod context;
+mod decisions;
 pub(crate) mod delivery;
+pub mod files;
 pub(crate) mod hub;
 mod ledger_jobs;
 mod liveness;
 pub mod metrics;
 pub mod observe;
 pub mod operator;
+mod overrides;
 mod passwords;
 mod readers;
 mod records;
@@ -21,6 +25,7 @@ mod session;
 mod stop;
 mod storage;
 mod upkeep;
+mod web;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -30,13 +35,14 @@ use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ::log::LevelFilter;
 use anyhow::Context as _;
 
 use crate::chat::{Code, Event, SessionId};
 use crate::config::{Config, History};
-use crate::home::sanctions::Decided;
-use crate::home::{Audit, Decision, Home, Reserve, ServerKeys, Users, UsersWatch};
+use crate::file::FileError;
+use crate::home::{
+    Audit, Decided, Decision, Home, Rejected, Reserve, ServerKeys, Users, UsersWatch,
+};
 use crate::net::listener::Listener;
 use crate::sync::{Mutex, Rank, Snapshot};
 use crate::terminal;
@@ -44,14 +50,20 @@ use access::Access;
 use accounts::Accounts;
 use accounts::directory::Directory;
 use accounts::key_history::{self, KeyHistory};
+use accounts::vanished::Vanished;
 pub use admission::capacity::{ARENAS, has_little_address_space};
-use admission::{Admission, KeyHolder, RecentLogins};
+use admission::entrance::{Entrance, entrance};
+use admission::{Admission, KeyHolder, RecentLogins, Ways};
 use clock_guard::ClockGuard;
 use context::Context;
+use decisions::Decisions;
+use files::Files;
 use hub::Hub;
 use ledger_jobs::LedgerJobs;
+pub use observe::log::check_file as check_log_file;
 use observe::{log, prometheus, systemd};
 use operator::{Actor, console, ctl};
+pub use overrides::Overrides;
 use passwords::Passwords;
 use passwords::tickets::Tickets;
 use readers::Readers;
@@ -67,8 +79,7 @@ pub struct Options {
     pub keys: ServerKeys,
     /// Overrides the address in the configuration.
     pub listen: SocketAddr,
-    /// Overrides the level in the configuration.
-    pub log_level: Option<LevelFilter>,
+    pub overrides: Overrides,
     /// A home that was used before may begin a new ledger.
     pub new_ledger: bool,
     /// Called once with the address that is really listened on.
@@ -84,11 +95,14 @@ const END_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs a server until it is stopped. Every session has received a goodbye when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    let Options { home, config, keys, listen, log_level, new_ledger, on_ready } = options;
-    log::prepare(&config, log_level, &home)?.take_up();
+    let Options { home, mut config, keys, listen, overrides, new_ledger, on_ready } = options;
+    overrides.apply(&mut config);
+    log::prepare(&config, overrides.log_level, &home)?.take_up();
     // Before binding the port, because its error message says more.
     let _lock = home.lock()?;
-    let listener = Listener::bind(listen, config.limits.listen_backlog)?;
+    let backlog = config.limits.listen_backlog;
+    let listener = Listener::bind(listen, backlog)?;
+    let web_listener = config.web.map(|address| Listener::bind(address, backlog)).transpose()?;
     let stop = Arc::new(Stop::default());
     let hangups = stop::on_signals(Arc::clone(&stop))?;
     if config.history == History::On && !new_ledger {
@@ -96,15 +110,23 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     // A full disk has room for what a start writes.
     let reserve = Reserve::new(home.reserve_file());
-    reserve.release();
-    let Storage { hub, readers, commit_thread, lost } = storage::open(&home, &config, &stop)?;
+    reserve.release_if_needed();
+    // A quota shows only when something is written: then the next start has the room.
+    let failed = |_: &anyhow::Error| {
+        reserve.release();
+    };
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());
+    let users = Users::load(&home.users_dir())
+        .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
+    let Storage { hub, readers, commit_thread, files, lost } =
+        storage::open(&home, &config, &users.0, &stop).inspect_err(failed)?;
     let keys = Arc::new(Snapshot::new(keys));
     let admission =
         Admission::new(Arc::clone(&keys), &config, listener.address(), recent_logins(&home));
-    let given = Given { home, config, keys, log_level, hub, readers, admission, stop };
-    let context = Arc::new(open_context(given)?);
+    let given =
+        Given { home, config, users, keys, overrides, hub, readers, files, admission, stop };
+    let context = Arc::new(open_context(given).inspect_err(failed)?);
     let own = Actor::own("server");
     context.records.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
     if let Some(lost) = lost {
@@ -119,12 +141,16 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 
     let bound = listener.address();
     let socket = start_jobs(&context, watch, hangups)?;
-    let admission_thread = open_admission(&context, listener)?;
+    let (entrance, arrivals) = entrance().context("no pipe for the admission")?;
+    let admission_thread = open_admission(&context, Ways { listener, arrivals })?;
+    if let Some(listener) = web_listener {
+        open_web(&context, listener, entrance)?;
+    }
     on_ready(bound);
     systemd::notify(&format!("READY=1\nSTATUS=listening on {bound}"));
     let watched = Arc::clone(&context);
     systemd::watch(&context.stop, move || operator::threads_answer(&watched))?;
-    console::attend(operator(&context, "console"), Arc::clone(&context.stop));
+    console::run(operator(&context, "console"), Arc::clone(&context.stop));
 
     context.stop.wait();
     shut_down(&context, socket, admission_thread, &commit_thread);
@@ -139,7 +165,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 /// Returns the handler for operator commands from the console or the socket.
 fn operator(context: &Arc<Context>, name: &'static str) -> ctl::Handler {
     let context = Arc::clone(context);
-    Arc::new(move |words: &[String]| operator::obey(&context, &Actor::own(name), words))
+    Arc::new(move |words: &[String]| operator::run_command(&context, &Actor::own(name), words))
 }
 
 /// Starts periodic jobs, the ctl socket and the metrics endpoint.
@@ -149,10 +175,12 @@ fn start_jobs(
     hangups: Receiver<()>,
 ) -> anyhow::Result<ctl::Socket> {
     let reloaded = Arc::clone(context);
-    essential("hangups", &context.stop, move || operator::hangup::attend(&reloaded, &hangups))?;
+    essential("hangups", &context.stop, move || operator::hangup::run(&reloaded, &hangups))?;
     upkeep::compare_clock(context);
     let keeper = Arc::clone(context);
     essential("keeper", &context.stop, move || upkeep::keep(&keeper, watch))?;
+    let remover = Arc::clone(context);
+    essential("remover", &context.stop, move || upkeep::end_vanished(&remover))?;
     let sweeper = Arc::clone(context);
     essential("sweeper", &context.stop, move || upkeep::sweep(&sweeper))?;
     let socket = ctl::serve(&context.home, operator(context, "ctl"))?;
@@ -164,7 +192,7 @@ fn start_jobs(
 }
 
 /// Starts the admission thread.
-fn open_admission(context: &Arc<Context>, listener: Listener) -> anyhow::Result<JoinHandle<()>> {
+fn open_admission(context: &Arc<Context>, ways: Ways) -> anyhow::Result<JoinHandle<()>> {
     let next = AtomicU64::new(1);
     let own = Arc::clone(context);
     let serve = move |holder: KeyHolder| {
@@ -175,8 +203,20 @@ fn open_admission(context: &Arc<Context>, listener: Listener) -> anyhow::Result<
     let serve: admission::Serve = Arc::new(serve);
     let (admission, stop) = (Arc::clone(&context.admission), Arc::clone(&context.stop));
     essential("admission", &context.stop, move || {
-        admission::run(&admission, &listener, &stop, &serve);
+        admission::run(&admission, &ways, &stop, &serve);
     })
+}
+
+/// Starts the thread of the web port.
+fn open_web(
+    context: &Arc<Context>,
+    listener: Listener,
+    entrance: Entrance,
+) -> anyhow::Result<JoinHandle<()>> {
+    ::log::info!("web at ws://{}/hop", listener.address());
+    let (admission, config) = (Arc::clone(&context.admission), Arc::clone(&context.config));
+    let (web, stop) = (web::Web { admission, config, entrance }, Arc::clone(&context.stop));
+    essential("web", &context.stop, move || web::run(web, &listener, &stop))
 }
 
 /// Ends all sessions and writes what is pending, within the time limits.
@@ -198,10 +238,13 @@ fn shut_down(
     let _ = admission_thread.join();
     drain(context, deadline);
     context.records.record(&Actor::own("server").did("stop"));
-    context.hub.close();
+    context.hub.ledger.close();
     context.readers.close();
     while !commit_thread.is_finished() && Instant::now() < deadline + COMMIT_GRACE {
         thread::sleep(Duration::from_millis(5));
+    }
+    if context.decisions.settle(deadline.saturating_duration_since(Instant::now())) > 0 {
+        ::log::error!("the last bans, mutes and roles are not on disk: it did not answer in time");
     }
     if context.records.settle(deadline.saturating_duration_since(Instant::now())) > 0 {
         ::log::error!(
@@ -220,23 +263,27 @@ fn shut_down(
 struct Given {
     home: Home,
     config: Config,
+    /// The registered users, and the rejected key files.
+    users: (Users, Vec<Rejected>),
     keys: Arc<Snapshot<ServerKeys>>,
-    log_level: Option<LevelFilter>,
+    overrides: Overrides,
     hub: Arc<Hub>,
     readers: Arc<Readers>,
+    files: Option<Arc<Files>>,
     admission: Arc<Admission>,
     stop: Arc<Stop>,
 }
 
 /// Builds the context from the home.
 fn open_context(given: Given) -> anyhow::Result<Context> {
-    let Given { home, config, keys, log_level, hub, readers, admission, stop } = given;
+    let Given { home, config, users, keys, overrides, hub, readers, files, admission, stop } =
+        given;
     let config = Arc::new(Snapshot::new(config));
-    let (users, rejected) = Users::load(&home.users_dir())
-        .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
+    let (users, rejected) = users;
     let users = Arc::new(Snapshot::new(users));
     let decided = Arc::new(Decided::open(home.decisions_file())?);
     let directory = Arc::new(Directory::open(home.certificates_file())?);
+    let decisions = Decisions::start()?;
     let records = Arc::new(Records::start(Audit::of(&home), Arc::clone(&config))?);
     let access = Arc::new(Access {
         config: Arc::clone(&config),
@@ -262,6 +309,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
         key_history: Arc::clone(&key_history),
         records: Arc::clone(&records),
         logged: Mutex::new(Rank::Users, logged),
+        vanished: Vanished::default(),
     };
     Ok(Context {
         ledger: LedgerJobs::new(
@@ -273,14 +321,16 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
         passwords: Passwords::new(Arc::clone(&hub), tickets(&home)),
         config,
         home,
-        log_level,
+        overrides,
         hub,
         readers,
+        files,
         accounts,
         directory,
         key_history,
         host_keys: keys,
         decided,
+        decisions,
         access,
         admission,
         records,
@@ -300,6 +350,13 @@ fn end_for_certain(time: Duration) {
     if let Err(error) = ended {
         ::log::warn!("{error}");
     }
+}
+
+/// Checks the files of recent logins and tickets. The server starts without them if they are
+/// damaged.
+pub fn check_login_records(home: &Home) -> [Result<(), FileError>; 2] {
+    let logins = RecentLogins::load(&home.sources_file()).map(drop);
+    [logins, Tickets::load(&home.tickets_file()).map(drop)]
 }
 
 /// Loads the recent logins. Without them, users are not preferred by the admission.

@@ -209,7 +209,7 @@ mod tests {
     fn queue() -> Arc<SendQueue> {
         let (sealer, _) = pair([7; 32]);
         let ([link, _], _) = memory::pair(usize::MAX);
-        let outgoing = Outgoing { sink: link.sink, sealer, address: link.peer.ip() };
+        let outgoing = Outgoing { sink: link.sink, sealer, address: link.peer.ip(), offered: 2 };
         Arc::new(SendQueue::new(SessionId(1), Fingerprint([7; 32]), outgoing, 1 << 20))
     }
 
@@ -362,10 +362,10 @@ mod tests {
         );
         drop(slot);
         let name = |number: usize| user(&format!("alice{number}"));
-        let seats: Vec<_> =
+        let slots: Vec<_> =
             (0..READS_WAITING_MAX).map(|number| read_queue.slot(&name(number)).unwrap()).collect();
         assert_eq!(read_queue.slot(&user("bob")).err(), Some(Refusal::ReadersBusy));
-        drop(seats);
+        drop(slots);
         read_queue.slot(&user("bob")).unwrap();
     }
 

@@ -3,40 +3,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::backlog::Backlog;
 use super::observe::log as server_log;
 use crate::chat::Retention;
 use crate::config::{Config, IpRange};
 use crate::home::{Audit, AuditEntry, Decision};
-use crate::sync::{Condvar, Mutex, MutexGuard, Rank, Snapshot};
-
-/// The most queued records. Further decisions are only logged and counted.
-const WAITING_MAX: usize = 100_000;
-
-/// A record that waits longer makes the server unhealthy.
-const STALL: Duration = Duration::from_secs(5);
+use crate::sync::Snapshot;
 
 /// Access to the records thread.
 pub struct Records {
-    shared: Arc<Shared>,
+    backlog: Arc<Backlog<Record>>,
     config: Arc<Snapshot<Config>>,
-}
-
-struct Shared {
-    queue: Mutex<Queue>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Record>,
-    /// Records ever added.
-    added: u64,
-    /// Records ever written.
-    done: u64,
-    /// When the thread started to be busy without a pause.
-    busy_since: Option<Instant>,
 }
 
 enum Record {
@@ -52,13 +31,10 @@ impl Records {
     ///
     /// Fails if the operating system starts no thread.
     pub fn start(audit: Audit, config: Arc<Snapshot<Config>>) -> anyhow::Result<Records> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(Rank::Records, Queue::default()),
-            changed: Condvar::new(),
-        });
-        let own = Arc::clone(&shared);
-        super::stop::spawn("records", move || own.write_all(&audit))?;
-        Ok(Records { shared, config })
+        let backlog = Arc::new(Backlog::new());
+        let own = Arc::clone(&backlog);
+        super::stop::spawn("records", move || own.run(|batch| write(&audit, batch)))?;
+        Ok(Records { backlog, config })
     }
 
     /// Logs a decision and adds it with the current time to the audit trail.
@@ -88,63 +64,24 @@ impl Records {
 
     /// Returns how many records were ever added.
     pub fn added(&self) -> u64 {
-        self.shared.queue().added
+        self.backlog.added()
     }
 
     /// Waits until all earlier records are written. Returns how many are left after `patience`.
     pub fn settle(&self, patience: Duration) -> u64 {
-        let queue = self.shared.queue();
-        let wanted = queue.added;
-        let behind = |queue: &mut Queue| queue.done < wanted;
-        let waited = self.shared.changed.wait_timeout_while(queue, patience, behind);
-        wanted.saturating_sub(waited.done)
+        self.backlog.settle(patience)
     }
 
     /// Whether the thread makes progress.
     pub fn are_current(&self) -> bool {
-        self.shared.queue().busy_since.is_none_or(|since| since.elapsed() < STALL)
+        self.backlog.is_current()
     }
 
+    /// Further decisions are only logged where too many wait.
     fn add(&self, record: Record) {
-        let mut queue = self.shared.queue();
-        if queue.waiting.len() >= WAITING_MAX {
-            drop(queue);
-            return log::error!("a record is dropped: {WAITING_MAX} are waiting for the disk");
+        if !self.backlog.add(record) {
+            log::error!("a record is dropped: too many are waiting for the disk");
         }
-        queue.added += 1;
-        queue.waiting.push_back(record);
-        drop(queue);
-        self.shared.changed.notify_all();
-    }
-}
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock()
-    }
-
-    fn write_all(&self, audit: &Audit) {
-        loop {
-            let batch = self.next();
-            let count = batch.len() as u64;
-            write(audit, batch);
-            let mut queue = self.queue();
-            queue.done += count;
-            // Each batch counts as progress.
-            queue.busy_since = (!queue.waiting.is_empty()).then(Instant::now);
-            drop(queue);
-            self.changed.notify_all();
-        }
-    }
-
-    /// Waits for records and takes all of them.
-    fn next(&self) -> VecDeque<Record> {
-        let queue = self.queue();
-        let idle = |queue: &mut Queue| queue.waiting.is_empty();
-        let waited = self.changed.wait_while(queue, idle);
-        let mut queue = waited;
-        queue.busy_since = Some(Instant::now());
-        std::mem::take(&mut queue.waiting)
     }
 }
 

@@ -2,7 +2,9 @@
 //! waits for another client.
 
 mod answers;
+mod transfers;
 
+use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,20 +19,21 @@ use super::hub::Said;
 use super::observe::log as server_log;
 use super::operator::{Actor, moderation};
 use super::readers;
-use crate::chat::registry::Purpose;
+use crate::chat::registry::{Participant, Purpose, Query};
 use crate::chat::rights::{self, Role, State};
 use crate::chat::{
-    Body, Code, Command, DeviceName, Event, NewMessage, Refusal, Request, SessionId, Target,
-    UserName,
+    Body, Code, Command, DeviceName, Event, FileBytes, FileRules, NewMessage, Refusal, Request,
+    SessionId, Target, UserName,
 };
 use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::home::sanctions::{Subject, Whom};
-use crate::limits::REF_BYTES_MAX;
+use crate::limits::{FILE_PAUSE_MS_MAX, REF_BYTES_MAX};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::{codec, stored_fields};
 use answers::Answers;
+use transfers::{Handled, Owner, Transfers};
 
 /// Maximum delay of a client that slightly exceeds its rate; beyond it, requests are refused.
 const PATIENCE_MS: u64 = 3_000;
@@ -47,9 +50,9 @@ enum End {
     Quit,
     Cut,
     /// The server ended it: an operator, or a limit.
-    Told,
+    Ended,
     Protocol(&'static str),
-    Silence,
+    Idle,
     Age,
 }
 
@@ -59,6 +62,8 @@ struct Session {
     user: UserName,
     device: DeviceName,
     address: IpAddr,
+    /// Used by the session's own thread only.
+    transfers: RefCell<Transfers>,
 }
 
 impl End {
@@ -67,8 +72,8 @@ impl End {
         match self {
             End::Quit => "left",
             End::Cut => "was cut off",
-            End::Told => "was ended from here",
-            End::Silence => "gave no sign of life",
+            End::Ended => "was ended from here",
+            End::Idle => "sent nothing for idle_s_max",
             End::Age => "is old enough to log in again",
             End::Protocol(fault) => fault,
         }
@@ -102,7 +107,8 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     };
     let answers_max = context.config.get().limits.answers_bytes_max;
     let queue = Arc::new(SendQueue::new(id, key.fingerprint(), outgoing, answers_max));
-    let session = Session { context: Arc::clone(context), queue, user, device, address };
+    let transfers = RefCell::default();
+    let session = Session { context: Arc::clone(context), queue, user, device, address, transfers };
     if session.is_barred() {
         return None;
     }
@@ -115,12 +121,11 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
             return None;
         }
     };
-    let (user, device) = (session.user.clone(), session.device.clone());
     let has = |wanted: &str| login.features.iter().any(|feature| feature == wanted);
     let (purpose, keeps_ticket) = (purpose(has("job"), has("resume")), has("ticket"));
     session.standing();
     let welcome = session.welcome();
-    if let Err(refusal) = context.hub.enter(&session.queue, user, device, purpose, welcome) {
+    if let Err(refusal) = context.hub.enter(&session.queue, session.participant(purpose), welcome) {
         let (code, reason) = (refusal.code(), refusal.to_string());
         context.hub.counters().refused(code);
         let retry_ms = refusal.retry_ms().or(Some(10_000));
@@ -159,21 +164,21 @@ impl Entered {
         let Entered { mut leaving, reader } = self;
         let session = &leaving.session;
         let end = match session.run(reader) {
-            End::Cut if session.queue.was_ended() => End::Told,
+            End::Cut if session.queue.was_ended() => End::Ended,
             end => end,
         };
         match end {
             End::Quit => session.queue.end(None, "quit"),
             End::Age => session.queue.end(None, "rekey"),
-            End::Silence => session.queue.end(None, "silence"),
+            End::Idle => session.queue.end(None, "idle_timeout"),
             // The peer gets a code; the log has the details.
             End::Protocol(_) => session.queue.end(None, "protocol"),
-            End::Cut | End::Told => {}
+            End::Cut | End::Ended => {}
         }
         let name = format!("{} ({})", session.user, session.device);
         leaving.cut = match end {
-            End::Quit | End::Told | End::Protocol(_) => false,
-            End::Age | End::Silence | End::Cut => true,
+            End::Quit | End::Ended | End::Protocol(_) => false,
+            End::Age | End::Idle | End::Cut => true,
         };
         drop(leaving);
         log::info!("{name} ended: {}", end.how());
@@ -206,12 +211,17 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         let queue = &self.session.queue;
+        self.session.transfers.borrow_mut().end(self.session.owner());
         self.session.standing();
         self.session.context.hub.leave(queue, queue.farewell().as_deref(), self.cut);
     }
 }
 
 impl Session {
+    fn participant(&self, purpose: Purpose) -> Participant {
+        Participant { user: self.user.clone(), device: self.device.clone(), purpose }
+    }
+
     fn welcome(&self) -> Event {
         Event::Welcome {
             name: self.user.clone(),
@@ -220,7 +230,21 @@ impl Session {
             text_bytes_max: self.context.config.get().limits.text_bytes_max,
             time_ms: jiff::Timestamp::now().as_millisecond(),
             motd: self.context.decided.now().motd_over(&self.context.config.get()),
+            files: self.file_rules(),
         }
+    }
+
+    /// What the server accepts as files, if it keeps any.
+    fn file_rules(&self) -> Option<FileRules> {
+        let config = self.context.config.get();
+        let (limits, keeps) = (&config.limits, self.context.files.is_some());
+        let bytes_max = FileBytes(transfers::largest(limits));
+        let rules = FileRules { bytes_max, age_s_max: limits.file_age_s_max };
+        (keeps && limits.file_bytes_max > 0).then_some(rules)
+    }
+
+    fn owner(&self) -> Owner<'_> {
+        Owner { context: &self.context, queue: &self.queue, user: &self.user }
     }
 
     fn whom(&self) -> Whom<'_> {
@@ -249,7 +273,8 @@ impl Session {
     /// The user as an operator.
     fn actor(&self) -> Actor<'_> {
         let (role, state, _) = self.standing();
-        Actor { role, state, name: self.user.to_string(), whom: Some(self.whom()) }
+        let (whom, offered) = (Some(self.whom()), self.queue.offered);
+        Actor { role, state, name: self.user.to_string(), whom, offered }
     }
 
     /// Checks the table of rights, before anything else.
@@ -268,7 +293,7 @@ impl Session {
         let config = self.context.config.get();
         let limits = &config.limits;
         let ping = Duration::from_secs(limits.ping_s);
-        let silence = Duration::from_secs(limits.silence_s_max);
+        let idle_timeout = Duration::from_secs(limits.idle_s_max);
         let age = Duration::from_secs(limits.session_age_s_max);
         let began = Instant::now();
         let mut heard = began;
@@ -285,16 +310,19 @@ impl Session {
                     if let Some(end) = self.record(kind, body) {
                         return end;
                     }
+                    if !reader.has_record() {
+                        self.transfers.borrow_mut().report();
+                    }
                 }
                 Ok(Incoming::Closed(Some(_))) => return End::Quit,
                 Ok(Incoming::Closed(None)) => return End::Cut,
                 Err(error) if waits(&error) => {
                     let silent = heard.elapsed();
-                    if silent >= silence {
-                        return End::Silence;
+                    if silent >= idle_timeout {
+                        return End::Idle;
                     }
                     self.send(RecordType::Ping, b"");
-                    if reader.set_timeout(ping.min(silence - silent)).is_err() {
+                    if reader.set_timeout(ping.min(idle_timeout - silent)).is_err() {
                         return End::Cut;
                     }
                 }
@@ -330,6 +358,23 @@ impl Session {
                 self.pay();
                 self.send(RecordType::Pong, body);
                 None
+            }
+            RecordType::Binary => {
+                let handled = self.transfers.borrow_mut().record(self.owner(), body);
+                match handled {
+                    Handled::Free => None,
+                    Handled::Bytes(bytes) => {
+                        let wait = self.context.hub.pay_file_bytes(&self.queue, bytes);
+                        let most = Duration::from_millis(FILE_PAUSE_MS_MAX);
+                        wait.iter().for_each(|wait| self.queue.pause((*wait).min(most)));
+                        None
+                    }
+                    Handled::Paid => {
+                        self.pay();
+                        None
+                    }
+                    Handled::Violation(fault) => Some(End::Protocol(fault)),
+                }
             }
             // They need no action, and cost as much as a request.
             RecordType::Pong | RecordType::Other(128..) => {
@@ -409,6 +454,10 @@ impl Session {
         };
         let query = self.context.hub.run(&self.queue, request, said, &directory)?;
         let Some(query) = query else { return Ok(()) };
+        if let Query::Put { .. } | Query::Get { .. } | Query::Drop(_) | Query::Usage = query {
+            let reference = request.reference.clone();
+            return self.transfers.borrow_mut().query(self.owner(), query, reference);
+        }
         let answers = Answers { context: &self.context, queue: &self.queue, user: &self.user };
         answers.answer(query, request.reference.clone(), || self.actor())
     }
@@ -442,11 +491,11 @@ impl Session {
     }
 
     fn answer(&self, event: &Event) {
-        self.context.hub.answer(&self.queue, event);
+        self.context.hub.delivery.answer(&self.queue, event);
     }
 
     fn send(&self, kind: RecordType, body: &[u8]) {
-        answers::send(&self.context, &self.queue, kind, body);
+        self.context.hub.delivery.send(&self.queue, kind, body);
     }
 }
 

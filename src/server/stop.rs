@@ -20,7 +20,7 @@ pub struct Stop {
 
 #[derive(Default)]
 struct State {
-    told: bool,
+    requested: bool,
     /// Number of times that a stop was scheduled or cancelled: only the last one applies.
     plan: u64,
 }
@@ -33,8 +33,8 @@ impl Default for Stop {
 }
 
 impl Stop {
-    pub fn tell(&self) {
-        self.lock().told = true;
+    pub fn request(&self) {
+        self.lock().requested = true;
         self.changed.notify_all();
     }
 
@@ -46,7 +46,7 @@ impl Stop {
     pub fn fail(&self, fault: String) {
         // A previous fault is kept.
         let _ = self.fault.set(fault);
-        self.tell();
+        self.request();
     }
 
     /// Returns the fault that stopped the server, if any.
@@ -55,15 +55,15 @@ impl Stop {
     }
 
     /// Schedules a stop, replacing an earlier schedule.
-    pub fn tell_after(self: &Arc<Self>, delay: Duration) {
+    pub fn request_after(self: &Arc<Self>, delay: Duration) {
         let (stop, plan) = (Arc::clone(self), self.forget_time());
         let later = move || {
-            if stop.lasts(delay, |state| !state.told && state.plan == plan) {
-                stop.tell();
+            if stop.lasts(delay, |state| !state.requested && state.plan == plan) {
+                stop.request();
             }
         };
         if thread::Builder::new().name("shutdown".into()).spawn(later).is_err() {
-            self.tell();
+            self.request();
         }
     }
 
@@ -75,8 +75,8 @@ impl Stop {
         state.plan
     }
 
-    pub fn is_told(&self) -> bool {
-        self.lock().told
+    pub fn is_requested(&self) -> bool {
+        self.lock().requested
     }
 
     pub fn wait(&self) {
@@ -85,7 +85,7 @@ impl Stop {
 
     /// Waits until the server stops, or for `time`. Returns whether it stops.
     pub fn wait_for(&self, time: Duration) -> bool {
-        !self.lasts(time, |state| !state.told)
+        !self.lasts(time, |state| !state.requested)
     }
 
     /// Waits until the condition is false, or for `time`. Returns whether it was true throughout.
@@ -112,7 +112,7 @@ pub fn on_signals(stop: Arc<Stop>) -> anyhow::Result<Receiver<()>> {
                 std::process::exit(130);
             } else {
                 stopping = true;
-                stop.tell();
+                stop.request();
             }
         }
     })?;
@@ -165,13 +165,13 @@ mod tests {
         let long = Duration::from_secs(60);
         let stop = Arc::new(Stop::default());
         let soon = Duration::from_secs(1);
-        stop.tell_after(soon);
-        stop.tell_after(soon);
+        stop.request_after(soon);
+        stop.request_after(soon);
         stop.forget_time();
         assert!(!stop.wait_for(2 * soon), "it was taken back");
-        stop.tell_after(long);
+        stop.request_after(long);
         let begun = Instant::now();
-        stop.tell_after(Duration::from_millis(50));
+        stop.request_after(Duration::from_millis(50));
         assert!(stop.wait_for(long) && begun.elapsed() < long / 2);
     }
 
@@ -179,9 +179,9 @@ mod tests {
     fn a_panic_in_an_essential_thread_stops_the_server_and_is_named() {
         let stop = Arc::new(Stop::default());
         essential("writer", &stop, || {}).unwrap().join().unwrap();
-        assert!(!stop.is_told());
+        assert!(!stop.is_requested());
         assert!(essential("writer", &stop, || panic!("planted")).unwrap().join().is_err());
-        assert!(stop.is_told());
+        assert!(stop.is_requested());
         assert_eq!(stop.fault(), Some("the writer thread ended in a panic"));
     }
 }

@@ -10,15 +10,17 @@ use super::delivery::{
     backfill,
     flusher::{self, Flusher},
 };
+use super::files::Files;
+use super::files::store::FolderStore;
 use super::hub::{self, Hub};
 use super::readers::{self, Readers};
 use super::stop::{Stop, essential};
 use crate::chat::LogId;
-use crate::chat::registry::Registry;
+use crate::chat::registry::{LogIds, Registry};
 use crate::config::{Config, History};
 use crate::fault::{Fault, code};
-use crate::home::{Home, LedgerHead, LedgerHeadFile};
-use crate::ledger::{Memory, Reader, SplitLedger, SplitReader, Sqlite};
+use crate::home::{Home, LedgerHead, LedgerHeadFile, LedgerHeads, Users};
+use crate::ledger::{Jobs, Memory, Reader, SplitLedger, SplitReader, Sqlite, jobs};
 
 /// The `nice` value of the search thread; it applies to a single thread on Linux.
 const SEARCH_NICE: i32 = 10;
@@ -28,6 +30,8 @@ pub struct Storage {
     pub hub: Arc<Hub>,
     pub readers: Arc<Readers>,
     pub commit_thread: JoinHandle<()>,
+    /// Absent where nothing is stored.
+    pub files: Option<Arc<Files>>,
     /// Number of lost messages, if a loss was detected.
     pub lost: Option<u64>,
 }
@@ -37,7 +41,9 @@ pub struct Storage {
 /// # Errors
 /// The ledger is missing or empty.
 pub fn check_ledger(home: &Home) -> Result<(), Fault> {
-    if !home.was_used() || !home.lacks_ledger() {
+    // A file that is no ledger at all is an error of its own.
+    let has_tables = || jobs(&home.ledger_file()).has_tables().unwrap_or(true);
+    if !home.was_used() || (!home.lacks_ledger() && has_tables()) {
         return Ok(());
     }
     let error = format!(
@@ -53,37 +59,50 @@ pub fn check_ledger(home: &Home) -> Result<(), Fault> {
 ///
 /// # Errors
 /// A file cannot be read or written, or a thread cannot be started.
-pub fn open(home: &Home, config: &Config, stop: &Arc<Stop>) -> anyhow::Result<Storage> {
+pub fn open(
+    home: &Home,
+    config: &Config,
+    users: &Users,
+    stop: &Arc<Stop>,
+) -> anyhow::Result<Storage> {
     let (mut ledger, reader) = open_ledger(home, config)?;
     let lost = match config.history {
         History::Off => None,
         History::On => notice_loss(home, &mut ledger)?,
     };
     let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
-    let registry = registry(&ledger, config)?;
-    let hub = Arc::new(Hub::new(registry, config.limits.clone(), flusher));
-    let weak = Arc::downgrade(&hub);
+    let registry = registry(&ledger, config, users)?;
+    let hub = Arc::new(Hub::new(registry, &config.limits, flusher));
+    let files = open_files(home, config, stop)?;
+    if let Some(files) = &files {
+        files.serve(&hub, stop)?;
+        let own = Arc::clone(files);
+        ledger.on_doomed(Box::new(move |doomed| own.doomed(doomed)));
+        let own = Arc::clone(files);
+        ledger.on_detached(Box::new(move |conversation| own.detached(conversation)));
+    }
+    let weak = Arc::downgrade(&hub.delivery);
     essential("flusher", stop, move || flusher::run(weak, ear))?;
     let own = Arc::clone(&hub);
     let commit_thread = essential("commit", stop, move || commit::run(&own, ledger))?;
-    let readers = read_for(&hub, &reader, stop)?;
+    let readers = read_for(&hub, reader, stop)?;
     hub.note_lost(lost.unwrap_or(0));
-    Ok(Storage { hub, readers, commit_thread, lost })
+    Ok(Storage { hub, readers, commit_thread, files, lost })
 }
 
 /// Detects a ledger that has lost messages, by its head. It then starts new logs, so that clients
 /// notice the loss and take no new message for an old one. Returns the number of lost messages.
 fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u64>> {
     let path = home.ledger_head_file();
-    let before = LedgerHead::read(&path).unwrap_or_else(|error| {
+    let before = LedgerHeads::read(&path).unwrap_or_else(|error| {
         ::log::error!("{error}: a loss of messages cannot be detected");
         None
     });
-    let is_behind = |before: &LedgerHead| {
-        before.log != ledger.log_id() || before.messages > ledger.stored_ever()
-    };
-    let lost = before.filter(is_behind).map(|before| {
-        let lost = before.messages.saturating_sub(ledger.stored_ever());
+    let head =
+        |ledger: &SplitLedger| LedgerHead { log: ledger.log_id(), messages: ledger.stored_ever() };
+    let now = head(ledger);
+    let lost = before.and_then(|before| before.ahead_of(now)).map(|before| {
+        let lost = before.messages.saturating_sub(now.messages);
         ::log::error!(
             "the ledger lacks {lost} messages that were stored: the end of {0}-wal is damaged, or {0} \
              was replaced by an older copy. The server starts new logs, and clients report it; pychat \
@@ -95,8 +114,7 @@ fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u
     if lost.is_some() {
         ledger.begin_log(LogId(rand::random::<u64>() >> 1))?;
     }
-    let head = LedgerHead { log: ledger.log_id(), messages: ledger.stored_ever() };
-    let mut file = LedgerHeadFile::open(path, head)?;
+    let mut file = LedgerHeadFile::open(path, head(ledger))?;
     ledger.watch(Box::new(move |log, messages| file.set(LedgerHead { log, messages })));
     Ok(lost)
 }
@@ -118,33 +136,48 @@ fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(SplitLedger, Arc
     Ok(SplitLedger::new(disk, memory, config.retentions()))
 }
 
+/// Opens the place of encrypted files, unless nothing is stored.
+fn open_files(
+    home: &Home,
+    config: &Config,
+    stop: &Arc<Stop>,
+) -> anyhow::Result<Option<Arc<Files>>> {
+    match config.history {
+        History::Off => Ok(None),
+        History::On => {
+            let store = FolderStore::open(home.files_dir())?;
+            Files::start(Arc::new(store), stop).map(Some)
+        }
+    }
+}
+
 /// Starts the threads that read the ledger, each with its own reader.
 fn read_for(
     hub: &Arc<Hub>,
-    reader: &SplitReader,
+    reader: Arc<SplitReader>,
     stop: &Arc<Stop>,
 ) -> anyhow::Result<Arc<Readers>> {
     let readers = Arc::new(Readers::default());
-    let (own_hub, own) = (Arc::clone(hub), reader.another());
-    essential("backfill", stop, move || backfill::run(&*own_hub, &*own))?;
+    let (delivery, own) = (Arc::clone(&hub.delivery), reader.another());
+    essential("backfill", stop, move || backfill::run(&*delivery, &*own))?;
     let (own_readers, own) = (Arc::clone(&readers), reader.another());
     essential("history", stop, move || readers::run(&own_readers.history, &*own))?;
-    let (own_readers, own) = (Arc::clone(&readers), reader.another());
+    let own_readers = Arc::clone(&readers);
     essential("search", stop, move || {
         // Searches have a lower priority, on systems that support it.
         let _ = rustix::process::nice(SEARCH_NICE);
-        readers::run(&own_readers.search, &*own);
+        readers::run(&own_readers.search, &*reader);
     })?;
     Ok(readers)
 }
 
 /// Creates the registry from the ledger's state.
-fn registry(ledger: &SplitLedger, config: &Config) -> anyhow::Result<Registry> {
-    let ephemeral = LogId(rand::random::<u64>() >> 1);
-    let mut registry =
-        Registry::new(hub::rules(config, ledger.log_id(), ephemeral), ledger.floor());
+fn registry(ledger: &SplitLedger, config: &Config, users: &Users) -> anyhow::Result<Registry> {
+    let random = || LogId(rand::random::<u64>() >> 1);
+    let ids = LogIds { persistent: ledger.log_id(), ephemeral: random(), next: random() };
+    let mut registry = Registry::new(hub::rules(config), ids, ledger.floor());
     for known in ledger.remembered(config.limits.mailbox_lines_max)? {
-        registry.remember(known);
+        registry.remember(known.spelled(|name| users.find(name).cloned()));
     }
     Ok(registry)
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accounts::host_key::HostKey;
+use super::accounts::vanished::Missing;
 use super::admission::day_of;
 use super::context::Context;
+use super::files::Sweep;
 use crate::chat::rights::State;
 use crate::chat::{Retention, UserName};
 use crate::crypto::Fingerprint;
+use crate::file::{self, json_file};
+use crate::home::UsersWatch;
 use crate::home::sanctions::Whom;
-use crate::home::{UsersWatch, file, json_file};
 use crate::ledger::{Jobs, jobs};
 
 /// Interval of the checks of users/.
@@ -53,6 +56,15 @@ pub fn keep(context: &Context, mut watch: UsersWatch) {
     }
 }
 
+/// Ends the sessions of users whose key files are gone, on a thread of its own: `keep` may be
+/// reading thousands of new files.
+pub fn end_vanished(context: &Context) {
+    let mut missing = Missing::default();
+    while !context.stop.wait_for(WATCH_EVERY) {
+        context.accounts.end_vanished(&mut missing);
+    }
+}
+
 /// Compares the clock with the time of the newest message in the ledger.
 pub fn compare_clock(context: &Context) {
     let newest_ms = match context.ledger.ask(|ledger| ledger.newest_ms()) {
@@ -68,21 +80,36 @@ pub fn compare_clock(context: &Context) {
 /// users.
 pub fn sweep(context: &Context) {
     context.ledger.resume_erasing();
+    let mut files = Sweep::default();
     let mut wait = Duration::ZERO;
     while !context.stop.wait_for(wait) {
+        // The start has just written the history of keys.
+        if !wait.is_zero() {
+            context.key_history.see();
+        }
         wait = EXPIRE_EVERY;
-        context.key_history.see();
         keep_sources(context);
         keep_tickets(context);
-        if context.clock.is_right() {
+        if context.clock.is_trusted() {
             context.key_history.expire();
             expire(context);
         }
-        // Deleted messages are removed whatever the clock is.
-        if let Some(Err(error)) = context.ledger.tidy(Duration::ZERO) {
-            log::error!("what was deleted stays in the free space of the ledger for now: {error}");
+        // Forgotten messages are removed even if the clock is not trusted.
+        if let Some(Err(error)) = context.ledger.remove_detached() {
+            log::error!("the messages of forgotten channels cannot be removed yet: {error}");
+        }
+        sweep_files(context, &mut files);
+        if let Some(Err(error)) = context.ledger.tidy(context.clock.time_ms(), Duration::ZERO) {
+            log::error!("the ledger's free space still contains deleted texts: {error}");
         }
     }
+}
+
+/// Removes files whose time is over, and compares files and ledger.
+fn sweep_files(context: &Context, sweep: &mut Sweep) {
+    let Some(files) = &context.files else { return };
+    let now_ms = context.clock.is_trusted().then(|| jiff::Timestamp::now().as_millisecond());
+    sweep.run(files, now_ms, &|job| context.ledger.ask(job), &|job| context.ledger.ask(job));
 }
 
 fn expire(context: &Context) {
@@ -90,12 +117,12 @@ fn expire(context: &Context) {
     match context.ledger.sweep(jiff::Timestamp::now().as_millisecond(), false) {
         Some(Ok(swept)) if swept.lines > 0 => {
             log::info!(
-                "{} lines of {} conversations were too old",
+                "{} expired messages of {} conversations were removed",
                 swept.lines,
                 swept.conversations
             );
         }
-        Some(Err(error)) => log::error!("old lines stay for now: {error}"),
+        Some(Err(error)) => log::error!("expired messages cannot be removed yet: {error}"),
         _ => {}
     }
     let age = match context.config.get().retention {
@@ -107,9 +134,9 @@ fn expire(context: &Context) {
     };
     match jobs(&context.home.ledger_file()).remove_copies(age) {
         Ok(removed) => removed.iter().for_each(|copy| {
-            log::info!("{} was removed: it was as old as such copies get", copy.display());
+            log::info!("{} was removed: copies of a former ledger expire", copy.display());
         }),
-        Err(error) => log::error!("a copy of a former ledger stays for now: {error}"),
+        Err(error) => log::error!("a copy of a former ledger cannot be removed yet: {error}"),
     }
 }
 
@@ -128,7 +155,7 @@ pub fn keep_sources(context: &Context) {
         false => file::remove(&path),
     };
     if let Err(error) = kept {
-        log::error!("where people log in from is not kept: {error}");
+        log::error!("the sources of recent logins cannot be written: {error}");
     }
 }
 
@@ -145,8 +172,11 @@ pub fn keep_tickets(context: &Context) {
     let day = day_of(context.clock.time_ms());
     let changed = context.passwords.tickets.lock().take_changed(day, owner);
     let path = context.home.tickets_file();
-    let saved = changed.map(|tickets| json_file::save_compact(&path, &tickets, 0o600));
-    if let Some(Err(error)) = saved {
-        log::error!("which devices have tickets is not kept: {error}");
-    }
+    let Some(tickets) = changed else { return };
+    // The watch of users/ waits for no disk.
+    context.records.save(move || {
+        if let Err(error) = json_file::save_compact(&path, &tickets, 0o600) {
+            log::error!("the device tickets cannot be written: {error}");
+        }
+    });
 }

@@ -1,12 +1,15 @@
 //! Functions that differ between Unix and Windows, under the same names. No other module checks the
 //! operating system.
 
+mod graphics;
+mod reserve;
 mod signal;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
 
+pub use graphics::{GRAPHICS_QUERY, Heard};
 pub use signal::Signal;
 #[cfg(unix)]
 pub use unix::{files, programs, terminal};

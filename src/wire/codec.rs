@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(records, MESSAGE_BYTES_MAX / part.len());
     }
 
-    use crate::chat::{Opaque, Seq, Target};
+    use crate::chat::{BlobId, Opaque, Seq, Target};
     use proptest::prelude::*;
 
     #[test]
@@ -222,9 +222,10 @@ mod tests {
     fn request() -> impl Strategy<Value = Request> {
         let name = "[a-z][a-z0-9_-]{0,31}";
         let reference = || prop::option::of(any::<String>());
-        let kind = (0..4u8, any::<u64>()).prop_map(|(code, of)| {
-            let of = (code > 1).then_some(Seq(of));
-            Kind::from_code(code, of).expect("a kind has this number")
+        let kind = (0..5u8, any::<u64>(), any::<[u8; 16]>()).prop_map(|(code, of, blob)| {
+            let of = matches!(code, 2 | 3).then_some(Seq(of));
+            let blob = (code == 4).then_some(BlobId(blob));
+            Kind::from_code(code, of, blob).expect("a kind has this number")
         });
         let sealed = prop::collection::vec(any::<u8>(), 1..80);
         let sealed = sealed.prop_map(|bytes| Body::Sealed(Opaque::new(&bytes).expect("bytes")));

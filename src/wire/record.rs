@@ -92,28 +92,9 @@ pub fn head(record_bytes: usize) -> [u8; 2] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dripping::Dripping;
     use super::*;
     use proptest::prelude::*;
-
-    /// Returns its bytes in pieces of the given sizes, with a timeout between them.
-    struct Dripping {
-        bytes: Vec<u8>,
-        pieces: Vec<usize>,
-        late: bool,
-    }
-
-    impl Read for Dripping {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.late = !self.late;
-            if self.late {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let piece = self.pieces.pop().unwrap_or(1).min(buffer.len()).min(self.bytes.len());
-            buffer[..piece].copy_from_slice(&self.bytes[..piece]);
-            self.bytes.drain(..piece);
-            Ok(piece)
-        }
-    }
 
     fn read_all(source: Dripping, bytes_max: usize) -> io::Result<Vec<Vec<u8>>> {
         let mut reader = RecordReader::new(source, bytes_max);

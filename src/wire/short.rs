@@ -6,8 +6,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{
-    Body, Command, Confidentiality, DeviceName, Event, Kind, Message, MsgId, NewMessage, Opaque,
-    Seq, Target, UserName,
+    BlobId, Body, Command, Confidentiality, DeviceName, Event, Kind, Message, MsgId, NewMessage,
+    Opaque, Seq, Target, UserName,
 };
 
 /// `["#lobby","000...","hi"]`: a client's message.
@@ -16,7 +16,7 @@ struct Said(Target, MsgId, String);
 
 /// `["7","#lobby","alice","main","000...",1764079391123,"hi"]`: the first delivery to members.
 #[derive(Deserialize)]
-struct Told(Seq, Target, UserName, DeviceName, MsgId, i64, String);
+struct Delivered(Seq, Target, UserName, DeviceName, MsgId, i64, String);
 
 pub fn is_short(json: &[u8]) -> bool {
     json.first() == Some(&b'[')
@@ -34,7 +34,7 @@ pub fn read_id(json: &[u8]) -> Option<MsgId> {
 }
 
 pub fn read_event(json: &[u8]) -> serde_json::Result<Event> {
-    let Told(seq, to, from, device, id, time_ms, text) = serde_json::from_slice(json)?;
+    let Delivered(seq, to, from, device, id, time_ms, text) = serde_json::from_slice(json)?;
     Ok(Event::Message(Message {
         seq,
         to,
@@ -71,6 +71,8 @@ pub fn stored_fields(
         kind: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         of: Option<Seq>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        blob: Option<BlobId>,
         text: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         sealed: Option<&'a Opaque>,
@@ -82,8 +84,9 @@ pub fn stored_fields(
             serde_json::to_writer(&mut fields, &(to, from, device, id, time_ms, text))
         }
         _ => {
-            let (kind, of, text, sealed) = (kind.word(), kind.of(), body.text(), body.sealed());
-            let value = Fields { to, from, device, id, time_ms, kind, of, text, sealed };
+            let (word, of, blob) = (kind.word(), kind.of(), kind.blob());
+            let (kind, text, sealed) = (word, body.text(), body.sealed());
+            let value = Fields { to, from, device, id, time_ms, kind, of, blob, text, sealed };
             serde_json::to_writer(&mut fields, &value)
         }
     };

@@ -4,6 +4,7 @@
 
 #[path = "../../tests/world/checker.rs"]
 mod checker;
+mod course;
 mod device;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::chat::registry::Purpose;
-use crate::chat::registry::{Registry, Rules};
+use crate::chat::registry::{LogIds, Registry, Rules};
+use crate::chat::registry::{Participant, Purpose};
 use crate::chat::{
     ChannelName, Code, Command, Confidentiality, Conversation, DeviceName, Event, LogId, Request,
     Seq, SessionId, Target, UserName,
@@ -36,7 +37,7 @@ use crate::server::delivery::send_queue::{Outgoing, SendQueue};
 use crate::server::hub::{Hub, Said};
 use crate::wire::codec::{self, Parts};
 use crate::wire::stored_fields;
-use checker::{Line, Run, check};
+use checker::{Run, ShownMessage};
 use device::{Connection, Device};
 
 const SEEDS: u64 = 500;
@@ -45,7 +46,7 @@ const STEPS: usize = 600;
 /// Rounds in which it must settle after that.
 const ROUNDS_MAX: usize = 400;
 const PEOPLE: [&str; 4] = ["alice", "alice", "bob", "carol"];
-const PLACES: [&str; 3] = ["#lobby", "#tea", "@alice@bob"];
+const CONVERSATIONS: [&str; 3] = ["#lobby", "#tea", "@alice@bob"];
 const PAGE: Page = Page { lines_max: 1 << 20, bytes_max: 1 << 30 };
 
 /// One process of the server.
@@ -135,19 +136,19 @@ impl World {
             devices: devices.collect(),
             sessions_made: 0,
             lines_typed: 0,
-            runs: PLACES.iter().map(run).collect(),
+            runs: CONVERSATIONS.iter().map(run).collect(),
         }
     }
 
     fn happens(&mut self, device: usize, input: Input) {
         let actions = self.devices[device].model.update(input, self.chance.random());
         for action in actions {
-            self.obey(device, action);
+            self.run_action(device, action);
         }
     }
 
     /// The client's shell.
-    fn obey(&mut self, number: usize, action: Action) {
+    fn run_action(&mut self, number: usize, action: Action) {
         let device = &mut self.devices[number];
         match action {
             Action::Output(output) => self.shows(number, output),
@@ -164,6 +165,8 @@ impl World {
                 // A link that is cut takes nothing.
                 let _ = connection.writer.send(RecordType::Json, &bytes);
             }
+            // The devices of the world seal nothing.
+            Action::Choose(_) => {}
             Action::Keep(message) => {
                 let conversation = Conversation::of(&device.user, message.to.clone());
                 let (id, text) = (message.id.to_string(), message.body.text().to_owned());
@@ -186,6 +189,7 @@ impl World {
             | Action::Ignore(_)
             | Action::SetSearch(_)
             | Action::Again(_)
+            | Action::Transfer(_)
             | Action::Forget(_) => {
                 panic!("nobody asked for it")
             }
@@ -203,7 +207,7 @@ impl World {
                 let run =
                     self.runs.get_mut(&Conversation::of(&user, to)).expect("a known conversation");
                 let (id, text) = (message.id.to_string(), message.body.text().to_owned());
-                run.shown[number].push(Line { seq: message.seq.0, id, text });
+                run.shown[number].push(ShownMessage { seq: message.seq.0, id, text });
             }
             Output::Ack { id, to, seq } => {
                 let run =
@@ -253,7 +257,8 @@ impl World {
         let room = self.chance.random_range(300..20_000);
         let ([server, client], [down, up]) = memory::pair(room);
         let (sealer, opener) = pair(self.chance.random());
-        let outgoing = Outgoing { sink: server.sink, sealer, address: server.peer.ip() };
+        let outgoing =
+            Outgoing { sink: server.sink, sealer, address: server.peer.ip(), offered: 2 };
         let key = Fingerprint([number as u8; 32]);
         let answers_max = self.limits.answers_bytes_max;
         let queue = Arc::new(SendQueue::new(id, key, outgoing, answers_max));
@@ -280,8 +285,10 @@ impl World {
             text_bytes_max: self.limits.text_bytes_max,
             time_ms: 1_000,
             motd: None,
+            files: None,
         };
-        self.server.hub.enter(&queue, user, name, Purpose::Resume, welcome).expect("there is room");
+        let participant = Participant { user, device: name, purpose: Purpose::Resume };
+        self.server.hub.enter(&queue, participant, welcome).expect("there is room");
     }
 
     /// The session's thread takes the next message.
@@ -317,7 +324,7 @@ impl World {
             _ => Said::default(),
         };
         if let Err(refusal) = hub.run(queue, &request, said, &directory) {
-            hub.answer(queue, &refusal.event(request.names().0, None));
+            hub.delivery.answer(queue, &refusal.event(request.names().0, None));
         }
     }
 
@@ -329,22 +336,22 @@ impl World {
     }
 
     fn writes(&mut self) {
-        let mut waiting = self.server.hub.take_waiting();
+        let mut waiting = self.server.hub.ledger.take_waiting();
         commit::work(&self.server.hub, &mut self.kept, &mut waiting);
     }
 
     fn replays(&mut self) -> bool {
-        let next = self.server.hub.backfill().try_next();
+        let next = self.server.hub.delivery.backfill.try_next();
         let fails = self.fails.lock().unwrap().one_in > 0 && self.chance.random_bool(0.1);
         let failing = Acting::failing();
         let reader: &dyn Reader = if fails { &failing } else { &*self.reader };
-        next.inspect(|queue| backfill::turn(&self.server.hub, queue, reader)).is_some()
+        next.inspect(|queue| backfill::turn(&*self.server.hub.delivery, queue, reader)).is_some()
     }
 
     fn flushes(&mut self) {
         let blocked = std::mem::take(&mut self.server.blocked);
         let ready = vec![true; blocked.len()];
-        self.server.blocked = flusher::turn(&self.server.hub, blocked, &ready);
+        self.server.blocked = flusher::turn(&*self.server.hub.delivery, blocked, &ready);
     }
 
     /// Up to `bytes_max` bytes reach a client, and it obeys what they say; whether there were any.
@@ -412,144 +419,22 @@ impl World {
         }
         device.start();
     }
-
-    fn any_session(&mut self, which: impl Fn(&Session) -> bool) -> Option<usize> {
-        let sessions = self.server.sessions.iter().enumerate();
-        let found: Vec<usize> =
-            sessions.filter(|(_, session)| which(session)).map(|(index, _)| index).collect();
-        (!found.is_empty()).then(|| found[self.chance.random_range(0..found.len())])
-    }
-
-    fn step(&mut self) {
-        let device = self.chance.random_range(0..self.devices.len());
-        match self.chance.random_range(0..1_000) {
-            0..200 => self.types(device),
-            200..400 => {
-                if let Some(session) = self.any_session(|session| !session.pipe.is_empty()) {
-                    self.takes(session);
-                }
-            }
-            400..550 => self.writes(),
-            550..650 => drop(self.replays()),
-            650..700 => self.flushes(),
-            700..880 => {
-                let bytes = self.chance.random_range(1..4_000);
-                self.arrives(device, bytes);
-            }
-            880..910 => self.breaks(device),
-            910..930 => drop(self.notices(device)),
-            930..945 => {
-                if let Some(session) = self.any_session(|session| session.pipe.is_cut()) {
-                    self.leaves(session);
-                }
-            }
-            945..970 if self.devices[device].dials => self.connects(device),
-            970..980 => self.happens(device, Input::Tick),
-            980..985 => self.happens(device, Input::Line("/retry".into())),
-            985..990 => self.joins(device),
-            990..994 => self.restarts(device),
-            994..996 => self.is_killed(),
-            _ => {}
-        }
-    }
-
-    fn joins(&mut self, number: usize) {
-        let tea: ChannelName = "#tea".parse().unwrap();
-        let device = &self.devices[number];
-        if device.model.name().is_some() && !device.joined.contains(&tea) {
-            self.happens(number, Input::Line("/join #tea".into()));
-        }
-    }
-
-    /// No more faults: everything that is under way arrives.
-    fn settles(&mut self) {
-        self.fails.lock().unwrap().one_in = 0;
-        if self.fails.lock().unwrap().poisoned {
-            self.is_killed();
-        }
-        for round in 0.. {
-            assert!(round < ROUNDS_MAX, "seed {}: it never settles", self.seed);
-            let mut busy = false;
-            while let Some(session) = self.any_session(|session| !session.pipe.is_empty()) {
-                self.takes(session);
-                busy = true;
-            }
-            while let Some(session) = self.any_session(|session| session.pipe.is_cut()) {
-                self.leaves(session);
-                busy = true;
-            }
-            self.writes();
-            while self.replays() {
-                busy = true;
-            }
-            self.flushes();
-            busy |= !self.server.blocked.is_empty();
-            for number in 0..self.devices.len() {
-                busy |= self.arrives(number, usize::MAX);
-                busy |= self.notices(number);
-                if self.devices[number].dials {
-                    self.connects(number);
-                    busy = true;
-                }
-                self.joins(number);
-                self.happens(number, Input::Tick);
-            }
-            busy |= self.server.sessions.iter().any(|session| !session.pipe.is_empty());
-            if !busy {
-                return;
-            }
-        }
-    }
-
-    fn check(mut self) {
-        for device in &self.devices {
-            let open = device.outbox.iter().filter(|message| {
-                let id = message.id.to_string();
-                !self.runs.values().any(|run| run.refused.contains(&id))
-            });
-            assert_eq!(open.count(), 0, "seed {}: lines never answered", self.seed);
-        }
-        for (conversation, run) in &mut self.runs {
-            let stored = self.reader.read(conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
-            let line = |line: crate::chat::Message| Line {
-                seq: line.seq.0,
-                id: line.id.to_string(),
-                text: line.body.text().to_owned(),
-            };
-            run.stored = stored.into_iter().map(line).collect();
-            let others = |user: &str| {
-                conversation.people().is_some_and(|p| p.iter().all(|p| p.as_str() != user))
-            };
-            for number in (0..PEOPLE.len()).rev().filter(|number| others(PEOPLE[*number])) {
-                let shown = run.shown.remove(number);
-                assert!(
-                    shown.is_empty(),
-                    "seed {}: {conversation} was shown to another",
-                    self.seed
-                );
-            }
-            let faults = check(run);
-            assert!(faults.is_empty(), "seed {}: {conversation}: {faults:?}", self.seed);
-        }
-    }
 }
 
 fn serve(kept: &SplitLedger, limits: &Limits) -> Server {
+    let ids = LogIds { persistent: kept.log_id(), ephemeral: LogId(100), next: LogId(99) };
     let rules = Rules {
         limits: limits.clone(),
         retention: Box::new(|_| crate::chat::Retention::Forever),
         configured: Box::new(|_| false),
         forgets: Box::new(|_| false),
-        persistent: kept.log_id(),
-        ephemeral: LogId(100),
-        next: LogId(99),
     };
-    let mut registry = Registry::new(rules, kept.floor());
+    let mut registry = Registry::new(rules, ids, kept.floor());
     for known in kept.remembered(1_000).unwrap() {
         registry.remember(known);
     }
     let (flusher, _ear) = Flusher::new().unwrap();
-    let hub = Hub::new(registry, limits.clone(), flusher);
+    let hub = Hub::new(registry, limits, flusher);
     Server { hub, blocked: Vec::new(), sessions: Vec::new(), _ear }
 }
 

@@ -1,9 +1,11 @@
-"""Checks tests/data/file_format.json against file_format.py, and what must not open."""
+"""Checks tests/data/file_format.json and transfer.json against file_format.py and transfer.py, and what
+must not open."""
 
 import json
 
 import file_format
 import hop
+import transfer
 from check_sealed import flipped, refused
 from check_vectors import VECTORS, same
 
@@ -29,6 +31,23 @@ def main():
             refused(f"a changed byte {at} of a {what}", lambda: opened(flipped(stored, at)))
         refused(f"a cut {what}", lambda: opened(stored[:-1]))
     print("tests/data/file_format.json: every value agrees")
+    transfer_records()
+
+
+def transfer_records():
+    known = json.loads((VECTORS.parent / "transfer.json").read_text(encoding="utf-8"))
+    for row in known["records"]:
+        fields = [value for name, value in row.items() if name not in ("op", "plain")]
+        if row["op"] == "data":
+            fields[-1] = bytes.fromhex(fields[-1])
+        body = getattr(transfer, row["op"])(*fields)
+        sealed = hop.Cipher(bytes(32)).seal(2, body)
+        kind, opened = hop.Cipher(bytes(32)).open(sealed)
+        same(f"plaintext of {row}", (bytes([kind]) + opened).hex(), row["plain"])
+        same(f"fields of {row}", transfer.parse(opened), (row["op"], *fields))
+    for row in known["refused"]:
+        refused(row["what"], lambda body=row["body"]: transfer.parse(bytes.fromhex(body)))
+    print("tests/data/transfer.json: every value agrees")
 
 
 if __name__ == "__main__":

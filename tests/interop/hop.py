@@ -24,7 +24,7 @@ NAMES = {
 PUBLIC_BYTES, ENCAPSULATION_BYTES = {1: 32, 2: 1216}, {1: 32, 2: 1120}
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-JSON, PING, PONG, CLOSE, LOGIN = 1, 3, 4, 5, 6
+JSON, TRANSFER, PING, PONG, CLOSE, LOGIN = 1, 2, 3, 4, 5, 6
 
 
 class HopError(Exception):
@@ -357,4 +357,5 @@ class Cipher:
     def open(self, record):
         n = self.next()
         plain = open_sealed(self.key, n, b"", record)
-        return plain[0], plain[1:].rstrip(b" ")
+        # A transfer record contains its length, and may end in spaces of its own.
+        return plain[0], plain[1:] if plain[0] == 2 else plain[1:].rstrip(b" ")

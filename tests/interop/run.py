@@ -1,4 +1,4 @@
-"""A stranger's client against the real server and the real client.
+"""An independent client against the real server and the real client.
 
     run.py PYCHAT    where PYCHAT is the binary
 
@@ -25,9 +25,12 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 import check_files
 import check_sealed
 import check_vectors
+import file_format
 import hop
 import sealed
-from client import DEADLINE, Closed, Connection, Session, fetch_key, fetch_lineage
+from client import (
+    DEADLINE, Closed, Connection, Session, WebSocketConnection, fetch_key, fetch_lineage, text_of,
+)
 
 
 class Program:
@@ -54,6 +57,14 @@ class Program:
             if all(text in seen[-1] for text in texts):
                 return seen[-1]
 
+    def sees_all(self, *texts):
+        """The next line of each text, in whichever order they come."""
+        lines = dict.fromkeys(texts)
+        while None in lines.values():
+            line = self.sees("")
+            lines.update((text, line) for text in texts if text in line)
+        return list(lines.values())
+
     def types(self, **message):
         print(json.dumps(message), file=self.process.stdin, flush=True)
 
@@ -66,15 +77,19 @@ class World:
         # Keys are renewed by many thousands of pings, each of which counts as a request.
         self.configure({})
         os.environ.update(HOME=str(folder), NO_COLOR="1", XDG_DATA_HOME=str(folder / "data"))
-        listen = ["--no-owner", "--listen", "127.0.0.1:0", "--home", self.home]
+        listen = ["--no-owner", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--home", self.home]
         self.server = Program(binary, "server", *listen)
-        words = dict(word.split("=", 1) for word in self.server.sees("ready addr=").split()[1:])
+        # The log is written by a thread of its own.
+        told = self.server.sees_all("web at ws://", "ready addr=")
+        host, port = told[0].split("ws://")[1].removesuffix("/hop").split(":")
+        self.web = (host, int(port))
+        words = dict(word.split("=", 1) for word in told[1].split()[1:])
         self.shown = words["fingerprint"]
         print_ = self.shown.removeprefix("SHA256:").replace("+", "-").replace("/", "_")
         self.invite = f"pychat://{words['addr']}/{print_}"
 
     def configure(self, more):
-        config = {"server_ip": "127.0.0.1", "limits": {"requests_per_s": 100_000, "answer_bytes_per_s": 1e9}, **more}
+        config = {"server_ip": "127.0.0.1", "limits": {"requests_per_s": 100_000, "answer_bytes_per_s": 1e9, "file_reserve_bytes": 0}, **more}
         pathlib.Path(self.home, "config.json").write_text(json.dumps(config))
 
     def run(self, *args, text=None):
@@ -107,7 +122,7 @@ def meets_silence(connection):
     raise AssertionError(f"the server answered {record!r}")
 
 
-def strangers_learn_nothing(world, ana):
+def unauthenticated_peers_learn_nothing(world, ana):
     other = rsa.generate_private_key(65537, 3072)
     connection = world.connect()
     connection.send(hop.ask(hop.fingerprint(other.public_key()), bytes(16)))
@@ -137,7 +152,7 @@ def who_is_not_registered_is_told(world, ana):
     same(session.ended(), "not_admitted")
 
 
-def two_strangers_chat(world, ana, ben):
+def two_independent_clients_chat(world, ana, ben):
     a = Session(world.invite, ana, "ana", device="laptop")
     welcome = a.wait(type="welcome")
     same((welcome["name"], welcome["device"]), ("ana", "laptop"))
@@ -223,6 +238,37 @@ def refusal(session, to, text):
     return session.wait(type="refused", id=session.say(to, text))["code"]
 
 
+def the_web_port_carries_the_same_records(world, a, ben):
+    """A session by WebSocket: from the request for the key to the end."""
+    connection = WebSocketConnection(*world.web)
+    assert connection.pinged()
+    key = fetch_key(connection, hop.parse_invite(world.invite)[2])
+    connection.close()
+    web = Session(world.invite, ben, "ben", device="page", server=key, web=world.web)
+    web.wait(type="welcome", name="ben", device="page")
+    web.wait(type="entered", channel="#lobby")
+    id = web.say("#lobby", "by WebSocket")
+    a.wait(type="message", id=id, text="by WebSocket")
+    web.wait(type="message", id=id)
+    for length in (1, 100, 200, 8_000):
+        id = a.say("#lobby", "x" * length)
+        web.wait(type="message", id=id, text="x" * length)
+    web.ping(1_000)
+    web.tell(type="quit")
+    same(web.ended(), "quit")
+    # A page of another origin, and a name that is not the server's.
+    for header, status in [("Origin: https://evil.example", "403"), ("Host: evil.example", "400")]:
+        try:
+            WebSocketConnection(*world.web, headers=[header])
+            raise AssertionError(f"{header} came in")
+        except hop.HopError as refused:
+            assert refused.args[0].startswith(f"HTTP/1.1 {status} "), refused
+    # Text is no record.
+    connection = WebSocketConnection(*world.web)
+    connection.frame(0x81, b"hello")
+    meets_silence(connection)
+
+
 def keys_are_renewed(session):
     """More pings than one key is for, in both directions."""
     while session.sealer.n <= 65536 or session.opener.n <= 65536:
@@ -250,6 +296,11 @@ class Device:
         fields = {"kind": 0, "content": content, "n": 0, "time_ms": int(time.time() * 1000)}
         random = {name: os.urandom(16).hex() for name in ["id", "session"]}
         return sealed.note({**fields, **random, "of": "00" * 16, "prev": "00" * 32})
+
+    def note_of_file(self, blob):
+        fields = {"kind": 4, "content": 1, "n": 0, "time_ms": int(time.time() * 1000)}
+        random = {name: os.urandom(16).hex() for name in ["id", "session"]}
+        return sealed.note({**fields, **random, "of": blob.hex(), "prev": "00" * 32})
 
     def seals(self, note, text, to, recipient, sender="ana"):
         """A private message, for the recipient's key and certificate and for this device."""
@@ -283,7 +334,7 @@ def from_base64(text):
 
 
 def messages_are_sealed(world, a, ana, carol):
-    """Between the stranger's client and the real one, in private and in a channel with a PIN."""
+    """Between the independent client and the real one, in private and in a channel with a PIN."""
     device = Device(world, a, ana)
     device.publishes(device.certify(hop.sha256(device.server)))
     a.wait(type="refused", code="bad_request")
@@ -323,6 +374,57 @@ def messages_are_sealed(world, a, ana, carol):
     context = sealed.context(device.server, "carol", name)
     same(channel.open(context, from_base64(message["sealed"]), certificate)[1], "and cake")
     a.tell(type="part", channel=name)
+    return device
+
+
+def descriptor(blob, secret, file):
+    text = {"v": 1, "blob": text_of(blob), "name": "by hand.bin", "bytes": len(file)}
+    text |= {"media": "application/octet-stream", "key": base64url(secret)}
+    return json.dumps(text | {"hash": base64url(file_format.file_hash(file))})
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def files_are_shared(world, a, device, carol):
+    """Between the stranger's client and the real one, in the lobby and in private."""
+    folder = world.folder / "files"
+    folder.mkdir()
+    a.tell(type="keys", names=["carol"], ref="files")
+    other = a.wait(type="keys", name="carol", ref="files")["keys"][0]
+    key, certificate = load_der_public_key(from_base64(other["key"])), from_base64(other["certificate"])
+    for number, (to, back) in enumerate([("#lobby", "#lobby"), ("@carol", "@ana")]):
+        hides_size = to.startswith("@")
+        file, blob, secret = os.urandom(150_000), os.urandom(16), os.urandom(32)
+        a.upload(to, blob, file_format.seal(secret, blob, file, hides_size))
+        text = descriptor(blob, secret, file)
+        message = {"type": "say", "to": to, "kind": "file", "blob": text_of(blob)}
+        if hides_size:
+            note = device.note_of_file(blob)
+            message["id"] = note[:16].hex()
+            message["sealed"] = base64_of(device.seals(note, text, to, (key, certificate)))
+        else:
+            message |= {"id": os.urandom(16).hex(), "text": text}
+        a.tell(**message)
+        told = json.loads(carol.sees('"kind":"file"', message["id"]))
+        same((told["file"]["name"], told["file"]["bytes"]), ("by hand.bin", len(file)))
+        path = folder / f"fetched {number}"
+        carol.types(type="get_file", to=back, seq=told["seq"], path=str(path))
+        carol.sees('"state":"saved"')
+        same(path.read_bytes() == file, True)
+        # And from the real client to the stranger's.
+        own = folder / f"own {number}"
+        own.write_bytes(file[:70_000])
+        carol.types(type="send_file", path=str(own), to=back)
+        message = a.wait(type="message", kind="file", **{"from": "carol"})
+        text = device.opens(message, certificate) if hides_size else message["text"]
+        known, blob = json.loads(text), base64.urlsafe_b64decode(message["blob"] + "==")
+        secret = base64.urlsafe_b64decode(known["key"] + "=")
+        stored = a.download(to, blob)
+        opened = file_format.open_sealed(secret, blob, known["bytes"], hides_size, stored)
+        same((opened == file[:70_000], known["name"]), (True, f"own {number}"))
+        same(base64url(file_format.file_hash(opened)), known["hash"])
 
 
 def the_real_client_joins_in(world, a, ana):
@@ -341,7 +443,8 @@ def the_real_client_joins_in(world, a, ana):
     carol.types(type="say", to="#lobby", text="hello from here")
     carol.sees('"ack"', '"to":"#lobby"')
     a.wait(type="message", **{"from": "carol"}, text="hello from here")
-    messages_are_sealed(world, a, ana, carol)
+    device = messages_are_sealed(world, a, ana, carol)
+    files_are_shared(world, a, device, carol)
     carol.types(type="quit")
     a.wait(type="left", to="#lobby", who="carol")
     same(carol.process.wait(DEADLINE), 0)
@@ -357,7 +460,7 @@ def the_server_changes_its_key(world, a, ben):
     same(hop.shown(hop.fingerprint(new)), shown)
     line = world.run("invite", "--home", world.home)
     same(hop.parse_invite(line)[2:], (hop.fingerprint(new), hop.fingerprint(old)))
-    # A newcomer believes the invite's first key where the server proves it.
+    # A new client accepts the invite's first key where the server proves it.
     for key, before in [(new, [old]), (old, [])]:
         connection = world.connect()
         own, keys = fetch_lineage(connection, hop.fingerprint(key))
@@ -439,12 +542,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         world = World(binary, Path(folder))
         try:
-            strangers_learn_nothing(world, ana)
+            unauthenticated_peers_learn_nothing(world, ana)
             who_is_not_registered_is_told(world, ana)
             world.admit(hop.key_line("ana", ana.public_key()))
             world.admit(hop.key_line("ben", ben.public_key()))
-            a, b = two_strangers_chat(world, ana, ben)
+            a, b = two_independent_clients_chat(world, ana, ben)
             keys_are_renewed(b)
+            the_web_port_carries_the_same_records(world, a, ben)
             the_real_client_joins_in(world, a, ana)
             the_server_changes_its_key(world, a, ben)
             suite_1_is_for_those_who_want_it(world, ben)
@@ -452,7 +556,7 @@ def main():
             every_end_has_its_word(world, a, b, ben)
         finally:
             world.server.process.kill()
-    print("the stranger's client, the server and the client understand each other")
+    print("the independent client, the server and the client understand each other")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 import hop
 from hop import HopError, hkdf, hmac_sha256, open_sealed, seal, sha256
 
-TEXT = 0
+TEXT, FILE = 0, 1
 PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), b"pychat/1 pm")
 
@@ -39,7 +39,8 @@ def unpad(padded):
 def read(note_, padded):
     """The text, or None where the content is of an unknown type."""
     content = unpad(padded)
-    return content.decode() if note_[25] == TEXT else None
+    kind, type_ = note_[24:26]
+    return content.decode() if type_ == (FILE if kind == 4 else TEXT) else None
 
 
 def note(fields):

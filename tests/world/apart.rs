@@ -57,6 +57,12 @@ pub fn mount(folder: &Path, kib: u32) {
     run("cp", &["-a".as_ref(), aside.join(".").as_ref(), folder.as_ref()]);
 }
 
+/// An empty file system over a folder.
+pub fn cover(folder: &Path) {
+    let words = ["-t", "tmpfs", "none"].map(AsRef::as_ref);
+    run("mount", &[&words[..], &[folder.as_ref()]].concat());
+}
+
 /// Nothing can be written there from now on.
 pub fn make_read_only(folder: &Path) {
     run("mount", &["-o".as_ref(), "remount,ro".as_ref(), folder.as_ref()]);

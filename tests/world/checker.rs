@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 /// A line as it was shown or stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct ShownMessage {
     pub seq: u64,
     pub id: String,
     pub text: String,
@@ -21,9 +21,9 @@ pub struct Run {
     pub acked: HashMap<String, u64>,
     pub refused: HashSet<String>,
     /// Each client's lines in the order in which they were shown.
-    pub shown: Vec<Vec<Line>>,
+    pub shown: Vec<Vec<ShownMessage>>,
     /// The final history.
-    pub stored: Vec<Line>,
+    pub stored: Vec<ShownMessage>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,8 @@ pub enum Fault {
 /// Everything that is wrong.
 pub fn check(run: &Run) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let by_seq: HashMap<u64, &Line> = run.stored.iter().map(|line| (line.seq, line)).collect();
+    let by_seq: HashMap<u64, &ShownMessage> =
+        run.stored.iter().map(|line| (line.seq, line)).collect();
     for (index, line) in run.stored.iter().enumerate() {
         if line.seq != index as u64 + 1 {
             faults.push(Fault::Gapped(index as u64 + 1));

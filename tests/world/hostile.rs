@@ -46,7 +46,18 @@ pub struct Session {
 impl HostileServer {
     /// These people know the server.
     pub fn known_to(people: &[&str]) -> HostileServer {
-        let world = World::new();
+        HostileServer::of(World::new(), people)
+    }
+
+    /// The same people, with the same keys, know a server with this key.
+    pub fn with_key(own: &Identity, people: &[&str]) -> HostileServer {
+        let world = World::new().stopped();
+        let file = world.home().join("keys/server.pem");
+        fs::write(file, own.to_pem(None).as_bytes()).unwrap();
+        HostileServer::of(world.started(), people)
+    }
+
+    fn of(world: World, people: &[&str]) -> HostileServer {
         people.iter().for_each(|name| drop(world.enters(name)));
         let pem = fs::read_to_string(world.home().join("keys/server.pem")).unwrap();
         let own = Arc::new(Identity::from_pem(&pem, None).unwrap());
@@ -146,8 +157,9 @@ impl Session {
                 _ => return,
             };
             for request in requests {
+                // First noted: the client may show the answer at once.
+                self.heard.lock().unwrap().push(request.clone());
                 self.answers(&request);
-                self.heard.lock().unwrap().push(request);
             }
         }
     }
@@ -159,7 +171,7 @@ impl Session {
             Command::Join { channel, .. } => self.tells(entered(channel.as_str(), reference)),
             Command::Keys { names } => {
                 for name in names {
-                    let keys = self.keys.lock().unwrap().get(name.as_str()).cloned();
+                    let keys = self.keys.lock().unwrap().get(name.folded()).cloned();
                     let Some(keys) = keys else { continue };
                     self.tells(
                         json!({"type": "keys", "name": name, "keys": keys, "ref": reference}),

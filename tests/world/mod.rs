@@ -3,15 +3,21 @@
 
 pub mod apart;
 pub mod checker;
+pub mod disk;
 pub mod double;
 pub mod hostile;
+pub mod job;
+pub mod page;
 pub mod peer;
+pub mod photos;
 pub mod program;
 pub mod proxy;
 pub mod pty;
 pub mod reserved;
+pub mod sharer;
 mod spare;
 pub mod way;
+pub mod web;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -223,6 +229,11 @@ impl World {
         self.begins_again("true")
     }
 
+    /// The same, after a word of the shell's.
+    pub fn started_after(self, word: &str) -> World {
+        self.begins_again(word)
+    }
+
     /// The same without the ledger of before, as the operator confirms.
     pub fn started_with_a_new_ledger(self) -> World {
         self.begins_again("set -- \"$@\" --new-ledger")
@@ -255,8 +266,9 @@ impl World {
         World::begin_here(home(config), "true")
     }
 
-    /// How often the text stands in the files of a folder of this world.
-    pub fn found_in(&self, folder: &str, text: &str) -> usize {
+    /// Counts the occurrences of the bytes in the files of a folder of this world.
+    pub fn found_in(&self, folder: &str, text: impl AsRef<[u8]>) -> usize {
+        let text = text.as_ref();
         let mut found = 0;
         let mut folders = vec![self.folder.path().join(folder)];
         while let Some(folder) = folders.pop() {
@@ -269,7 +281,7 @@ impl World {
                         Err(error) if error.kind() == ErrorKind::NotFound => continue,
                         bytes => bytes.unwrap(),
                     };
-                    found += bytes.windows(text.len()).filter(|w| *w == text.as_bytes()).count();
+                    found += program::positions(&bytes, text).len();
                 }
             }
         }

@@ -1,13 +1,14 @@
 //! A process of a test, what it has printed, and what it costs.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use super::DEADLINE;
 
@@ -23,7 +24,12 @@ struct Printed {
 }
 
 impl Lines {
-    fn follow(&self, source: impl Read + Send + 'static) {
+    /// Collects the lines of a source, if there is one.
+    fn follow(&self, source: Option<impl Read + Send + 'static>) {
+        let Some(source) = source else {
+            self.lock().is_whole = true;
+            return;
+        };
         let printed = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(source).lines().map_while(Result::ok) {
@@ -80,10 +86,16 @@ pub struct Program {
 impl Program {
     pub fn start(mut command: Command) -> Program {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Program::with_output(command)
+    }
+
+    /// A command whose stdin, stdout and stderr the test has chosen. Those that are pipes to the
+    /// test are read.
+    pub fn with_output(mut command: Command) -> Program {
         let mut child = command.spawn().unwrap();
         let (out, err) = (Lines::default(), Lines::default());
-        out.follow(child.stdout.take().unwrap());
-        err.follow(child.stderr.take().unwrap());
+        out.follow(child.stdout.take());
+        err.follow(child.stderr.take());
         Program { stdin: child.stdin.take(), child, out, err }
     }
 
@@ -117,6 +129,12 @@ impl Program {
     /// All lines of stdout so far.
     pub fn shown(&self) -> Vec<String> {
         self.out.all()
+    }
+
+    /// The objects of a type that a `--json` client has printed so far.
+    pub fn objects(&self, kind: &str) -> Vec<Value> {
+        let objects = self.shown().into_iter().filter_map(|line| serde_json::from_str(&line).ok());
+        objects.filter(|object: &Value| object["type"] == kind).collect()
     }
 
     /// All lines of stderr so far.
@@ -176,6 +194,10 @@ impl Program {
         panic!("still running; stderr {:#?}", self.err.all());
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -198,10 +220,61 @@ impl Program {
         stats.into_iter().find(own).map(|stat| spent(&stat))
     }
 
+    /// Visits the memory that the process can write, in pieces.
+    pub fn in_memory(&self, visit: &mut dyn FnMut(&[u8])) {
+        let maps = proc(self.pid(), "maps");
+        let path = format!("/proc/{}/mem", self.pid().as_raw_nonzero());
+        let mut memory = fs::File::open(path).unwrap();
+        for line in maps.lines().filter(|line| line.split(' ').nth(1).unwrap().starts_with("rw")) {
+            let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let number = |text| u64::from_str_radix(text, 16).unwrap();
+            let (mut at, end) = (number(from), number(to));
+            let mut piece = vec![0; 1 << 20];
+            while at < end {
+                let bytes = piece.len().min((end - at) as usize);
+                memory.seek(SeekFrom::Start(at)).unwrap();
+                // Some pages are there and cannot be read.
+                if memory.read_exact(&mut piece[..bytes]).is_ok() {
+                    visit(&piece[..bytes]);
+                }
+                at += bytes as u64;
+            }
+        }
+    }
+
+    /// Counts the occurrences of each text in the memory of the process.
+    pub fn counts_in_memory(&self, texts: &[&[u8]]) -> Vec<usize> {
+        let mut found = vec![0; texts.len()];
+        self.in_memory(&mut |piece| {
+            for (text, found) in texts.iter().zip(&mut found) {
+                *found += positions(piece, text).len();
+            }
+        });
+        found
+    }
+
     /// Resident memory.
     pub fn memory_kib(&self) -> u64 {
         memory_kib(self.pid())
     }
+}
+
+/// Returns whether no thread of a process runs, wants to run, or waits for a disk.
+pub fn is_asleep(pid: Pid) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).unwrap();
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    stats.into_iter().all(|stat| stat.rsplit(") ").next().unwrap().starts_with('S'))
+}
+
+/// Where a text stands in some bytes.
+pub fn positions(bytes: &[u8], text: &[u8]) -> Vec<usize> {
+    let (mut found, mut rest) = (Vec::new(), bytes);
+    // The standard library looks for a byte quickly, also in a test that is not optimised.
+    while let Ok(1..) = rest.skip_until(text[0]) {
+        let at = bytes.len() - rest.len() - 1;
+        found.extend(bytes[at..].starts_with(text).then_some(at));
+    }
+    found
 }
 
 /// User and system time of a process so far.
@@ -219,8 +292,17 @@ fn spent(stat: &str) -> Duration {
 
 /// Resident memory of a process.
 pub fn memory_kib(pid: Pid) -> u64 {
+    kib(pid, "VmRSS:")
+}
+
+/// The most memory that a process has had.
+pub fn peak_kib(pid: Pid) -> u64 {
+    kib(pid, "VmHWM:")
+}
+
+fn kib(pid: Pid, field: &str) -> u64 {
     let status = proc(pid, "status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 

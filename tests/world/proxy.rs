@@ -12,6 +12,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use socket2::{Domain, Socket, Type};
 
+/// More than a handshake and a LOGIN take in a direction.
+const HANDSHAKE_BYTES: usize = 12_000;
+
 pub struct Proxy {
     pub address: String,
     left: Arc<AtomicI64>,
@@ -22,6 +25,10 @@ pub struct Proxy {
 struct Plan {
     after_bytes: usize,
     harm: Harm,
+}
+
+impl Plan {
+    const NONE: Plan = Plan { after_bytes: 0, harm: Harm::None };
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -39,12 +46,21 @@ enum Harm {
 impl Proxy {
     /// In front of `server`; `harms` connections are harmed.
     pub fn start(server: &str, seed: u64, harms: i64) -> Proxy {
-        Proxy::reaching(server, seed, harms, |server| TcpStream::connect(server))
+        Proxy::reaching(server, seed, (harms, draw), |server| TcpStream::connect(server))
+    }
+
+    /// One that cuts so many connections, each behind the handshake and some `bytes` on average.
+    pub fn cutting(server: &str, seed: u64, cuts: i64, bytes: usize) -> Proxy {
+        let draw = move |chance: &mut StdRng| {
+            let after_bytes = HANDSHAKE_BYTES + chance.random_range(0..2 * bytes);
+            [Plan { after_bytes, harm: Harm::Cut }; 2]
+        };
+        Proxy::reaching(server, seed, (cuts, draw), |server| TcpStream::connect(server))
     }
 
     /// One that harms nothing, and reaches the server from an address of its own.
     pub fn from_source(server: &str, source: [u8; 4]) -> Proxy {
-        Proxy::reaching(server, 0, 0, move |server| {
+        Proxy::reaching(server, 0, (0, draw), move |server| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             socket.bind(&SocketAddr::from((source, 0)).into())?;
             socket.connect(&server.parse::<SocketAddr>().unwrap().into())?;
@@ -55,7 +71,7 @@ impl Proxy {
     fn reaching(
         server: &str,
         seed: u64,
-        harms: i64,
+        (harms, draw): (i64, impl Fn(&mut StdRng) -> [Plan; 2] + Send + 'static),
         reach: impl Fn(&str) -> io::Result<TcpStream> + Send + 'static,
     ) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -67,10 +83,10 @@ impl Proxy {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(upstream) = reach(&server) else { continue };
                 let harmed = own_left.fetch_sub(1, Ordering::SeqCst) > 0;
-                let plan = draw(&mut chance.lock().unwrap(), harmed);
-                let inwards = chance.lock().unwrap().random_bool(0.5);
-                let none = Plan { after_bytes: 0, harm: Harm::None };
-                let (first, second) = if inwards { (plan, none) } else { (none, plan) };
+                let [first, second] = match harmed {
+                    true => draw(&mut chance.lock().unwrap()),
+                    false => [Plan::NONE; 2],
+                };
                 pump(client.try_clone().unwrap(), upstream.try_clone().unwrap(), first);
                 pump(upstream, client, second);
             }
@@ -103,8 +119,7 @@ impl OneWay {
                 let Ok(upstream) = TcpStream::connect(&server) else { continue };
                 let both = [&client, &upstream].map(|stream| stream.try_clone().unwrap());
                 open.lock().unwrap().extend(both);
-                let none = Plan { after_bytes: 0, harm: Harm::None };
-                pump(client.try_clone().unwrap(), upstream.try_clone().unwrap(), none);
+                pump(client.try_clone().unwrap(), upstream.try_clone().unwrap(), Plan::NONE);
                 carry(upstream, client, Arc::clone(&silent));
             }
         });
@@ -138,10 +153,8 @@ fn carry(mut from: TcpStream, mut to: TcpStream, silent: Arc<AtomicBool>) {
     });
 }
 
-fn draw(chance: &mut StdRng, harmed: bool) -> Plan {
-    if !harmed {
-        return Plan { after_bytes: 0, harm: Harm::None };
-    }
+/// The harm of a connection, in one direction of it.
+fn draw(chance: &mut StdRng) -> [Plan; 2] {
     let harm = match chance.random_range(0..10) {
         0 => Harm::HalfClose,
         1 => Harm::Double,
@@ -150,7 +163,11 @@ fn draw(chance: &mut StdRng, harmed: bool) -> Plan {
     };
     // Some break in the handshake, most in the middle of the talk.
     let longest = if chance.random_bool(0.2) { 1_500 } else { 40_000 };
-    Plan { after_bytes: chance.random_range(1..longest), harm }
+    let plan = Plan { after_bytes: chance.random_range(1..longest), harm };
+    match chance.random_bool(0.5) {
+        true => [plan, Plan::NONE],
+        false => [Plan::NONE, plan],
+    }
 }
 
 fn pump(mut from: TcpStream, mut to: TcpStream, plan: Plan) {

@@ -89,35 +89,51 @@ pub fn write_record(mut stream: &TcpStream, record: &[u8]) -> io::Result<()> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     Passes,
+    /// They take some time.
+    Slows,
     /// They wait, in both directions.
     Stalls,
     /// They are gone, in both directions, and nobody is told.
     Swallows,
+    /// The connections end, and so does each new one.
+    Ends,
 }
 
 /// A way to a server whose flow a test changes.
 pub struct Link {
     pub address: String,
     flow: Arc<Mutex<Flow>>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Link {
     pub fn to(server: &str) -> Link {
         let flow = Arc::new(Mutex::new(Flow::Passes));
-        let (server, shared) = (server.to_owned(), Arc::clone(&flow));
+        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let (server, shared, all) = (server.to_owned(), Arc::clone(&flow), Arc::clone(&open));
         let address = peer(move |client| {
             let Ok(upstream) = TcpStream::connect(&server) else { return };
+            all.lock().unwrap().push(client.try_clone().unwrap());
+            if *shared.lock().unwrap() == Flow::Ends {
+                let _ = client.shutdown(Shutdown::Both);
+                return;
+            }
             let ends = [client.try_clone().unwrap(), upstream.try_clone().unwrap()];
             let flow = Arc::clone(&shared);
             thread::spawn(move || flows(client, upstream, &flow));
             let [client, upstream] = ends;
             flows(upstream, client, &shared);
         });
-        Link { address, flow }
+        Link { address, flow, open }
     }
 
     pub fn set(&self, flow: Flow) {
         *self.flow.lock().unwrap() = flow;
+        if flow == Flow::Ends {
+            for client in self.open.lock().unwrap().drain(..) {
+                let _ = client.shutdown(Shutdown::Both);
+            }
+        }
     }
 }
 
@@ -126,6 +142,9 @@ fn flows(mut from: TcpStream, mut to: TcpStream, flow: &Mutex<Flow>) {
     while let Ok(bytes @ 1..) = from.read(&mut buffer) {
         while *flow.lock().unwrap() == Flow::Stalls {
             thread::park_timeout(Duration::from_millis(20));
+        }
+        if *flow.lock().unwrap() == Flow::Slows {
+            thread::sleep(Duration::from_millis(4));
         }
         let swallows = *flow.lock().unwrap() == Flow::Swallows;
         if !swallows && to.write_all(&buffer[..bytes]).is_err() {

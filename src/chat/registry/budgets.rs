@@ -3,9 +3,14 @@
 
 use std::collections::VecDeque;
 
-use crate::chat::ChannelName;
-use crate::chat::rate::{Bucket, Stamp};
+use crate::chat::rate::{Bucket, Stamp, take_both};
+use crate::chat::{ChannelName, Command, Refusal};
 use crate::limits::Limits;
+
+/// Channels that `/channels` may scan for the price of one request.
+const CHANNELS_PER_REQUEST: usize = 1_000;
+/// Read positions that a session may move for the price of one request.
+const READS_PER_REQUEST: usize = 10;
 
 /// An hour, for budgets that refill slowly.
 const HOUR_MS: u64 = 3_600_000;
@@ -67,6 +72,8 @@ budgets! {
     histories: tenfold(limits.histories_per_s),
     /// Bytes sent in answer to requests. May fall below zero.
     answers: tenfold(limits.answer_bytes_per_s),
+    /// Bytes of files, sent and fetched. May fall below zero.
+    files: (limits.file_burst_bytes as f64, limits.file_bytes_per_s),
     /// Joins that are exempt from `answers`: a client that reconnects joins all its channels.
     rejoins: hourly(limits.channels_per_user_max as f64),
     /// Joins that are announced to others.
@@ -74,6 +81,56 @@ budgets! {
     logins: tenfold(limits.logins_per_s),
     /// Conversations and channels in which this user writes the first message.
     conversations: hourly(limits.conversations_per_h),
+}
+
+impl Budgets {
+    /// A request with an answer waits until earlier answers are paid.
+    pub fn draw(&mut self, command: &Command, now: Stamp) -> Result<(), Refusal> {
+        let draws = match command {
+            Command::Join { .. } => self.rejoins.take(1.0, now).is_err(),
+            Command::Topic { text, .. } => text.is_none(),
+            Command::People { .. }
+            | Command::Channels
+            | Command::Whois { .. }
+            | Command::Keys { .. }
+            | Command::History { .. }
+            | Command::Search { .. }
+            | Command::Count { .. }
+            | Command::Usage
+            | Command::Operate { .. } => true,
+            _ => false,
+        };
+        let drawn = if draws { self.answers.take(0.0, now) } else { Ok(()) };
+        drawn.map_err(|retry_ms| Refusal::Rate { retry_ms })
+    }
+
+    /// Charges for a command, on a server with so many `channels`.
+    pub fn pay(&mut self, command: &Command, channels: usize, now: Stamp) -> Result<(), Refusal> {
+        let parts = |count: usize, per_request| (1 + count / per_request) as f64;
+        let paid = match command {
+            Command::Say(message) => {
+                let bytes = message.body.len() as f64;
+                take_both((&mut self.lines, 1.0), (&mut self.bytes, bytes), now)
+            }
+            // Stored at once, like a message.
+            Command::Put { .. } => self.lines.take(1.0, now),
+            // A topic is shown to others like a message.
+            Command::Topic { text: Some(text), .. } => {
+                let bytes = text.len() as f64;
+                take_both((&mut self.lines, 1.0), (&mut self.bytes, bytes), now)
+            }
+            Command::History { .. } | Command::Search { .. } | Command::Count { .. } => {
+                self.histories.take(1.0, now)
+            }
+            Command::Channels => self.requests.take(parts(channels, CHANNELS_PER_REQUEST), now),
+            Command::Read { conversations } => {
+                self.requests.take(parts(conversations.len(), READS_PER_REQUEST), now)
+            }
+            Command::Quit => Ok(()),
+            _ => self.requests.take(1.0, now),
+        };
+        paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
+    }
 }
 
 /// The channels with a PIN that were new to a user and joined within the last hour. A join reveals

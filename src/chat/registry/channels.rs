@@ -1,292 +1,271 @@
-//! Channels: membership, topics, and when a channel is dropped.
+//! Channels: the people in them, their topics, and what `/channels` lists.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
-use super::{Channel, Effect, Fact, Joining, Member, Outcome, Registry, Session, Topic};
+use super::sessions::Session;
+use super::users::User;
+use super::{Effect, Fact};
 use crate::chat::rate::Stamp;
-use crate::chat::{
-    ChannelInfo, ChannelName, Conversation, ConversationInfo, Event, Refusal, Retention, Seq,
-    SessionId, UserName,
-};
+use crate::chat::{ChannelInfo, ChannelName, Event, Refusal, Retention, UserName};
 use crate::limits::LIST_BYTES_MAX;
 
 /// JSON bytes of a row of `/channels` beside its name and topic.
 const ROW_BYTES: usize = 96;
 
-impl Registry {
-    /// Checks whether a session may join a channel. Returns true where the channel has a PIN and is
-    /// new to the user.
-    ///
-    /// # Errors
-    ///
-    /// No refusal depends on whether a channel with a PIN exists, until the join is counted.
-    pub(super) fn may_join(
+/// What a channel is about, and who has said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub text: String,
+    pub by: UserName,
+}
+
+/// A person in a channel.
+struct Member {
+    sessions: usize,
+    since: Stamp,
+    /// The join was not announced, so the leave is not either.
+    is_silent: bool,
+    /// Every session that it has had is a job: it is no visitor.
+    is_unseen: bool,
+}
+
+impl Member {
+    /// One more session is in the channel; whether that is the first one that is no job.
+    fn enter(&mut self, is_job: bool, now: Stamp) -> bool {
+        self.sessions += 1;
+        if is_job && self.sessions == 1 {
+            (self.is_silent, self.is_unseen) = (true, true);
+        }
+        let is_first = !is_job && (self.sessions == 1 || self.is_unseen);
+        if is_first && std::mem::take(&mut self.is_unseen) {
+            self.since = now;
+        }
+        is_first
+    }
+}
+
+#[derive(Default)]
+struct Channel {
+    people: BTreeMap<UserName, Member>,
+    /// How many of them are unseen.
+    unseen: usize,
+    empty_since: Option<Stamp>,
+    /// The user who created the channel, and whose limit it counts against until it is dropped.
+    maker: Option<UserName>,
+}
+
+impl Channel {
+    /// How many people are seen in it.
+    fn here(&self) -> usize {
+        self.people.len().saturating_sub(self.unseen)
+    }
+
+    /// Whether it counts against a user's channel limit.
+    fn counts_for(&self, who: &UserName) -> bool {
+        self.maker.as_ref() == Some(who) || self.people.contains_key(who)
+    }
+
+    fn seen(&self) -> impl Iterator<Item = (&UserName, &Member)> {
+        self.people.iter().filter(|(_, member)| !member.is_unseen)
+    }
+}
+
+/// A session has entered a channel.
+pub(super) struct Entrance {
+    /// How many people are seen in the channel.
+    pub here: usize,
+    /// It is the user's first session there that others notice.
+    pub is_first: bool,
+    pub is_silent: bool,
+}
+
+/// A user's last session has left a channel.
+pub(super) struct Departure {
+    pub here_before: usize,
+    pub here: usize,
+    /// How long the user was in the channel.
+    pub after_ms: u64,
+    pub is_silent: bool,
+    pub is_unseen: bool,
+    /// The channel counts against the user's limit no longer.
+    pub is_discounted: bool,
+}
+
+/// People who entered and left a channel since a list of them was made.
+pub(super) struct Changes {
+    pub here: usize,
+    /// Those who left, and how long ago the list had them enter.
+    pub left: Vec<(UserName, u64)>,
+    pub entered: Vec<UserName>,
+}
+
+pub(super) struct Channels {
+    channels: BTreeMap<ChannelName, Channel>,
+    topics: HashMap<ChannelName, Topic>,
+}
+
+impl Channels {
+    /// Creates the lobby.
+    pub fn new() -> Channels {
+        let channels = BTreeMap::from([(ChannelName::lobby(), Channel::default())]);
+        Channels { channels, topics: HashMap::new() }
+    }
+
+    pub fn count(&self) -> usize {
+        self.channels.len()
+    }
+
+    pub fn exists(&self, name: &ChannelName) -> bool {
+        self.channels.contains_key(name)
+    }
+
+    /// Whether a channel counts against a user's channel limit.
+    pub fn counts_for(&self, name: &ChannelName, who: &UserName) -> bool {
+        self.channels.get(name).is_some_and(|channel| channel.counts_for(who))
+    }
+
+    /// Restores a channel of an earlier run. One without stored messages is dropped again unless
+    /// somebody joins.
+    pub fn remember(&mut self, name: ChannelName, is_stored: bool, topic: Option<Topic>) {
+        if let Some(topic) = topic {
+            self.topics.insert(name.clone(), topic);
+        }
+        if !is_stored {
+            self.channels.entry(name).or_default().empty_since = Some(Stamp(0));
+        }
+    }
+
+    /// Adds a session to a channel, which begins with it if there is none. A join with
+    /// `is_new_pin` is always announced: nobody tries a PIN unseen.
+    pub fn enter(
         &mut self,
-        from: SessionId,
-        channel: &ChannelName,
-        now: Stamp,
-    ) -> Result<bool, Refusal> {
-        let limits = &self.rules.limits;
-        let (max, pins_max) = (limits.channels_per_user_max, limits.pin_joins_per_h);
-        let (full, exists) =
-            (self.channels.len() >= limits.channels_max, self.channels.contains_key(channel));
-        let who = self.session(from).user.clone();
-        let is_new_pin = channel.has_pin() && !self.knows(&who, channel);
-        if self.user_of(from).muted && (is_new_pin || (!exists && !channel.has_pin())) {
-            return Err(Refusal::MutedJoin(channel.clone()));
-        }
-        let theirs = self.channels.get(channel).is_some_and(|channel| channel.counts_for(&who));
-        if !theirs && self.user_of(from).channels >= max {
-            return Err(Refusal::TooManyChannels { max });
-        }
-        if is_new_pin {
-            let joins = self.pin_joins.entry(who).or_default();
-            joins.take(channel, pins_max, now).map_err(|spent| Refusal::PinJoins {
-                max: pins_max,
-                refused: spent.refused,
-                retry_ms: spent.retry_ms,
-            })?;
-        }
-        if full && !exists {
-            return Err(Refusal::ServerFull);
-        }
-        Ok(is_new_pin)
-    }
-
-    /// Whether a user is in a channel, created it, or was in it when it had messages.
-    fn knows(&self, who: &UserName, channel: &ChannelName) -> bool {
-        let live = self.channels.get(channel).is_some_and(|channel| channel.counts_for(who));
-        let log = self.logs.get(&Conversation::Channel(channel.clone()));
-        live || log.is_some_and(|log| log.reads.contains_key(who))
-    }
-
-    /// Stores that a user knows a channel with a PIN. Only if the channel has messages: PIN guesses
-    /// must not write to the disk.
-    fn remember_member(&mut self, who: &UserName, channel: &ChannelName) -> Option<Effect> {
-        let conversation = Conversation::Channel(channel.clone());
-        let log = self.logs.get_mut(&conversation).filter(|log| channel.has_pin() && log.stored)?;
-        if log.reads.contains_key(who) {
-            return None;
-        }
-        log.reads.insert(who.clone(), Seq(0));
-        Some(Effect::Remember(Fact::Read(who.clone(), conversation, Seq(0))))
-    }
-
-    pub(super) fn join(&mut self, from: SessionId, joining: Joining, now: Stamp) -> Outcome {
-        let Joining { channel: name, after, reference, is_new_pin } = joining;
-        let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
-        let (who, new) = (session.user.clone(), session.channels.insert(name.clone()));
-        // A join of a channel with a PIN shows that the PIN is right: its members see every one.
-        let (resumes, is_job) = (session.resumes, session.is_job && !name.has_pin());
-        let made = || Channel { maker: Some(who.clone()), ..Channel::default() };
-        let mut theirs = usize::from(!self.channels.contains_key(&name));
-        let channel = self.channels.entry(name.clone()).or_insert_with(made);
-        theirs += usize::from(!channel.counts_for(&who));
-        channel.empty_since = None;
-        let user = self.users.get_mut(&who).expect("a session has its user");
-        user.channels += theirs;
-        let member = || Member { sessions: 0, since: now, silent: false, unseen: false };
-        let member = channel.people.entry(who.clone()).or_insert_with(member);
-        member.sessions += usize::from(new);
-        let was_unseen = member.unseen;
-        let first = new && member.enters(is_job, now);
-        channel.unseen = channel.unseen + usize::from(member.unseen) - usize::from(was_unseen);
-        if first {
-            // Nobody tries a PIN unseen.
-            let told = user.budgets.announced_joins.take(1.0, now).is_ok() || is_new_pin;
-            member.silent = user.muted || !told;
-        }
-        let silent = member.silent;
-        let here = channel.here();
-        let announces = here <= self.rules.limits.announce_people_max;
-        if name.is_lobby() && resumes && announces {
-            let seen = channel.people.iter().filter(|(_, member)| !member.unseen);
-            let told = seen.map(|(who, member)| (who.clone(), member.since));
-            session.told = told.collect();
-        }
-        let mut effects = Vec::new();
-        if first && announces && !silent {
-            let event = Event::Joined { to: name.clone(), who: who.clone(), here };
-            effects.push(Effect::Notice(name.clone(), event));
-        }
-        effects.extend(self.remember_member(&who, &name));
-        let conversation = Conversation::Channel(name.clone());
-        effects.extend(self.notice_loss(&who, &conversation, after));
-        let ConversationInfo { log, last, read, retention, .. } =
-            self.conversation_info(&who, &conversation);
-        let (people, omitted) = self.people_that_fit(&name);
-        let topic = self.topic_of(&name);
-        let lobby = name.is_lobby();
-        effects.push(Effect::Answer(Event::Entered {
-            channel: name,
-            log,
-            last,
-            read,
-            retention,
-            people,
-            omitted,
-            topic,
-            reference,
-        }));
-        // Resuming clients send their position in the lobby after they have entered it.
-        if new && !(lobby && resumes) {
-            let start = match after {
-                Some(_) => self.start(&conversation, after),
-                None if lobby => self.start_now(&conversation),
-                None => self.start(&conversation, None),
-            };
-            effects.push(Effect::Follow(conversation, vec![from], start));
-        }
-        Ok(effects)
-    }
-
-    pub(super) fn part(
-        &mut self,
-        from: SessionId,
-        channel: &ChannelName,
-        reference: Option<String>,
-        now: Stamp,
-    ) -> Outcome {
-        if channel.is_lobby() {
-            return Err(Refusal::LobbyStays);
-        }
-        if !self.is_member(from, channel) {
-            return Err(Refusal::NotMember(channel.clone()));
-        }
-        let user = self.session(from).user.clone();
-        let lingers =
-            |session: &Session| session.user == user && session.channels.contains(channel);
-        let mut effects = Vec::new();
-        for id in self.cut_sessions(lingers) {
-            effects.extend(self.depart(id, channel, None, now));
-        }
-        effects.extend(self.depart(from, channel, None, now));
-        effects.push(Effect::Answer(Event::Parted { channel: channel.clone(), reference }));
-        Ok(effects)
-    }
-
-    /// Removes a session from a channel, and its user with the last session.
-    pub(super) fn depart(
-        &mut self,
-        from: SessionId,
         name: &ChannelName,
-        reason: Option<&str>,
+        (session, user): (&mut Session, &mut User),
+        is_new_pin: bool,
         now: Stamp,
-    ) -> Vec<Effect> {
-        let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
-        session.channels.remove(name);
-        let who = session.user.clone();
-        let mut effects = vec![Effect::Unfollow(Conversation::Channel(name.clone()), from)];
+    ) -> Entrance {
+        let who = &session.user.clone();
+        let made = || Channel { maker: Some(who.clone()), ..Channel::default() };
+        let mut theirs = usize::from(!self.channels.contains_key(name));
+        let channel = self.channels.entry(name.clone()).or_insert_with(made);
+        theirs += usize::from(!channel.counts_for(who));
+        user.count_channels(theirs);
+        channel.empty_since = None;
+        let member = || Member { sessions: 0, since: now, is_silent: false, is_unseen: false };
+        let member = channel.people.entry(who.clone()).or_insert_with(member);
+        let was_unseen = member.is_unseen;
+        // A first join of a PIN channel confirms the PIN to the client, so members are notified.
+        let is_job = session.is_job && !is_new_pin;
+        let is_first = session.enter(name) && member.enter(is_job, now);
+        channel.unseen = channel.unseen + usize::from(member.is_unseen) - usize::from(was_unseen);
+        if is_first {
+            let is_paid = user.budgets.announced_joins.take(1.0, now).is_ok();
+            member.is_silent = user.is_muted || !(is_paid || is_new_pin);
+        }
+        let is_silent = member.is_silent;
+        Entrance { here: channel.here(), is_first, is_silent }
+    }
+
+    /// Removes a session from a channel. Returns the user's departure if it was the last one.
+    pub fn leave(
+        &mut self,
+        name: &ChannelName,
+        session: &mut Session,
+        now: Stamp,
+    ) -> Option<Departure> {
+        session.leave(name);
+        let who = &session.user;
         let channel = self.channels.get_mut(name).expect("members keep a channel alive");
         let here_before = channel.here();
-        let member = channel.people.get_mut(&who).expect("a user in a channel is its member");
+        let member = channel.people.get_mut(who).expect("a user in a channel is its member");
         member.sessions -= 1;
         if member.sessions > 0 {
-            return effects;
+            return None;
         }
-        let (after_ms, silent, unseen) = (now.ms_since(member.since), member.silent, member.unseen);
-        channel.unseen -= usize::from(unseen);
-        channel.people.remove(&who);
-        if !channel.counts_for(&who)
-            && let Some(user) = self.users.get_mut(&who)
-        {
-            user.channels = user.channels.saturating_sub(1);
-        }
-        let (here, is_empty) = (channel.here(), channel.people.is_empty());
-        let muted = self.users.get(&who).is_some_and(|user| user.muted);
-        // An operator's reason is always announced.
-        let quiet = unseen || (silent || muted) && reason.is_none();
-        if is_empty {
+        let after_ms = now.ms_since(member.since);
+        let (is_silent, is_unseen) = (member.is_silent, member.is_unseen);
+        channel.unseen -= usize::from(is_unseen);
+        channel.people.remove(who);
+        if channel.people.is_empty() {
             channel.empty_since = Some(now);
         }
-        effects.extend(self.remember_member(&who, name));
-        if here > 0 && here_before <= self.rules.limits.announce_people_max && !quiet {
-            let reason = reason.map(str::to_owned);
-            let event = Event::Left { to: name.clone(), who, here, after_ms, reason };
-            effects.push(Effect::Notice(name.clone(), event));
-        }
-        effects
+        let (here, is_discounted) = (channel.here(), !channel.counts_for(who));
+        Some(Departure { here_before, here, after_ms, is_silent, is_unseen, is_discounted })
     }
 
-    /// Drops an empty channel. Its topic and read positions are dropped with its last message,
-    /// unless the configuration names the channel.
-    pub(super) fn forget_channel(&mut self, name: &ChannelName) -> Effect {
-        let conversation = Conversation::Channel(name.clone());
-        let ephemeral = (self.rules.retention)(&conversation) == Retention::Off;
-        let stored = self.logs.get(&conversation).is_some_and(|log| log.stored);
-        let stays = stored && !ephemeral && !(self.rules.forgets)(&conversation);
-        let configured = (self.rules.configured)(name);
-        if !stays && !configured {
-            self.topics.remove(name);
-        }
-        if !stays && (ephemeral || !configured) {
-            self.forget_log(&conversation);
-        }
-        Effect::Forget(conversation)
-    }
-
-    fn topic_of(&self, name: &ChannelName) -> Option<String> {
-        self.topics.get(name).map(|topic| topic.text.clone())
-    }
-
-    /// Erases the topics that a user has set, and notifies the members.
-    pub fn erase_topics(&mut self, user: &UserName) -> Vec<Effect> {
-        let own = self.topics.iter().filter(|(_, topic)| topic.by == *user);
-        let own: Vec<ChannelName> = own.map(|(name, _)| name.clone()).collect();
-        let mut effects = Vec::new();
-        for name in own {
-            self.topics.remove(&name);
-            let retention = (self.rules.retention)(&Conversation::Channel(name.clone()));
-            let to = name.clone();
-            let event = Event::Topic { to, who: None, text: None, retention, reference: None };
-            effects.push(Effect::Notice(name.clone(), event));
-            effects.push(Effect::Remember(Fact::Topic(name, None)));
-        }
-        effects
-    }
-
-    pub(super) fn topic(
+    /// Drops channels that have been empty for `limit_ms`. Returns each with the user who created
+    /// it.
+    pub fn drop_empty(
         &mut self,
-        from: SessionId,
-        name: &ChannelName,
-        text: Option<&str>,
-        reference: Option<String>,
-    ) -> Outcome {
-        if !self.is_member(from, name) {
-            return Err(Refusal::NotMember(name.clone()));
-        }
-        let conversation = Conversation::Channel(name.clone());
-        let retention = (self.rules.retention)(&conversation);
-        let to = name.clone();
-        let Some(text) = text else {
-            let text = self.topic_of(name);
-            let topic = Event::Topic { to, who: None, text, retention, reference };
-            return Ok(vec![Effect::Answer(topic)]);
+        limit_ms: u64,
+        now: Stamp,
+    ) -> Vec<(ChannelName, Option<UserName>)> {
+        let is_over = |name: &ChannelName, channel: &Channel| {
+            let is_over = |since: Stamp| now.ms_since(since) >= limit_ms;
+            !name.is_lobby() && channel.empty_since.is_some_and(is_over)
         };
-        let text = Some(text.to_owned()).filter(|text| !text.trim().is_empty());
-        if name.has_pin() && text.is_some() {
-            return Err(Refusal::NoTopic);
-        }
-        let by = self.session(from).user.clone();
-        let topic = text.clone().map(|text| Topic { text, by: by.clone() });
-        match &topic {
-            Some(topic) => self.topics.insert(name.clone(), topic.clone()),
-            None => self.topics.remove(name),
-        };
-        let fact = Fact::Topic(name.clone(), topic);
-        let who = Some(by);
-        let event = Event::Topic { to, who, text, retention, reference: None };
-        Ok(vec![Effect::Notice(name.clone(), event), Effect::Remember(fact)])
+        let dropped = self.channels.extract_if(.., |name, channel| is_over(name, channel));
+        dropped.map(|(name, channel)| (name, channel.maker)).collect()
     }
 
-    /// Returns the rows of `/channels` that fit an answer, and how many do not. The user's own
-    /// channels come first, then those with the most people.
-    pub(super) fn channels_for(&self, asker: SessionId) -> (Vec<ChannelInfo>, usize) {
-        // The tag is derived from the PIN and allows guessing it offline. For a channel with a PIN
-        // that the session is not in, neither name nor order may depend on the tag.
+    /// Returns the people who are seen in a channel, each with the time of the join.
+    pub fn seen(&self, name: &ChannelName) -> BTreeMap<UserName, Stamp> {
+        let seen = self.channels.get(name).into_iter().flat_map(Channel::seen);
+        seen.map(|(who, member)| (who.clone(), member.since)).collect()
+    }
+
+    /// Returns who has left and who was announced since `seen` returned `told`.
+    pub fn changes(
+        &self,
+        name: &ChannelName,
+        told: &BTreeMap<UserName, Stamp>,
+        now: Stamp,
+    ) -> Option<Changes> {
+        let channel = self.channels.get(name)?;
+        let left = told.iter().filter(|(who, _)| !channel.people.contains_key(*who));
+        let is_new =
+            |(who, member): &(&UserName, &Member)| !told.contains_key(*who) && !member.is_silent;
+        Some(Changes {
+            here: channel.here(),
+            left: left.map(|(who, since)| (who.clone(), now.ms_since(*since))).collect(),
+            entered: channel.people.iter().filter(is_new).map(|(who, _)| who.clone()).collect(),
+        })
+    }
+
+    /// Whether a user is seen in a channel.
+    pub fn sees(&self, name: &ChannelName, who: &UserName) -> bool {
+        let member = self.channels.get(name).and_then(|channel| channel.people.get(who));
+        member.is_some_and(|member| !member.is_unseen)
+    }
+
+    /// Returns the people of a channel that fit an answer, and how many do not.
+    pub fn people_that_fit(&self, name: &ChannelName) -> (Vec<UserName>, usize) {
+        let Some(channel) = self.channels.get(name) else { return (Vec::new(), 0) };
+        let mut bytes = 0;
+        let fits = channel.seen().map(|(name, _)| name).take_while(|name| {
+            // Quotation marks and a comma.
+            bytes += name.as_str().len() + 3;
+            bytes <= LIST_BYTES_MAX
+        });
+        let people: Vec<UserName> = fits.cloned().collect();
+        let omitted = channel.here() - people.len();
+        (people, omitted)
+    }
+
+    /// Returns the channels and their people, ordered by name.
+    pub fn all(&self) -> impl Iterator<Item = (&ChannelName, Vec<&UserName>)> {
+        self.channels.iter().map(|(name, channel)| (name, channel.people.keys().collect()))
+    }
+
+    /// Returns the rows of `/channels` that fit an answer, and how many do not. Those that
+    /// `is_member` says the asker is in come first, then those with the most people. Channels with
+    /// a PIN are listed for their members only.
+    pub fn rows(&self, is_member: impl Fn(&ChannelName) -> bool) -> (Vec<ChannelInfo>, usize) {
         let mut rows = Vec::with_capacity(self.channels.len());
-        for (name, channel) in &self.channels {
-            let rank = (Reverse(self.is_member(asker, name)), Reverse(channel.here()));
+        let listed = |(name, _): &(&ChannelName, &Channel)| !name.has_pin() || is_member(name);
+        for (name, channel) in self.channels.iter().filter(listed) {
+            let rank = (Reverse(is_member(name)), Reverse(channel.here()));
             rows.push((rank, (name.letters(), name.has_pin()), name));
         }
         rows.sort_unstable_by_key(|(rank, shown, _)| (*rank, *shown));
@@ -303,52 +282,70 @@ impl Registry {
         rows.sort_unstable_by_key(|(rank, shown, _)| (*shown, *rank));
         let info = |(rank, (_, sealed), name): (_, (&str, bool), &ChannelName)| {
             let (Reverse(member), Reverse(here)) = rank;
-            let channel = if member { name.clone() } else { name.bare() };
-            ChannelInfo { channel, sealed, here, member, topic: self.topic_of(name) }
+            ChannelInfo { channel: name.clone(), sealed, here, member, topic: self.topic_of(name) }
         };
         (rows.into_iter().map(info).collect(), omitted)
     }
 
-    /// Checks whether a session may see the members of a channel. Open channels are visible to
-    /// everybody. Channels with a PIN are visible to members only; others do not even learn whether
-    /// they exist.
-    pub(super) fn may_look(&self, from: SessionId, channel: &ChannelName) -> Result<(), Refusal> {
-        if channel.has_pin() && !self.is_member(from, channel) {
-            return Err(Refusal::NotMember(channel.clone()));
-        }
-        match self.channels.contains_key(channel) {
-            true => Ok(()),
-            false => Err(Refusal::NoSuchChannel(channel.clone())),
-        }
+    pub fn topic_of(&self, name: &ChannelName) -> Option<String> {
+        self.topics.get(name).map(|topic| topic.text.clone())
     }
 
-    /// Returns the people of a channel that fit an answer, and how many do not.
-    fn people_that_fit(&self, channel: &ChannelName) -> (Vec<UserName>, usize) {
-        let Some(channel) = self.channels.get(channel) else { return (Vec::new(), 0) };
-        let mut bytes = 0;
-        let seen = channel.people.iter().filter(|(_, member)| !member.unseen);
-        let fits = seen.map(|(name, _)| name).take_while(|name| {
-            // Quotation marks and a comma.
-            bytes += name.as_str().len() + 3;
-            bytes <= LIST_BYTES_MAX
+    /// Answers `/topic`.
+    pub fn show_topic(
+        &self,
+        name: &ChannelName,
+        retention: Retention,
+        reference: Option<String>,
+    ) -> Effect {
+        let (to, text) = (name.clone(), self.topic_of(name));
+        Effect::Answer(Event::Topic { to, who: None, text, retention, reference })
+    }
+
+    /// Sets or removes a topic, and notifies the members.
+    pub fn change_topic(
+        &mut self,
+        name: &ChannelName,
+        text: &str,
+        by: UserName,
+        retention: Retention,
+    ) -> Result<Vec<Effect>, Refusal> {
+        let text = Some(text.to_owned()).filter(|text| !text.trim().is_empty());
+        if name.has_pin() && text.is_some() {
+            return Err(Refusal::NoTopic);
+        }
+        let topic = text.clone().map(|text| Topic { text, by: by.clone() });
+        match topic.clone() {
+            Some(topic) => self.topics.insert(name.clone(), topic),
+            None => self.topics.remove(name),
+        };
+        let to = name.clone();
+        let event = Event::Topic { to, who: Some(by), text, retention, reference: None };
+        let fact = Fact::Topic(name.clone(), topic);
+        Ok(vec![Effect::Notice(name.clone(), event), Effect::Remember(fact)])
+    }
+
+    /// Erases the topics that a user has set, and notifies the members.
+    pub fn erase_topics(
+        &mut self,
+        user: &UserName,
+        retention: impl Fn(ChannelName) -> Retention,
+    ) -> Vec<Effect> {
+        let erased = self.topics.extract_if(|_, topic| topic.by == *user);
+        let effects = erased.flat_map(|(name, _)| {
+            let (to, retention) = (name.clone(), retention(name.clone()));
+            let event = Event::Topic { to, who: None, text: None, retention, reference: None };
+            [Effect::Notice(name.clone(), event), Effect::Remember(Fact::Topic(name, None))]
         });
-        let people: Vec<UserName> = fits.cloned().collect();
-        let omitted = channel.here() - people.len();
-        (people, omitted)
+        effects.collect()
     }
 
-    pub(super) fn is_member(&self, id: SessionId, channel: &ChannelName) -> bool {
-        self.sessions.get(&id).is_some_and(|session| session.channels.contains(channel))
+    pub fn drop_topic(&mut self, name: &ChannelName) {
+        self.topics.remove(name);
     }
 
-    /// Returns the event that lists the people in a channel.
-    pub fn people_event(&self, channel: &ChannelName, reference: Option<String>) -> Event {
-        let (people, omitted) = self.people_that_fit(channel);
-        Event::People { channel: channel.clone(), people, omitted, reference }
-    }
-
-    /// Returns the channels and their people, ordered by name.
-    pub fn channels(&self) -> impl Iterator<Item = (&ChannelName, Vec<&UserName>)> {
-        self.channels.iter().map(|(name, channel)| (name, channel.people.keys().collect()))
+    #[cfg(test)]
+    pub fn topics(&self) -> impl Iterator<Item = &ChannelName> {
+        self.topics.keys()
     }
 }

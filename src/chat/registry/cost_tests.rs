@@ -1,11 +1,11 @@
 //! The cost of requests, and what answers reveal about channels with a PIN.
 
-use super::super::{Kind, MsgId, ReadMark};
-use super::tests::{Chat, notices};
+use super::super::{BlobId, FileBytes, HistoryKind, Kind, LogId, MsgId, ReadMark};
+use super::budgets::Budgets;
+use super::tests::{Chat, notices, participant};
 use super::*;
 use crate::chat::Body;
 use crate::chat::rate::Bucket;
-use std::str::FromStr;
 
 fn topic_of(text: &str) -> Topic {
     Topic { text: text.to_owned(), by: "alice".parse().unwrap() }
@@ -53,11 +53,17 @@ fn without(outcome: Outcome, channel: &str) -> String {
 #[test]
 fn outsiders_cannot_tell_whether_a_channel_with_a_pin_exists() {
     let mut chat = Chat::new();
+    chat.tune(|limits| (limits.lines_burst, limits.histories_per_s) = (100, 100.0));
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
     let (there, nowhere) = (tag(1), tag(2));
     chat.joins(alice, &there).unwrap();
     chat.registry.committed(&there.parse().unwrap(), Seq(7));
-    let requests: [&dyn Fn(&str) -> Command; 9] = [
+    let say = |to: &str, kind, body| {
+        Command::Say(NewMessage { to: to.parse().unwrap(), id: MsgId([1; 16]), kind, body })
+    };
+    let sealed = || Body::Sealed(super::super::Opaque::new(&[1]).unwrap());
+    let blob = BlobId([7; 16]);
+    let requests: [&dyn Fn(&str) -> Command; 16] = [
         &people,
         &part,
         &|to| Command::Topic { channel: to.parse().unwrap(), text: None },
@@ -67,7 +73,7 @@ fn outsiders_cannot_tell_whether_a_channel_with_a_pin_exists() {
         },
         &|to| {
             let to = to.parse().unwrap();
-            Command::History { to, before: None, lines: None, span: None }
+            Command::History { to, before: None, lines: None, span: None, kind: None }
         },
         &|to| {
             let to = Some(to.parse().unwrap());
@@ -78,32 +84,99 @@ fn outsiders_cannot_tell_whether_a_channel_with_a_pin_exists() {
             Command::Read { conversations: vec![ReadMark { to, seq: Seq(3) }] }
         },
         &|to| {
-            let body = Body::Sealed(super::super::Opaque::new(&[1]).unwrap());
-            let (to, id, kind) = (to.parse().unwrap(), MsgId([1; 16]), Kind::Say);
-            Command::Say(NewMessage { to, id, kind, body })
+            let (to, kind) = (to.parse().unwrap(), Some(HistoryKind::File));
+            Command::History { to, before: None, lines: None, span: None, kind }
         },
+        &|to| {
+            let to = to.parse().unwrap();
+            Command::Count { conversations: vec![ReadMark { to, seq: Seq(3) }] }
+        },
+        &|to| Command::Put { to: to.parse().unwrap(), blob, bytes: FileBytes(4_112) },
+        &|to| Command::Get { to: to.parse().unwrap(), blob, from: FileBytes(0) },
+        &|to| say(to, Kind::Say, sealed()),
+        &|to| say(to, Kind::File { blob }, sealed()),
+        &|to| say(to, Kind::Edit { of: Seq(3) }, sealed()),
+        &|to| say(to, Kind::Delete { of: Seq(3) }, sealed()),
         &|to| Command::Say(NewMessage::text(to.parse().unwrap(), MsgId([1; 16]), "x")),
     ];
     for request in requests {
         let answers = [&there, &nowhere].map(|to| without(chat.does(bob, request(to)), to));
         assert_eq!(answers[0], answers[1], "{:?}", request(&there));
     }
-    let unknown = chat.registry.presence(&"alice".parse().unwrap(), bob, Stamp(0)).unwrap();
+    let unknown =
+        chat.registry.membership.presence(&"alice".parse().unwrap(), bob, Stamp(0)).unwrap();
     assert_eq!(unknown.channels, [ChannelName::lobby()], "it does not show that alice is in it");
     assert!(chat.does(alice, people(&there)).is_ok());
 }
 
 #[test]
-fn neither_the_order_nor_the_selection_of_channels_depends_on_tags() {
-    let rows = |own: usize, theirs: usize| {
+fn channels_with_a_pin_are_listed_for_their_members_only() {
+    let rows = |own: usize, theirs: Option<usize>| {
         let mut chat = Chat::new();
         let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
-        chat.joins(alice, &tag(theirs)).unwrap();
+        if let Some(theirs) = theirs {
+            chat.joins(alice, &tag(theirs)).unwrap();
+        }
         chat.joins(bob, &tag(own)).unwrap();
-        let told = chat.does(bob, Command::Channels);
-        without(told, &tag(own))
+        without(chat.does(bob, Command::Channels), &tag(own))
     };
-    assert_eq!(rows(50, 10), rows(50, 90));
+    assert_eq!(rows(50, Some(10)), rows(50, None));
+    assert_eq!(rows(50, Some(90)), rows(50, None));
+    assert_ne!(
+        rows(50, Some(50)),
+        rows(50, None),
+        "the control: there are two people in bob's own"
+    );
+}
+
+#[test]
+fn a_right_pin_is_announced_however_many_people_are_there() {
+    let mut chat = Chat::new();
+    chat.tune(|limits| limits.announce_people_max = 2);
+    let (alice, bob, carol) = (chat.enters("alice"), chat.enters("bob"), chat.enters("carol"));
+    for channel in ["#open", &tag(1)] {
+        chat.joins(alice, channel).unwrap();
+        chat.joins(bob, channel).unwrap();
+    }
+    assert_eq!(notices(&chat.joins(carol, &tag(1)).unwrap()), 1);
+    assert_eq!(notices(&chat.joins(carol, "#open").unwrap()), 0, "the control");
+    chat.does(carol, part(&tag(1))).unwrap();
+    assert_eq!(notices(&chat.joins(carol, &tag(1)).unwrap()), 1, "each time");
+    chat.registry.committed(&tag(1).parse().unwrap(), Seq(1));
+    chat.does(carol, part(&tag(1))).unwrap();
+    let returns = notices(&chat.joins(carol, &tag(1)).unwrap());
+    assert_eq!(returns, 0, "the control: she was there when it had messages");
+}
+
+#[test]
+fn whois_and_people_agree_on_who_is_in_a_channel() {
+    let mut chat = Chat::new();
+    let (alice, bob): (_, UserName) = (chat.enters("alice"), "bob".parse().unwrap());
+    let enters = |chat: &mut Chat, id, purpose| {
+        chat.registry.enter(id, participant("bob", "main", purpose), Stamp(0)).unwrap();
+        for channel in ["#open", &tag(1)] {
+            chat.joins(id, channel).unwrap();
+        }
+    };
+    chat.joins(alice, "#open").unwrap();
+    chat.joins(alice, &tag(1)).unwrap();
+    let (job, visit) = (SessionId(70), SessionId(71));
+    let told = |chat: &mut Chat| {
+        let seen = chat.registry.membership.presence(&bob, alice, Stamp(0)).unwrap();
+        let mut lists = |channel: &str| {
+            let answer = chat.does(alice, people(channel)).unwrap();
+            format!("{answer:?}").contains("\"bob\"")
+        };
+        let is_in = |channel: &str| seen.channels.contains(&channel.parse().unwrap());
+        for channel in ["#lobby", "#open", &tag(1)] {
+            assert_eq!(lists(channel), is_in(channel), "{channel}");
+        }
+        ["#lobby", "#open", &tag(1)].map(is_in)
+    };
+    enters(&mut chat, job, Purpose::Job);
+    assert_eq!(told(&mut chat), [false, false, true]);
+    enters(&mut chat, visit, Purpose::Visit);
+    assert_eq!(told(&mut chat), [true; 3], "the control");
 }
 
 #[test]
@@ -114,7 +187,8 @@ fn open_channels_are_visible_to_everybody() {
     chat.joins(alice, &tag(1)).unwrap();
     assert!(chat.does(bob, people("#open")).is_ok());
     let seen = |chat: &Chat, by| {
-        let seen = chat.registry.presence(&"alice".parse().unwrap(), by, Stamp(0)).unwrap();
+        let seen =
+            chat.registry.membership.presence(&"alice".parse().unwrap(), by, Stamp(0)).unwrap();
         seen.channels.iter().map(|channel| channel.as_str().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(seen(&chat, bob), ["#lobby", "#open"]);
@@ -155,7 +229,7 @@ fn joins_of_new_channels_with_a_pin_are_limited_per_hour() {
     assert!(matches!(chat.joins(bob, &tag(96)), Err(Refusal::PinJoins { .. })));
     assert!(chat.joins(alice, &tag(0)).is_ok(), "others have budgets of their own");
     chat.registry.sweep(Stamp(3_601_000));
-    assert!(chat.registry.pin_joins.is_empty() && chat.joins(bob, &tag(96)).is_ok());
+    assert!(!chat.registry.membership.has_pin_joins() && chat.joins(bob, &tag(96)).is_ok());
 }
 
 #[test]
@@ -181,7 +255,7 @@ fn a_channel_with_a_pin_that_had_messages_stays_known_over_a_restart() {
     let mut later = Chat::new();
     let reads = vec![("alice".parse().unwrap(), Seq(0))];
     later.registry.remember(Remembered { reads, ..past(&tag(1), 1) });
-    later.registry.rules.limits.pin_joins_per_h = 1;
+    later.tune(|limits| limits.pin_joins_per_h = 1);
     let alice = later.enters("alice");
     assert!(later.joins(alice, &tag(5)).is_ok());
     assert!(matches!(later.joins(alice, &tag(2)), Err(Refusal::PinJoins { .. })));
@@ -196,7 +270,7 @@ fn joins_of_muted_users_are_not_announced() {
     chat.joins(alice, "#open").unwrap();
     chat.joins(bob, "#open").unwrap();
     chat.joins(alice, &tag(1)).unwrap();
-    chat.registry.set_muted(&name, true, Stamp(0));
+    chat.registry.membership.set_muted(&name, true, Stamp(0));
     let mut noise = notices(&chat.does(bob, part("#open")).unwrap());
     noise += notices(&chat.joins(bob, "#open").unwrap());
     noise += notices(&chat.registry.leave(bob, None, false, Stamp(0)));
@@ -211,7 +285,7 @@ fn joins_of_muted_users_are_not_announced() {
     }
     let kicked = chat.registry.leave(bob, Some("kicked by carol"), false, Stamp(0));
     assert_eq!(notices(&kicked), 1, "a reason of an operator is announced");
-    chat.registry.set_muted(&name, false, Stamp(0));
+    chat.registry.membership.set_muted(&name, false, Stamp(0));
     let bob = chat.enters("bob");
     assert_eq!(notices(&chat.joins(bob, "#new").unwrap()), 1);
 }
@@ -229,9 +303,9 @@ fn announcements_of_one_user_are_limited() {
     // A burst of ten and one more for the second since the login, minus one for the login itself.
     assert_eq!(noise, 2 * 10);
     let carol = (0..30).map(|number| {
-        let (name, device) = ("carol".parse().unwrap(), "main".parse().unwrap());
         let id = SessionId(1_000 + number);
-        let entered = chat.registry.enter(id, name, device, Purpose::Visit, Stamp(0));
+        let carol = participant("carol", "main", Purpose::Visit);
+        let entered = chat.registry.enter(id, carol, Stamp(0));
         chat.registry.leave(id, None, false, Stamp(0));
         entered.is_ok()
     });
@@ -241,7 +315,7 @@ fn announcements_of_one_user_are_limited() {
 #[test]
 fn topics_cost_as_much_as_messages() {
     let mut chat = Chat::new();
-    chat.registry.rules.limits.lines_burst = 5;
+    chat.tune(|limits| limits.lines_burst = 5);
     let alice = chat.enters("alice");
     let mut set = || {
         let (channel, text) = (ChannelName::lobby(), Some("tea".to_owned()));
@@ -257,14 +331,15 @@ fn answers_are_paid_before_more_is_asked() {
     let alice = chat.enters("alice");
     let other = chat.enters("alice");
     let name: UserName = "alice".parse().unwrap();
-    chat.registry.answered(&name, 50 << 20, Stamp(1_000));
+    chat.registry.membership.answered(&name, 50 << 20, Stamp(1_000));
     let Err(Refusal::Rate { retry_ms }) = chat.does(alice, people("#lobby")) else { panic!() };
     assert!((190_000..=191_000).contains(&retry_ms), "all of it: {retry_ms}");
     assert!(chat.does(other, people("#lobby")).is_err(), "sessions share the budget");
     // So does a session that begins after all others have ended.
     let enters = |chat: &mut Chat, ms| {
-        let (id, device) = (SessionId(1_000 + ms), "main".parse().unwrap());
-        chat.registry.enter(id, name.clone(), device, Purpose::Visit, Stamp(ms)).map(|_| id)
+        let id = SessionId(1_000 + ms);
+        let again = participant("alice", "main", Purpose::Visit);
+        chat.registry.enter(id, again, Stamp(ms)).map(|_| id)
     };
     assert_eq!(enters(&mut chat, 1_000), Err(Refusal::Unpaid { retry_ms }));
     assert!(chat.says(alice, "#lobby", "x").is_ok(), "requests without an answer are free");
@@ -280,10 +355,10 @@ fn answers_are_paid_before_more_is_asked() {
 #[test]
 fn a_client_may_rejoin_all_its_channels_once() {
     let mut chat = Chat::new();
-    chat.registry.rules.limits.requests_per_s = 1e6;
-    chat.registry.rules.limits.channels_per_user_max = 5;
+    chat.tune(|limits| limits.requests_per_s = 1e6);
+    chat.tune(|limits| limits.channels_per_user_max = 5);
     let alice = chat.enters("alice");
-    chat.registry.answered(&"alice".parse().unwrap(), 1 << 30, Stamp(1_000));
+    chat.registry.membership.answered(&"alice".parse().unwrap(), 1 << 30, Stamp(1_000));
     let joins = (0..9).map(|_| chat.does(alice, join("#tea")).is_ok());
     assert_eq!(joins.filter(|joined| *joined).count(), 5);
     // Sessions share the joins; an hour refills five.
@@ -298,23 +373,23 @@ fn a_client_may_rejoin_all_its_channels_once() {
 fn users_with_spent_budgets_are_not_dropped() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
-    chat.registry.answered(&"alice".parse().unwrap(), 2 << 30, Stamp(0));
+    chat.registry.membership.answered(&"alice".parse().unwrap(), 2 << 30, Stamp(0));
     chat.registry.leave(alice, None, false, Stamp(0));
     chat.registry.sweep(Stamp(2 * 3_600_000));
-    assert_eq!(chat.registry.users.len(), 1, "2 GiB take longer to pay");
+    assert_eq!(chat.registry.membership.users.count(), 1, "2 GiB take longer to pay");
     chat.registry.sweep(Stamp(3 * 3_600_000));
-    assert!(chat.registry.users.is_empty());
+    assert!(chat.registry.membership.users.count() == 0);
 }
 
 /// Counts what memory holds of a conversation that nobody is in.
 fn traces(chat: &Chat, conversation: &str) -> usize {
     let conversation: Conversation = conversation.parse().unwrap();
     let topic = match &conversation {
-        Conversation::Channel(name) => chat.registry.topics.contains_key(name),
+        Conversation::Channel(name) => chat.registry.membership.channels.topic_of(name).is_some(),
         Conversation::Private(..) => false,
     };
-    let partners = chat.registry.partners.len();
-    usize::from(topic) + usize::from(chat.registry.logs.contains_key(&conversation)) + partners
+    let partners = chat.registry.logs.partners();
+    usize::from(topic) + usize::from(chat.registry.logs.exists(&conversation)) + partners
 }
 
 #[test]
@@ -348,7 +423,7 @@ fn a_channel_is_dropped_with_its_last_message() {
     });
     assert_eq!(found, Some((Seq(8), Seq(8), &None)));
     let mark = Some(super::super::Mark { log: LogId(1), seq: Seq(3) });
-    let start = chat.registry.start(&tea, mark);
+    let start = chat.registry.logs.start(&tea, mark);
     assert_eq!((start.after, start.upto), (Seq(8), Seq(8)), "no gap");
     // One that the configuration names keeps what it has.
     chat.registry.remember(Remembered { topic: Some(topic_of("x")), ..past("#configured", 3) });
@@ -395,19 +470,15 @@ fn a_channel_with_erase_on_empty_is_dropped_at_once() {
 #[test]
 fn lists_fit_an_answer_and_count_what_is_left_out() {
     let mut chat = Chat::new();
-    chat.registry.rules.limits.announce_people_max = 0;
+    chat.tune(|limits| (limits.announce_people_max, limits.channels_max) = (0, 2_000));
     let long = |number: usize| format!("{number:04}{}", "中".repeat(28));
     let alice = chat.enters("alice");
     let topic = "\"".repeat(400);
     for number in 0..1_000 {
         let name: ChannelName = format!("#{}", long(number)).parse().unwrap();
-        let people = BTreeMap::from([(
-            UserName::from_str(&format!("bob{number}")).unwrap(),
-            Member { sessions: 1, since: Stamp(0), silent: false, unseen: false },
-        )]);
-        let channel = Channel { people, ..Channel::default() };
-        chat.registry.channels.insert(name.clone(), channel);
-        chat.registry.topics.insert(name, topic_of(&topic));
+        let bob = chat.enters(&format!("bob{number}"));
+        chat.joins(bob, name.as_str()).unwrap();
+        chat.registry.membership.channels.remember(name, true, Some(topic_of(&topic)));
         chat.enters(&long(number));
     }
     chat.joins(alice, "#0").unwrap();
@@ -436,7 +507,7 @@ fn a_request_writes_and_sends_each_read_position_once() {
     let mut chat = Chat::new();
     let (laptop, _phone) = (chat.enters("alice"), chat.enters("alice"));
     chat.registry.committed(&Conversation::Channel(ChannelName::lobby()), Seq(500));
-    let logs = chat.registry.logs.len();
+    let logs = chat.registry.logs.count();
     let mut conversations: Vec<_> = (1..=500)
         .map(|seq| ReadMark { to: Target::Channel(ChannelName::lobby()), seq: Seq(seq) })
         .collect();
@@ -444,7 +515,7 @@ fn a_request_writes_and_sends_each_read_position_once() {
     let effects =
         chat.does(laptop, Command::Read { conversations: conversations.clone() }).unwrap();
     assert_eq!(effects.len(), 2, "a fact and an event for the phone");
-    assert_eq!(chat.registry.logs.len(), logs, "reading creates no conversation");
+    assert_eq!(chat.registry.logs.count(), logs, "reading creates no conversation");
     let again =
         (0..3).map(|_| chat.does(laptop, Command::Read { conversations: conversations.clone() }));
     assert!(again.last().unwrap().is_err(), "many positions cost as much as many requests");
@@ -453,7 +524,7 @@ fn a_request_writes_and_sends_each_read_position_once() {
 #[test]
 fn first_messages_and_messages_to_removed_users() {
     let mut chat = Chat::new();
-    chat.registry.rules.limits.conversations_per_h = 2.0;
+    chat.tune(|limits| limits.conversations_per_h = 2.0);
     let alice = chat.enters("alice");
     let waiting = vec![("dave".parse().unwrap(), 1)];
     chat.registry.remember(Remembered { waiting, ..past("@alice@dave", 1) });
@@ -480,8 +551,8 @@ fn a_reconnect_after_any_time_refills_no_budget() {
     let (mut chat, name) = (Chat::new(), "alice".parse().unwrap());
     // Everything is spent; the answers take two hours to pay.
     let (id, late) = (chat.enters("alice"), 600 * minute);
-    let limits = chat.registry.rules.limits.clone();
-    let budgets = &mut chat.registry.user(&name, Stamp(late)).budgets;
+    let limits = chat.limits.clone();
+    let budgets = &mut chat.registry.membership.users.user(&name, Stamp(late)).budgets;
     for bucket in budgets.all() {
         bucket.take(f64::INFINITY, Stamp(late)).unwrap();
     }
@@ -490,7 +561,7 @@ fn a_reconnect_after_any_time_refills_no_budget() {
     for after in [0, 1, 10, 59, 61, 100, 119] {
         let now = Stamp(late + after * minute);
         chat.registry.sweep(now);
-        let budgets = &mut chat.registry.user(&name, now).budgets;
+        let budgets = &mut chat.registry.membership.users.user(&name, now).budgets;
         assert!(budgets.answers.take(0.0, now).is_err(), "{after} min");
         let mut spent = Budgets::new(&limits, Stamp(late));
         for (bucket, fresh) in budgets.all().into_iter().zip(spent.all()) {
@@ -501,5 +572,5 @@ fn a_reconnect_after_any_time_refills_no_budget() {
         }
     }
     chat.registry.sweep(Stamp(late + 300 * minute));
-    assert!(chat.registry.users.is_empty(), "a user with full budgets is dropped");
+    assert!(chat.registry.membership.users.count() == 0, "a user with full budgets is dropped");
 }

@@ -2,8 +2,8 @@
 
 use super::Topic;
 use crate::chat::{
-    ChannelName, Conversation, Event, LogId, NewMessage, Opaque, Seq, SessionId, Target, TimeSpan,
-    UserName, Wanted,
+    BlobId, ChannelName, Conversation, Event, FileBytes, HistoryKind, LogId, NewMessage, Opaque,
+    Seq, SessionId, Target, TimeSpan, UserName, Wanted,
 };
 
 /// The outcome of a command that is allowed and paid for.
@@ -30,6 +30,7 @@ pub enum Query<'a> {
         before: Option<Seq>,
         lines: Option<usize>,
         span: Option<TimeSpan>,
+        kind: Option<HistoryKind>,
     },
     /// Searches `conversations`; `to` is the one that the request names.
     Search {
@@ -41,6 +42,20 @@ pub enum Query<'a> {
     Count {
         spans: Vec<CountSpan>,
     },
+    /// Begins or resumes an upload for this conversation.
+    Put {
+        conversation: Conversation,
+        blob: BlobId,
+        bytes: FileBytes,
+    },
+    /// Begins a download from this conversation, from a byte on.
+    Get {
+        conversation: Conversation,
+        blob: BlobId,
+        from: FileBytes,
+    },
+    Drop(BlobId),
+    Usage,
     Whois(&'a UserName),
     Keys(&'a [UserName]),
     Certify(&'a Opaque),
@@ -108,5 +123,5 @@ pub enum Fact {
     Topic(ChannelName, Option<Topic>),
     Read(UserName, Conversation, Seq),
     /// A user's last session ended; these are the user's private conversations.
-    Away(UserName, Vec<Conversation>),
+    Gone(UserName, Vec<Conversation>),
 }

@@ -1,6 +1,7 @@
 //! Channels and conversations that nobody is left in.
 
-use super::tests::{Chat, told};
+use super::super::LogId;
+use super::tests::{Chat, answers};
 use super::*;
 
 #[test]
@@ -19,7 +20,7 @@ fn an_empty_channel_is_dropped_after_a_minute() {
 fn a_dropped_ephemeral_channel_gets_a_new_log() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
-    let log = |effects: &[Effect]| match told(effects)[0] {
+    let log = |effects: &[Effect]| match answers(effects)[0] {
         Event::Entered { log, retention, .. } => (*log, *retention),
         other => panic!("{other:?}"),
     };
@@ -36,7 +37,7 @@ fn a_dropped_ephemeral_channel_gets_a_new_log() {
 fn a_dropped_channel_without_messages_leaves_no_state() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
-    let logs = chat.registry.logs.len();
+    let logs = chat.registry.logs.count();
     let topic = |channel: &str| Command::Topic {
         channel: channel.parse().unwrap(),
         text: Some("tea".into()),
@@ -54,8 +55,13 @@ fn a_dropped_channel_without_messages_leaves_no_state() {
         chat.does(alice, Command::Part { channel }).unwrap();
     }
     assert_eq!(chat.registry.sweep(Stamp(100_000)).len(), 5);
-    assert_eq!(chat.registry.logs.len(), logs + 2, "only those with a message or a configuration");
-    let mut topics: Vec<_> = chat.registry.topics.keys().map(ChannelName::as_str).collect();
+    assert_eq!(
+        chat.registry.logs.count(),
+        logs + 2,
+        "only those with a message or a configuration"
+    );
+    let mut topics: Vec<_> =
+        chat.registry.membership.channels.topics().map(ChannelName::as_str).collect();
     topics.sort_unstable();
     assert_eq!(topics, ["#configured", "#said"]);
 }
@@ -63,7 +69,7 @@ fn a_dropped_channel_without_messages_leaves_no_state() {
 #[test]
 fn a_conversation_in_memory_is_dropped_once_both_are_offline() {
     let mut chat = Chat::new();
-    let window_ms = chat.registry.rules.limits.resume_window_s * 1000;
+    let window_ms = chat.limits.resume_window_s * 1000;
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| chat.enters(name));
     chat.says(bob, "@carol", "in memory").unwrap();
     chat.says(bob, "@alice", "kept").unwrap();
@@ -84,13 +90,13 @@ fn a_conversation_in_memory_is_dropped_once_both_are_offline() {
     assert_eq!(forgotten(&mut chat, 2 * window_ms - 1), [], "he may be back");
     let bob = chat.enters("bob");
     assert_eq!(forgotten(&mut chat, 2 * window_ms), [], "and is");
-    let log = chat.registry.log(&conversation("@bob@carol")).id;
+    let log = chat.registry.logs.id_of(&conversation("@bob@carol"));
     chat.registry.leave(bob, None, false, Stamp(2 * window_ms));
     assert_eq!(forgotten(&mut chat, 3 * window_ms), [conversation("@bob@carol")]);
     assert_eq!(forgotten(&mut chat, 9 * window_ms), []);
-    let names = |name: &str| chat.registry.conversations(&name.parse().unwrap());
+    let names = |name: &str| chat.registry.logs.conversations(&name.parse().unwrap());
     assert_eq!(names("bob"), [conversation("@alice@bob")]);
     assert_eq!(names("carol"), []);
-    let new = chat.registry.log(&conversation("@bob@carol")).id;
+    let new = chat.registry.logs.id_of(&conversation("@bob@carol"));
     assert_ne!(new, log, "the next message starts a new log");
 }

@@ -4,226 +4,248 @@
 mod budgets;
 mod channels;
 mod decision;
+mod files;
 mod logs;
+mod membership;
+mod queries;
+mod rules;
 mod sessions;
+mod users;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::rate::{Stamp, take_both};
+use super::rate::Stamp;
 use super::{
-    ChannelName, Command, Conversation, DeviceName, Event, Kind, LogId, Mark, NewMessage, Refusal,
-    Request, Retention, Seq, SessionId, Target, UserName, Wanted,
+    ChannelName, Command, Conversation, ConversationInfo, Event, Kind, Mark, NewMessage, Position,
+    ReadMark, Refusal, Request, Retention, Seq, SessionId, Target, UserName, Wanted,
 };
-use crate::limits::{COUNTED_MAX, Limits, MAILBOX_SENDERS};
-use budgets::{Budgets, PinJoins};
+pub use channels::Topic;
 pub use decision::{CountSpan, Decision, Effect, Fact, Lost, Query, Start};
-
-/// Channels that `/channels` may scan for the price of one request.
-const CHANNELS_PER_REQUEST: usize = 1_000;
-/// Read positions that a session may move for the price of one request.
-const READS_PER_REQUEST: usize = 10;
+use logs::Logs;
+pub use logs::Remembered;
+pub use membership::Presence;
+use membership::{Ended, Joined, Joining, Membership};
+pub use rules::{LogIds, Rules};
+pub use sessions::{Participant, Purpose};
+pub use users::Mailbox;
 
 type Outcome = Result<Vec<Effect>, Refusal>;
 
 /// Returns the registered spelling of a name, whatever its case.
 pub type Directory<'a> = &'a dyn Fn(&UserName) -> Option<UserName>;
 
-/// The state of a connected user.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Presence {
-    pub devices: Vec<DeviceName>,
-    pub idle_ms: u64,
-    pub away: Option<String>,
-    pub channels: Vec<ChannelName>,
-}
-
-/// What a session is for, as its client says at the login.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// It reads from now on.
-    Visit,
-    /// It says first what it has, and reads nothing before.
-    Resume,
-    /// One job of a script: nobody is told that it comes and goes.
-    Job,
-}
-
-struct Session {
-    user: UserName,
-    device: DeviceName,
-    channels: BTreeSet<ChannelName>,
-    /// When the connection was lost: the session stays in its channels for the resume window.
-    cut: Option<Stamp>,
-    /// The client has still to send `resume`; until then the session reads nothing.
-    resumes: bool,
-    /// It is a job of a script.
-    is_job: bool,
-    /// The people in the lobby and since when, as announced before the resume.
-    told: BTreeMap<UserName, Stamp>,
-}
-
-struct User {
-    sessions: Vec<SessionId>,
-    /// How many channels the user is in or has created.
-    channels: usize,
-    away: Option<String>,
-    active: Stamp,
-    budgets: Budgets,
-    /// Private messages by sender since the last session ended, including those that are not
-    /// committed yet.
-    waiting: BTreeMap<UserName, usize>,
-    /// Actions of a muted user are not announced.
-    muted: bool,
-}
-
-/// The state of a conversation's log.
-struct Log {
-    id: LogId,
-    /// The seq before the first message.
-    first: Seq,
-    /// The seq of the newest message.
-    last: Seq,
-    reads: HashMap<UserName, Seq>,
-    /// Somebody wrote here and was charged for the conversation.
-    begun: bool,
-    /// The ledger has messages of it.
-    stored: bool,
-}
-
-/// A conversation of an earlier run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Remembered {
-    pub conversation: Conversation,
-    /// The seq before the first message.
-    pub first: Seq,
-    /// The seq of the newest message.
-    pub last: Seq,
-    /// Whether the ledger has messages of it.
-    pub stored: bool,
-    pub topic: Option<Topic>,
-    pub reads: Vec<(UserName, Seq)>,
-    /// Messages since each user of a private conversation was last online.
-    pub waiting: Vec<(UserName, usize)>,
-}
-
-/// What a channel is about, and who has said so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
-    pub text: String,
-    pub by: UserName,
-}
-
-/// A person in a channel.
-struct Member {
-    sessions: usize,
-    since: Stamp,
-    /// The join was not announced, so the leave is not either.
-    silent: bool,
-    /// Every session that it has had is a job: it is no visitor.
-    unseen: bool,
-}
-
-impl Member {
-    /// One more session is in the channel; whether that is the first one that is no job.
-    fn enters(&mut self, is_job: bool, now: Stamp) -> bool {
-        if is_job && self.sessions == 1 {
-            (self.silent, self.unseen) = (true, true);
-        }
-        let first = !is_job && (self.sessions == 1 || self.unseen);
-        if first && std::mem::take(&mut self.unseen) {
-            self.since = now;
-        }
-        first
-    }
-}
-
-#[derive(Default)]
-struct Channel {
-    people: BTreeMap<UserName, Member>,
-    /// How many of them are unseen.
-    unseen: usize,
-    empty_since: Option<Stamp>,
-    /// The user who created the channel, and whose limit it counts against until it is dropped.
-    maker: Option<UserName>,
-}
-
-impl Channel {
-    /// How many people are seen in it.
-    fn here(&self) -> usize {
-        self.people.len().saturating_sub(self.unseen)
-    }
-
-    /// Whether it counts against a user's channel limit.
-    fn counts_for(&self, who: &UserName) -> bool {
-        self.maker.as_ref() == Some(who) || self.people.contains_key(who)
-    }
-}
-
 /// The registry's state. Every method that depends on time takes it as an argument.
 pub struct Registry {
-    sessions: HashMap<SessionId, Session>,
-    users: HashMap<UserName, User>,
-    channels: BTreeMap<ChannelName, Channel>,
-    topics: HashMap<ChannelName, Topic>,
-    logs: HashMap<Conversation, Log>,
-    /// The users with whom a user has a private conversation.
-    partners: HashMap<UserName, BTreeSet<UserName>>,
-    /// Recent joins of channels with a PIN that were new to a user.
-    pin_joins: HashMap<UserName, PinJoins>,
-    /// When users went offline whose private conversations may have to be dropped.
-    left: BTreeMap<UserName, Stamp>,
-    rules: Rules,
-    /// The first user who claimed messages that the ledger lacks, and how many.
-    loss_claim: Option<(UserName, u64)>,
-    logs_made: u64,
-    /// Conversations that begin from now on get seqs above this one, so that no client's position
-    /// in a dropped conversation lies beyond later messages.
-    floor: Seq,
-}
-
-/// The operator's configuration.
-pub struct Rules {
-    pub limits: Limits,
-    /// How long a conversation's messages are stored.
-    pub retention: Box<dyn Fn(&Conversation) -> Retention + Send>,
-    /// Whether the configuration names a channel: it keeps its topic when everybody has left.
-    pub configured: Box<dyn Fn(&ChannelName) -> bool + Send>,
-    /// Whether a conversation's messages are erased as soon as nobody is left in it.
-    pub forgets: Box<dyn Fn(&Conversation) -> bool + Send>,
-    /// The id of logs on disk.
-    pub persistent: LogId,
-    /// The base from which the ids of logs in memory are counted.
-    pub ephemeral: LogId,
-    /// The id of the stored logs after a loss is noticed, at most once in a run.
-    pub next: LogId,
+    /// Who is connected, and who is in which channel.
+    pub membership: Membership,
+    logs: Logs,
+    rules: Arc<Rules>,
 }
 
 impl Registry {
     /// Creates a registry without conversations; new ones get seqs above `floor`.
-    pub fn new(rules: Rules, floor: Seq) -> Self {
-        let channels = BTreeMap::from([(ChannelName::lobby(), Channel::default())]);
-        Registry {
-            sessions: HashMap::new(),
-            users: HashMap::new(),
-            channels,
-            topics: HashMap::new(),
-            logs: HashMap::new(),
-            partners: HashMap::new(),
-            pin_joins: HashMap::new(),
-            loss_claim: None,
-            left: BTreeMap::new(),
-            rules,
-            logs_made: 0,
-            floor,
+    pub fn new(rules: Rules, ids: LogIds, floor: Seq) -> Self {
+        let rules = Arc::new(rules);
+        let membership = Membership::new(Arc::clone(&rules));
+        let logs = Logs::new(Arc::clone(&rules), ids, floor);
+        Registry { membership, logs, rules }
+    }
+
+    /// Changes the rules for everybody.
+    pub fn retune(&mut self, rules: Rules) {
+        self.rules = Arc::new(rules);
+        self.membership.retune(Arc::clone(&self.rules));
+        self.logs.retune(Arc::clone(&self.rules));
+    }
+
+    /// Restores a conversation of an earlier run.
+    pub fn remember(&mut self, known: Remembered) {
+        let Remembered { conversation, first, last, stored, topic, reads, waiting } = known;
+        self.logs.remember(&conversation, (first, last), stored, reads);
+        for (name, count) in waiting {
+            self.membership.users.remember(&name, &conversation, count);
+        }
+        let Conversation::Channel(channel) = conversation else { return };
+        self.membership.channels.remember(channel, stored, topic);
+    }
+
+    /// Starts a session, in the lobby.
+    pub fn enter(&mut self, id: SessionId, participant: Participant, now: Stamp) -> Outcome {
+        self.membership.enter(id, participant, now)?;
+        let channel = ChannelName::lobby();
+        Ok(self.join(id, Joining { channel, after: None, reference: None, is_new_pin: false }, now))
+    }
+
+    /// Ends a session. Its user leaves the channels in which this was the last session: at once, or
+    /// after the resume window if the connection was lost.
+    pub fn leave(
+        &mut self,
+        id: SessionId,
+        reason: Option<&str>,
+        cut: bool,
+        now: Stamp,
+    ) -> Vec<Effect> {
+        let Some(ended) = self.membership.leave(id, cut, now) else { return Vec::new() };
+        let Ended { user, sessions, is_offline } = ended;
+        let mut effects = Vec::new();
+        for id in sessions {
+            effects.extend(self.remove(id, reason, now));
+        }
+        if is_offline {
+            let conversations = self.logs.conversations(&user);
+            effects.push(Effect::Remember(Fact::Gone(user, conversations)));
+        }
+        effects
+    }
+
+    /// Removes a session from all its channels.
+    fn remove(&mut self, id: SessionId, reason: Option<&str>, now: Stamp) -> Vec<Effect> {
+        let channels = self.membership.channels_of(id).cloned().unwrap_or_default();
+        let depart = |channel: &ChannelName| self.depart(id, channel, reason, now);
+        let effects = channels.iter().flat_map(depart).collect();
+        self.membership.remove(id);
+        effects
+    }
+
+    /// Removes a session from a channel, and its user with the last session.
+    fn depart(
+        &mut self,
+        from: SessionId,
+        name: &ChannelName,
+        reason: Option<&str>,
+        now: Stamp,
+    ) -> Vec<Effect> {
+        let mut effects = vec![Effect::Unfollow(Conversation::Channel(name.clone()), from)];
+        let (has_left, notice) = self.membership.depart(from, name, reason, now);
+        if has_left {
+            effects.extend(self.logs.remember_member(self.membership.name_of(from), name));
+        }
+        effects.extend(notice);
+        effects
+    }
+
+    /// Records that a message was stored.
+    pub fn committed(&mut self, conversation: &Conversation, seq: Seq) {
+        self.logs.committed(conversation, seq);
+    }
+
+    /// Undoes the mailbox count of a message that was not stored.
+    pub fn refused(&mut self, conversation: &Conversation, from: &UserName) {
+        self.membership.users.refused(conversation, from);
+    }
+
+    /// Returns the newest seq of a conversation.
+    pub fn last(&self, conversation: &Conversation) -> Seq {
+        self.logs.last(conversation)
+    }
+
+    /// Returns the conversations that a session may read.
+    pub fn readable(&self, id: SessionId) -> Vec<Conversation> {
+        let Some(channels) = self.membership.channels_of(id) else { return Vec::new() };
+        let channels = channels.iter().cloned().map(Conversation::Channel);
+        channels.chain(self.logs.conversations(self.membership.name_of(id))).collect()
+    }
+
+    /// Returns the conversation that `to` names for a session.
+    ///
+    /// # Errors
+    ///
+    /// Refuses channels that the session is not in, and unknown users.
+    pub fn may_read(
+        &self,
+        from: SessionId,
+        to: &Target,
+        directory: Directory,
+    ) -> Result<Conversation, Refusal> {
+        match to {
+            Target::Channel(channel) => {
+                self.membership.check_member(from, channel)?;
+                Ok(Conversation::Channel(channel.clone()))
+            }
+            Target::User(name) => {
+                let user = self.membership.name_of(from);
+                // Conversations with removed users stay readable.
+                let known = directory(name).or_else(|| self.logs.partner(user, name).cloned());
+                let other = known.ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
+                Ok(Conversation::private(user.clone(), other))
+            }
         }
     }
 
-    /// Changes the rules for everybody. The ids of logs stay.
-    pub fn retune(&mut self, rules: Rules) {
-        self.users.values_mut().for_each(|user| user.budgets.retune(&rules.limits));
-        let (persistent, ephemeral, next) =
-            (self.rules.persistent, self.rules.ephemeral, self.rules.next);
-        self.rules = Rules { persistent, ephemeral, next, ..rules };
+    /// Refuses files where the server has no place for them.
+    fn keeps_files(&self, conversation: &Conversation) -> Result<(), Refusal> {
+        files::keeps_files(&self.rules, conversation)
+    }
+
+    /// Whether a session may read a conversation now.
+    pub fn reads(&self, session: SessionId, conversation: &Conversation) -> bool {
+        let Some((user, _)) = self.membership.who(session) else { return false };
+        match conversation {
+            Conversation::Channel(channel) => {
+                self.membership.check_member(session, channel).is_ok()
+            }
+            Conversation::Private(..) => {
+                conversation.people().is_some_and(|people| people.contains(&user))
+            }
+        }
+    }
+
+    /// Handles conversations in which the ledger found no message up to the given seqs. Those
+    /// without people are dropped: channels now, private conversations once both users have been
+    /// offline for the resume window.
+    pub fn emptied(&mut self, conversations: Vec<(Conversation, Seq)>, now: Stamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (conversation, last) in conversations {
+            match &conversation {
+                _ if !self.logs.emptied(&conversation, last) => {}
+                Conversation::Channel(name) => {
+                    if !self.membership.channels.exists(name) && !(self.rules.configured)(name) {
+                        effects.push(self.forget_channel(name));
+                    }
+                }
+                Conversation::Private(..) => {
+                    for name in conversation.people().into_iter().flatten() {
+                        self.membership.users.check_when_offline(name, now);
+                    }
+                }
+            }
+        }
+        effects
+    }
+
+    /// Drops what has expired: lost sessions, empty channels, and private conversations without
+    /// users that are in memory only.
+    pub fn sweep(&mut self, now: Stamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for id in self.membership.expired(now) {
+            effects.extend(self.remove(id, None, now));
+        }
+        for name in self.membership.drop_empty_channels(now) {
+            effects.push(self.forget_channel(&name));
+        }
+        let users = &mut self.membership.users;
+        let gone = users.take_gone(self.rules.limits.resume_window_s * 1000, now);
+        effects.extend(self.logs.forget_private(gone, |name| users.may_return(name)));
+        self.membership.sweep(now);
+        effects
+    }
+
+    /// Drops an empty channel. Its topic and read positions are dropped with its last message,
+    /// unless the configuration names the channel.
+    fn forget_channel(&mut self, name: &ChannelName) -> Effect {
+        let conversation = Conversation::Channel(name.clone());
+        let is_configured = (self.rules.configured)(name);
+        if !self.logs.leave_channel(&conversation, is_configured) && !is_configured {
+            self.membership.channels.drop_topic(name);
+        }
+        Effect::Forget(conversation)
+    }
+
+    /// Erases the topics that a user has set, and notifies the members.
+    pub fn erase_topics(&mut self, user: &UserName) -> Vec<Effect> {
+        let retention = |name: ChannelName| (self.rules.retention)(&Conversation::Channel(name));
+        self.membership.channels.erase_topics(user, retention)
     }
 
     /// Decides about a session's command and charges for it.
@@ -239,29 +261,30 @@ impl Registry {
         now: Stamp,
     ) -> Result<Decision<'a>, Refusal> {
         let Request { command, reference } = request;
-        self.pay(from, command, now)?;
+        self.rules.check_texts(command)?;
+        self.membership.pay(from, command, now)?;
         Ok(match command {
             Command::Say(message) => self.say(from, message, directory, now)?,
             Command::Resume { conversations } => {
                 Decision::Effects(self.resume(from, conversations, directory, now))
             }
             Command::Join { channel, after } => {
-                let is_new_pin = self.may_join(from, channel, now)?;
+                let knows = self.logs.knows(self.membership.name_of(from), channel);
+                let is_new_pin = self.membership.may_join(from, channel, knows, now)?;
                 let (channel, reference) = (channel.clone(), reference.clone());
                 let joining = Joining { channel, after: *after, reference, is_new_pin };
-                Decision::Effects(self.join(from, joining, now)?)
+                Decision::Effects(self.join(from, joining, now))
             }
             Command::Part { channel } => {
                 Decision::Effects(self.part(from, channel, reference.clone(), now)?)
             }
             Command::People { channel } => {
-                self.may_look(from, channel)?;
-                let event = self.people_event(channel, reference.clone());
+                self.membership.may_look(from, channel)?;
+                let event = self.membership.people_event(channel, reference.clone());
                 Decision::Effects(vec![Effect::Answer(event)])
             }
             Command::Channels => {
-                let ((channels, omitted), reference) = (self.channels_for(from), reference.clone());
-                let event = Event::Channels { channels, omitted, reference };
+                let event = self.membership.channels_for(from, reference.clone());
                 Decision::Effects(vec![Effect::Answer(event)])
             }
             Command::Topic { channel, text } => {
@@ -271,25 +294,25 @@ impl Registry {
                 Decision::Effects(self.read(from, conversations, directory))
             }
             Command::Away { text } => {
-                self.user_of(from).away = text.clone();
+                self.membership.user_of(from).away = text.clone();
                 Decision::Effects(Vec::new())
             }
-            Command::History { to, before, lines, span } => {
+            Command::History { to, before, lines, span, kind } => {
                 let conversation = self.may_read(from, to, directory)?;
-                let (before, lines, span) = (*before, *lines, *span);
-                Decision::Query(Query::History { to, conversation, before, lines, span })
+                let (before, lines, span, kind) = (*before, *lines, *span, *kind);
+                Decision::Query(Query::History { to, conversation, before, lines, span, kind })
             }
             Command::Search { text, to } => {
-                let conversations = match to {
-                    Some(to) => vec![self.may_read(from, to, directory)?],
-                    None => self.readable(from),
-                };
+                let conversations = self.searched(from, to.as_ref(), directory)?;
                 let (to, wanted) = (to.as_ref(), Wanted::new(text)?);
                 Decision::Query(Query::Search { to, conversations, wanted })
             }
             Command::Count { conversations } => {
-                let spans = self.count_spans(from, conversations, directory);
-                Decision::Query(Query::Count { spans })
+                let readable = self.readable_marks(from, conversations, directory);
+                Decision::Query(Query::Count { spans: self.logs.spans(readable) })
+            }
+            Command::Put { .. } | Command::Get { .. } | Command::Drop { .. } | Command::Usage => {
+                Decision::Query(self.file_query(from, command, directory)?)
             }
             Command::Whois { name } => Decision::Query(Query::Whois(name)),
             Command::Keys { names } => Decision::Query(Query::Keys(names)),
@@ -299,142 +322,6 @@ impl Registry {
             Command::Quit => Decision::Effects(Vec::new()),
             Command::Password { .. } | Command::Unknown => return Err(Refusal::Unknown),
         })
-    }
-
-    /// Drops what has expired: lost sessions, empty channels, and private conversations without
-    /// users that are in memory only.
-    pub fn sweep(&mut self, now: Stamp) -> Vec<Effect> {
-        let window_ms = self.rules.limits.resume_window_s * 1000;
-        let over =
-            |session: &Session| session.cut.is_some_and(|since| now.ms_since(since) >= window_ms);
-        let mut effects = Vec::new();
-        for id in self.cut_sessions(over) {
-            effects.extend(self.remove(id, None, now));
-        }
-        let limit_ms = self.rules.limits.channel_empty_s * 1000;
-        let over = |channel: &Channel| {
-            channel.empty_since.is_some_and(|since| now.ms_since(since) >= limit_ms)
-        };
-        let gone = self.channels.iter().filter(|(name, channel)| !name.is_lobby() && over(channel));
-        let gone: Vec<ChannelName> = gone.map(|(name, _)| name.clone()).collect();
-        for name in gone {
-            let maker = self.channels.remove(&name).and_then(|channel| channel.maker);
-            if let Some(user) = maker.and_then(|maker| self.users.get_mut(&maker)) {
-                user.channels = user.channels.saturating_sub(1);
-            }
-            effects.push(self.forget_channel(&name));
-        }
-        effects.extend(self.forget_conversations(window_ms, now));
-        self.users.retain(|_, user| {
-            let idle = user.sessions.is_empty() && user.waiting.is_empty() && user.channels == 0;
-            let recent = now.ms_since(user.active) < 60 * 60 * 1000;
-            !idle || recent || !user.budgets.are_full(now)
-        });
-        self.pin_joins.retain(|_, joins| !joins.expire(now));
-        effects
-    }
-
-    /// Charges a user for one request.
-    pub fn pay_request(&mut self, user: &UserName, now: Stamp) -> Result<(), Refusal> {
-        let paid = self.user(user, now).budgets.requests.take(1.0, now);
-        paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
-    }
-
-    /// Charges a user for answers to `/history` and `/search` beyond what was paid in advance.
-    pub fn charge_histories(&mut self, from: SessionId, answers: f64, now: Stamp) {
-        if self.sessions.contains_key(&from) {
-            self.user_of(from).budgets.histories.owe(answers.max(0.0), now);
-        }
-    }
-
-    /// Refunds an answer to `/history` or `/search` that no reader had time for.
-    pub fn give_back_history(&mut self, from: SessionId) {
-        if self.sessions.contains_key(&from) {
-            self.user_of(from).budgets.histories.give_back(1.0);
-        }
-    }
-
-    /// Charges a user for bytes sent in answer to requests.
-    pub fn answered(&mut self, to: &UserName, bytes: usize, now: Stamp) {
-        if bytes > 0 {
-            self.user(to, now).budgets.answers.owe(bytes as f64, now);
-        }
-    }
-
-    /// Mutes or unmutes a user from now on.
-    pub fn set_muted(&mut self, user: &UserName, muted: bool, now: Stamp) {
-        self.user(user, now).muted = muted;
-    }
-
-    /// Charges a user for a command.
-    fn pay(&mut self, from: SessionId, command: &Command, now: Stamp) -> Result<(), Refusal> {
-        self.check_texts(command)?;
-        let channels = self.channels.len();
-        let user = self.user_of(from);
-        let budgets = &mut user.budgets;
-        // A request with an answer waits until earlier answers are paid.
-        let draws = match command {
-            Command::Join { .. } => budgets.rejoins.take(1.0, now).is_err(),
-            Command::Topic { text, .. } => text.is_none(),
-            Command::People { .. }
-            | Command::Channels
-            | Command::Whois { .. }
-            | Command::Keys { .. }
-            | Command::History { .. }
-            | Command::Search { .. }
-            | Command::Count { .. }
-            | Command::Operate { .. } => true,
-            _ => false,
-        };
-        let drawn = if draws { budgets.answers.take(0.0, now) } else { Ok(()) };
-        drawn.map_err(|retry_ms| Refusal::Rate { retry_ms })?;
-        let parts = |count: usize, per_request| (1 + count / per_request) as f64;
-        let paid = match command {
-            Command::Say(message) => {
-                user.active = now;
-                let bytes = message.body.len() as f64;
-                take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes), now)
-            }
-            // A topic is shown to others like a message.
-            Command::Topic { text: Some(text), .. } => {
-                let bytes = text.len() as f64;
-                take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes), now)
-            }
-            Command::History { .. } | Command::Search { .. } | Command::Count { .. } => {
-                budgets.histories.take(1.0, now)
-            }
-            Command::Channels => budgets.requests.take(parts(channels, CHANNELS_PER_REQUEST), now),
-            Command::Read { conversations } => {
-                budgets.requests.take(parts(conversations.len(), READS_PER_REQUEST), now)
-            }
-            Command::Quit => Ok(()),
-            _ => budgets.requests.take(1.0, now),
-        };
-        paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
-    }
-
-    /// Checks that the command's texts are present and within their limits.
-    fn check_texts(&self, command: &Command) -> Result<(), Refusal> {
-        let fits = |text: &str, max_bytes: usize| match text.len() {
-            bytes if bytes > max_bytes => Err(Refusal::TooLong { bytes, max_bytes }),
-            _ => Ok(()),
-        };
-        let limits = &self.rules.limits;
-        match command {
-            Command::Say(message) => {
-                fits(message.body.text(), limits.text_bytes_max)?;
-                message.check()
-            }
-            Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) } => {
-                fits(text, limits.topic_bytes_max)
-            }
-            Command::Search { text, .. } if text.trim().is_empty() => Err(Refusal::Empty),
-            Command::Search { text, .. } => Wanted::new(text).map(drop),
-            Command::Count { conversations } if conversations.len() > COUNTED_MAX => {
-                Err(Refusal::TooManyCounted { max: COUNTED_MAX })
-            }
-            _ => Ok(()),
-        }
     }
 
     fn say<'a>(
@@ -451,26 +338,35 @@ impl Registry {
         {
             return Err(Refusal::NotRegistered(name.clone()));
         }
-        self.begin(from, &conversation, now)?;
+        if message.kind.blob().is_some() {
+            self.keeps_files(&conversation)?;
+        }
+        if !self.logs.is_begun(&conversation) {
+            self.membership.pay_conversation(from, now)?;
+            // The log of a private conversation is created later, since the message may still be
+            // refused.
+            self.logs.begin(&conversation);
+        }
         let Some([one, other]) = conversation.people() else {
             return Ok(Decision::Say { message, conversation, effects: Vec::new() });
         };
-        let sender = self.session(from).user.clone();
+        let sender = self.membership.name_of(from).clone();
         let name = if *one == sender { other.clone() } else { one.clone() };
-        if self.sessions_of(&name).is_empty() {
-            self.leave_for(&name, &sender, &conversation, now)?;
+        let users = &mut self.membership.users;
+        if users.is_offline(&name) {
+            if (self.rules.retention)(&conversation) == Retention::Off {
+                return Err(Refusal::NotHere(name));
+            }
+            users.leave_for(&name, &sender, now)?;
         }
-        let begins = !self.logs.contains_key(&conversation);
-        let start = self.start_now(&conversation);
-        self.log(&conversation).begun = true;
+        let begins = !self.logs.exists(&conversation);
+        let start = self.logs.start_now(&conversation);
+        self.logs.begin(&conversation);
         let mut effects = Vec::new();
         for person in if name == sender { vec![name] } else { vec![name, sender] } {
-            // Sessions that have still to resume get this message then.
-            let resumes = |id: &SessionId| self.session(*id).resumes;
-            let readers = self.sessions_of(&person).iter().copied().filter(|id| !resumes(id));
-            let readers: Vec<SessionId> = readers.collect();
+            let readers = self.membership.readers(&person);
             if begins {
-                let conversations = vec![self.conversation_info(&person, &conversation)];
+                let conversations = vec![self.logs.info(&person, &conversation)];
                 effects.push(Effect::Send(readers.clone(), Event::Conversations { conversations }));
             }
             effects.push(Effect::Follow(conversation.clone(), readers, start));
@@ -478,60 +374,117 @@ impl Registry {
         Ok(Decision::Say { message, conversation, effects })
     }
 
-    /// Charges for the first message in a conversation, because the server keeps state for it from
-    /// then on.
-    fn begin(
+    fn join(&mut self, from: SessionId, joining: Joining, now: Stamp) -> Vec<Effect> {
+        let Joining { channel, after, reference, is_new_pin } = joining;
+        let Joined { is_new, resumes, notice } =
+            self.membership.join(from, &channel, is_new_pin, now);
+        let who = self.membership.name_of(from);
+        let mut effects: Vec<Effect> = notice.into_iter().collect();
+        effects.extend(self.logs.remember_member(who, &channel));
+        let conversation = Conversation::Channel(channel.clone());
+        effects.extend(self.logs.notice_loss(who, &conversation, after));
+        let ConversationInfo { log, last, read, retention, .. } =
+            self.logs.info(who, &conversation);
+        let (people, omitted) = self.membership.channels.people_that_fit(&channel);
+        let topic = self.membership.channels.topic_of(&channel);
+        let is_lobby = channel.is_lobby();
+        effects.push(Effect::Answer(Event::Entered {
+            channel,
+            log,
+            last,
+            read,
+            retention,
+            people,
+            omitted,
+            topic,
+            reference,
+        }));
+        // Resuming clients send their position in the lobby after they have entered it.
+        if is_new && !(is_lobby && resumes) {
+            let start = match after {
+                None if is_lobby => self.logs.start_now(&conversation),
+                after => self.logs.start(&conversation, after),
+            };
+            effects.push(Effect::Follow(conversation, vec![from], start));
+        }
+        effects
+    }
+
+    fn part(
         &mut self,
         from: SessionId,
-        conversation: &Conversation,
+        channel: &ChannelName,
+        reference: Option<String>,
         now: Stamp,
-    ) -> Result<(), Refusal> {
-        if self.logs.get(conversation).is_some_and(|log| log.begun) {
-            return Ok(());
+    ) -> Outcome {
+        if channel.is_lobby() {
+            return Err(Refusal::LobbyStays);
         }
-        let paid = self.user_of(from).budgets.conversations.take(1.0, now);
-        paid.map_err(|retry_ms| Refusal::Rate { retry_ms })?;
-        // The log of a private conversation is created later, since the message may still be
-        // refused.
-        if let Some(log) = self.logs.get_mut(conversation) {
-            log.begun = true;
+        self.membership.check_member(from, channel)?;
+        let mut effects = Vec::new();
+        for id in self.membership.leaving(from, channel) {
+            effects.extend(self.depart(id, channel, None, now));
         }
-        Ok(())
+        effects.push(Effect::Answer(Event::Parted { channel: channel.clone(), reference }));
+        Ok(effects)
     }
 
-    /// Counts a private message for an offline user.
-    fn leave_for(
+    fn topic(
         &mut self,
-        name: &UserName,
-        sender: &UserName,
-        conversation: &Conversation,
-        now: Stamp,
-    ) -> Result<(), Refusal> {
-        if (self.rules.retention)(conversation) == Retention::Off {
-            return Err(Refusal::NotHere(name.clone()));
+        from: SessionId,
+        name: &ChannelName,
+        text: Option<&str>,
+        reference: Option<String>,
+    ) -> Outcome {
+        self.membership.check_member(from, name)?;
+        let retention = (self.rules.retention)(&Conversation::Channel(name.clone()));
+        let by = self.membership.name_of(from).clone();
+        let channels = &mut self.membership.channels;
+        match text {
+            None => Ok(vec![channels.show_topic(name, retention, reference)]),
+            Some(text) => channels.change_topic(name, text, by, retention),
         }
-        let max = self.rules.limits.mailbox_lines_max;
-        let share = max.div_ceil(MAILBOX_SENDERS);
-        let waiting = &mut self.user(name, now).waiting;
-        if waiting.values().sum::<usize>() >= max {
-            return Err(Refusal::MailboxFull(name.clone(), max));
-        }
-        let theirs = waiting.get(sender).copied().unwrap_or_default();
-        if theirs >= share {
-            return Err(Refusal::MailboxShare(name.clone(), share));
-        }
-        waiting.insert(sender.clone(), theirs + 1);
-        Ok(())
     }
-}
 
-/// A join that was allowed.
-struct Joining {
-    channel: ChannelName,
-    after: Option<Mark>,
-    reference: Option<String>,
-    /// The channel has a PIN and is new to the user.
-    is_new_pin: bool,
+    /// Starts the lobby and all private conversations at the client's positions.
+    fn resume(
+        &mut self,
+        from: SessionId,
+        conversations: &[Position],
+        directory: Directory,
+        now: Stamp,
+    ) -> Vec<Effect> {
+        let Some(missed) = self.membership.resume(from, now) else { return Vec::new() };
+        let named = |position: &Position| {
+            Some((self.may_read(from, &position.to, directory).ok()?, position.mark))
+        };
+        let marks: HashMap<Conversation, Mark> = conversations.iter().filter_map(named).collect();
+        let user = self.membership.name_of(from);
+        let (infos, effects) = self.logs.resume(from, user, &marks);
+        // Splits the list, because a record holds about a hundred conversations.
+        let event = |infos: &[ConversationInfo]| {
+            Effect::Answer(Event::Conversations { conversations: infos.to_vec() })
+        };
+        infos.chunks(50).map(event).chain(missed).chain(effects).collect()
+    }
+
+    /// Stores read positions and sends them to the user's other sessions.
+    fn read(
+        &mut self,
+        from: SessionId,
+        conversations: &[ReadMark],
+        directory: Directory,
+    ) -> Vec<Effect> {
+        // Only the newest of several positions in one conversation is written and sent.
+        let mut newest = BTreeMap::new();
+        for (conversation, seq) in self.readable_marks(from, conversations, directory) {
+            let known: &mut Seq = newest.entry(conversation).or_default();
+            *known = (*known).max(seq);
+        }
+        let user = self.membership.name_of(from);
+        let others = self.membership.sessions_of(user).iter().copied().filter(|id| *id != from);
+        self.logs.read(user, newest, others.collect())
+    }
 }
 
 #[cfg(test)]

@@ -9,17 +9,17 @@ fn a_query_that_nobody_had_time_for_costs_nothing() {
     let alice = chat.enters("alice");
     let ask = || {
         let to = "#lobby".parse().unwrap();
-        Command::History { to, before: None, lines: None, span: None }
+        Command::History { to, before: None, lines: None, span: None, kind: None }
     };
     let answers =
         |chat: &mut Chat| (0..1_000).take_while(|_| chat.does(alice, ask()).is_ok()).count();
     for _ in 0..1_000 {
         chat.does(alice, ask()).unwrap();
-        chat.registry.give_back_history(alice);
+        chat.registry.membership.give_back_history(alice);
     }
     let all = answers(&mut chat);
     assert!((1..1_000).contains(&all), "{all}");
-    chat.registry.give_back_history(alice);
+    chat.registry.membership.give_back_history(alice);
     assert_eq!(answers(&mut chat), 1);
 }
 

@@ -15,7 +15,7 @@ pub struct HomeArgs {
     /// The folder with config.json, users/, keys/ and data/
     #[arg(long, env = "PYCHAT_HOME", default_value = ".")]
     home: PathBuf,
-    /// Ask no questions: the answer is yes, and a key was compared already
+    /// Answer yes to all questions; confirms that a key was compared
     #[arg(long)]
     pub yes: bool,
 }
@@ -32,7 +32,7 @@ impl HomeArgs {
         let other = home.other_owner().filter(|_| rustix::process::geteuid().is_root());
         if let Some(owner) = other {
             let error = format!(
-                "{} belongs to another account, whose server could not use files of root",
+                "{} belongs to another account, which cannot use files that root creates",
                 home.dir().display()
             );
             let hint = format!("run the command with sudo -u '#{owner}'");
@@ -45,6 +45,29 @@ impl HomeArgs {
 /// `IP:PORT`, for `--listen`.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an address to listen on has the form 127.0.0.1:5000".to_owned())
+}
+
+/// `IP:PORT` or `off`, for `--web`.
+pub fn web(text: &str) -> Result<Web, String> {
+    let address = || text.parse().map(Web::At);
+    let wrong = |_| "--web takes an address like 127.0.0.1:5080, or off".to_owned();
+    if text == "off" { Ok(Web::Off) } else { address().map_err(wrong) }
+}
+
+/// Where the server accepts WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Web {
+    Off,
+    At(SocketAddr),
+}
+
+impl Web {
+    pub fn address(self) -> Option<SocketAddr> {
+        match self {
+            Web::Off => None,
+            Web::At(address) => Some(address),
+        }
+    }
 }
 
 /// A log level, for `--log`.

@@ -9,18 +9,20 @@ use std::process::ExitCode;
 use rustix::fs::OFlags;
 use serde_json::json;
 
+use super::files;
 use crate::chat::Retention;
-use crate::cli::report::{advice, told};
-use crate::config::{Config, History, admits};
+use crate::cli::report::{advice, error_text};
+use crate::config::{Config, History, InviteHost, Passwords, admits};
 use crate::fault::code;
+use crate::file::FileError;
 use crate::home::known::Known;
 use crate::home::sanctions::Decisions;
-use crate::home::{Audit, FileError, Folder, Home, LedgerHead, Users};
+use crate::home::{Audit, Folder, Home, LedgerHeads, Users};
 use crate::ledger::{Jobs, jobs};
 use crate::net::listener::Listener;
 use crate::print::out;
 use crate::server::accounts::directory::Directory;
-use crate::server::check_ledger;
+use crate::server::{check_ledger, check_log_file, check_login_records};
 
 /// Free space below which a server soon stops storing messages, in bytes.
 const FREE_BYTES_MIN: u64 = 100 << 20;
@@ -44,11 +46,18 @@ impl Findings {
     }
 
     fn fault(&mut self, error: &anyhow::Error) {
-        self.problems.push((told(error), advice(error).0));
+        self.add(error_text(error), advice(error).0);
     }
 
     fn problem(&mut self, what: String, hint: &str) {
-        self.problems.push((what, Some(hint.to_owned())));
+        self.add(what, Some(hint.to_owned()));
+    }
+
+    /// Adds a problem, which several checks may find.
+    fn add(&mut self, what: String, hint: Option<String>) {
+        if !self.problems.iter().any(|(known, _)| *known == what) {
+            self.problems.push((what, hint));
+        }
     }
 }
 
@@ -84,6 +93,24 @@ pub fn check(home: &Home, listen: Option<SocketAddr>, json: bool) -> anyhow::Res
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(code::UNREADABLE) })
 }
 
+/// Looks for the files that the ledger names. A running server may remove one meanwhile: only
+/// those that are missing twice are.
+fn stored_files(home: &Home, found: &mut Findings) {
+    if !home.files_dir().exists() {
+        return;
+    }
+    secret(&home.files_dir(), found);
+    let look = || files::look(&home.ledger_file(), &home.files_dir());
+    let Some(first) = found.take(look()) else { return };
+    let missing =
+        if first.missing > 0 { found.take(look()).map(|again| again.missing) } else { None };
+    if let Some(missing @ 1..) = missing {
+        let hint = "pychat restore FILE --files DIR takes them from a backup; without one, their \
+                    senders have to send them again";
+        found.problem(format!("{missing} files are missing in data/files"), hint);
+    }
+}
+
 fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     let config = found.take(Config::load(&home.config_file()));
     if !home.config_file().exists() {
@@ -100,22 +127,28 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
         }
         Err(error) => found.fault(&error.into()),
     }
-    people(home, found);
+    let config = config.unwrap_or_default();
+    people(home, config.passwords, found);
     found.take(Decisions::load(&home.decisions_file()));
     found.take(Known::load(&home.known_file()));
     found.take(Audit::of(home).verify());
     found.take(Directory::open(home.certificates_file()));
+    for read in check_login_records(home) {
+        found.take(read);
+    }
     socket(&home.ctl_socket(), found);
-    for path in [home.dir().join("keys"), home.dir().join("data"), home.ledger_file()] {
+    shapes(home, found);
+    let folders = ["keys", "data", "users"].map(|folder| home.dir().join(folder));
+    for path in folders.into_iter().chain([home.ledger_file()]) {
         writable(&path, found);
     }
-    let config = config.unwrap_or_default();
     if config.history == History::On && home.ledger_file().exists() {
         found.take(jobs(&home.ledger_file()).verify());
+        stored_files(home, found);
     }
     if config.history == History::On {
         found.take(check_ledger(home));
-        found.take(LedgerHead::read(&home.ledger_head_file()));
+        found.take(LedgerHeads::read(&home.ledger_head_file()));
     }
     if config.history == History::Off || config.retention == Retention::Off {
         found.notes.push("messages are in memory only, and are lost when the server stops".into());
@@ -126,11 +159,18 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     }
     space(home.dir(), found);
     if let Some(file) = &config.log.file {
+        found.take(check_log_file(home, file));
         log_file(&home.dir().join(file), found);
     }
     let listen = listen.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
     loopback_rule(&config, listen.ip(), found);
-    addresses(home, [Some(listen), config.metrics], found);
+    let names_itself = config.invite_host.as_ref().is_some_and(InviteHost::is_loopback);
+    if names_itself && !listen.ip().to_canonical().is_loopback() {
+        let note = "invite_host names this computer only: others cannot connect by the invites";
+        found.notes.push(note.into());
+    }
+    web_rules(&config, found);
+    addresses(home, [Some(listen), config.metrics, config.web], found);
 }
 
 /// How the limits on unauthenticated connections treat connections from this computer.
@@ -163,6 +203,27 @@ fn loopback_rule(config: &Config, listen: IpAddr, found: &mut Findings) {
     found.notes.push(note);
 }
 
+/// Notes settings of the web port that have no effect, or another effect than expected.
+fn web_rules(config: &Config, found: &mut Findings) {
+    let Some(web) = config.web else {
+        if !config.web_origins.is_empty() || !config.web_proxies.is_empty() {
+            found.notes.push("web_origins and web_proxies have no effect: web is not set".into());
+        }
+        return;
+    };
+    if web.ip().to_canonical().is_loopback() && config.web_proxies.is_empty() {
+        found.notes.push(
+            "the web port listens on this computer only. If a proxy connects other people to it, \
+             add the proxy to web_proxies: without that, all of them have the proxy's address"
+                .into(),
+        );
+    }
+    if let Some(range) = config.web_proxies.iter().find(|range| range.prefix_bits == 0) {
+        let what = format!("web_proxies contains {range}: every client can claim any address");
+        found.problem(what, "write the addresses of the proxies alone");
+    }
+}
+
 /// Folders and files that only their owner may read.
 fn secret(folder: &Path, found: &mut Findings) {
     let Ok(entries) = fs::read_dir(folder) else { return };
@@ -180,9 +241,13 @@ fn secret(folder: &Path, found: &mut Findings) {
     }
 }
 
-fn people(home: &Home, found: &mut Findings) {
+fn people(home: &Home, passwords: Passwords, found: &mut Findings) {
     if !home.users_dir().exists() {
         return found.notes.push("nobody is registered yet".into());
+    }
+    // Reported among the shapes.
+    if !home.users_dir().is_dir() {
+        return;
     }
     let Some((users, rejected)) = found.take(Users::load(&home.users_dir())) else { return };
     for file in rejected {
@@ -203,6 +268,13 @@ fn people(home: &Home, found: &mut Findings) {
     } else if users.owners().next().is_none() {
         found.notes.push("there is no owner: pychat users role NAME owner".into());
     }
+    let without = users.names().filter(|name| users.settings(name).password.is_none()).count();
+    if passwords == Passwords::All && without > 0 {
+        found.notes.push(format!(
+            "users without a password: {without}. The server does not admit them (passwords: all): \
+             pychat users passwd NAME sets one"
+        ));
+    }
 }
 
 fn space(dir: &Path, found: &mut Findings) {
@@ -215,7 +287,7 @@ fn space(dir: &Path, found: &mut Findings) {
 }
 
 /// Whether a server could listen on its addresses; a running server does already.
-fn addresses(home: &Home, wanted: [Option<SocketAddr>; 2], found: &mut Findings) {
+fn addresses(home: &Home, wanted: [Option<SocketAddr>; 3], found: &mut Findings) {
     match home.is_locked() {
         Ok(true) => return found.notes.push("a server runs in this home".into()),
         Ok(false) => {}
@@ -224,6 +296,22 @@ fn addresses(home: &Home, wanted: [Option<SocketAddr>; 2], found: &mut Findings)
     // Each stays bound: two of them may be the same.
     let bound = wanted.into_iter().flatten().map(|address| found.take(Listener::bind(address, 1)));
     drop(bound.collect::<Vec<_>>());
+}
+
+/// Folders in place of files, and files in place of folders.
+fn shapes(home: &Home, found: &mut Findings) {
+    let files =
+        [home.lock_file(), home.reserve_file(), home.ledger_file(), home.ledger_head_file()];
+    for path in files.iter().filter(|path| path.is_dir()) {
+        let what = format!("{} is a folder, where the server makes a file", path.display());
+        found.problem(what, "remove the folder");
+    }
+    let [keys, data] = ["keys", "data"].map(|folder| home.dir().join(folder));
+    let folders = [keys, data, home.users_dir(), home.files_dir()];
+    for path in folders.iter().filter(|path| path.exists() && !path.is_dir()) {
+        let what = format!("{} is a file, where the server makes a folder", path.display());
+        found.problem(what, "give the file another name");
+    }
 }
 
 /// Where `pychat ctl` reaches the server.

@@ -8,7 +8,8 @@ use crate::clean;
 use crate::crypto::PublicKey;
 use crate::crypto::succession::Succession;
 use crate::fault::{Fault, code};
-use crate::home::{self, Users};
+use crate::file;
+use crate::home::Users;
 use crate::invite::{KeyLine, is_key_line, read_key_line};
 use crate::print::{self, err};
 
@@ -49,12 +50,17 @@ pub fn read_key(given: &str) -> anyhow::Result<Given> {
     }
     let text = if given == "-" {
         let mut text = String::new();
-        std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
+        let bound = file::json_file::SMALL;
+        std::io::stdin().lock().take(bound + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > bound {
+            let error = format!("stdin has more than {bound} bytes");
+            return Err(Fault::new(code::UNREADABLE, error, "give one key line or PEM file").into());
+        }
         text
     } else if is_key_line(given) {
         given.to_owned()
     } else {
-        let text = home::file::read_text(Path::new(given))?;
+        let text = file::read_text(Path::new(given))?;
         let text = text.ok_or_else(|| {
             let error = format!("{}: neither a file nor a key line", clean::line(given));
             Fault::new(code::UNREADABLE, error, "a key line begins with pychat-key1.")

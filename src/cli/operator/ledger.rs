@@ -1,6 +1,7 @@
 //! `pychat backup`, `restore` and `verify`: the stored messages as one file.
 
-use std::io::IsTerminal;
+use std::fs;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,14 +11,19 @@ use serde_json::json;
 
 use super::args::NO_HOME;
 use super::audit;
-use crate::chat::UserName;
+use super::files::{self, Copied};
+use crate::chat::{FileBytes, UserName};
 use crate::fault::{Fault, code};
-use crate::home::{Home, LedgerHead, LedgerHeadFile};
-use crate::ledger::{Jobs, Verified, jobs};
-use crate::print::{self, err, out};
+use crate::home::{Home, LedgerHead, LedgerHeadFile, LedgerHeads, Reserve};
+use crate::ledger::{Jobs, LedgerError, Verified, jobs};
+use crate::print::{self, OutputError, err, out};
 use crate::server::operator::ctl;
 
-pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub fn backup(
+    home: &Home,
+    (file, files): (&Path, Option<&Path>),
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let terminal = std::io::stderr().is_terminal();
     let mut progress = |percent: u8| {
         if terminal {
@@ -29,37 +35,64 @@ pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> 
         print::aside("\n");
     }
     let found = jobs(file).verify()?;
+    // Files are copied after the ledger: those that it names are there, unless they were removed
+    // meanwhile.
+    let files = files.map(|to| files::copy(file, &home.files_dir(), to)).transpose()?;
     audit::note(home, "backup", "", None);
-    say(json, file, found, "the copy has")?;
+    say(json, file, (found, files), "the copy has")?;
     err!(
         "copy keys/, users/, config.json, data/*.json and data/audit.jsonl too: they are plain files"
     );
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub fn restore(
+    home: &Home,
+    (file, files): (&Path, Option<&Path>),
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     // A mistyped name must not create a home.
     named(file)?;
     home.make_folders()?;
     let _lock = home.lock()?;
+    // Before the ledger, so that an interrupted restore never names files that are missing.
+    let files = files.map(|from| files::copy(file, from, &home.files_dir())).transpose()?;
     let to = home.ledger_file();
-    if let Some(aside) = jobs(&to).restore(file)? {
+    // A server that starts after an interruption at any point expects the ledger that it finds.
+    let log = jobs(&to).prepare_restore(file).map_err(|error| of_copy(error, file))?;
+    LedgerHeads::expect_restored(&home.ledger_head_file(), log)?;
+    if let Some(aside) = jobs(&to).finish_restore()? {
         err!("the previous ledger is now {}", aside.display());
     }
     let (log, messages) = jobs(&to).head()?;
     LedgerHeadFile::open(home.ledger_head_file(), LedgerHead { log, messages })?;
     audit::note(home, "restore", "", None);
-    say(json, &to, jobs(&to).verify()?, "restored:")?;
+    say(json, &to, (jobs(&to).verify()?, files), "restored:")?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub fn verify(home: &Home, file: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
-    let path = match file {
-        Some(file) => named(file)?.to_owned(),
-        None => existing(home)?,
+pub fn verify(
+    home: &Home,
+    (file, files): (Option<&Path>, Option<&Path>),
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let (path, found) = match file {
+        Some(file) => {
+            let found = jobs(named(file)?).verify().map_err(|error| of_copy(error, file))?;
+            (file.to_owned(), found)
+        }
+        None => {
+            let path = existing(home)?;
+            let found = jobs(&path).verify()?;
+            (path, found)
+        }
     };
-    say(json, &path, jobs(&path).verify()?, "valid:")?;
-    Ok(ExitCode::SUCCESS)
+    let files = files.map(|folder| files::look(&path, folder)).transpose()?;
+    say(json, &path, (found, files), "valid:")?;
+    match files {
+        Some(Copied { missing: 1.., .. }) => Ok(ExitCode::from(code::UNREADABLE)),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Erases a user's texts from the stored messages, through the running server if there is one.
@@ -75,6 +108,8 @@ pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     }
     let Ok(path) = existing(home) else { return Ok(()) };
     let _lock = home.lock()?;
+    // The next start of the server creates it again.
+    Reserve::new(home.reserve_file()).release();
     for copy in jobs(&path).remove_copies(Duration::ZERO)? {
         err!("{} was removed", copy.display());
     }
@@ -93,26 +128,57 @@ fn existing(home: &Home) -> anyhow::Result<std::path::PathBuf> {
     Ok(path)
 }
 
-/// Checks that a named file exists.
+/// What to do about a file that is no backup.
+const COPY: &str = "name a file that pychat backup has written";
+
+/// Checks that a named file is one: SQLite would wait for a pipe, or create what is missing.
 fn named(file: &Path) -> anyhow::Result<&Path> {
-    let found = file.try_exists().with_context(|| format!("cannot read {}", file.display()))?;
-    if !found {
-        let error = format!("there is no file {}", file.display());
-        return Err(Fault::new(
-            code::UNREADABLE,
-            error,
-            "name a file that pychat backup has written",
-        )
-        .into());
-    }
-    Ok(file)
+    let error = match fs::metadata(file) {
+        Ok(about) if about.is_file() => return Ok(file),
+        Ok(_) => format!("{} is no file", file.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            format!("there is no file {}", file.display())
+        }
+        Err(error) => {
+            let what = format!("cannot read {}", file.display());
+            return Err(anyhow::Error::from(error).context(what));
+        }
+    };
+    Err(Fault::new(code::UNREADABLE, error, COPY).into())
 }
 
-fn say(json: bool, file: &Path, found: Verified, what: &str) -> std::io::Result<()> {
+/// An error of a backup. A damaged one is not restored from itself.
+fn of_copy(error: LedgerError, file: &Path) -> anyhow::Error {
+    match &error {
+        LedgerError::Engine { path, is_disk: false, .. } | LedgerError::Damaged { path, .. }
+            if path == file =>
+        {
+            let hint = format!("it is damaged, or no backup: {COPY}");
+            Fault::new(code::UNREADABLE, error, hint).into()
+        }
+        _ => error.into(),
+    }
+}
+
+fn say(
+    json: bool,
+    file: &Path,
+    (found, files): (Verified, Option<Copied>),
+    what: &str,
+) -> Result<(), OutputError> {
     let Verified { conversations, lines } = found;
     if json {
-        out!("{}", json!({"file": file, "conversations": conversations, "lines": lines}))
-    } else {
-        out!("{what} {lines} lines of {conversations} conversations ({})", file.display())
+        let mut object = json!({"file": file, "conversations": conversations, "lines": lines});
+        if let Some(Copied { there, bytes, missing }) = files {
+            object["files"] = json!({"there": there, "bytes": bytes, "missing": missing});
+        }
+        return out!("{object}");
     }
+    out!("{what} {lines} lines of {conversations} conversations ({})", file.display())?;
+    let Some(Copied { there, bytes, missing }) = files else { return Ok(()) };
+    out!("{there} files, {}", FileBytes(bytes))?;
+    if missing > 0 {
+        out!("{missing} files are missing")?;
+    }
+    Ok(())
 }

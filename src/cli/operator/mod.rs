@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod check;
+mod files;
 mod given_key;
 mod ledger;
 mod serve;
@@ -66,13 +67,16 @@ pub enum Job {
         /// With retention: remove old messages now
         #[arg(long)]
         now: bool,
-        /// With retention: the clock that has leapt is right
+        /// With retention: trust the clock after a jump
         #[arg(long, conflicts_with_all = ["now", "dry_run"])]
         trust_clock: bool,
     },
     /// Copy the stored messages to a new file, while the server runs or not
     Backup {
         file: PathBuf,
+        /// Copy people's files to this folder too; those that it has already stay
+        #[arg(long, value_name = "DIR")]
+        files: Option<PathBuf>,
         #[command(flatten)]
         home: HomeArgs,
         #[arg(long)]
@@ -81,6 +85,9 @@ pub enum Job {
     /// Replace the stored messages with a backup; the server must not run
     Restore {
         file: PathBuf,
+        /// Take people's files from this folder
+        #[arg(long, value_name = "DIR")]
+        files: Option<PathBuf>,
         #[command(flatten)]
         home: HomeArgs,
         #[arg(long)]
@@ -90,6 +97,9 @@ pub enum Job {
     Verify {
         /// Check this file instead of the home's
         file: Option<PathBuf>,
+        /// Check that people's files are in this folder; data/files for the home's own
+        #[arg(long, value_name = "DIR")]
+        files: Option<PathBuf>,
         #[command(flatten)]
         home: HomeArgs,
         #[arg(long)]
@@ -128,9 +138,15 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             words.extend(trust_clock.then(|| "trust-clock".to_owned()));
             ctl::request(&home.open(), &words, json)
         }
-        Job::Backup { file, home, json } => ledger::backup(&home.open_to_write()?, &file, json),
-        Job::Restore { file, home, json } => ledger::restore(&home.open_to_write()?, &file, json),
-        Job::Verify { file, home, json } => ledger::verify(&home.open(), file.as_deref(), json),
+        Job::Backup { file, files, home, json } => {
+            ledger::backup(&home.open_to_write()?, (&file, files.as_deref()), json)
+        }
+        Job::Restore { file, files, home, json } => {
+            ledger::restore(&home.open_to_write()?, (&file, files.as_deref()), json)
+        }
+        Job::Verify { file, files, home, json } => {
+            ledger::verify(&home.open(), (file.as_deref(), files.as_deref()), json)
+        }
         Job::Check { home, listen, json } => check::check(&home.open(), listen, json),
         Job::InstallService(args) => service::install(&args),
         Job::Audit(job) => audit::run(job),

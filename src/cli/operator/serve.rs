@@ -8,20 +8,21 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::args::{HomeArgs, address, level};
+use super::args::{HomeArgs, Web, address, level, web};
 use crate::chat::rights::Role;
 use crate::chat::{UserName, look};
-use crate::cli::report::told;
+use crate::cli::report::error_text;
 use crate::client::storage::data_folder::{DataFolder, Server};
-use crate::config::{Config, is_reachable};
+use crate::config::{Config, InviteHost, is_reachable};
 use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
+use crate::file;
 use crate::home::{self, Home, Settings, Users};
 use crate::invite::Invite;
 use crate::print::{self, err, out};
 use crate::server::operator::ctl;
-use crate::server::{self, Options};
+use crate::server::{self, Options, Overrides};
 use crate::system::programs;
 
 #[derive(clap::Args)]
@@ -34,6 +35,9 @@ pub struct Args {
     /// Listen on this address instead of config.json's; port 0 chooses a free port
     #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
     listen: Option<SocketAddr>,
+    /// Accept WebSocket at this address instead of config.json's, or not at all
+    #[arg(long, value_name = "IP:PORT|off", env = "PYCHAT_WEB", value_parser = web)]
+    web: Option<Web>,
     /// Do not register the account that starts the server
     #[arg(long)]
     no_owner: bool,
@@ -87,8 +91,9 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     }
     let owner = if args.no_owner { None } else { owner(&home) };
     let on_ready = greet(keys.own.public().clone(), &keys.lineage, owner, &config, args.json);
-    let (log_level, new_ledger) = (args.log, args.new_ledger);
-    let options = Options { home, config, keys, listen, log_level, new_ledger, on_ready };
+    let overrides = Overrides { log_level: args.log, web: args.web.map(Web::address) };
+    let new_ledger = args.new_ledger;
+    let options = Options { home, config, keys, listen, overrides, new_ledger, on_ready };
     let served = server::run(options);
     server::observe::log::print_plainly();
     served?;
@@ -135,8 +140,9 @@ pub fn invite(
     out!("{line}")?;
     err!("the command is:  pychat client {line}");
     err!("the server's key, to read aloud:  {}", keys.own.public().fingerprint().spoken());
-    if invite.host.parse().is_ok_and(|host: IpAddr| host.is_loopback()) {
-        err!("note: the server listens on this computer only; see server_ip in config.json");
+    if invite.host.parse().is_ok_and(|host: InviteHost| host.is_loopback()) {
+        err!("note: others cannot connect by this line, because it names this computer only: see");
+        err!("server_ip and invite_host in config.json");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -163,8 +169,8 @@ fn configure(home: &Home, mode: Option<Mode>, made: &mut Vec<&str>) -> anyhow::R
     let config = Config { server_ip: mode.listen(), ..Config::default() };
     let (ip, port) = (config.server_ip, config.server_port);
     let text = format!("{{\"server_ip\": \"{ip}\", \"server_port\": {port}}}\n");
-    home::file::make_folder(home.dir(), 0o755)?;
-    home::file::write_new(&path, text.as_bytes(), 0o644)?;
+    file::make_folder(home.dir(), 0o755)?;
+    file::write_new(&path, text.as_bytes(), 0o644)?;
     made.push("config.json");
     Ok(config)
 }
@@ -227,7 +233,7 @@ fn owner(home: &Home) -> Option<(DataFolder, UserName)> {
         Ok(Some((data_folder, name)))
     };
     admit().unwrap_or_else(|error| {
-        err!("  you were not registered: {}", told(&error));
+        err!("  you were not registered: {}", error_text(&error));
         None
     })
 }
@@ -271,7 +277,7 @@ fn greet(
             let founding = lineage.prints().next().unwrap_or(print);
             match invite_to(&config, bound, &print, &founding) {
                 Ok(invite) => err!("  the line to share:  {invite}"),
-                Err(fault) => err!("  there is no line to share: {fault}: {INVITE_HOST}"),
+                Err(fault) => err!("  no invite: {fault}; {INVITE_HOST}"),
             }
         }
         // Stdout may be closed.
@@ -283,7 +289,8 @@ fn greet(
 }
 
 /// What to do where no address is known that others reach.
-const INVITE_HOST: &str = "set invite_host in config.json to the address that others reach";
+const INVITE_HOST: &str =
+    "set invite_host in config.json to this server's public host name or address";
 
 /// The invite to a server at an address.
 ///

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::fault::{Fault, code};
-use crate::home::file;
+use crate::file;
 use crate::print::{self, err, out};
 
 /// The unit of the Debian package: its own binary, home and account.
@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", num_args = 0..=1,
           default_missing_value = "/etc/systemd/system/pychat.service")]
     write: Option<PathBuf>,
-    /// Ask no questions: the command has none
+    /// Accepted like in other commands; this one asks nothing
     #[arg(long)]
     yes: bool,
     /// Print the unit, and the file that was written, as one line of JSON

@@ -164,7 +164,7 @@ impl Add {
             None => self.register(&home, &key, name)?,
         };
         take_up(&home);
-        tell_key(self.json, &name, &path, &key)
+        print_key(self.json, &name, &path, &key)
     }
 
     /// Registers a key that no former one has signed.
@@ -227,15 +227,15 @@ impl Replace {
         confirm(&name, &key, self.home.yes)?;
         let path = home::add(&dir, &key, &name, device.as_ref(), true)?;
         let print = key.fingerprint().to_string();
-        err!("{name} has another key ({}); everybody is notified", path.display());
+        err!("the key of {name} was replaced ({}); all users are notified", path.display());
         audit::note(&home, "replace", name.as_str(), Some(&print));
         take_up(&home);
-        tell_key(self.json, &name, &path, &key)
+        print_key(self.json, &name, &path, &key)
     }
 }
 
 /// Prints where a key is registered, for programs.
-fn tell_key(json: bool, name: &UserName, path: &Path, key: &PublicKey) -> anyhow::Result<()> {
+fn print_key(json: bool, name: &UserName, path: &Path, key: &PublicKey) -> anyhow::Result<()> {
     if json {
         let (file, print) = (path.display().to_string(), key.fingerprint().to_string());
         out!("{}", json!({"name": name, "file": file, "fingerprint": print}))?;

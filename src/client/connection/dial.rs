@@ -5,15 +5,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::edge::Asked;
 use super::inbox::{EVENTS_BYTES_MAX, Sender};
 use super::listen::{ECHO, Listener, waits};
 use super::profile::Profile;
+use super::transfers::Transfers;
 use super::writer::Writer;
 use crate::chat::{Command, Event, Refusal, Request};
 use crate::client::model::{Input, Loss};
+use crate::client::transfer::Left;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
+use crate::e2e::storage::Account;
 use crate::limits::Limits;
 use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, dial, fetch_lineage};
 use crate::wire::codec::{self, Login};
@@ -34,19 +39,31 @@ pub struct Dialer {
     happen: Sender,
     /// Server events. The sender blocks while the user interface is behind.
     events: Sender,
+    /// Files that are sent and fetched.
+    pub transfers: Transfers,
 }
 
 impl Dialer {
-    pub fn new(profile: Arc<Profile>, resumes: bool, happen: Sender) -> Self {
+    /// `key` encrypts what is stored of transfers. Returns those that an earlier run has left.
+    pub fn new(
+        profile: Arc<Profile>,
+        resumes: bool,
+        happen: Sender,
+        key: Zeroizing<[u8; 32]>,
+    ) -> (Dialer, Left) {
         let events = happen.bounded(EVENTS_BYTES_MAX);
         let (writer, asked) = (Writer::default(), Asked::default());
-        Dialer { profile, resumes, writer, asked, happen, events }
+        let stem = profile.data_folder.journal_stem(profile.founding());
+        let (transfers, left) =
+            Transfers::start((&stem, key), !resumes, writer.clone(), happen.clone());
+        (Dialer { profile, resumes, writer, asked, happen, events, transfers }, left)
     }
 
     /// Connects after a delay. The outcome is sent to the model.
     pub fn dial(&mut self, after_ms: u64) {
         let (profile, writer) = (Arc::clone(&self.profile), self.writer.clone());
         let (events, asked, resumes) = (self.events.clone(), self.asked.clone(), self.resumes);
+        let transfers = self.transfers.clone();
         let job = move || {
             if after_ms > 0 {
                 thread::sleep(Duration::from_millis(after_ms));
@@ -56,8 +73,8 @@ impl Dialer {
             let loss = match connect(&profile, resumes, &events) {
                 Ok((tunnel, first, key)) => {
                     asked.forget();
-                    Listener::new(&profile, key, asked, writer.clone(), events.clone())
-                        .live(tunnel, first)
+                    let half = (writer.clone(), transfers);
+                    Listener::new(&profile, key, asked, half, events.clone()).live(tunnel, first)
                 }
                 Err(error) => why(error),
             };
@@ -156,7 +173,7 @@ fn log_in(
     server: &PublicKey,
     resumes: bool,
 ) -> Result<(Tunnel, Vec<Event>), DialError> {
-    let features = ["ticket", if resumes { "resume" } else { "job" }].into_iter();
+    let features = ["ticket", "files", if resumes { "resume" } else { "job" }].into_iter();
     let login = Login {
         name: profile.name.clone(),
         device: None,

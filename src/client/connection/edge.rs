@@ -12,7 +12,7 @@ use crate::clean;
 use crate::crypto::Fingerprint;
 use crate::limits::{
     ANSWER_BYTES_MAX, ANSWER_ROWS_MAX, ASKED_REFS_MAX, CONVERSATIONS_MAX, COUNTED_MAX,
-    COUNTED_SENDERS_MAX, REF_BYTES_MAX, RETRY_MS, TEXT_BYTES_MAX, WORD_BYTES_MAX,
+    COUNTED_SENDERS_MAX, REF_BYTES_MAX, RETRY_MS, SHORT_TEXT_BYTES_MAX, TEXT_BYTES_MAX,
 };
 use reads::Reads;
 
@@ -123,9 +123,9 @@ impl Edge {
         Some(event)
     }
 
-    /// Removes a reference that no request has. A message with a reference, and the `history` that
-    /// ends an answer, are dropped where no open request asks for them: without the reference the
-    /// message would count as new.
+    /// Removes a reference that belongs to no request. A message with a reference, and the
+    /// `history` that ends an answer, are dropped unless an open request matches: without its
+    /// reference the message would count as new.
     fn refers(&self, event: &mut Event) -> bool {
         match event {
             Event::Message(message) if message.reference.is_some() => {
@@ -186,6 +186,11 @@ fn reference(event: &mut Event) -> Option<&mut Option<String>> {
         | Event::Channels { reference, .. }
         | Event::Whois { reference, .. }
         | Event::Keys { reference, .. }
+        | Event::Upload { reference, .. }
+        | Event::Download { reference, .. }
+        | Event::Kept { reference, .. }
+        | Event::Dropped { reference, .. }
+        | Event::Usage { reference, .. }
         | Event::Topic { reference, .. }
         | Event::Refused { reference, .. }
         | Event::Notice { reference, .. } => Some(reference),
@@ -198,6 +203,7 @@ fn reference(event: &mut Event) -> Option<&mut Option<String>> {
         | Event::Joined { .. }
         | Event::Left { .. }
         | Event::Successor { .. }
+        | Event::Stopped { .. }
         | Event::Ticket { .. }
         | Event::Goodbye { .. }
         | Event::Unknown => None,
@@ -213,9 +219,10 @@ fn bound(event: &mut Event) {
                 clip(text, TEXT_BYTES_MAX);
             }
         }
-        Event::Welcome { version, text_bytes_max, motd, .. } => {
+        Event::Welcome { version, text_bytes_max, time_ms, motd, .. } => {
             line(version);
             text(motd);
+            *time_ms = (*time_ms).max(0);
             *text_bytes_max = (*text_bytes_max).clamp(1, TEXT_BYTES_MAX);
         }
         Event::Password { retry_ms, .. } => delay(retry_ms),
@@ -242,6 +249,8 @@ fn bound(event: &mut Event) {
             text(away);
         }
         Event::Keys { keys, .. } => keys.truncate(ANSWER_ROWS_MAX),
+        Event::Usage { files, omitted, .. } => cut(files, omitted),
+        Event::Stopped { hint, .. } => line(hint),
         Event::Topic { text: topic, .. } => text(topic),
         Event::Refused { hint, retry_ms, .. } => {
             line(hint);
@@ -262,6 +271,10 @@ fn bound(event: &mut Event) {
         | Event::Parted { .. }
         | Event::Joined { .. }
         | Event::Successor { .. }
+        | Event::Upload { .. }
+        | Event::Download { .. }
+        | Event::Kept { .. }
+        | Event::Dropped { .. }
         | Event::Ticket { .. }
         | Event::Unknown => {}
     }
@@ -279,7 +292,7 @@ fn text(text: &mut Option<String>) {
 
 /// Makes a text a single short line.
 fn line(text: &mut String) {
-    clip(text, WORD_BYTES_MAX);
+    clip(text, SHORT_TEXT_BYTES_MAX);
     *text = clean::line(text);
 }
 

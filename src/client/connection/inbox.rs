@@ -68,9 +68,9 @@ impl Sender {
     }
 }
 
-/// Bound on the bytes of one source in the queue.
+/// Bound on the bytes of one source in a queue.
 #[derive(Clone)]
-struct Budget(Arc<Account>);
+pub struct Budget(Arc<Account>);
 
 struct Account {
     bytes_max: usize,
@@ -88,13 +88,13 @@ struct Share {
 }
 
 impl Budget {
-    fn new(bytes_max: usize) -> Budget {
+    pub fn new(bytes_max: usize) -> Budget {
         let account = Account { bytes_max, taken: Mutex::new(0), freed: Condvar::new() };
         Budget(Arc::new(account))
     }
 
     /// Waits at most for `patience`. An input larger than the whole budget passes alone.
-    fn take(&self, bytes: usize, patience: Duration) -> Option<Permit> {
+    pub fn take(&self, bytes: usize, patience: Duration) -> Option<Permit> {
         let Account { bytes_max, taken, freed } = &*self.0;
         let full = |taken: &mut usize| *taken > 0 && taken.saturating_add(bytes) > *bytes_max;
         let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::client::storage::data_folder::DataFolder;
 use crate::crypto::{Fingerprint, Identity, PublicKey};
-use crate::home::FileError;
+use crate::file::FileError;
 
 pub struct Keys {
     pub own: Arc<Identity>,

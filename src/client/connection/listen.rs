@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::edge::{Asked, Edge};
 use super::inbox::{Gone, Sender};
+use super::keepalive::{Due, Keepalive};
 use super::profile::Profile;
-use super::silence::{Due, Silence};
+use super::transfers::Transfers;
 use super::writer::Writer;
 use crate::chat::{Code, Event, Opaque, Ticket};
 use crate::client::model::{Input, Loss};
@@ -38,6 +39,7 @@ pub struct Listener<'a> {
     key: Fingerprint,
     edge: Edge,
     writer: Writer,
+    transfers: Transfers,
     events: Sender,
     /// Time of the last keepalive ping.
     pinged: Instant,
@@ -54,7 +56,7 @@ impl<'a> Listener<'a> {
         profile: &'a Profile,
         key: Fingerprint,
         asked: Asked,
-        writer: Writer,
+        (writer, transfers): (Writer, Transfers),
         events: Sender,
     ) -> Listener<'a> {
         Listener {
@@ -62,6 +64,7 @@ impl<'a> Listener<'a> {
             key,
             edge: Edge::new(asked),
             writer,
+            transfers,
             events,
             pinged: Instant::now(),
             pongs: (0, Instant::now()),
@@ -83,13 +86,13 @@ impl<'a> Listener<'a> {
         }
         closer.cut();
         if began.elapsed() >= LASTS {
-            let _ = self.tell(Input::ConnectionStable, 0);
+            let _ = self.deliver(Input::ConnectionStable, 0);
         }
         Loss::Cut
     }
 
     fn listen(&mut self, reader: &mut TunnelReader, parts: &mut Parts) -> Result<(), Gone> {
-        let mut silence = Silence::new(Instant::now());
+        let mut keepalive = Keepalive::new(Instant::now());
         self.ping();
         loop {
             match reader.receive() {
@@ -105,7 +108,11 @@ impl<'a> Listener<'a> {
                         true => Input::Echoed,
                         false => Input::Pong(self.pinged.elapsed().as_millis() as u64),
                     };
-                    self.tell(input, 0)?;
+                    self.deliver(input, 0)?;
+                }
+                Ok(Incoming::Record(RecordType::Binary, body)) => {
+                    let transfers = self.transfers.clone();
+                    transfers.record(body, PING_AFTER, || self.ping());
                 }
                 Ok(Incoming::Record(..)) => {}
                 Ok(Incoming::Closed(reason)) => {
@@ -114,17 +121,17 @@ impl<'a> Listener<'a> {
                             "the session keys have to be renewed: logging in again".to_owned();
                         let code = Code::Shutdown;
                         let goodbye = Event::Goodbye { code, reason, retry_ms: None };
-                        self.tell(Input::Answer(goodbye), 0)?;
+                        self.deliver(Input::Answer(goodbye), 0)?;
                     }
                     return Ok(());
                 }
                 Err(error) if waits(&error) => {
-                    match silence.due(Instant::now(), self.writer.sent()) {
+                    match keepalive.due(Instant::now(), self.writer.sent()) {
                         Some(Due::End) => return Ok(()),
                         Some(Due::Ping) => self.ping(),
                         Some(Due::Silent(time)) => {
                             let for_ms = Some(time.as_millis() as u64);
-                            self.tell(Input::Silent { for_ms }, 0)?;
+                            self.deliver(Input::Silent { for_ms }, 0)?;
                         }
                         None => {}
                     }
@@ -134,8 +141,8 @@ impl<'a> Listener<'a> {
             }
             // The user interface may have been busy for long; that is no silence of the server.
             self.writer.is_answered();
-            if silence.ends(Instant::now()) {
-                self.tell(Input::Silent { for_ms: None }, 0)?;
+            if keepalive.ends(Instant::now()) {
+                self.deliver(Input::Silent { for_ms: None }, 0)?;
             }
         }
     }
@@ -143,32 +150,32 @@ impl<'a> Listener<'a> {
     /// Handles a server event that the edge admits.
     fn event(&mut self, event: Event) -> Result<(), Gone> {
         if let Some(goodbye) = self.rotated(&event) {
-            return self.tell(Input::Answer(goodbye), 0);
+            return self.deliver(Input::Answer(goodbye), 0);
         }
         let overflowed = self.edge.overflows;
         let admitted = self.edge.admit(event);
         if self.edge.overflows && !overflowed {
-            self.tell(Input::Trouble(OVERFLOW.to_owned()), OVERFLOW.len())?;
+            self.deliver(Input::Trouble(OVERFLOW.to_owned()), OVERFLOW.len())?;
         }
         let Some(event) = admitted else { return Ok(()) };
         match event {
             Event::Successor { key, signatures } => match self.rotate_host_key(&key, &signatures) {
-                Some(input) => self.tell(input, 0),
+                Some(input) => self.deliver(input, 0),
                 None => Ok(()),
             },
             Event::Ticket { ticket } => match self.store_ticket(&ticket) {
-                Some(input) => self.tell(input, 0),
+                Some(input) => self.deliver(input, 0),
                 None => Ok(()),
             },
             event => {
                 let bytes = event.bytes_in_memory();
-                self.tell(Input::Event(event), bytes)
+                self.deliver(Input::Event(event), bytes)
             }
         }
     }
 
     /// Sends an input and waits for room in the queue. Meanwhile pings keep the connection alive.
-    fn tell(&mut self, input: Input, bytes: usize) -> Result<(), Gone> {
+    fn deliver(&mut self, input: Input, bytes: usize) -> Result<(), Gone> {
         let events = self.events.clone();
         events.send_sized(input, bytes, PING_AFTER, || self.ping())
     }

@@ -4,11 +4,12 @@
 mod dial;
 mod edge;
 pub mod inbox;
+mod keepalive;
 mod keys;
 mod listen;
 pub mod pinning;
 pub mod profile;
-mod silence;
+pub mod transfers;
 mod writer;
 
 pub use dial::Dialer;

@@ -25,12 +25,12 @@ pub fn ask(invite: &Invite, print: &Fingerprint) -> Result<Lineage, DialError> {
 #[derive(Debug, PartialEq)]
 pub struct Pinned {
     pub server: Server,
-    pub told: Option<String>,
+    pub notice: Option<String>,
 }
 
 impl From<Server> for Pinned {
     fn from(server: Server) -> Pinned {
-        Pinned { server, told: None }
+        Pinned { server, notice: None }
     }
 }
 
@@ -109,14 +109,14 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
         Relation::Same { old, .. } => return Err(another_key(old, print, None)),
         Relation::Fork(server) => return Err(fork(server, print)),
     };
-    let told = invite.founding.filter(|claim| !server.is_known_by(claim)).map(|founding| {
+    let notice = invite.founding.filter(|claim| !server.is_known_by(claim)).map(|founding| {
         format!(
             "the invite claims that the server's first key was {founding}. The server did not \
              prove it: its key {print} counts as that of another server. If you trust the source \
              of the invite, ask the operator"
         )
     });
-    Ok(Pinned { server, told })
+    Ok(Pinned { server, notice })
 }
 
 /// Returns whether the invite's claim about the founding key needs no verification for a known
@@ -259,13 +259,13 @@ mod tests {
             Ok(if *print == next { lineage.clone() } else { Lineage::default() })
         };
         let lured = pin(&line("evil", &[&evil, &real]), &[], &ask).unwrap();
-        let told = lured.told.unwrap();
+        let told = lured.notice.unwrap();
         assert!(told.contains(&evil.to_string()) && told.contains(&real.to_string()), "{told}");
         assert_eq!(lured.server.founding(), Some(evil));
         let known = [lured.server];
         for prints in [&[&real][..], &[&next, &real]] {
             let met = pin(&line("host", prints), &known, &ask).unwrap();
-            assert_eq!((met.server.founding(), met.told), (Some(real), None));
+            assert_eq!((met.server.founding(), met.notice), (Some(real), None));
         }
         let met = pin(&line("host", &[&next, &real]), &known, &ask).unwrap().server;
         assert!(met.is_known_by(&real) && met.fingerprint() == Some(next));

@@ -18,7 +18,7 @@ use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::e2e::storage::Account;
 use crate::fault::{Fault, code};
-use crate::home::FileError;
+use crate::file::FileError;
 use crate::invite::key_line;
 use crate::print::err;
 use crate::suite::Suites;
@@ -48,12 +48,12 @@ impl Profile {
     ) -> anyhow::Result<Profile> {
         let data_folder = DataFolder::open()?;
         let (known, suites) = (data_folder.servers()?, data_folder.settings()?.suites);
-        let Pinned { mut server, told } = match (server, known.first()) {
+        let Pinned { mut server, notice } = match (server, known.first()) {
             (Some(text), _) => pin(text, &known, &pinning::ask)?,
             (None, Some(server)) => server.clone().into(),
             (None, None) => ask_server(prompt)?,
         };
-        told.iter().for_each(|text| prompt.tell(text));
+        notice.iter().for_each(|text| prompt.show(text));
         let founding = server.fingerprint().and(server.founding()).ok_or_else(|| {
             let error = "servers.json: a fingerprint is incomplete";
             Fault::new(code::UNREADABLE, error, "use the invite again")
@@ -101,33 +101,15 @@ impl Profile {
         }
     }
 
-    /// The key that identifies the user to the server.
-    pub fn own(&self) -> Arc<Identity> {
-        Arc::clone(&self.keys().own)
-    }
-
-    /// The keys that open content sealed for the user, the own key first.
-    pub fn openers(&self) -> Vec<Arc<Identity>> {
-        let keys = self.keys();
-        [Some(&keys.own), keys.former.as_ref()].into_iter().flatten().cloned().collect()
-    }
-
-    /// The keys that stored content is sealed for: the own key, and the one that may take over.
-    pub fn keepers(&self) -> Vec<PublicKey> {
-        let keys = self.keys();
-        let keepers = [Some(&keys.own), keys.next.as_ref()].into_iter().flatten();
-        keepers.map(|key| key.public().clone()).collect()
-    }
-
-    /// Fingerprint of the founding key. Stored state and derived keys refer to it, so that a
-    /// rotation does not change them.
-    pub fn founding(&self) -> &Fingerprint {
-        &self.founding
-    }
-
     /// Fingerprint of the key that the server must prove.
     pub fn pinned(&self) -> Fingerprint {
         self.server().fingerprint().expect("it was checked when this was made")
+    }
+
+    /// The server's address.
+    pub fn address(&self) -> String {
+        let Server { host, port, .. } = self.server();
+        format!("{host}:{port}")
     }
 
     /// Returns whether the server has proven its pinned key to this client before.
@@ -299,7 +281,7 @@ fn make_key(data_folder: &DataFolder, prompt: &mut dyn Prompt) -> anyhow::Result
         prompt.wait("making an RSA-3072 key", &|| making.is_finished());
         making.join().expect("the key thread does not panic")
     })?;
-    prompt.tell(&format!("made {}", data_folder.key_file().display()));
+    prompt.show(&format!("made {}", data_folder.key_file().display()));
     let mut trouble = None;
     while let Some(first) = prompt.ask(&Question::NewPassphrase, trouble)
         && !first.is_empty()
@@ -321,19 +303,22 @@ impl Account for Profile {
     }
 
     fn founding(&self) -> &Fingerprint {
-        Profile::founding(self)
+        &self.founding
     }
 
     fn own(&self) -> Arc<Identity> {
-        Profile::own(self)
+        Arc::clone(&self.keys().own)
     }
 
     fn openers(&self) -> Vec<Arc<Identity>> {
-        Profile::openers(self)
+        let keys = self.keys();
+        [Some(&keys.own), keys.former.as_ref()].into_iter().flatten().cloned().collect()
     }
 
     fn keepers(&self) -> Vec<PublicKey> {
-        Profile::keepers(self)
+        let keys = self.keys();
+        let keepers = [Some(&keys.own), keys.next.as_ref()].into_iter().flatten();
+        keepers.map(|key| key.public().clone()).collect()
     }
 }
 

@@ -1,68 +1,229 @@
-//! Writing half of the connection.
+//! Writing half of the connection. Records are queued, and a thread for each connection seals and
+//! writes them: a thread that sends a record does not wait for the network.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::crypto::RecordType;
-use crate::net::tunnel::TunnelWriter;
+use crate::net::tunnel::{Closer, TunnelWriter};
 
-/// The writing half, while connected.
+/// Bound on queued requests. Beyond it the runtime waits, and so does the program or the paste that
+/// causes them.
+const QUEUE_BYTES_MAX: usize = 1 << 20;
+/// Bytes in the queue from which on files wait: four records of them.
+const ROOM_BYTES: usize = 64 << 10;
+/// Memory of a queued record beside its body.
+const ENTRY_BYTES: usize = 64;
+/// Time for the queued records at the end. Messages that are not sent stay in the outbox.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Default)]
 pub struct Writer {
-    half: Arc<Mutex<Option<TunnelWriter>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// The queue or the connection has changed.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Number of the connection, which increases with each end of one.
+    number: u64,
+    /// While connected.
+    closer: Option<Closer>,
+    queue: VecDeque<(RecordType, Vec<u8>)>,
+    /// Bytes of the queue and of the record that is being written.
+    bytes: usize,
     /// Time of the first request since the server was heard.
-    sent: Arc<Mutex<Option<Instant>>>,
+    sent: Option<Instant>,
+    /// Wakes the engine of transfers, which waits for room.
+    wakes: Option<Box<dyn Fn() + Send>>,
+    waits_for_room: bool,
 }
 
 impl Writer {
-    pub fn set(&self, writer: TunnelWriter) {
-        *self.lock() = Some(writer);
-        self.is_answered();
+    /// Starts the thread of a new connection.
+    pub fn set(&self, half: TunnelWriter) {
+        let number = {
+            let mut state = self.lock();
+            (state.closer, state.sent) = (Some(half.closer()), None);
+            state.number
+        };
+        let (shared, closer) = (Arc::clone(&self.shared), half.closer());
+        let job = move || shared.write(number, half);
+        if thread::Builder::new().name("writer".into()).spawn(job).is_err() {
+            closer.cut();
+        }
     }
 
     /// Time of the first request since the server was heard.
     pub fn sent(&self) -> Option<Instant> {
-        *self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().sent
     }
 
     /// Records that the server was heard.
     pub fn is_answered(&self) {
-        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.lock().sent = None;
     }
 
-    /// Sends a record if connected. If that fails the connection is closed, which the reading half
-    /// reports.
+    /// Queues a record if connected. If it cannot be written the connection is closed, which the
+    /// reading half reports. Waits only while more than `QUEUE_BYTES_MAX` bytes are queued, and for
+    /// requests only.
     pub fn send(&self, kind: RecordType, body: &[u8]) {
+        let mut state = self.lock();
         if kind == RecordType::Json {
-            let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-            sent.get_or_insert_with(Instant::now);
+            state.sent.get_or_insert_with(Instant::now);
+            let number = state.number;
+            let is_full =
+                |state: &mut State| state.number == number && state.bytes > QUEUE_BYTES_MAX;
+            let waited = self.shared.changed.wait_while(state, is_full);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+            if state.number != number {
+                return;
+            }
         }
-        if let Some(writer) = &mut *self.lock()
-            && writer.send(kind, body).is_err()
-        {
-            writer.closer().cut();
+        self.push(&mut state, kind, body);
+    }
+
+    /// Queues a transfer record of the connection of this number, and drops that of an earlier one.
+    pub fn send_transfer(&self, number: u64, body: &[u8]) {
+        let mut state = self.lock();
+        if state.number == number {
+            self.push(&mut state, RecordType::Binary, body);
         }
+    }
+
+    fn push(&self, state: &mut State, kind: RecordType, body: &[u8]) {
+        if state.closer.is_some() {
+            state.bytes += ENTRY_BYTES + body.len();
+            state.queue.push_back((kind, body.to_vec()));
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Number of the connection, which increases with each end of one.
+    pub fn number(&self) -> u64 {
+        self.lock().number
+    }
+
+    /// Sets what is called when there is room again after `has_room` has found none.
+    pub fn wakes(&self, wakes: impl Fn() + Send + 'static) {
+        self.lock().wakes = Some(Box::new(wakes));
+    }
+
+    /// Returns whether a piece of a file may be queued. Requests are not kept behind more of them.
+    pub fn has_room(&self) -> bool {
+        let mut state = self.lock();
+        state.waits_for_room = state.bytes >= ROOM_BYTES;
+        !state.waits_for_room
     }
 
     /// Cuts the connection, if any.
     pub fn cut(&self) {
-        if let Some(writer) = &*self.lock() {
-            writer.closer().cut();
+        if let Some(closer) = &self.lock().closer {
+            closer.cut();
         }
     }
 
-    /// Says goodbye and closes, if connected.
+    /// Says goodbye behind the queued records and closes, if connected. Waits at most
+    /// `END_PATIENCE`.
     pub fn quit(&self) {
-        if let Some(mut writer) = self.lock().take() {
-            writer.close("quit");
+        let mut state = self.lock();
+        self.push(&mut state, RecordType::Close, b"");
+        let number = state.number;
+        let is_busy = |state: &mut State| state.number == number && state.bytes > 0;
+        let waited = self.shared.changed.wait_timeout_while(state, END_PATIENCE, is_busy);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out()
+            && let Some(closer) = &state.closer
+        {
+            closer.cut();
         }
+        state.end();
+        self.shared.changed.notify_all();
     }
 
+    /// Drops the queue of a connection that has ended.
     pub fn clear(&self) {
-        *self.lock() = None;
+        self.lock().end();
+        self.shared.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<TunnelWriter>> {
-        self.half.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
     }
 }
+
+impl State {
+    fn end(&mut self) {
+        self.number += 1;
+        (self.closer, self.sent, self.bytes) = (None, None, 0);
+        self.queue.clear();
+        self.wake();
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.wake();
+    }
+
+    /// Wakes the engine if it waits for room.
+    fn wake(&mut self) {
+        if self.bytes < ROOM_BYTES
+            && std::mem::take(&mut self.waits_for_room)
+            && let Some(wakes) = &self.wakes
+        {
+            wakes();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the records of a connection until it ends.
+    fn write(&self, number: u64, mut half: TunnelWriter) {
+        while let Some((kind, body)) = self.next(number) {
+            let written = match kind {
+                RecordType::Close => {
+                    half.close("quit");
+                    Ok(())
+                }
+                kind => half.send(kind, &body),
+            };
+            let mut state = self.lock();
+            if state.number == number {
+                match written {
+                    Ok(()) => state.wrote(ENTRY_BYTES + body.len()),
+                    // The reading half may wait for the runtime, and the runtime for this queue.
+                    Err(_) => state.end(),
+                }
+                self.changed.notify_all();
+            }
+            drop(state);
+            if written.is_err() {
+                half.closer().cut();
+            }
+        }
+    }
+
+    /// The next record; `None` once the connection has ended.
+    fn next(&self, number: u64) -> Option<(RecordType, Vec<u8>)> {
+        let is_idle = |state: &mut State| state.number == number && state.queue.is_empty();
+        let waited = self.changed.wait_while(self.lock(), is_idle);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.number == number { state.queue.pop_front() } else { None }
+    }
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -1,16 +1,20 @@
 //! Actions that the model asks for.
 
 use super::super::storage::ignore_list::IgnoreList;
+use super::super::transfer::Work;
 use super::output::Output;
 use crate::chat::{
     ChannelName, MsgId, NewMessage, Position, Request, SecretText, Target, UserName,
 };
+use crate::e2e::Choice;
 
 /// An action of the runtime.
 #[derive(Debug, PartialEq)]
 pub enum Action {
     Output(Output),
     Send(Request),
+    /// Record which message a change of a sealed conversation is about.
+    Choose(Choice),
     /// Store an own message until the server has stored it ...
     Keep(NewMessage),
     /// ... or it was dropped.
@@ -42,6 +46,8 @@ pub enum Action {
     SetSearch(Option<bool>),
     /// Delete the key of a PIN channel.
     Forget(ChannelName),
+    /// Work for the engine of transfers.
+    Transfer(Work),
     /// Replay the lines typed while a PIN was derived.
     Again(Vec<Ahead>),
     /// Connect after this many milliseconds.

@@ -11,6 +11,8 @@ use crate::fault::code;
 const BACKOFF_MS: (u64, u64) = (500, 30_000);
 /// Upper bound where connections succeed but are cut soon.
 const CUTS_MS_MAX: u64 = 8_000;
+/// Attempts of a script whose transfer was interrupted: about five minutes.
+const SCRIPT_ATTEMPTS_MAX: u32 = 24;
 /// Longest delay that a server can ask for in its goodbye.
 const GOODBYE_MS_MAX: u64 = 60_000;
 /// Bounds of the retry delay while the key is not admitted: short at first.
@@ -40,6 +42,8 @@ pub struct Connection {
 pub struct Open {
     /// Every failure ends this client (`--send`).
     pub once: bool,
+    /// A file is sent or fetched, which continues over the next connection.
+    pub continues: bool,
     /// Count of messages that are not acknowledged.
     pub messages: usize,
     pub was_up: bool,
@@ -126,12 +130,20 @@ impl Connection {
                 let refused = Output::State(State::Refused { code });
                 vec![Action::Output(refused), Action::Quit(code::NOT_ADMITTED)]
             }
-            _ if open.once => self.not_acknowledged(loss, open.messages),
+            _ if open.once && !(open.continues && self.is_patient()) => {
+                self.not_acknowledged(loss, open.messages)
+            }
             goodbye => {
                 let least_ms = goodbye.and_then(|(_, retry_ms)| retry_ms).unwrap_or(0);
                 self.dial_later(loss, least_ms.min(GOODBYE_MS_MAX), open)
             }
         }
+    }
+
+    /// Returns whether a script tries again: it was logged in, and not all attempts since then have
+    /// failed.
+    fn is_patient(&self) -> bool {
+        self.was_in() && self.attempts < SCRIPT_ATTEMPTS_MAX
     }
 
     /// Returns whether a goodbye with this code ends the client.

@@ -4,6 +4,7 @@
 use super::action::{Action, error};
 use crate::chat::{ChannelName, Code, Command, Event, Request};
 use crate::fault::code;
+use crate::nearest::nearest;
 
 /// References of the two requests.
 const EXISTS: &str = "to-exists";
@@ -14,6 +15,9 @@ pub struct Destination {
     /// The channel whose existence is unknown.
     channel: Option<ChannelName>,
 }
+
+/// Edits between a name and the suggested one.
+const TYPOS_MAX: usize = 3;
 
 /// What the server has answered.
 pub enum Found {
@@ -72,8 +76,9 @@ impl Destination {
 
 fn missing(channel: &ChannelName, names: impl Iterator<Item = String>) -> Vec<Action> {
     let wanted = channel.to_string();
-    let near = names.map(|name| (strsim::damerau_levenshtein(&name, &wanted), name)).min();
-    let near = near.filter(|(distance, _)| *distance <= 3).map(|(_, name)| name);
+    let near = nearest(&wanted, names)
+        .filter(|(distance, _)| *distance <= TYPOS_MAX)
+        .map(|(_, name)| name);
     let text = match near {
         Some(name) => format!("there is no channel {wanted}, did you mean {name}?"),
         None => format!("there is no channel {wanted}."),

@@ -25,8 +25,8 @@ pub struct Ending {
     leaving: Option<Leaving>,
     /// Requests that are not messages still wait for their answers.
     answers_due: bool,
-    /// Something was refused or not acknowledged.
-    failed: bool,
+    /// The exit code, if something was refused or not acknowledged.
+    failed: Option<u8>,
 }
 
 /// What the end still waits for.
@@ -40,7 +40,7 @@ pub enum Next {
 
 impl Ending {
     pub fn new() -> Ending {
-        Ending { phase: Phase::Running, leaving: None, answers_due: false, failed: false }
+        Ending { phase: Phase::Running, leaving: None, answers_due: false, failed: None }
     }
 
     /// Records that the user leaves once the outbox is synced.
@@ -53,7 +53,12 @@ impl Ending {
     }
 
     pub fn fails(&mut self) {
-        self.failed = true;
+        self.fails_as(code::NOT_ACKNOWLEDGED);
+    }
+
+    /// Records a failure with this exit code.
+    pub fn fails_as(&mut self, code: u8) {
+        self.failed = Some(code);
     }
 
     /// Records whether requests wait for their answers.
@@ -72,7 +77,9 @@ impl Ending {
     /// Records the loss of the connection. Returns whether the end was waiting for answers.
     pub fn loses_answers(&mut self) -> bool {
         let loses = self.is_closing() && std::mem::take(&mut self.answers_due);
-        self.failed |= loses;
+        if loses {
+            self.fails();
+        }
         loses
     }
 
@@ -81,8 +88,7 @@ impl Ending {
         match (self.phase, self.answers_due && is_up) {
             (Phase::Running, _) => Next::Stay,
             (Phase::ClosingWhenSettled, true) => Next::Answers,
-            (Phase::ClosingWhenSettled, false) if self.failed => Next::Quit(code::NOT_ACKNOWLEDGED),
-            (Phase::ClosingWhenSettled, false) => Next::Quit(0),
+            (Phase::ClosingWhenSettled, false) => Next::Quit(self.failed.unwrap_or(0)),
         }
     }
 }

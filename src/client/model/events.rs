@@ -1,20 +1,20 @@
 //! Handling of server events.
 
+use super::super::conversations::{Displayed, Own};
 use super::super::storage::ignore_list::IgnoreList;
 use super::action::{Action, error, notice};
+use super::cleaned::cleaned;
 use super::exchange::{Exchange, mark};
 use super::membership::Stray;
 use super::output::{Origin, Output, is_unsealed};
+use super::refusals::{self, Refused};
 use super::reply::Reply;
-use super::requests::Wish;
-use super::tail::Tail;
+use super::sharing;
 use crate::chat::{
-    Body, Code, Command, ConversationInfo, Event, LineCount, Message, MsgId, Request, Retention,
-    Seq, Target, UserName,
+    ChannelName, Code, Command, ConversationInfo, Event, Message, MessageCount, MsgId, Request,
+    Retention, Seq, Target, UserName,
 };
-use crate::clean;
 use crate::e2e::Violation;
-use crate::fault::code;
 
 /// The parts that an event of the server changes.
 pub struct Incoming<'a> {
@@ -25,12 +25,12 @@ pub struct Incoming<'a> {
 
 impl Incoming<'_> {
     pub fn event(&mut self, event: Event) -> Vec<Action> {
-        let event = cleaned(event);
+        let mut event = cleaned(event);
         if let Some(actions) = self.exchange.destination_answer(&event) {
             return actions;
         }
         match event {
-            Event::Welcome { .. } => self.welcomed(event),
+            Event::Welcome { ref name, .. } => self.welcomed(&name.clone(), event),
             Event::Password { wrong, retry_ms } => self.exchange.ask_password(wrong, retry_ms),
             Event::Stored { id, to, seq } => {
                 let mut actions = self.settle(id, to, seq);
@@ -41,7 +41,7 @@ impl Incoming<'_> {
             Event::Gap { to: Target::Channel(ref channel), .. }
                 if !self.exchange.membership.is_in(&Target::Channel(channel.clone())) =>
             {
-                self.exchange.membership.stray(Stray::Told, &channel.clone())
+                self.exchange.membership.stray(Stray::Event, &channel.clone())
             }
             Event::Gap { ref to, to_seq, stored, .. } => {
                 let divider = self.exchange.conversations.skip(to, to_seq, stored);
@@ -61,13 +61,40 @@ impl Incoming<'_> {
                 }
             }
             Event::Message(message) => self.message(message),
-            Event::Refused { .. } => self.refusal(event, Origin::Server),
-            Event::Entered { .. } => self.entered(event),
+            Event::Refused { code, hint, id, retry_ms, reference } => {
+                let refused = Refused { code, hint, id, retry_ms, reference };
+                refusals::refused(self.exchange, refused, Origin::Server)
+            }
+            Event::Entered {
+                ref channel, log, last, read, retention, ref mut reference, ..
+            } => {
+                match self.exchange.membership.entered(channel, reference.as_deref()) {
+                    Ok(theirs) => *reference = theirs,
+                    Err(stray) => return stray,
+                }
+                let channel = channel.clone();
+                let to = Target::Channel(channel.clone());
+                let told = ConversationInfo { to, log, last, read, retention };
+                self.entered(&channel, &told, event)
+            }
             Event::Parted { channel, reference } => self.exchange.membership.parted(
                 channel,
                 reference.as_deref(),
                 &self.exchange.target,
             ),
+            Event::Goodbye { code, retry_ms, .. } => {
+                self.goodbye((code, retry_ms), event, Origin::Server)
+            }
+            Event::History { ref reference, more, .. } if self.exchange.tail.is_some() => {
+                self.exchange.tail_pages(reference.as_deref(), more)
+            }
+            event => self.of_presence(event),
+        }
+    }
+
+    /// Handles joins and parts.
+    fn of_presence(&mut self, event: Event) -> Vec<Action> {
+        match event {
             Event::Joined { ref to, .. } | Event::Left { ref to, .. }
                 if !self.exchange.membership.is_in(&Target::Channel(to.clone())) =>
             {
@@ -77,18 +104,30 @@ impl Incoming<'_> {
             Event::Joined { .. } | Event::Left { reason: None, .. } if self.ignore_list.quiet => {
                 vec![Action::Output(Output::Presence(event))]
             }
-            Event::History { ref reference, more, .. } if self.exchange.tail.is_some() => {
-                self.exchange.tail_pages(reference.as_deref(), more)
+            event => self.of_files(event),
+        }
+    }
+
+    /// Handles events of files. Others are shown as they are.
+    fn of_files(&mut self, event: Event) -> Vec<Action> {
+        match event {
+            Event::History { ref reference, .. } => {
+                match self.exchange.transfers.found(reference.as_deref()) {
+                    Some(actions) => self.then_ends(actions),
+                    None => vec![Action::Output(Output::Event(Origin::Server, event))],
+                }
             }
-            Event::Goodbye { .. } => self.goodbye(event, Origin::Server),
-            Event::Unknown => Vec::new(),
+            event @ (Event::Upload { .. }
+            | Event::Download { .. }
+            | Event::Kept { .. }
+            | Event::Stopped { .. }) => sharing::event(self.exchange, event),
+            Event::Dropped { .. } | Event::Unknown => Vec::new(),
             event => vec![Action::Output(Output::Event(Origin::Server, event))],
         }
     }
 
     /// Completes the login: resumes every conversation and sends what was waiting.
-    fn welcomed(&mut self, event: Event) -> Vec<Action> {
-        let Event::Welcome { ref name, .. } = event else { return Vec::new() };
+    fn welcomed(&mut self, name: &UserName, event: Event) -> Vec<Action> {
         let old =
             if self.exchange.connection.was_in() { 0 } else { self.exchange.outgoing.refused() };
         let mut actions = self.exchange.connection.logged_in(name);
@@ -112,6 +151,7 @@ impl Incoming<'_> {
             actions.push(Action::Send(self.exchange.membership.requested(request)));
         }
         actions.extend(self.exchange.tail_begins());
+        actions.extend(self.exchange.transfers.connected());
         if old > 0 {
             let what = if old == 1 { "a line" } else { "lines" };
             let text = format!("{what} from the last run were refused: /retry or /cancel");
@@ -128,6 +168,7 @@ impl Incoming<'_> {
             if !self.exchange.membership.is_in(&conversation.to) {
                 continue;
             }
+            actions.extend(self.renumbered(&conversation));
             let (to, last, read) = (conversation.to.clone(), conversation.last, conversation.read);
             actions.push(Action::Output(Output::Conversation { to, last, read }));
             actions.extend(self.loss(&conversation));
@@ -135,6 +176,12 @@ impl Incoming<'_> {
             actions.extend(self.count_unread(&conversation.to, unread));
         }
         actions
+    }
+
+    /// Returns which seqs name other messages from now on. Called before `learn`.
+    fn renumbered(&self, told: &ConversationInfo) -> Option<Action> {
+        let after = self.exchange.conversations.void_after(&told.to, told.log, told.last)?;
+        Some(Action::Output(Output::Renumbered { to: told.to.clone(), after }))
     }
 
     /// Returns the error about lost messages of a stored conversation. The engine reports those of
@@ -150,12 +197,18 @@ impl Incoming<'_> {
     /// Handles a local answer in the form of a server event.
     pub fn answer(&mut self, event: Event) -> Vec<Action> {
         match event {
-            Event::Refused { .. } => self.refusal(event, Origin::Client),
-            Event::Goodbye { .. } => self.goodbye(event, Origin::Client),
+            Event::Refused { code, hint, id, retry_ms, reference } => {
+                let refused = Refused { code, hint, id, retry_ms, reference };
+                refusals::refused(self.exchange, refused, Origin::Client)
+            }
+            Event::Goodbye { code, retry_ms, .. } => {
+                self.goodbye((code, retry_ms), event, Origin::Client)
+            }
             Event::Message(message) => {
                 if self.exchange.name() == Some(&message.from) {
                     let conversation = message.conversation(self.exchange.name());
-                    self.exchange.conversations.own(&conversation, &message);
+                    let displayed = Displayed::InAnswer;
+                    self.exchange.conversations.own(&conversation, &message, displayed);
                 }
                 if self.ignore_list.ignores(&message.from) {
                     return Vec::new();
@@ -166,57 +219,17 @@ impl Incoming<'_> {
         }
     }
 
-    fn refusal(&mut self, mut event: Event, origin: Origin) -> Vec<Action> {
-        let Event::Refused { code, id, retry_ms, ref mut reference, .. } = event else {
-            return Vec::new();
-        };
-        match (code, id, retry_ms) {
-            (Code::Rate, Some(id), Some(wait_ms))
-                if self.exchange.usage.retries && self.exchange.outgoing.postpone(id) =>
-            {
-                let text = format!("too fast: wait {} s; it is then sent", wait_ms.div_ceil(1000));
-                return vec![notice(text), Action::Wait(wait_ms)];
-            }
-            // The message stays in the outbox; the next connection settles it.
-            (Code::InDoubt, ..) if !self.exchange.usage.once => {
-                return vec![Action::Output(Output::Event(origin, event))];
-            }
-            _ => {}
-        }
-        if let Some(actions) = self.counted(reference.as_deref(), &[]) {
-            return actions;
-        }
-        let is_refused = |tail: &Tail| tail.is_refused(reference.as_deref());
-        if self.exchange.tail.as_ref().is_some_and(is_refused) {
-            let shown = Action::Output(Output::Event(origin, event));
-            return vec![shown, Action::Close, Action::Quit(code::NOT_ACKNOWLEDGED)];
-        }
-        let wish = self.exchange.membership.refused(reference.as_deref());
-        if let Some(wish) = &wish {
-            reference.clone_from(&wish.theirs);
-        }
-        let mut actions = vec![Action::Output(Output::Event(origin, event))];
-        let retries = self.exchange.usage.retries;
-        if let Some(refused) = id.and_then(|id| self.exchange.outgoing.refuse(id, retries)) {
-            self.exchange.ending.fails();
-            actions.extend(refused);
-        }
-        if let Some(wish) = wish {
-            if wish.wish == Wish::Enter && !self.exchange.membership.is_inside(&wish.channel) {
-                self.exchange.pins.forget(&wish.channel);
-            }
-            actions.extend(self.exchange.membership.wish_refused(
-                wish,
-                code,
-                &self.exchange.target,
-            ));
-        }
+    fn then_ends(&mut self, mut actions: Vec<Action>) -> Vec<Action> {
         actions.extend(self.exchange.end_when_settled());
         actions
     }
 
-    fn goodbye(&mut self, event: Event, origin: Origin) -> Vec<Action> {
-        let Event::Goodbye { code, retry_ms, .. } = event else { return Vec::new() };
+    fn goodbye(
+        &mut self,
+        (code, retry_ms): (Code, Option<u64>),
+        event: Event,
+        origin: Origin,
+    ) -> Vec<Action> {
         self.exchange.connection.goodbye(code, retry_ms);
         match code {
             Code::NotAdmitted => Vec::new(),
@@ -225,27 +238,20 @@ impl Incoming<'_> {
     }
 
     /// Handles the entry of this session into a channel.
-    fn entered(&mut self, mut event: Event) -> Vec<Action> {
-        let first = is_first(&event);
-        let Event::Entered { channel, log, last, read, retention, reference, .. } = &mut event
-        else {
-            return Vec::new();
-        };
-        let channel = channel.clone();
-        match self.exchange.membership.entered(&channel, reference.as_deref()) {
-            Ok(theirs) => *reference = theirs,
-            Err(stray) => return stray,
-        }
-        let conversation = Target::Channel(channel.clone());
-        let (to, log, last) = (conversation.clone(), *log, *last);
-        let told = ConversationInfo { to, log, last, read: *read, retention: *retention };
-        let loss = self.loss(&told);
-        let unread = self.exchange.conversations.learn(&told);
-        let first = first && self.exchange.pins.is_first(&channel);
-        let mut actions = vec![Action::Output(Output::Event(Origin::Server, event))];
+    fn entered(
+        &mut self,
+        channel: &ChannelName,
+        told: &ConversationInfo,
+        event: Event,
+    ) -> Vec<Action> {
+        let mut actions: Vec<_> = self.renumbered(told).into_iter().collect();
+        let loss = self.loss(told);
+        let unread = self.exchange.conversations.learn(told);
+        let first = is_first(&event) && self.exchange.pins.is_first(channel);
+        actions.push(Action::Output(Output::Event(Origin::Server, event)));
         actions.extend(loss);
         if !channel.is_lobby() {
-            actions.extend(self.count_unread(&conversation, unread));
+            actions.extend(self.count_unread(&told.to, unread));
         }
         if first {
             let text = "you are the first here: if you expected others, check the PIN";
@@ -258,9 +264,13 @@ impl Incoming<'_> {
         if let Target::Channel(channel) = &message.to
             && !self.exchange.membership.is_in(&message.to)
         {
-            return self.exchange.membership.stray(Stray::Told, channel);
+            return self.exchange.membership.stray(Stray::Event, channel);
         }
-        if self.exchange.tail.as_mut().is_some_and(|tail| tail.takes(&message)) {
+        let ignored = self.ignore_list.ignores(&message.from);
+        if self.exchange.tail.as_mut().is_some_and(|tail| tail.takes(&message, ignored)) {
+            return Vec::new();
+        }
+        if self.exchange.transfers.takes(&message) {
             return Vec::new();
         }
         let asked = message.reference.is_some();
@@ -270,14 +280,13 @@ impl Incoming<'_> {
         // The tombstone of a change that was itself changed.
         let says_nothing = unsealed && message.kind.is_edit() && message.body.is_empty();
         let mut actions = Vec::new();
-        let ignored = self.ignore_list.ignores(&message.from);
         if asked && (says_nothing || ignored) {
             return actions;
         }
         if asked {
             if own {
                 let conversation = message.conversation(self.exchange.name());
-                self.exchange.conversations.own(&conversation, &message);
+                self.exchange.conversations.own(&conversation, &message, Displayed::InAnswer);
             }
             return vec![Action::Output(Output::Message(message))];
         }
@@ -286,9 +295,13 @@ impl Incoming<'_> {
         }
         let conversation = message.conversation(self.exchange.name());
         let arrival = self.exchange.conversations.arrive(&conversation, &message, own, ignored);
-        let known = arrival.known || self.exchange.shown.contains(message.id);
+        let known = arrival.known || self.exchange.shown.contains(&message);
+        if own {
+            let displayed = if known { Displayed::Before } else { Displayed::Last };
+            self.exchange.conversations.own(&conversation, &message, displayed);
+        }
         if !known && !says_nothing && !ignored {
-            self.exchange.shown.add(message.id);
+            self.exchange.shown.add(&message);
             if matches!(message.to, Target::User(_)) && !own && !unsealed {
                 self.reply.wrote(&message.from);
             }
@@ -310,7 +323,7 @@ impl Incoming<'_> {
         if let Target::Channel(channel) = &to
             && !self.exchange.membership.is_in(&to)
         {
-            return self.exchange.membership.stray(Stray::Told, channel);
+            return self.exchange.membership.stray(Stray::Event, channel);
         }
         let shown = Action::Output(Output::Violation {
             to: to.clone(),
@@ -321,25 +334,23 @@ impl Incoming<'_> {
         if violation.is_shown() || message.reference.is_some() {
             return vec![shown];
         }
+        // It acknowledges nothing. An own message that waits is sent again, which is answered.
         let own = self.exchange.name() == Some(&message.from);
         let known = self.exchange.conversations.arrive(&to, &message, own, false).known;
-        let mut actions = Vec::new();
-        if own {
-            actions.extend(self.settle(message.id, message.to, message.seq));
-        }
-        actions.extend((!known).then_some(shown));
-        actions.extend(self.exchange.end_when_settled());
-        actions
+        (!known).then_some(shown).into_iter().collect()
     }
 
-    /// Handles the acknowledgement of a message. If it was in the outbox it is this client's.
+    /// Handles the acknowledgement of a message. If it was in the outbox, for this conversation, it
+    /// is this client's.
     fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
-        let Some(settled) = self.exchange.outgoing.settle(id, seq) else { return Vec::new() };
+        let Some(settled) = self.exchange.outgoing.settle(id, &to, seq) else { return Vec::new() };
         if !settled.message.kind.is_change() {
-            self.exchange.conversations.said(&to, seq);
+            self.exchange.conversations.said(&to, Own { seq, id });
         }
         let mut actions = vec![Action::Drop(id), Action::Output(Output::Ack { id, to, seq })];
-        actions.extend(settled.changes.into_iter().flat_map(|change| self.exchange.post(change)));
+        actions.extend(self.exchange.transfers.announced(id, seq));
+        let changes = settled.changes.into_iter();
+        actions.extend(changes.flat_map(|change| self.exchange.post_change(change, Some(id))));
         actions
     }
 
@@ -351,71 +362,13 @@ impl Incoming<'_> {
     }
 
     /// Handles the answer to such a request, or its refusal. `None`: it is about another one.
-    fn counted(&mut self, reference: Option<&str>, counts: &[LineCount]) -> Option<Vec<Action>> {
+    fn counted(&mut self, reference: Option<&str>, counts: &[MessageCount]) -> Option<Vec<Action>> {
         let ignores = |name: &UserName| self.ignore_list.ignores(name);
-        let unread = self.exchange.unread.counted(reference, counts, ignores)?;
-        let next = self.exchange.unread.request().map(Action::Send);
-        Some(unread.into_iter().map(Action::Output).chain(next).collect())
+        self.exchange.counted(reference, counts, ignores)
     }
 }
 
 /// Returns whether a channel has neither other members nor messages.
 fn is_first(entered: &Event) -> bool {
     matches!(entered, Event::Entered { last: Seq(0), people, .. } if people.len() <= 1)
-}
-
-/// Makes all texts of a server safe to show, for every user interface.
-fn cleaned(mut event: Event) -> Event {
-    let line = |text: &mut Option<String>| {
-        *text = text.take().map(|text| unlocked(&text)).filter(|text| !text.is_empty());
-    };
-    match &mut event {
-        Event::Message(message) => {
-            if let Body::Text(text) = &mut message.body {
-                *text = clean::text(text);
-            }
-        }
-        Event::Welcome { motd, version, .. } => {
-            line(motd);
-            *version = clean::line(version);
-        }
-        // A PIN channel has no topic.
-        Event::Entered { channel, topic, .. } if channel.has_pin() => *topic = None,
-        Event::Topic { to, text, .. } if to.has_pin() => *text = None,
-        Event::Entered { topic, .. } => line(topic),
-        Event::Topic { text, .. } => line(text),
-        Event::Left { reason, .. } => line(reason),
-        Event::Channels { channels, .. } => {
-            channels.iter_mut().for_each(|row| line(&mut row.topic));
-        }
-        Event::Whois { away, fingerprints, .. } => {
-            line(away);
-            fingerprints.iter_mut().for_each(|print| *print = unlocked(print));
-        }
-        Event::Refused { hint: text, .. } | Event::Goodbye { reason: text, .. } => {
-            *text = unlocked(text);
-        }
-        Event::Notice { text, .. } => *text = without_locks(&clean::text(text)),
-        _ => {}
-    }
-    event
-}
-
-/// Makes a server text one line, without the signs that mark sealed conversations.
-fn unlocked(text: &str) -> String {
-    without_locks(&clean::line(text)).trim().to_owned()
-}
-
-fn without_locks(text: &str) -> String {
-    // Some fonts have locks among their own symbols.
-    text.chars().filter(|c| !is_lock(*c) && !clean::is_private(*c)).collect()
-}
-
-/// Locks, keys and shields.
-fn is_lock(c: char) -> bool {
-    matches!(
-        c,
-        '\u{1f50f}'
-            ..='\u{1f513}' | '\u{1f5dd}' | '\u{1f6e1}' | '\u{26bf}' | '\u{26e8}' | '\u{1f6c5}'
-    )
 }

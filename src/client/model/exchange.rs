@@ -17,12 +17,14 @@ use super::password::{self, Giver, Password};
 use super::pins::Pins;
 use super::shown::Shown;
 use super::tail::{Page, Tail};
+use super::transfers::Transfers;
 use super::unread::Unread;
 use super::usage::Use;
 use crate::chat::{
-    ChannelName, Command, Event, Kind, Mark, MsgId, NewMessage, Position, Request, SecretText,
-    Target, UserName,
+    ChannelName, Command, Event, Kind, Mark, MessageCount, MsgId, NewMessage, Position, Request,
+    SecretText, Target, UserName,
 };
+use crate::e2e::Choice;
 use crate::fault::code;
 
 /// What a client has to do with its server. Each part owns its state.
@@ -39,10 +41,11 @@ pub struct Exchange {
     pub password: Password,
     pub ending: Ending,
     /// Requests of a program that came while a key was derived.
-    asked_ahead: Vec<Request>,
+    asked_ahead: Vec<(Request, Vec<usize>)>,
     pub destination: Destination,
     pub tail: Option<Tail>,
     pub unread: Unread,
+    pub transfers: Transfers,
 }
 
 impl Exchange {
@@ -68,6 +71,7 @@ impl Exchange {
             destination: Destination::default(),
             tail: None,
             unread: Unread::default(),
+            transfers: Transfers::default(),
         }
     }
 
@@ -102,7 +106,7 @@ impl Exchange {
             return vec![Action::Send(self.membership.requested(request))];
         }
         if self.connection.was_in() {
-            return vec![error("there is no connection: try again once it is back".into())];
+            return vec![error("not connected: try again when the connection is back".into())];
         }
         self.outgoing.early(request);
         Vec::new()
@@ -110,8 +114,17 @@ impl Exchange {
 
     /// Sends a message, or queues it while offline.
     pub fn post(&mut self, message: NewMessage) -> Vec<Action> {
+        self.post_change(message, None)
+    }
+
+    /// Sends a change of the message that the user has chosen; without an id it is the one that is
+    /// displayed under the number. Sealed changes sign the id, whatever the server says later.
+    pub fn post_change(&mut self, message: NewMessage, chosen: Option<MsgId>) -> Vec<Action> {
+        let of = message.kind.of().filter(|_| message.to.is_sealed());
+        let (to, change) = (message.to.clone(), message.id);
+        let choice = of.map(|of| Action::Choose(Choice { change, to, of, chosen }));
         let is_up = self.connection.is_up() && !self.destination.is_open();
-        self.outgoing.post(message, is_up)
+        choice.into_iter().chain(self.outgoing.post(message, is_up)).collect()
     }
 
     pub fn aim(&mut self, target: Target) -> Vec<Action> {
@@ -197,15 +210,32 @@ impl Exchange {
         actions
     }
 
+    /// Takes the answer to a request about unread messages; no counts where it was refused. `None`
+    /// if this is the answer to another request.
+    pub fn counted(
+        &mut self,
+        reference: Option<&str>,
+        counts: &[MessageCount],
+        ignores: impl Fn(&UserName) -> bool,
+    ) -> Option<Vec<Action>> {
+        let unread = self.unread.counted(reference, counts, ignores)?;
+        let next = self.unread.request().map(Action::Send);
+        Some(unread.into_iter().map(Action::Output).chain(next).collect())
+    }
+
     /// Ends the program once its input has ended and nothing waits for a connection or an answer,
     /// so that a pipe receives all answers.
     pub fn end_when_settled(&mut self) -> Vec<Action> {
         let settled = self.outgoing.is_settled()
             && self.pins.is_settled()
             && self.asked_ahead.is_empty()
+            && self.transfers.is_settled()
             && self.tail.is_none();
         if !settled || (self.usage.once && !self.connection.was_in()) {
             return Vec::new();
+        }
+        if let Some(code) = self.transfers.exit() {
+            self.ending.fails_as(code);
         }
         match self.ending.settled(self.connection.is_up()) {
             Next::Stay => Vec::new(),
@@ -226,6 +256,7 @@ impl Exchange {
         let mut actions = self.membership.lost(&self.target);
         actions.extend(self.password.lost());
         self.unread.lost();
+        actions.extend(self.transfers.lost());
         self.outgoing.disconnected();
         actions.extend(self.tick());
         if self.ending.loses_answers() && self.outgoing.is_stored() {
@@ -234,7 +265,9 @@ impl Exchange {
         }
         let random = u64::from_be_bytes(*chance.first_chunk().expect("16 bytes hold 8"));
         let (once, messages) = (self.usage.once, self.outgoing.messages());
-        actions.extend(self.connection.after(loss, &Open { once, messages, was_up, random }));
+        let continues = !self.transfers.is_settled();
+        let open = Open { once, continues, messages, was_up, random };
+        actions.extend(self.connection.after(loss, &open));
         actions
     }
 
@@ -343,30 +376,22 @@ impl Exchange {
     /// Handles the end of the delay that the server asked for.
     pub fn waited(&mut self) -> Vec<Action> {
         match self.connection.is_up() {
-            true => self.outgoing.again(),
+            true => self.outgoing.again().into_iter().chain(self.transfers.go()).collect(),
             false => self.password.waited().into_iter().collect(),
         }
     }
 
-    /// Handles a request. The bare name of a channel means the one channel of that name that the
-    /// client is in.
-    pub fn asks(&mut self, mut request: Request) -> Vec<Action> {
+    /// Handles a program's request. The bare name of a channel means the one channel of that name
+    /// that the client is in, unless its position is one of `open`.
+    pub fn asks(&mut self, mut request: Request, open: Vec<usize>) -> Vec<Action> {
         if self.pins.is_busy() {
             // It may be for the channel whose key is being derived.
-            self.asked_ahead.push(request);
+            self.asked_ahead.push((request, open));
             return Vec::new();
         }
-        if let Some(channel) = named(&mut request.command)
-            && !channel.has_pin()
-            && !channel.is_lobby()
-        {
-            match self.membership.channel(&channel.to_string()) {
-                Ok(meant) => *channel = meant,
-                Err(problem) => {
-                    self.ending.fails();
-                    return vec![error(problem)];
-                }
-            }
+        if let Err(problem) = self.membership.resolve(&mut request.command, &open) {
+            self.ending.fails();
+            return vec![error(problem)];
         }
         self.asks_exactly(request)
     }
@@ -387,17 +412,17 @@ impl Exchange {
             true => Vec::new(),
             false => std::mem::take(&mut self.asked_ahead),
         };
-        asked.into_iter().flat_map(|request| self.asks(request)).collect()
+        asked.into_iter().flat_map(|(request, open)| self.asks(request, open)).collect()
     }
 
     /// Refuses messages that may be for a channel that was not entered.
     pub fn drop_asked(&mut self) -> Option<Action> {
         let before = self.asked_ahead.len();
-        self.asked_ahead.retain(|request| !matches!(request.command, Command::Say(_)));
+        self.asked_ahead.retain(|(request, _)| !matches!(request.command, Command::Say(_)));
         let dropped = before - self.asked_ahead.len();
         (dropped > 0).then(|| {
             self.ending.fails();
-            error(format!("the channel was not entered: what followed was not sent ({dropped})"))
+            error(format!("the channel was not entered: messages not sent: {dropped}"))
         })
     }
 
@@ -411,6 +436,7 @@ impl Exchange {
             .map(|request| Action::Send(self.membership.requested(request)))
             .collect();
         actions.extend(self.tail_begins());
+        actions.extend(self.transfers.connected());
         actions.extend(self.end_when_settled());
         actions
     }
@@ -443,7 +469,7 @@ impl Exchange {
             Page::Show { messages, ends } => (messages, ends),
         };
         let shown = messages.into_iter().map(|message| {
-            self.shown.add(message.id);
+            self.shown.add(&message);
             Action::Output(Output::Message(message))
         });
         let mut actions: Vec<_> = shown.collect();
@@ -458,17 +484,4 @@ impl Exchange {
 pub fn mark(positions: &[Position], channel: &ChannelName) -> Option<Mark> {
     let is = |one: &&Position| matches!(&one.to, Target::Channel(of) if of == channel);
     positions.iter().find(is).map(|one| one.mark)
-}
-
-/// Returns the channel of a command. `join` has none: its bare name is the open channel.
-fn named(command: &mut Command) -> Option<&mut ChannelName> {
-    match command {
-        Command::Say(NewMessage { to: Target::Channel(channel), .. })
-        | Command::History { to: Target::Channel(channel), .. }
-        | Command::Search { to: Some(Target::Channel(channel)), .. }
-        | Command::Topic { channel, .. }
-        | Command::People { channel }
-        | Command::Part { channel } => Some(channel),
-        _ => None,
-    }
 }

@@ -51,6 +51,7 @@ fn unasked(chance: &mut StdRng) -> Vec<Input> {
         text_bytes_max: 8192,
         time_ms: 0,
         motd: None,
+        files: None,
     };
     let event = match chance.random_range(0..8) {
         0 | 1 => parted(channel.parse().unwrap(), reference),
@@ -101,7 +102,9 @@ fn no_server_event_moves_the_target_or_deletes_a_key() {
             let typed = match chance.random_range(0..3) {
                 0 => Input::Line(line),
                 1 => Input::Composed { within: here.clone(), line },
-                _ => Input::TypedIn { to: here.clone(), within: Some(here.clone()), line },
+                _ => {
+                    Input::TypedIn { to: here.clone(), within: Some(here.clone()), line, id: None }
+                }
             };
             let actions = model.update(typed, [100 + round; 16]);
             for (to, _) in said(&actions) {
@@ -215,7 +218,7 @@ fn text_composed_for_a_sealed_conversation_goes_to_no_open_one() {
             let (there, text) = (Some(within.clone()), line.to_owned());
             let composed = Input::Composed { within: within.clone(), line: text.clone() };
             let to = Target::Channel(ChannelName::lobby());
-            let recalled = Input::TypedIn { to, within: there, line: text };
+            let recalled = Input::TypedIn { to, within: there, line: text, id: None };
             for input in [composed, recalled] {
                 let actions = model.update(input, [7; 16]);
                 assert!(
@@ -313,7 +316,7 @@ fn text_of_a_sealed_conversation_is_never_a_password() {
     let line = || "a secret".to_owned();
     let composed = Input::Composed { within: within.clone(), line: line() };
     let typed_in =
-        Input::TypedIn { to: within.clone(), within: Some(within.clone()), line: line() };
+        Input::TypedIn { to: within.clone(), within: Some(within.clone()), line: line(), id: None };
     for input in [composed, typed_in, Input::Slash("/join #tea 4711".into())] {
         let mut model = inside();
         // The server cuts, and asks for the password before the welcome.

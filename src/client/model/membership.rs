@@ -16,7 +16,7 @@ const STRAYS_MAX: usize = 100;
 pub enum Stray {
     Entered,
     Parted,
-    Told,
+    Event,
 }
 
 pub struct Membership {
@@ -238,7 +238,7 @@ impl Membership {
         let what = match stray {
             Stray::Entered => "an entry of yours into",
             Stray::Parted => "that you left",
-            Stray::Told => "events in",
+            Stray::Event => "events in",
         };
         let text =
             format!("the server reports {what} {channel}, which you have not requested: ignored");

@@ -1,21 +1,28 @@
 //! State and decisions of the client. Pure: inputs in, actions out.
 
 mod action;
+mod cleaned;
 mod connection;
 mod destination;
 mod ending;
 mod events;
 mod exchange;
+mod listing;
 mod membership;
+mod naming;
 mod outgoing;
 mod output;
 mod password;
 mod pins;
+mod refusals;
 mod reply;
 mod requests;
+mod sharing;
 mod shown;
 mod slashes;
 mod tail;
+mod transfer;
+mod transfers;
 mod unread;
 mod usage;
 
@@ -26,7 +33,8 @@ pub use super::input::{Input, Loss};
 use super::outbox::Outbox;
 use super::slash;
 use super::storage::ignore_list::IgnoreList;
-use crate::chat::{ChannelName, Command, Request, SecretText, Target, UserName};
+use super::transfer::Left;
+use crate::chat::{ChannelName, Command, MsgId, Request, SecretText, Target, UserName};
 pub use action::{Action, Ahead};
 use action::{error, notice};
 use destination::Destination;
@@ -40,6 +48,7 @@ use reply::Reply;
 use slashes::Slashes;
 use tail::Tail;
 pub use tail::TailOptions;
+use transfers::Transfers;
 pub use usage::Use;
 
 /// The model's parts. Each owns its state and is lent what it needs of the others.
@@ -91,6 +100,12 @@ impl Model {
         self
     }
 
+    /// Restores transfers of earlier runs; `outbox` has the ids of its messages.
+    pub fn with_transfers(mut self, left: Left, outbox: &[MsgId]) -> Model {
+        self.exchange.transfers = Transfers::of(left, outbox);
+        self
+    }
+
     pub fn name(&self) -> Option<&UserName> {
         self.exchange.name()
     }
@@ -118,7 +133,9 @@ impl Model {
             Input::Slash(line) => self.slashes().program(&line, chance),
             Input::Line(line) => self.typed(None, line, chance),
             Input::Composed { within, line } => self.typed(Some(within), line, chance),
-            Input::TypedIn { to, within, line } => self.typed_in(to, within, &line, chance),
+            Input::TypedIn { to, within, line, id } => {
+                self.typed_in(to, within, &line, id.map_or(chance, |MsgId(id)| id))
+            }
             Input::TypeAheadReplayed => self.exchange.end_when_settled(),
             Input::Seen { to, seq } => {
                 self.exchange.conversations.read(&to, seq, true);
@@ -128,13 +145,20 @@ impl Model {
             Input::Silent { for_ms } => self.exchange.connection.is_silent(for_ms),
             Input::Trouble(text) => vec![error(text)],
             Input::OutboxSynced(stored) => self.exchange.synced(stored.is_ok()),
-            Input::Ask(Ok(Request { command: Command::Quit, .. })) => self.exchange.exit(),
-            Input::Ask(Ok(request)) => self.exchange.asks(request),
-            Input::AskOpen(request) => self.exchange.asks_exactly(request),
+            Input::AskByName { request: Request { command: Command::Quit, .. }, .. } => {
+                self.exchange.exit()
+            }
+            Input::AskByName { request, open } => self.exchange.asks(request, open),
+            Input::Ask(Ok(request)) => self.exchange.asks_exactly(request),
             Input::Ask(Err(problem)) => {
                 self.exchange.ending.fails();
                 vec![error(problem)]
             }
+            Input::Wish { wish, exactly, reference } => {
+                sharing::wish(&mut self.exchange, wish, exactly, reference, chance)
+            }
+            Input::Transfer(id, report) => sharing::report(&mut self.exchange, id, report),
+            Input::CancelTransfer(id) => sharing::cancel(&mut self.exchange, id),
             Input::Event(event) => self.incoming().event(event),
             Input::Answer(event) => self.incoming().answer(event),
             Input::Violation { message, violation } => self.incoming().violated(message, violation),
@@ -217,3 +241,6 @@ fn composed_elsewhere(within: &Target, to: &Target) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod transfers_tests;

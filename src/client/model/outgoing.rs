@@ -26,7 +26,7 @@ struct WaitingChange {
     change: Change,
 }
 
-impl Disk {
+impl OnDisk {
     fn forget(&mut self, id: MsgId) {
         self.untold.retain(|(one, _)| *one != id);
         self.in_memory.retain(|(one, _)| *one != id);
@@ -56,12 +56,12 @@ pub struct Outgoing {
     changes: Vec<WaitingChange>,
     /// Requests typed before the first connection, each after a count of messages.
     early: Vec<(usize, Request)>,
-    disk: Disk,
+    disk: OnDisk,
 }
 
 /// Which of the messages are on disk.
 #[derive(Default)]
-struct Disk {
+struct OnDisk {
     /// The outbox has changes that the user counts on.
     is_behind: bool,
     /// The last sync has failed.
@@ -74,12 +74,17 @@ struct Disk {
 
 impl Outgoing {
     pub fn new(outbox: Outbox) -> Outgoing {
-        Outgoing { outbox, changes: Vec::new(), early: Vec::new(), disk: Disk::default() }
+        Outgoing { outbox, changes: Vec::new(), early: Vec::new(), disk: OnDisk::default() }
     }
 
     /// Count of messages that are not stored.
     pub fn messages(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Returns whether a message is in the outbox.
+    pub fn holds(&self, id: MsgId) -> bool {
+        self.outbox.holds(id)
     }
 
     /// Count of messages that wait for a connection.
@@ -150,7 +155,7 @@ impl Outgoing {
         }
         let saved = std::mem::take(&mut self.disk.in_memory);
         if !saved.is_empty() {
-            actions.push(notice("the waiting messages are on disk now".into()));
+            actions.push(notice("all unsent messages are now on disk".into()));
         }
         actions.extend(saved.into_iter().map(|(id, to)| Action::Output(Output::Saved { id, to })));
         actions
@@ -183,9 +188,10 @@ impl Outgoing {
         self.disk.is_behind |= !self.outbox.is_empty();
     }
 
-    /// Records an acknowledgement; `None` for a message of another client.
-    pub fn settle(&mut self, id: MsgId, seq: Seq) -> Option<Settled> {
-        let message = self.outbox.settle(id)?;
+    /// Records an acknowledgement; `None` for a message of another client, or of another
+    /// conversation.
+    pub fn settle(&mut self, id: MsgId, to: &Target, seq: Seq) -> Option<Settled> {
+        let message = self.outbox.settle(id, to)?;
         self.disk.forget(id);
         let changes = std::mem::take(&mut self.changes).into_iter();
         let (due, others): (Vec<_>, _) = changes.partition(|waiting| waiting.behind == id);
@@ -219,7 +225,7 @@ impl Outgoing {
             true => Action::Refused(id),
             // The program was notified.
             false => {
-                self.outbox.settle(id);
+                self.outbox.drop(id);
                 self.disk.forget(id);
                 Action::Drop(id)
             }

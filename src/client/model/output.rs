@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::chat::{
     ChannelName, Code, Confidentiality, Event, Message, MsgId, NewMessage, Seq, Target, UserName,
 };
+use crate::client::transfer::{Progress, Shown};
 use crate::e2e::Violation;
 
 /// Author of a text, recorded where the text is made or received.
@@ -60,10 +61,31 @@ pub enum Output {
         last: Seq,
         read: Seq,
     },
+    /// The server begins another log, or has lost the end of this one: seqs after this one name
+    /// other messages from now on.
+    Renumbered {
+        to: Target,
+        after: Seq,
+    },
     /// Round-trip time to the server, in milliseconds.
     Latency(u64),
     /// The connection is back.
     Back,
+    /// A file that is sent or fetched.
+    Transfer(Progress),
+    /// A fetched picture, and the number of its message.
+    Picture {
+        seq: Seq,
+        to: Target,
+        picture: Shown,
+    },
+    /// The transfers in progress.
+    Transfers(Vec<Progress>),
+    /// The messages of a conversation that announce files.
+    Files {
+        to: Target,
+        files: Vec<Message>,
+    },
     /// A server event, or a local answer in the same form.
     Event(Origin, Event),
     /// A message violates the protocol, or follows missing ones.
@@ -117,6 +139,8 @@ impl Output {
             Output::Event(origin, _) => *origin,
             // It was stored as text of the server.
             Output::Found(message) if is_unsealed(message) => Origin::Server,
+            // The name of a file that is fetched is a text of its sender.
+            Output::Transfer(progress) if progress.is_theirs() => Origin::Server,
             Output::Message(_) | Output::Presence(_) | Output::Ack { .. } => Origin::Server,
             _ => Origin::Client,
         }

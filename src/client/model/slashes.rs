@@ -1,14 +1,25 @@
 //! Effects of slash commands.
 
+use std::path::PathBuf;
+
+use super::super::conversations::Own;
 use super::super::slash::{self, Setting, SlashCommand, Typed, Whom};
-use super::super::storage::ignore_list::IgnoreList;
+use super::super::storage::ignore_list::{IgnoreList, Toggled};
+use super::super::transfer::{Place, Then, ToGet, ToSend, Wish};
 use super::action::{Action, error, notice};
 use super::exchange::Exchange;
 use super::membership::new_channel;
 use super::outgoing::Change;
 use super::output::Output;
 use super::reply::Reply;
-use crate::chat::{ChannelName, Command, Kind, MsgId, Request, Seq, Target, TimeSpan, UserName};
+use super::sharing;
+use crate::chat::{
+    ChannelName, Command, HistoryKind, Kind, MsgId, Request, Seq, Target, TimeSpan, UserName,
+};
+use crate::limits::IGNORED_MAX;
+
+/// Messages in the answer to `/files`.
+const FILES_LISTED: usize = 50;
 
 /// The parts that a typed line changes.
 pub struct Slashes<'a> {
@@ -25,7 +36,7 @@ impl Slashes<'_> {
             slash::Typed::Command(_) => return self.line(line, chance),
             slash::Typed::Misused(misuse) => misuse.problem,
             slash::Typed::Unknown(problem) => problem,
-            slash::Typed::Text(_) => "this is a text and no command: say sends it".to_owned(),
+            slash::Typed::Text(_) => "this is a text, not a command: send it with say".to_owned(),
         };
         self.exchange.ending.fails();
         vec![Action::Output(Output::Misused(problem))]
@@ -55,24 +66,21 @@ impl Slashes<'_> {
         match command {
             SlashCommand::Help(on) => vec![notice(slash::help(on))],
             SlashCommand::Join(names) => self.join(names),
-            SlashCommand::JoinWithPin { channel, pin } => match new_channel(channel) {
-                Ok(channel) => self.exchange.pins.join(channel, pin.0),
-                Err(problem) => vec![error(problem)],
-            },
-            SlashCommand::Create { channel } => match new_channel(channel) {
-                Ok(channel) => self.exchange.pins.create(channel),
-                Err(problem) => vec![error(problem)],
-            },
+            SlashCommand::JoinWithPin { channel, pin } => {
+                let join = |channel| self.exchange.pins.join(channel, pin.0);
+                new_channel(channel).map_or_else(|problem| vec![error(problem)], join)
+            }
+            SlashCommand::Create { channel } => {
+                let create = |channel| self.exchange.pins.create(channel);
+                new_channel(channel).map_or_else(|problem| vec![error(problem)], create)
+            }
             SlashCommand::PartHere => self.part_here(),
             SlashCommand::Part(names) => self.part(names),
             SlashCommand::Pm { to, text } => {
                 self.exchange.say(Target::User(to), text, Kind::Say, chance)
             }
             SlashCommand::Query(whom) => self.query(whom),
-            SlashCommand::Reply(text) => match self.reply.to().cloned() {
-                Some(name) => self.exchange.say(Target::User(name), text, Kind::Say, chance),
-                None => vec![error("you have received no private message yet".into())],
-            },
+            SlashCommand::Reply(text) => self.answer(text, chance),
             SlashCommand::Me(text) => {
                 self.exchange.say(self.exchange.target.clone(), text, Kind::Me, chance)
             }
@@ -90,7 +98,16 @@ impl Slashes<'_> {
             SlashCommand::Ignore(name) => self.ignore(name),
             SlashCommand::Quiet => self.quiet(),
             SlashCommand::Retry => self.retry(),
-            SlashCommand::Cancel => self.exchange.outgoing.cancel(),
+            SlashCommand::Cancel(None) => self.cancel(),
+            SlashCommand::Cancel(Some(id)) => sharing::cancel(self.exchange, id),
+            SlashCommand::Send { keeps, path, to, caption } => {
+                self.send_file((keeps, path, caption), to, chance)
+            }
+            SlashCommand::Files(of) => self.files(of),
+            SlashCommand::Get { seq, place } => self.get(seq, place, Then::Keep, chance),
+            SlashCommand::Open(seq) => self.get(seq, Place::Downloads, Then::Open, chance),
+            SlashCommand::View(seq) => self.get(seq, Place::Profile, Then::View, chance),
+            SlashCommand::Transfers => self.exchange.transfers.list(),
             SlashCommand::Reconnect if self.exchange.connection.is_up() => vec![Action::Cut],
             SlashCommand::Reconnect => self.exchange.connection.dial(),
             SlashCommand::Timestamp => {
@@ -108,12 +125,80 @@ impl Slashes<'_> {
             }
             SlashCommand::Exit => self.exchange.exit(),
             SlashCommand::Operate { command, operands } => {
-                let operands = operands.split_whitespace();
-                let words = [command.usage.name].into_iter().chain(operands);
-                let words = words.map(str::to_owned).collect();
-                self.exchange.ask(Command::Operate { words })
+                let words = [command.usage.name].into_iter().chain(operands.split_whitespace());
+                self.exchange.ask(Command::Operate { words: words.map(str::to_owned).collect() })
             }
         }
+    }
+
+    /// Answers the last private message.
+    fn answer(&mut self, text: &str, chance: [u8; 16]) -> Vec<Action> {
+        match self.reply.to().cloned() {
+            Some(name) => self.exchange.say(Target::User(name), text, Kind::Say, chance),
+            None => vec![error("you have received no private message yet".into())],
+        }
+    }
+
+    /// The conversation that a command names, or the open one.
+    fn whom(&self, whom: Option<Whom>) -> Result<Target, String> {
+        match whom {
+            None => Ok(self.exchange.target.clone()),
+            Some(Whom::User(name)) => Ok(Target::User(name)),
+            Some(Whom::Channel(name)) => {
+                self.exchange.membership.channel(name).map(Target::Channel)
+            }
+        }
+    }
+
+    fn get(&mut self, seq: Seq, place: Place, then: Then, chance: [u8; 16]) -> Vec<Action> {
+        let get = ToGet { from: self.exchange.target.clone(), seq, place, then };
+        sharing::wish(self.exchange, Wish::Get(get), true, None, chance)
+    }
+
+    fn send_file(
+        &mut self,
+        (keeps_metadata, path, caption): (bool, PathBuf, Option<&str>),
+        to: Option<Whom>,
+        chance: [u8; 16],
+    ) -> Vec<Action> {
+        let to = match self.whom(to) {
+            Ok(to) => to,
+            Err(problem) => return vec![error(problem)],
+        };
+        let send = ToSend { path, to, caption: caption.map(str::to_owned), keeps_metadata };
+        sharing::wish(self.exchange, Wish::Send(send), true, None, chance)
+    }
+
+    /// Lists the files of a conversation, and the room that the own ones take.
+    fn files(&mut self, of: Option<Whom>) -> Vec<Action> {
+        let to = match self.whom(of) {
+            Ok(to) => to,
+            Err(problem) => return vec![error(problem)],
+        };
+        if !self.exchange.connection.is_up() {
+            return vec![error("there is no connection".into())];
+        }
+        let lines = Some(FILES_LISTED);
+        let kind = Some(HistoryKind::File);
+        let command = Command::History { to: to.clone(), before: None, lines, span: None, kind };
+        let reference = Some(self.exchange.transfers.lists(to));
+        let mut actions = self.exchange.ask(Request::new(command, reference));
+        actions.extend(self.exchange.ask(Command::Usage));
+        actions
+    }
+
+    /// Drops unsent messages, also those that announce files.
+    fn cancel(&mut self) -> Vec<Action> {
+        let mut actions = self.exchange.outgoing.cancel();
+        let dropped: Vec<MsgId> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Drop(id) => Some(*id),
+                _ => None,
+            })
+            .collect();
+        actions.extend(dropped.into_iter().flat_map(|id| self.exchange.transfers.dropped(id)));
+        actions
     }
 
     fn part_here(&mut self) -> Vec<Action> {
@@ -125,11 +210,7 @@ impl Slashes<'_> {
 
     /// Changes the target of typed text.
     fn query(&mut self, whom: Whom) -> Vec<Action> {
-        let target = match whom {
-            Whom::User(name) => Ok(Target::User(name)),
-            Whom::Channel(name) => self.exchange.membership.channel(name).map(Target::Channel),
-        };
-        match target {
+        match self.whom(Some(whom)) {
             Ok(target) => self.exchange.aim(target),
             Err(problem) => vec![error(problem)],
         }
@@ -170,16 +251,22 @@ impl Slashes<'_> {
             None => self.exchange.outgoing.change_last(&to, id, change),
         };
         let Some(change) = change else { return Vec::new() };
-        match seq.or_else(|| self.exchange.conversations.last_own(&to)) {
-            Some(of) => self.exchange.post(change.of(to, id, of)),
-            None => vec![error(format!("you have not sent any message to {to} yet"))],
+        let last_own = self.exchange.conversations.last_own(&to);
+        match (seq, last_own) {
+            (Some(of), _) => self.exchange.post(change.of(to, id, of)),
+            (None, Some(Own { seq: of, id: chosen })) => {
+                self.exchange.post_change(change.of(to, id, of), Some(chosen))
+            }
+            (None, None) => vec![error(format!("you have not sent any message to {to} yet"))],
         }
     }
 
     fn history(&mut self, lines: Option<usize>, span: Option<TimeSpan>) -> Vec<Action> {
         let (to, reference) = (self.exchange.target.clone(), Some("history".into()));
-        self.exchange
-            .ask(Request::new(Command::History { to, before: None, lines, span }, reference))
+        self.exchange.ask(Request::new(
+            Command::History { to, before: None, lines, span, kind: None },
+            reference,
+        ))
     }
 
     /// Runs `/join CHANNEL[,CHANNEL]`.
@@ -272,8 +359,14 @@ impl Slashes<'_> {
             return vec![notice(format!("ignored: {names}"))];
         };
         let text = match self.ignore_list.toggle(name.clone()) {
-            true => format!("{name} is ignored: /ignore {name} again shows them"),
-            false => format!("{name} is shown again"),
+            Toggled::Ignored => format!("{name} is ignored: /ignore {name} again shows them"),
+            Toggled::Shown => format!("{name} is shown again"),
+            Toggled::Full => {
+                return vec![error(format!(
+                    "{name} is not ignored, because {IGNORED_MAX} people are: /ignore lists them, and \
+                     /ignore NAME removes one of them"
+                ))];
+            }
         };
         vec![Action::Ignore(self.ignore_list.clone()), notice(text)]
     }

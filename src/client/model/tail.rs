@@ -6,6 +6,12 @@ use crate::chat::{Command, Message, Request, Seq, Target};
 
 const REFERENCE: &str = "tail";
 
+/// Pages that are requested at most: a page may have messages of ignored users alone.
+const PAGES_MAX: usize = 100;
+
+/// Messages of a page behind the first one at least: it follows one with ignored users' messages.
+const PAGE_LINES_MIN: usize = 50;
+
 /// Bound on messages that arrive before the pages are complete; the newest stay.
 pub const MEANWHILE_MAX: usize = 1_000;
 
@@ -24,6 +30,11 @@ pub struct Tail {
     /// Found messages, oldest first, and those of the next page.
     found: Vec<Message>,
     page: Vec<Message>,
+    /// The oldest message of the next page, ignored users' messages included.
+    oldest: Option<Seq>,
+    pages: usize,
+    /// Number of messages of the requested page.
+    asked: usize,
     /// Messages that arrived meanwhile; `None` once the found ones are shown.
     meanwhile: Option<VecDeque<Message>>,
 }
@@ -43,7 +54,8 @@ pub enum Page {
 impl Tail {
     pub fn new(options: TailOptions) -> Tail {
         let meanwhile = Some(VecDeque::new());
-        Tail { options, begun: false, found: Vec::new(), page: Vec::new(), meanwhile }
+        let (found, page) = (Vec::new(), Vec::new());
+        Tail { options, begun: false, found, page, oldest: None, pages: 0, asked: 0, meanwhile }
     }
 
     /// Requests the newest messages of the conversation, once.
@@ -51,19 +63,23 @@ impl Tail {
         match (std::mem::replace(&mut self.begun, true), self.options.lines) {
             (true, _) => Page::Nothing,
             (false, 0) => self.show(),
-            (false, _) => Page::Request(self.request(None)),
+            (false, lines) => Page::Request(self.request(None, lines)),
         }
     }
 
-    /// Takes requested messages, and messages that arrive before these are shown.
-    pub fn takes(&mut self, message: &Message) -> bool {
+    /// Takes requested messages, and messages that arrive before these are shown. Those of ignored
+    /// users are not shown.
+    pub fn takes(&mut self, message: &Message, is_ignored: bool) -> bool {
         match (&message.reference, &mut self.meanwhile) {
             (Some(reference), _) if reference == REFERENCE => {
+                let oldest = self.oldest.map_or(message.seq, |oldest| oldest.min(message.seq));
+                self.oldest = Some(oldest);
                 // A server that sends more than a page is not followed.
-                if self.page.len() < self.options.lines {
+                if !is_ignored && self.page.len() < self.asked {
                     self.page.push(message.clone());
                 }
             }
+            (None, Some(_)) if is_ignored => {}
             (None, Some(meanwhile)) => {
                 meanwhile.push_back(message.clone());
                 if meanwhile.len() > MEANWHILE_MAX {
@@ -80,11 +96,16 @@ impl Tail {
         if reference != Some(REFERENCE) || self.meanwhile.is_none() {
             return Page::Nothing;
         }
-        let oldest = self.page.iter().map(|message| message.seq).min();
+        let oldest = self.oldest.take();
+        self.pages += 1;
+        let goes_on = more && self.pages < PAGES_MAX;
         let before = std::mem::replace(&mut self.found, std::mem::take(&mut self.page));
         self.found.extend(before);
-        match oldest.filter(|_| more && self.found.len() < self.options.lines) {
-            Some(oldest) => Page::Request(self.request(Some(oldest))),
+        match oldest.filter(|_| goes_on && self.found.len() < self.options.lines) {
+            Some(oldest) => {
+                let missing = self.options.lines - self.found.len();
+                Page::Request(self.request(Some(oldest), missing.max(PAGE_LINES_MIN)))
+            }
             None => self.show(),
         }
     }
@@ -100,18 +121,21 @@ impl Tail {
         let surplus = found.len().saturating_sub(lines);
         let mut messages: Vec<Message> = found.into_iter().skip(surplus).collect();
         let meanwhile = self.meanwhile.take().unwrap_or_default();
-        let fresh = |one: &Message| !messages.iter().any(|message| message.id == one.id);
+        let is = |one: &Message, other: &Message| one.id == other.id && one.from == other.from;
+        let fresh = |one: &Message| !messages.iter().any(|message| is(message, one));
         let fresh: Vec<_> = meanwhile.into_iter().filter(|one| follows && fresh(one)).collect();
         messages.extend(fresh);
         Page::Show { messages, ends: !follows }
     }
 
-    fn request(&self, before: Option<Seq>) -> Request {
+    fn request(&mut self, before: Option<Seq>, lines: usize) -> Request {
+        self.asked = lines;
         let command = Command::History {
             to: self.options.to.clone(),
             before,
-            lines: Some(self.options.lines - self.found.len()),
+            lines: Some(lines),
             span: None,
+            kind: None,
         };
         Request::new(command, Some(REFERENCE.to_owned()))
     }

@@ -34,6 +34,7 @@ fn welcome() -> Event {
         text_bytes_max: 8192,
         time_ms: 0,
         motd: None,
+        files: None,
     }
 }
 
@@ -305,6 +306,20 @@ fn ignoring_a_user_ignores_case() {
     assert_eq!(model.update(line, [0; 16]), vec![]);
     typed(&mut model, "/ignore Alice", 7);
     let line = Input::Event(Event::Message(message(2, "alice", "#lobby")));
+    assert!(matches!(model.update(line, [0; 16])[..], [Action::Output(Output::Message(_))]));
+}
+
+#[test]
+fn a_full_ignore_list_is_an_error_that_says_what_to_do() {
+    let mut model = connected();
+    for number in 0..crate::limits::IGNORED_MAX {
+        let actions = typed(&mut model, &format!("/ignore user{number}"), 7);
+        assert!(matches!(actions[0], Action::Ignore(_)), "{actions:?}");
+    }
+    let actions = typed(&mut model, "/ignore alice", 7);
+    let [Action::Output(Output::Error(text))] = &actions[..] else { panic!("{actions:?}") };
+    assert!(text.contains("/ignore NAME removes one"), "{text}");
+    let line = Input::Event(Event::Message(message(1, "alice", "#lobby")));
     assert!(matches!(model.update(line, [0; 16])[..], [Action::Output(Output::Message(_))]));
 }
 

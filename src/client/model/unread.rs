@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::output::Output;
-use crate::chat::{Command, LineCount, ReadMark, Request, Seq, Target, UserName};
+use crate::chat::{Command, MessageCount, ReadMark, Request, Seq, Target, UserName};
 use crate::limits::COUNTED_MAX;
 
 /// Messages after the first seq and up to the second.
@@ -51,7 +51,7 @@ impl Unread {
     pub fn counted(
         &mut self,
         reference: Option<&str>,
-        counts: &[LineCount],
+        counts: &[MessageCount],
         ignores: impl Fn(&UserName) -> bool,
     ) -> Option<Vec<Output>> {
         self.reference.take_if(|own| Some(own.as_str()) == reference)?;
@@ -69,14 +69,14 @@ impl Unread {
         Some(std::mem::take(&mut self.asked).into_iter().map(unread).collect())
     }
 
-    /// Forgets everything when the connection is lost: the next one says what is unread.
+    /// Clears the state of a lost connection: the next login lists unread messages again.
     pub fn lost(&mut self) {
         (self.reference, self.asked, self.waiting) = Default::default();
     }
 }
 
 /// The counted messages without those of ignored users.
-fn unignored(count: &LineCount, ignores: impl Fn(&UserName) -> bool) -> u64 {
+fn unignored(count: &MessageCount, ignores: impl Fn(&UserName) -> bool) -> u64 {
     let ignored = count.by.iter().filter(|sender| ignores(&sender.name));
     ignored.fold(count.lines, |lines, sender| lines.saturating_sub(sender.lines))
 }

@@ -1,7 +1,7 @@
 //! Tests of the numbers of unread messages.
 
 use super::super::*;
-use crate::chat::{ConversationInfo, Event, LineCount, LogId, Retention, SenderCount, Seq};
+use crate::chat::{ConversationInfo, Event, LogId, MessageCount, Retention, SenderCount, Seq};
 
 fn connected() -> Model {
     let usage =
@@ -11,14 +11,21 @@ fn connected() -> Model {
         Model::new(usage, lobby, BTreeSet::new(), Outbox::default(), Conversations::default());
     let (name, device) = ("bob".parse().unwrap(), "main".parse().unwrap());
     let version = "1".into();
-    let welcome =
-        Event::Welcome { name, device, version, text_bytes_max: 8192, time_ms: 0, motd: None };
+    let welcome = Event::Welcome {
+        name,
+        device,
+        version,
+        text_bytes_max: 8192,
+        time_ms: 0,
+        motd: None,
+        files: None,
+    };
     model.update(Input::Event(welcome), [0; 16]);
     model
 }
 
 /// Conversations with people, of which nothing was read, as the server tells them.
-fn told(model: &mut Model, names: impl Iterator<Item = String>) -> Vec<Action> {
+fn conversations_of(model: &mut Model, names: impl Iterator<Item = String>) -> Vec<Action> {
     let info = |name: String| ConversationInfo {
         to: format!("@{name}").parse().unwrap(),
         log: LogId(1),
@@ -52,7 +59,7 @@ fn unread(actions: &[Action]) -> Vec<(String, u64)> {
 fn answered(model: &mut Model, reference: &str, lines: u64, by: &[(&str, u64)]) -> Vec<Action> {
     let sender =
         |(name, lines): &(&str, u64)| SenderCount { name: name.parse().unwrap(), lines: *lines };
-    let conversations = vec![LineCount {
+    let conversations = vec![MessageCount {
         to: "@alice".parse().unwrap(),
         after: Seq(2),
         upto: Seq(9),
@@ -74,7 +81,7 @@ fn ignored_people_do_not_count_and_no_number_exceeds_the_seqs() {
     ] {
         let mut model = connected();
         model.update(Input::Line(ignored.into()), [0; 16]);
-        let asked = counts(&told(&mut model, ["alice".to_owned()].into_iter()));
+        let asked = counts(&conversations_of(&mut model, ["alice".to_owned()].into_iter()));
         assert_eq!(asked.len(), 1);
         let actions = answered(&mut model, &asked[0].0, lines, by);
         assert_eq!(unread(&actions), [("@alice".to_owned(), wanted)], "{ignored}");
@@ -85,7 +92,8 @@ fn ignored_people_do_not_count_and_no_number_exceeds_the_seqs() {
 #[test]
 fn one_request_at_a_time_names_twenty_conversations_and_a_refused_one_is_estimated() {
     let mut model = connected();
-    let asked = counts(&told(&mut model, (0..50).map(|number| format!("user{number}"))));
+    let asked =
+        counts(&conversations_of(&mut model, (0..50).map(|number| format!("user{number}"))));
     assert_eq!(asked.iter().map(|(_, names)| *names).collect::<Vec<_>>(), [1]);
     let mut reference = asked[0].0.clone();
     let (mut found, mut sizes) = (Vec::new(), Vec::new());
@@ -107,7 +115,7 @@ fn one_request_at_a_time_names_twenty_conversations_and_a_refused_one_is_estimat
     assert_eq!(found.len(), 50);
     assert!(found.iter().all(|(_, lines)| *lines == 7), "{found:?}");
     // A lost connection forgets them: the next one tells again.
-    told(&mut model, ["carol".to_owned()].into_iter());
+    conversations_of(&mut model, ["carol".to_owned()].into_iter());
     model.update(Input::Lost(Loss::Cut), [9; 16]);
-    assert_eq!(counts(&told(&mut model, ["alice".to_owned()].into_iter())).len(), 1);
+    assert_eq!(counts(&conversations_of(&mut model, ["alice".to_owned()].into_iter())).len(), 1);
 }

@@ -4,7 +4,9 @@ use super::Misuse;
 use super::command::{
     HelpOn, Notifications, Notify, Pin, ScreenCommand, ScreenSetting, Setting, SlashCommand, Whom,
 };
-use crate::chat::{NameError, UserName};
+use super::path;
+use crate::chat::{NameError, Seq, UserName};
+use crate::client::transfer::Place;
 
 type Parsed<'a> = Result<SlashCommand<'a>, Misuse>;
 
@@ -62,11 +64,7 @@ pub fn pm(operands: &str) -> Parsed<'_> {
 }
 
 pub fn query(operands: &str) -> Parsed<'_> {
-    if operands.starts_with('#') {
-        return Ok(SlashCommand::Query(Whom::Channel(operands)));
-    }
-    let name = user(operands).map_err(|problem| format!("{operands}: {problem}"))?;
-    Ok(SlashCommand::Query(Whom::User(name)))
+    whom(operands).map(SlashCommand::Query)
 }
 
 /// `/topic`, `/topic green tea`, `/topic #tea`, `/topic #tea green tea`.
@@ -122,6 +120,78 @@ pub fn delete(operands: &str) -> Parsed<'_> {
     let seq = some(operands).map(str::parse).transpose();
     let seq = seq.map_err(|problem| format!("/delete {operands}: {problem}"))?;
     Ok(SlashCommand::Delete(seq))
+}
+
+/// `/send holiday.jpg`, `/send keep ./my holiday.jpg @bob -- the sea`.
+pub fn send(operands: &str) -> Parsed<'_> {
+    let (keeps, operands) = match operands.strip_prefix("keep ") {
+        Some(rest) => (true, rest.trim()),
+        None => (false, operands.trim()),
+    };
+    let is_caption = |rest: &str| rest.starts_with("-- ");
+    let is_whom = |rest: &str| {
+        let (first, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let behind = behind.trim_start();
+        first.starts_with(['#', '@']) && (behind.is_empty() || is_caption(behind))
+    };
+    let whole = path::split(operands, is_caption);
+    let (path, rest) = match path::typed(whole.0).is_some_and(|path| path.is_file()) {
+        // A completed path may have a word like a channel.
+        true => whole,
+        false => path::split(operands, |rest| is_caption(rest) || is_whom(rest)),
+    };
+    let (to, rest) = match is_whom(rest) {
+        true => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+        false => ("", rest),
+    };
+    let caption = match rest.trim_start() {
+        "" | "--" => None,
+        rest if is_caption(rest) => some(rest[2..].trim()),
+        _ => return Err("whom to, or which caption? /send 'PATH' TO -- CAPTION".to_owned().into()),
+    };
+    let nothing = || Misuse::from("which file? /send PATH".to_owned());
+    let path = path::typed(path).ok_or_else(nothing)?;
+    let to = some(to).map(whom).transpose()?;
+    Ok(SlashCommand::Send { keeps, path, to, caption })
+}
+
+/// `/files`, `/files #tea`, `/files bob`.
+pub fn files(operands: &str) -> Parsed<'_> {
+    Ok(SlashCommand::Files(some(operands).map(whom).transpose()?))
+}
+
+/// `/get 12`, `/get 12 ~/pictures`.
+pub fn get(operands: &str) -> Parsed<'_> {
+    let (number, path) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
+    let seq = message("get", number)?;
+    let place = path::typed(path).map_or(Place::Downloads, Place::Named);
+    Ok(SlashCommand::Get { seq, place })
+}
+
+pub fn open(operands: &str) -> Parsed<'_> {
+    message("open", operands).map(SlashCommand::Open)
+}
+
+pub fn view(operands: &str) -> Parsed<'_> {
+    message("view", operands).map(SlashCommand::View)
+}
+
+/// The number of a message that announces a file.
+fn message(command: &str, number: &str) -> Result<Seq, Misuse> {
+    let wrong =
+        || format!("which file? /{command} and the number of its message: /files lists them");
+    Ok(number.parse().map_err(|_| wrong())?)
+}
+
+pub fn cancel(operands: &str) -> Parsed<'_> {
+    Ok(SlashCommand::Cancel(some(operands).map(str::parse).transpose()?))
+}
+
+fn whom(text: &str) -> Result<Whom<'_>, Misuse> {
+    if text.starts_with('#') {
+        return Ok(Whom::Channel(text));
+    }
+    Ok(Whom::User(user(text).map_err(|problem| format!("{text}: {problem}"))?))
 }
 
 pub fn ignore(operands: &str) -> Parsed<'_> {

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chat::operator_commands::OperatorCommand;
 use crate::chat::{Seq, TimeSpan, UserName};
+use crate::client::transfer::{Place, TransferId};
 
 /// A slash command with its arguments. A channel stays as typed, because its meaning depends on the
 /// channels that the client is in.
@@ -56,7 +59,27 @@ pub enum SlashCommand<'a> {
     Ignore(Option<UserName>),
     Quiet,
     Retry,
-    Cancel,
+    /// Unsent messages, or a transfer.
+    Cancel(Option<TransferId>),
+    Send {
+        /// Metadata of pictures stays.
+        keeps: bool,
+        path: PathBuf,
+        /// The open conversation if none is named.
+        to: Option<Whom<'a>>,
+        caption: Option<&'a str>,
+    },
+    /// The files of the open conversation, or of another one.
+    Files(Option<Whom<'a>>),
+    Get {
+        seq: Seq,
+        place: Place,
+    },
+    /// Fetch a file and hand it to the desktop.
+    Open(Seq),
+    /// Show a picture.
+    View(Seq),
+    Transfers,
     Reconnect,
     Timestamp,
     /// For the full screen.

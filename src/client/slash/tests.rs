@@ -24,8 +24,10 @@ fn lines_with_a_pin_are_not_remembered() {
     for line in ["/join tea", "/join tea, work", "/create tea", "/pm bob 1234", "/kick bob x"] {
         assert!(!is_secret(line), "{line}");
     }
-    assert!(is_slip("/jion tea 1234") && !is_slip("/join tea 1234") && !is_slip("//jion"));
-    assert!(!is_slip("/etc/hosts has\ntwo lines"));
+    assert!(
+        is_mistyped("/jion tea 1234") && !is_mistyped("/join tea 1234") && !is_mistyped("//jion")
+    );
+    assert!(!is_mistyped("/etc/hosts has\ntwo lines"));
 }
 
 #[test]
@@ -76,11 +78,25 @@ fn arguments_are_parsed_once_and_errors_name_the_problem() {
     reads("/pm @bob  hi ", SlashCommand::Pm { to: bob.clone(), text: "hi" });
     reads("/query bob", SlashCommand::Query(Whom::User(bob.clone())));
     reads("/query #tea", SlashCommand::Query(Whom::Channel("#tea")));
-    reads("/fingerprint bob confirm", SlashCommand::Fingerprint { name: bob, confirms: true });
+    reads(
+        "/fingerprint bob confirm",
+        SlashCommand::Fingerprint { name: bob.clone(), confirms: true },
+    );
     reads("/history 50", SlashCommand::History { lines: Some(50), span: None });
     reads("/set search off", SlashCommand::Set(Setting::Search(Some(false))));
     reads("/notify all", SlashCommand::Screen(ScreenCommand::Notify(Some(Notify::All))));
+    let sends = |path: &str, to, caption| SlashCommand::Send {
+        keeps: false,
+        path: path.into(),
+        to,
+        caption,
+    };
+    reads("/send my a.txt @bob -- x", sends("my a.txt", Some(Whom::User(bob.clone())), Some("x")));
+    reads("/send '/a #1 -- b.pdf'", sends("/a #1 -- b.pdf", None, None));
+    reads("/send '/a @b.pdf' #tea", sends("/a @b.pdf", Some(Whom::Channel("#tea")), None));
+    reads("/send \"/a.pdf\" -- -- x", sends("/a.pdf", None, Some("-- x")));
     for (line, problem) in [
+        ("/send '/a.pdf' and more", "/send 'PATH' TO"),
         ("/pm bob", "/pm NAME TEXT"),
         ("/pm b!b hi", "b!b: "),
         ("/query", ": "),

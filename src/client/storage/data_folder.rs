@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 pub use super::known_server::Server;
 use super::outbox_file;
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
-use crate::home::file::{make_folder, read_identity, read_text, replace, turn, write_new};
-use crate::home::{FileError, json_file};
+use crate::file::{FileError, json_file};
+use crate::file::{make_folder, read_identity, read_text, replace, turn, write_new};
 use crate::suite::Suites;
 use crate::system::files;
 
@@ -268,14 +268,15 @@ impl DataFolder {
             }
             _ => {}
         }
-        let entries = fs::read_dir(&servers).map_err(FileError::io(&servers))?.flatten();
+        let entries: Vec<_> =
+            fs::read_dir(&servers).and_then(Iterator::collect).map_err(FileError::io(&servers))?;
         // Public keys of servers have similar names.
         let is_its = |path: &Path| {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             file.starts_with(&format!("{name}.")) && !file.ends_with(".pem")
         };
         let mut files: Vec<_> =
-            entries.map(|entry| entry.path()).filter(|path| is_its(path)).collect();
+            entries.iter().map(|entry| entry.path()).filter(|path| is_its(path)).collect();
         // A client that begins makes another outbox, so these are the last to go.
         let outbox = format!("{name}.outbox");
         let is_outbox = |path: &PathBuf| path.to_string_lossy().contains(&outbox);

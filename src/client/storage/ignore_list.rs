@@ -8,11 +8,9 @@ use zeroize::Zeroizing;
 
 use crate::chat::UserName;
 use crate::crypto::at_rest;
-use crate::home::FileError;
-use crate::home::file::{read_bytes_up_to, replace};
+use crate::file::{FileError, read_bytes_up_to, replace};
+use crate::limits::IGNORED_MAX;
 
-/// Bound on ignored users.
-const IGNORED_MAX: usize = 1_000;
 /// Bytes read of the file, in which each name has at most 128 bytes.
 const FILE_BYTES_MAX: u64 = 256 << 10;
 
@@ -23,26 +21,33 @@ pub struct IgnoreList {
     pub quiet: bool,
 }
 
-impl IgnoreList {
-    /// Returns whether a name is ignored, in any case.
-    pub fn ignores(&self, name: &UserName) -> bool {
-        self.ignored.iter().any(|ignored| is_same(ignored, name))
-    }
-
-    /// Ignores a user, or stops ignoring. Returns whether the user is ignored now.
-    pub fn toggle(&mut self, name: UserName) -> bool {
-        let before = self.ignored.len();
-        self.ignored.retain(|ignored| !is_same(ignored, &name));
-        let now = self.ignored.len() == before;
-        if now {
-            self.ignored.push(name);
-        }
-        now
-    }
+/// What became of a change of the list.
+#[derive(Debug, PartialEq)]
+pub enum Toggled {
+    Ignored,
+    Shown,
+    /// Too many users are ignored.
+    Full,
 }
 
-fn is_same(one: &UserName, other: &UserName) -> bool {
-    one.as_str().to_lowercase() == other.as_str().to_lowercase()
+impl IgnoreList {
+    pub fn ignores(&self, name: &UserName) -> bool {
+        self.ignored.contains(name)
+    }
+
+    /// Ignores a user, or stops ignoring.
+    pub fn toggle(&mut self, name: UserName) -> Toggled {
+        let before = self.ignored.len();
+        self.ignored.retain(|ignored| *ignored != name);
+        if self.ignored.len() < before {
+            return Toggled::Shown;
+        }
+        if before >= IGNORED_MAX {
+            return Toggled::Full;
+        }
+        self.ignored.push(name);
+        Toggled::Ignored
+    }
 }
 
 /// `STEM.ignored`, 0600, under the record key.
@@ -62,7 +67,7 @@ impl IgnoreFile {
         match file.read() {
             Ok(ignore_list) => (file, ignore_list, None),
             Err(error) => {
-                let trouble = format!("nobody is ignored: {error}");
+                let trouble = format!("the ignore list cannot be read: {error}");
                 (file, IgnoreList::default(), Some(trouble))
             }
         }
@@ -78,7 +83,7 @@ impl IgnoreFile {
             // The next change replaces the file.
             let aside = self.path.with_extension("ignored-damaged");
             fs::rename(&self.path, &aside).map_err(FileError::io(&self.path))?;
-            let moved = format!("it is damaged, and is {} now", aside.display());
+            let moved = format!("the file is damaged and was renamed to {}", aside.display());
             return Err(FileError::damaged(&self.path, moved));
         };
         ignore_list.ignored.truncate(IGNORED_MAX);
@@ -94,6 +99,21 @@ impl IgnoreFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_list_takes_another_name_once_one_is_removed() {
+        let name = |number: usize| format!("user{number}").parse::<UserName>().unwrap();
+        let mut list = IgnoreList::default();
+        (0..IGNORED_MAX).for_each(|number| assert_eq!(list.toggle(name(number)), Toggled::Ignored));
+        assert_eq!(list.toggle(name(IGNORED_MAX)), Toggled::Full);
+        assert!(list.ignored.len() == IGNORED_MAX && !list.ignores(&name(IGNORED_MAX)));
+        let folder = tempfile::tempdir().unwrap();
+        let open = || IgnoreFile::open(folder.path().join("server"), Zeroizing::new([7; 32]));
+        open().0.save(&list).unwrap();
+        assert_eq!(open().1, list, "the next start reads all of it");
+        assert_eq!(list.toggle(name(7)), Toggled::Shown);
+        assert_eq!(list.toggle(name(IGNORED_MAX)), Toggled::Ignored);
+    }
 
     #[test]
     fn a_damaged_list_is_told_and_moved_aside() {

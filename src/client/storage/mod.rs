@@ -7,11 +7,13 @@ pub mod ignore_list;
 pub mod journal;
 mod known_server;
 mod outbox_file;
+mod outbox_format;
 mod sealed_map;
 #[cfg(test)]
 mod search_tests;
 #[cfg(test)]
 mod set_aside_tests;
+pub mod transfer_folder;
 #[cfg(test)]
 mod trust_file_tests;
 
@@ -19,14 +21,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::crypto::Fingerprint;
 use crate::e2e::storage::{
     ChangeEntries, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored,
 };
-use crate::home::FileError;
-use crate::home::file::{make_folder, overwrite, read_bytes_up_to, replace, turn, wipe, write_new};
+use crate::file::FileError;
+use crate::file::{make_folder, overwrite, read_bytes_up_to, replace, turn, wipe, write_new};
 use crate::system::files;
 use data_folder::{DataFolder, Settings};
 use sealed_map::Entries;
@@ -94,7 +97,7 @@ impl Folder {
         let path = self.stem.with_extension(extension);
         let (map, entries) = SealedMap::open(path.clone(), key).map_err(of_map(&path))?;
         if map.damaged > 0 {
-            let text = "is damaged: what it holds of some messages is not verified again";
+            let text = "is damaged: the verification state of some messages is lost";
             self.damage.push(format!("{} {text}", path.display()));
         }
         Ok((map, entries))
@@ -181,12 +184,7 @@ impl Storage for Folder {
         changed: &Sequenced,
         all: &dyn Fn() -> Sequenced,
     ) -> Result<(), StorageError> {
-        match &mut self.sequences {
-            Some(map) => Ok(map
-                .store(changed, all)
-                .map_err(FileError::io(&self.stem.with_extension(SEQUENCES)))?),
-            None => Ok(()),
-        }
+        store(&mut self.sequences, &self.stem.with_extension(SEQUENCES), changed, all)
     }
 
     fn changes(&self, key: FileKey) -> Result<ChangeEntries, StorageError> {
@@ -204,12 +202,7 @@ impl Storage for Folder {
         changed: &ChangeEntries,
         all: &dyn Fn() -> ChangeEntries,
     ) -> Result<(), StorageError> {
-        match &mut self.changes {
-            Some(map) => Ok(map
-                .store(changed, all)
-                .map_err(FileError::io(&self.stem.with_extension(CHANGES)))?),
-            None => Ok(()),
-        }
+        store(&mut self.changes, &self.stem.with_extension(CHANGES), changed, all)
     }
 
     fn stores_messages(&self) -> Result<bool, StorageError> {
@@ -285,4 +278,15 @@ impl Storage for Folder {
         };
         FileError::damaged(&path, reason).into()
     }
+}
+
+/// Stores the changes of a map, if this client has opened it to store more.
+fn store<K: Serialize, V: Serialize>(
+    map: &mut Option<SealedMap>,
+    path: &Path,
+    changed: &[(K, Option<V>)],
+    all: &dyn Fn() -> Entries<K, V>,
+) -> Result<(), StorageError> {
+    let Some(map) = map else { return Ok(()) };
+    Ok(map.store(changed, all).map_err(FileError::io(path))?)
 }

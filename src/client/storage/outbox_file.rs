@@ -1,69 +1,38 @@
 //! The outbox on disk: a file for each client of a profile. It grows by whole encrypted lines, so
-//! that a damaged one is noticed and hides no other.
+//! that a damaged one is noticed and hides no other, and is rewritten when most of it is outdated.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::outbox_format::{Entry, Found, Line, Unsent};
 use crate::chat::{MsgId, NewMessage, Opaque};
-use crate::crypto::at_rest;
+use crate::file::replace_locked;
 use crate::limits::{OUTBOX_FILE_BYTES_MAX, OUTBOX_FILES_MAX};
 use crate::system::files;
 
 /// Lines that may wait for a sync, in bytes.
 const UNSYNCED_BYTES_MAX: usize = 1 << 20;
+/// The file is rewritten when it has more than this plus twice the lines of its open messages, in
+/// bytes.
+const OUTDATED_BYTES: u64 = 64 << 10;
 
-/// An entry of the file.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Entry {
-    Add(NewMessage),
-    Done(MsgId),
-    /// The server has refused it.
-    Refused(MsgId),
-    /// The user wants it sent again.
-    Retry(MsgId),
-    /// The sealed body of a message.
-    Sealed(MsgId, Opaque),
-}
-
-impl Entry {
-    fn id(&self) -> MsgId {
-        match self {
-            Entry::Add(message) => message.id,
-            Entry::Done(id) | Entry::Refused(id) | Entry::Retry(id) | Entry::Sealed(id, _) => *id,
-        }
-    }
-}
-
-/// A line of the file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Locked {
-    locked: String,
-}
-
-/// A line that is not synced yet.
-struct Line {
-    id: MsgId,
-    adds: bool,
-    bytes: Vec<u8>,
-}
-
-/// What the files hold.
+/// Lengths of the lines that restore a message, in bytes.
 #[derive(Default)]
-pub struct Unsent {
-    pub messages: Vec<NewMessage>,
-    /// Refused messages, which are sent again only by the user.
-    pub refused: HashSet<MsgId>,
-    pub sealed: HashMap<MsgId, Opaque>,
+struct Lengths {
+    add: u64,
+    sealed: u64,
+    refused: u64,
+}
+
+impl Lengths {
+    fn sum(&self) -> u64 {
+        self.add + self.sealed + self.refused
+    }
 }
 
 /// What opening the files has found.
@@ -81,16 +50,22 @@ pub struct OutboxFile {
     path: PathBuf,
     file: File,
     key: Zeroizing<[u8; 32]>,
-    /// Length of what is whole.
+    /// Length of the whole lines.
     bytes: u64,
-    open: HashSet<MsgId>,
+    /// Length of what is synced.
+    synced_bytes: u64,
+    open: HashMap<MsgId, Lengths>,
     /// Lines until they are synced: a kernel that fails to sync may drop what was written.
     unsynced: Vec<Line>,
     /// Count of the lines above that were written.
     written: usize,
     is_synced: bool,
+    /// Length from which a rewrite that has failed is tried again.
+    rewrites_from: u64,
     /// A damaged part could not be copied, so nothing is removed from the file.
     keeps_all: bool,
+    /// Files of ended clients whose messages are in this one, locked until nothing is in them.
+    taken_over: Vec<OutboxFile>,
 }
 
 impl OutboxFile {
@@ -114,7 +89,7 @@ impl OutboxFile {
                 (None, Err(error)) => return Err(error),
                 (Some(mut own), Ok(Some((other, unsent, damage)))) => {
                     own.damage.extend(damage);
-                    own.takes_over(unsent, other)?;
+                    own.take_over(unsent, other)?;
                     Some(own)
                 }
                 (Some(mut own), Err(error)) => {
@@ -137,30 +112,39 @@ impl OutboxFile {
         aside: &Path,
     ) -> io::Result<Option<(OutboxFile, Unsent, Option<String>)>> {
         let Some(file) = locked(path, creates)? else { return Ok(None) };
-        let found = read(path, &file, key)?;
+        let found = Found::read(&file, key).map_err(named(path))?;
         let damage = damage(path, aside, &found);
+        let ids = found.unsent.messages.iter().map(|message| message.id);
         let mut own = OutboxFile {
             path: path.to_owned(),
             file,
             key: key.clone(),
             bytes: found.bytes,
-            open: found.unsent.messages.iter().map(|message| message.id).collect(),
+            synced_bytes: found.bytes,
+            open: ids.map(|id| (id, Lengths::default())).collect(),
             unsynced: Vec::new(),
             written: 0,
             is_synced: true,
-            keeps_all: false,
+            rewrites_from: 0,
+            keeps_all: !found.ranges.is_empty(),
+            taken_over: Vec::new(),
         };
-        // The entries stay until all messages are stored, so neither a crash nor a full disk loses
-        // any.
-        let is_over = own.open.is_empty() && found.ranges.is_empty();
-        own.shorten(if is_over { 0 } else { found.bytes }).map_err(named(path))?;
-        own.set_aside(aside, &found.ranges, found.rescued);
+        own.shorten(found.bytes).map_err(named(path))?;
+        if own.keeps_all {
+            own.keeps_all = copy_parts(&mut own.file, &found.ranges, aside).is_err();
+        }
+        let lines = own.lines(&found.unsent)?;
+        let is_outdated = own.open_bytes() < found.bytes || !found.ranges.is_empty();
+        if is_outdated && !own.keeps_all {
+            // A full disk leaves the file as it is, and no message is lost.
+            let _ = own.rewrite(&lines);
+        }
         Ok(Some((own, found.unsent, damage)))
     }
 
     /// Adds a typed message.
     pub fn add(&mut self, message: &NewMessage) -> io::Result<()> {
-        self.open.insert(message.id);
+        self.open.entry(message.id).or_default();
         self.enter(&Entry::Add(message.clone()))
     }
 
@@ -183,7 +167,6 @@ impl OutboxFile {
     pub fn done(&mut self, id: MsgId) -> io::Result<()> {
         self.open.remove(&id);
         if self.open.is_empty() && !self.keeps_all {
-            (self.written, self.is_synced) = (0, false);
             self.unsynced.clear();
             return self.shorten(0);
         }
@@ -207,13 +190,40 @@ impl OutboxFile {
     pub fn sync(&mut self) -> io::Result<()> {
         self.write()?;
         if !self.is_synced {
-            if let Err(error) = self.file.sync_data() {
-                self.written = 0;
-                return Err(named(&self.path)(error));
-            }
-            (self.written, self.is_synced) = (0, true);
-            self.unsynced.clear();
+            let synced = self.file.sync_data();
+            self.ends_sync(synced)?;
         }
+        let outdated = OUTDATED_BYTES + 2 * self.open_bytes();
+        if self.bytes > outdated.max(self.rewrites_from) {
+            // All entries are on disk either way.
+            let _ = self.compact();
+        }
+        // A client that ends before this leaves both, and their ids are the same.
+        self.taken_over.retain_mut(|other| other.discard().is_err());
+        Ok(())
+    }
+
+    /// Removes all messages, which are in another file.
+    fn discard(&mut self) -> io::Result<()> {
+        if !self.keeps_all {
+            self.open.clear();
+            self.unsynced.clear();
+            return self.shorten(0);
+        }
+        let ids: Vec<_> = self.open.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.done(id))?;
+        self.sync()
+    }
+
+    /// Takes the result of a sync. After a failure what was not synced is written again.
+    fn ends_sync(&mut self, synced: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = synced {
+            // The next write truncates the file, if this does not.
+            let _ = self.shorten(self.synced_bytes);
+            return Err(named(&self.path)(error));
+        }
+        (self.written, self.is_synced, self.synced_bytes) = (0, true, self.bytes);
+        self.unsynced.clear();
         Ok(())
     }
 
@@ -224,79 +234,122 @@ impl OutboxFile {
     }
 
     fn queue(&mut self, entry: &Entry) -> io::Result<()> {
-        let text = Zeroizing::new(serde_json::to_vec(entry)?);
-        let locked = STANDARD_NO_PAD.encode(at_rest::lock(&self.key, &text));
-        let mut bytes = serde_json::to_vec(&Locked { locked })?;
-        bytes.push(b'\n');
-        self.unsynced.push(Line { id: entry.id(), adds: matches!(entry, Entry::Add(_)), bytes });
+        let line = self.line(entry)?;
+        self.unsynced.push(line);
         Ok(())
     }
 
+    /// The line of an entry. If its message is open, the length counts.
+    fn line(&mut self, entry: &Entry) -> io::Result<Line> {
+        let line = Line::of(entry, &self.key)?;
+        let (mut closed, length) = (Lengths::default(), line.bytes.len() as u64);
+        let lengths = self.open.get_mut(&line.id).unwrap_or(&mut closed);
+        match entry {
+            Entry::Add(_) => lengths.add = length,
+            Entry::Sealed(..) => lengths.sealed = length,
+            Entry::Refused(_) => lengths.refused = length,
+            Entry::Retry(_) => lengths.refused = 0,
+            Entry::Done(_) => {}
+        }
+        Ok(line)
+    }
+
+    /// The lines that restore open messages.
+    fn lines(&mut self, unsent: &Unsent) -> io::Result<Vec<Line>> {
+        let open: Vec<_> =
+            unsent.entries().filter(|entry| self.open.contains_key(&entry.id())).collect();
+        open.iter().map(|entry| self.line(entry)).collect()
+    }
+
+    /// Length of the lines that restore all open messages.
+    fn open_bytes(&self) -> u64 {
+        self.open.values().map(Lengths::sum).sum()
+    }
+
     /// Writes what is not written yet.
+    ///
+    /// # Errors
+    /// The disk takes nothing, or the next start could not read the file.
     fn write(&mut self) -> io::Result<()> {
-        let new = &self.unsynced[self.written..];
-        if new.is_empty() {
+        let length = |lines: &[Line]| lines.iter().map(|line| line.bytes.len() as u64).sum::<u64>();
+        let new = length(&self.unsynced[self.written..]);
+        if new == 0 {
             return Ok(());
         }
-        let bytes: Vec<u8> = new.iter().flat_map(|line| &line.bytes).copied().collect();
-        let start = self.file.seek(SeekFrom::Start(self.bytes));
+        if self.bytes + new > OUTBOX_FILE_BYTES_MAX {
+            if self.open_bytes() <= OUTBOX_FILE_BYTES_MAX {
+                self.compact().map_err(named(&self.path))?;
+            }
+            if self.bytes + new > OUTBOX_FILE_BYTES_MAX {
+                let full = format!("it has {OUTBOX_FILE_BYTES_MAX} bytes of unsent messages");
+                return Err(named(&self.path)(io::Error::other(full)));
+            }
+        }
+        let bytes: Vec<u8> =
+            self.unsynced[self.written..].iter().flat_map(|line| &line.bytes).copied().collect();
+        let is_short = self.file.set_len(self.bytes);
+        let start = is_short.and_then(|()| self.file.seek(SeekFrom::Start(self.bytes)));
         if let Err(error) = start.and_then(|_| self.file.write_all(&bytes)) {
             // A part of a line would hide the next one. The next write begins here in any case.
             let _ = self.file.set_len(self.bytes);
             return Err(named(&self.path)(error));
         }
-        self.bytes += bytes.len() as u64;
+        self.bytes += new;
         (self.written, self.is_synced) = (self.unsynced.len(), false);
         Ok(())
     }
 
-    /// Truncates the file; new entries follow at this length.
+    /// Truncates the file; all unsynced lines follow at this length.
     fn shorten(&mut self, bytes: u64) -> io::Result<()> {
-        self.bytes = bytes;
+        self.is_synced = self.is_synced && bytes == self.bytes;
+        (self.bytes, self.synced_bytes, self.written) = (bytes, bytes, 0);
         self.file.set_len(bytes)
     }
 
-    /// Copies damaged parts to another file, and blanks them here. The entries that were found in
-    /// them are written again.
-    fn set_aside(&mut self, aside: &Path, ranges: &[Range<u64>], rescued: Vec<Entry>) {
-        if ranges.is_empty() {
-            return;
+    /// Removes outdated lines from the file.
+    ///
+    /// # Errors
+    /// The file cannot be read or replaced, and stays as it is.
+    fn compact(&mut self) -> io::Result<()> {
+        self.rewrites_from = 2 * self.bytes;
+        if self.keeps_all {
+            return Err(io::Error::other("its damaged lines cannot be copied"));
         }
-        let moved = copy_parts(&mut self.file, ranges, aside).and_then(|()| {
-            for entry in rescued {
-                let is_open = self.open.contains(&entry.id());
-                if is_open || !matches!(entry, Entry::Add(_)) {
-                    self.queue(&entry)?;
-                }
-            }
-            self.sync()?;
-            blank(&mut self.file, ranges)
-        });
-        self.keeps_all = moved.is_err();
+        self.file.set_len(self.bytes)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        let found = Found::read(&self.file, &self.key)?;
+        if !found.ranges.is_empty() {
+            return Err(io::Error::other("it is damaged"));
+        }
+        let lines = self.lines(&found.unsent)?;
+        self.rewrite(&lines)
+    }
+
+    /// Atomically replaces the file by one with these lines, which include all that were written.
+    fn rewrite(&mut self, lines: &[Line]) -> io::Result<()> {
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| &line.bytes).copied().collect();
+        self.file = replace_locked(&self.path, &bytes, 0o600).map_err(io::Error::other)?;
+        self.bytes = bytes.len() as u64;
+        self.unsynced.drain(..self.written);
+        (self.written, self.is_synced, self.synced_bytes) = (0, true, self.bytes);
+        self.rewrites_from = 0;
+        Ok(())
     }
 }
 
 impl Opened {
-    /// Takes over the messages of an ended client. If that fails they stay in its file.
-    fn takes_over(&mut self, unsent: Unsent, mut other: OutboxFile) -> io::Result<()> {
-        let known = |message: &NewMessage| self.file.open.contains(&message.id);
-        let new: Vec<_> = unsent.messages.into_iter().filter(|one| !known(one)).collect();
-        for message in &new {
-            let id = message.id;
-            self.file.open.insert(id);
-            self.file.queue(&Entry::Add(message.clone()))?;
-            if let Some(sealed) = unsent.sealed.get(&id) {
-                self.file.queue(&Entry::Sealed(id, sealed.clone()))?;
-            }
-            if unsent.refused.contains(&id) {
-                self.file.queue(&Entry::Refused(id))?;
-            }
+    /// Takes over the messages of an ended client. They stay in its file until they are synced in
+    /// the own one, and no other client takes them over meanwhile.
+    fn take_over(&mut self, unsent: Unsent, other: OutboxFile) -> io::Result<()> {
+        let known: HashSet<_> = self.file.open.keys().copied().collect();
+        for entry in unsent.entries().filter(|entry| !known.contains(&entry.id())) {
+            self.file.open.entry(entry.id()).or_default();
+            self.file.queue(&entry)?;
         }
-        // A client that ends between the two leaves both, and their ids are the same.
-        let is_taken_over = self.file.sync().is_ok();
-        if is_taken_over && !other.keeps_all {
-            other.shorten(0)?;
-        }
+        self.file.taken_over.push(other);
+        // Each later sync tries it again.
+        let _ = self.file.sync();
+        let new = unsent.messages.into_iter().filter(|one| !known.contains(&one.id));
         self.unsent.messages.extend(new);
         self.unsent.refused.extend(unsent.refused);
         self.unsent.sealed.extend(unsent.sealed);
@@ -323,102 +376,27 @@ pub fn lock_all(stem: &Path) -> io::Result<Option<Vec<File>>> {
 fn locked(path: &Path, creates: bool) -> io::Result<Option<File>> {
     let mut options = files::private();
     options.read(true).write(true).create(creates).truncate(false);
-    let file = match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !creates => return Ok(None),
-        other => other.map_err(named(path))?,
-    };
-    if creates {
-        files::sync_folder(path).map_err(named(path))?;
+    loop {
+        let file = match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !creates => return Ok(None),
+            other => other.map_err(named(path))?,
+        };
+        if creates {
+            files::sync_folder(path).map_err(named(path))?;
+        }
+        if !files::try_lock(&file).map_err(named(path))? {
+            return Ok(None);
+        }
+        // A client may have replaced the file before it ended.
+        let about = file.metadata().map_err(named(path))?;
+        if fs::metadata(path).is_ok_and(|now| files::stamp(&now) == files::stamp(&about)) {
+            return Ok(Some(file));
+        }
     }
-    Ok(files::try_lock(&file).map_err(named(path))?.then_some(file))
 }
 
 fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-/// What a file holds.
-#[derive(Default)]
-struct Found {
-    unsent: Unsent,
-    /// Damaged parts.
-    ranges: Vec<Range<u64>>,
-    /// Entries that were found in them.
-    rescued: Vec<Entry>,
-    /// Count of damaged parts without an entry.
-    lost: usize,
-    /// Length of the whole lines.
-    bytes: u64,
-}
-
-fn read(path: &Path, file: &File, key: &[u8; 32]) -> io::Result<Found> {
-    let mut text = Vec::new();
-    file.take(OUTBOX_FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(named(path))?;
-    if text.len() as u64 > OUTBOX_FILE_BYTES_MAX {
-        let larger = format!("it is larger than {OUTBOX_FILE_BYTES_MAX} bytes");
-        return Err(named(path)(io::Error::other(larger)));
-    }
-    let (mut found, mut entries, mut start) = (Found::default(), Vec::new(), 0);
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let range = start..start + line.len() as u64;
-        start = range.end;
-        let body = line.strip_suffix(b"\n").unwrap_or(line);
-        let is_whole = body.len() < line.len();
-        let entry = serde_json::from_slice::<Locked>(body).ok();
-        match entry.and_then(|line| unlocked(key, line.locked.as_bytes())) {
-            Some(entry) if is_whole => entries.push(entry),
-            None if body.is_empty() => {}
-            _ => {
-                let within = entries_within(body, key);
-                // An entry that was cut off was never reported as stored.
-                if within.is_empty() && !is_whole {
-                    break;
-                }
-                found.lost += usize::from(within.is_empty());
-                entries.extend(within.iter().cloned());
-                found.rescued.extend(within);
-                found.ranges.push(range.clone());
-            }
-        }
-        found.bytes = range.end;
-    }
-    found.unsent = unsent(entries);
-    Ok(found)
-}
-
-/// The messages that are left after these entries, in their order.
-fn unsent(entries: Vec<Entry>) -> Unsent {
-    let mut messages: HashMap<MsgId, (usize, NewMessage)> = HashMap::new();
-    let mut unsent = Unsent::default();
-    for (number, entry) in entries.into_iter().enumerate() {
-        match entry {
-            Entry::Add(message) => {
-                messages.entry(message.id).or_insert((number, message));
-            }
-            Entry::Done(id) => {
-                messages.remove(&id);
-                unsent.sealed.remove(&id);
-            }
-            Entry::Refused(id) => drop(unsent.refused.insert(id)),
-            Entry::Retry(id) => drop(unsent.refused.remove(&id)),
-            Entry::Sealed(id, body) => drop(unsent.sealed.insert(id, body)),
-        }
-    }
-    let mut ordered: Vec<_> = messages.into_values().collect();
-    ordered.sort_unstable_by_key(|(number, _)| *number);
-    unsent.messages = ordered.into_iter().map(|(_, message)| message).collect();
-    unsent
-}
-
-fn unlocked(key: &[u8; 32], base64: &[u8]) -> Option<Entry> {
-    let text = at_rest::unlock(key, &STANDARD_NO_PAD.decode(base64).ok()?)?;
-    serde_json::from_slice(&text).ok()
-}
-
-/// The entries in a line that is damaged beside them, as where two lines became one.
-fn entries_within(line: &[u8], key: &[u8; 32]) -> Vec<Entry> {
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    line.split(|byte| !is_base64(byte)).filter_map(|run| unlocked(key, run)).collect()
 }
 
 /// Appends parts of a file to another one, and syncs that.
@@ -430,15 +408,6 @@ fn copy_parts(from: &mut File, ranges: &[Range<u64>], aside: &Path) -> io::Resul
     }
     to.sync_all()?;
     files::sync_folder(aside)
-}
-
-/// Replaces parts with empty lines.
-fn blank(file: &mut File, ranges: &[Range<u64>]) -> io::Result<()> {
-    for range in ranges {
-        file.seek(SeekFrom::Start(range.start))?;
-        io::copy(&mut io::repeat(b'\n').take(range.end - range.start), file)?;
-    }
-    file.sync_data()
 }
 
 /// The damage of a file, for the user.

@@ -6,12 +6,23 @@ fn key() -> Zeroizing<[u8; 32]> {
     Zeroizing::new([7; 32])
 }
 
-fn say(id: u8) -> NewMessage {
-    let line = format!(
-        r##"{{"type":"say","to":"#lobby","id":"{}","text":"hi there"}}"##,
-        "0".repeat(30) + &format!("{id:02x}")
-    );
+fn say(id: u32) -> NewMessage {
+    let line = format!(r##"{{"type":"say","to":"#lobby","id":"{id:032x}","text":"hi there"}}"##);
     serde_json::from_str(&line).unwrap()
+}
+
+/// Adds messages that the server stores at once.
+fn says_and_stores(file: &mut OutboxFile, ids: Range<u32>) {
+    for id in ids {
+        file.add(&say(id)).unwrap();
+        file.sync().unwrap();
+        file.done(say(id).id).unwrap();
+    }
+    file.sync().unwrap();
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
 }
 
 /// A folder with the path of an outbox in it, without extensions.
@@ -35,25 +46,26 @@ fn only_unstored_messages_are_restored() {
     file.seal(say(3).id, &body).unwrap();
     file.sync().unwrap();
     let path = stem.with_extension("outbox");
-    let mut written = fs::read(&path).unwrap();
+    let written = fs::read(&path).unwrap();
     // An entry that was cut off was never reported as stored.
     fs::write(&path, [&written[..], b"{\"locked\":\"sa"].concat()).unwrap();
     drop(file);
+    let mut lengths = Vec::new();
     for _ in 0..2 {
         let Opened { unsent, damage, is_first, .. } = opened(&stem);
         assert_eq!(unsent.messages, [say(1), say(3)]);
         assert_eq!(unsent.sealed, HashMap::from([(say(3).id, body.clone())]));
         assert!(damage.is_empty() && is_first, "{damage:?}");
-        // Nothing is rewritten that a kill or a full disk could interrupt.
-        assert!(fs::read(&path).unwrap() == written);
+        lengths.push(length(&path));
     }
+    assert!(lengths[0] < written.len() as u64 && lengths[0] == lengths[1], "{lengths:?}");
     let mut file = opened(&stem).file;
     file.add(&say(4)).unwrap();
     file.done(say(4).id).unwrap();
     [1, 3].into_iter().for_each(|id| file.refused(say(id).id).unwrap());
     file.retry(say(3).id).unwrap();
     file.sync().unwrap();
-    written = fs::read(&path).unwrap();
+    let written = fs::read(&path).unwrap();
     assert!(!String::from_utf8(written).unwrap().contains("lobby"));
     drop(file);
     let Opened { mut file, unsent, .. } = opened(&stem);
@@ -87,6 +99,55 @@ fn each_client_has_a_file_and_the_next_one_takes_over_what_is_left() {
     }
     let clients: Vec<_> = (0..OUTBOX_FILES_MAX).map(|_| opened(&stem)).collect();
     assert!(OutboxFile::open(&stem, &key()).is_err(), "one more than {}", clients.len());
+}
+
+#[test]
+fn a_file_that_cannot_be_emptied_stays_locked_and_is_emptied_later() {
+    let (_folder, stem) = stem();
+    let others = stem.with_extension("outbox-2");
+    let [mut first, mut second] = [(); 2].map(|()| opened(&stem));
+    second.file.add(&say(2)).unwrap();
+    second.file.sync().unwrap();
+    drop(second);
+    let (mut other, unsent, _) =
+        OutboxFile::lock(&others, false, &key(), &stem.with_extension("outbox-damaged"))
+            .unwrap()
+            .unwrap();
+    // A file that was opened to be read only is not shortened.
+    let writable = std::mem::replace(&mut other.file, File::open(&others).unwrap());
+    first.take_over(unsent, other).unwrap();
+    assert_eq!(first.unsent.messages, [say(2)]);
+    assert!(length(&others) > 0);
+    let third = opened(&stem);
+    assert_eq!(third.unsent.messages, [], "the messages have a client");
+    assert!(third.file.path.ends_with("server.outbox-3"), "{}", third.file.path.display());
+    first.file.taken_over[0].file = writable;
+    first.file.sync().unwrap();
+    assert_eq!((length(&others), first.file.taken_over.len()), (0, 0));
+    drop((first, third));
+    assert_eq!(opened(&stem).unsent.messages, [say(2)], "once");
+}
+
+#[test]
+fn what_is_taken_over_from_a_damaged_file_is_taken_over_once() {
+    let (_folder, stem) = stem();
+    let [mut first, mut second] = [(); 2].map(|()| opened(&stem));
+    (1..=2).for_each(|id| second.file.add(&say(id)).unwrap());
+    second.file.sync().unwrap();
+    first.file.sync().unwrap();
+    drop((first, second));
+    let others = stem.with_extension("outbox-2");
+    let mut damaged = fs::read(&others).unwrap();
+    damaged[40] ^= 1;
+    fs::write(&others, &damaged).unwrap();
+    // The damaged line cannot be copied.
+    fs::create_dir(stem.with_extension("outbox-damaged")).unwrap();
+    let Opened { mut file, unsent, .. } = opened(&stem);
+    assert_eq!(unsent.messages, [say(2)]);
+    file.done(say(2).id).unwrap();
+    drop(file);
+    assert!(fs::read(&others).unwrap().starts_with(&damaged));
+    assert_eq!(opened(&stem).unsent.messages, [], "the server has stored it");
 }
 
 #[test]
@@ -169,4 +230,124 @@ fn what_could_not_be_written_is_written_later() {
     file.sync().unwrap();
     drop(file);
     assert_eq!(opened(&stem).unsent.messages, [say(1), say(2)]);
+}
+
+#[test]
+fn a_refused_message_does_not_let_the_file_grow() {
+    let (_folder, stem) = stem();
+    let path = stem.with_extension("outbox");
+    let mut file = opened(&stem).file;
+    file.add(&say(1)).unwrap();
+    file.refused(say(1).id).unwrap();
+    file.sync().unwrap();
+    let (open, mut longest) = (length(&path), 0);
+    for start in (2..2_000).step_by(50) {
+        says_and_stores(&mut file, start..start + 50);
+        longest = longest.max(length(&path));
+    }
+    assert!(longest > OUTDATED_BYTES / 2, "it is rewritten after a while: {longest}");
+    assert!(longest <= OUTDATED_BYTES + 2 * open + 1_000, "{longest}");
+    assert!(!opened(&stem).is_first, "the rewritten file is locked");
+    // A message that is retried and refused again and again is no other case.
+    for _ in 0..1_000 {
+        file.retry(say(1).id).unwrap();
+        file.refused(say(1).id).unwrap();
+    }
+    file.sync().unwrap();
+    assert!(length(&path) <= OUTDATED_BYTES, "{}", length(&path));
+    says_and_stores(&mut file, 2..20);
+    drop(file);
+    for _ in 0..2 {
+        let Opened { file: _file, unsent, is_first, .. } = opened(&stem);
+        assert_eq!((unsent.messages, is_first), (vec![say(1)], true));
+        assert_eq!(unsent.refused, HashSet::from([say(1).id]));
+        assert_eq!(length(&path), open, "each start removes what is outdated");
+    }
+}
+
+#[test]
+fn a_rewrite_that_fails_leaves_the_file_and_waits() {
+    let (folder, stem) = stem();
+    let mut file = opened(&stem).file;
+    file.add(&say(1)).unwrap();
+    file.sync().unwrap();
+    fs::remove_dir_all(folder.path()).unwrap();
+    says_and_stores(&mut file, 2..500);
+    let bytes = file.file.metadata().unwrap().len();
+    assert_eq!(file.bytes, bytes, "entries are appended");
+    assert!(file.rewrites_from > bytes && bytes > OUTDATED_BYTES, "{}", file.rewrites_from);
+    fs::create_dir(folder.path()).unwrap();
+    says_and_stores(&mut file, 500..1_500);
+    assert!(file.bytes <= OUTDATED_BYTES, "it is rewritten later: {}", file.bytes);
+    drop(file);
+    assert_eq!(opened(&stem).unsent.messages, [say(1)]);
+}
+
+#[test]
+fn a_disk_that_fails_to_sync_does_not_let_the_file_grow() {
+    let (_folder, stem) = stem();
+    let path = stem.with_extension("outbox");
+    let mut file = opened(&stem).file;
+    file.add(&say(1)).unwrap();
+    file.sync().unwrap();
+    let synced = length(&path);
+    file.add(&say(2)).unwrap();
+    file.seal(say(2).id, &Opaque::new(b"sealed").unwrap()).unwrap();
+    let written = length(&path);
+    for _ in 0..3 {
+        file.write().unwrap();
+        assert_eq!(length(&path), written, "it is written once");
+        assert!(file.ends_sync(Err(io::Error::other("the disk fails"))).is_err());
+        assert_eq!(length(&path), synced);
+    }
+    // A message that was written, and not synced, is not written again once it is stored.
+    file.add(&say(3)).unwrap();
+    assert!(file.ends_sync(Err(io::Error::other("the disk fails"))).is_err());
+    file.done(say(3).id).unwrap();
+    file.sync().unwrap();
+    assert_eq!(length(&path), written);
+    drop(file);
+    assert_eq!(opened(&stem).unsent.messages, [say(1), say(2)]);
+}
+
+#[test]
+fn a_file_does_not_become_too_long_to_be_read() {
+    let (_folder, stem) = stem();
+    let path = stem.with_extension("outbox");
+    let mut file = opened(&stem).file;
+    file.add(&say(1)).unwrap();
+    file.sync().unwrap();
+    let bytes = std::mem::replace(&mut file.bytes, OUTBOX_FILE_BYTES_MAX - 10);
+    let other = Lengths { add: OUTBOX_FILE_BYTES_MAX, ..Lengths::default() };
+    file.open.insert(say(9).id, other);
+    let error = file.add(&say(2)).unwrap_err();
+    assert!(error.to_string().contains("bytes of unsent messages"), "{error}");
+    assert_eq!(length(&path), bytes);
+    (file.bytes, _) = (bytes, file.open.remove(&say(9).id));
+    file.sync().unwrap();
+    drop(file);
+    assert_eq!(opened(&stem).unsent.messages, [say(1), say(2)]);
+}
+
+#[test]
+fn clients_that_start_while_a_file_is_rewritten_lose_nothing() {
+    const CLIENTS: u32 = 3;
+    const STARTS: u32 = 40;
+    let (_folder, stem) = stem();
+    let starts = |client: u32| {
+        for start in 0..STARTS {
+            let mut file = opened(&stem).file;
+            let id = 2 * (client * STARTS + start);
+            file.add(&say(id)).unwrap();
+            // Its line is outdated at the next start.
+            says_and_stores(&mut file, id + 1..id + 2);
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..CLIENTS).for_each(|client| drop(scope.spawn(move || starts(client))));
+    });
+    let left = opened(&stem).unsent.messages;
+    let is_lost = |id: &u32| !left.contains(&say(*id));
+    let lost: Vec<_> = (0..CLIENTS * STARTS).map(|number| 2 * number).filter(is_lost).collect();
+    assert!(lost.is_empty(), "{lost:?}");
 }

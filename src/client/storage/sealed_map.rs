@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::crypto::at_rest;
-use crate::home::file::replace;
+use crate::file::replace;
 use crate::system::files;
 
 /// Bytes of a file. A longer one is neither written nor read: cut off, it would lose what the

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::chat::{Confidentiality, Kind, LogId, Message, MsgId, Seq, Target, Wanted};
-use crate::crypto::header::{ContentType, Header, Link};
+use crate::crypto::header::{ChainLink, ContentType, Header};
 use crate::e2e::changes::{Changes, Version};
 use crate::e2e::search_index::{Entry, SearchIndex, Terms};
 use crate::e2e::search_log::{self, SearchLog};
@@ -15,7 +15,7 @@ const KEY: [u8; 32] = [7; 32];
 const DAY_MS: i64 = 86_400_000;
 
 /// A profile with a search log.
-struct Disk {
+struct SearchFolder {
     folder: Folder,
     profile: tempfile::TempDir,
     log: SearchLog,
@@ -23,14 +23,14 @@ struct Disk {
     bytes_max: u64,
 }
 
-impl Disk {
-    fn new(now_ms: i64, bytes_max: u64) -> Disk {
+impl SearchFolder {
+    fn new(now_ms: i64, bytes_max: u64) -> SearchFolder {
         let profile = tempfile::tempdir().unwrap();
         let data_folder = DataFolder::at(profile.path()).unwrap();
         let mut folder = Folder::open(&data_folder, &Fingerprint([9; 32])).unwrap();
         let log = SearchLog::open(&mut folder, KEY.into(), now_ms, bytes_max).unwrap();
         let changes = Changes::of(folder.open_changes(KEY.into()).unwrap());
-        Disk { folder, profile, log, changes, bytes_max }
+        SearchFolder { folder, profile, log, changes, bytes_max }
     }
 
     fn restarts(&mut self, now_ms: i64) {
@@ -44,7 +44,13 @@ impl Disk {
     }
 
     /// As the engine does: what its sender has changed since is not stored.
-    fn takes(&mut self, number: u8, seq: u64, version: Option<Version>, entry: Entry, now_ms: i64) {
+    fn takes(
+        &mut self,
+        (number, seq): (u8, u64),
+        version: Option<Version>,
+        entry: Entry,
+        now_ms: i64,
+    ) {
         let changed = (conversation(number), "alice".parse().unwrap(), MsgId([seq as u8; 16]));
         if self.changes.takes(changed, version, now_ms) {
             self.add(entry, now_ms);
@@ -126,7 +132,7 @@ const EDITS: [&str; 4] = ["tea at six", "cake", "Grün, half past tea", "half ca
 fn version(edit: Option<usize>) -> Option<Version> {
     let (time, of) = (edit.unwrap_or_default(), MsgId([1; 16]));
     let kind = if edit.is_some() { Kind::Edit { of } } else { Kind::Delete { of } };
-    let link = Link { session: [0; 16], n: 0, prev: [0; 32] };
+    let link = ChainLink { session: [0; 16], n: 0, prev: [0; 32] };
     let (id, time_ms) = (MsgId([100 + time as u8; 16]), time as u64);
     Version::of(&Header { id, time_ms, kind, content: ContentType::TEXT, link })
 }
@@ -255,14 +261,14 @@ impl Naive {
 
 #[test]
 fn unsigned_messages_change_nothing_in_the_index() {
-    let mut disk = Disk::new(0, 1 << 20);
+    let mut disk = SearchFolder::new(0, 1 << 20);
     let unsigned =
         |seq, text| Message { confidentiality: Confidentiality::Open, ..line(seq, 7, text) };
     let deleted = Message { deleted: true, ..unsigned(1, "") };
     assert_eq!(Entry::of(&conversation(0), &deleted, None, Terms::default()), None);
     let edit = Message { kind: Kind::Edit { of: Seq(1) }, ..unsigned(9, "tea at nine") };
     assert_eq!(Entry::of(&conversation(0), &edit, None, Terms::default()), None);
-    let found = |disk: &Disk| {
+    let found = |disk: &SearchFolder| {
         let found = disk.index().search(&conversation(0), "tea", 8, None).0;
         found
             .into_iter()
@@ -287,22 +293,22 @@ proptest! {
     #[test]
     fn the_index_finds_the_same_as_a_naive_model(steps in prop::collection::vec(step(), 1..60)) {
         let mut now_ms = 1_800_000_000_000;
-        let (mut disk, mut naive) = (Disk::new(now_ms, 1 << 20), Naive::default());
+        let (mut disk, mut naive) = (SearchFolder::new(now_ms, 1 << 20), Naive::default());
         for step in &steps {
             match step.clone() {
                 Step::Say(p, s, text) => {
                     let entry = said_in(p, line(s, now_ms, &text), naive.terms(p, now_ms));
-                    disk.takes(p, s, None, entry, now_ms);
+                    disk.takes((p, s), None, entry, now_ms);
                 }
                 Step::Edit(p, s, edit) => {
-                    disk.takes(p, s, version(Some(edit)), change(p, s, Some(EDITS[edit])), now_ms);
+                    disk.takes((p, s), version(Some(edit)), change(p, s, Some(EDITS[edit])), now_ms);
                 }
                 Step::Edited(p, s, edit) => {
                     let message = Message { edited: true, ..line(s, now_ms, EDITS[edit]) };
                     let entry = said_in(p, message, naive.terms(p, now_ms));
-                    disk.takes(p, s, version(Some(edit)), entry, now_ms);
+                    disk.takes((p, s), version(Some(edit)), entry, now_ms);
                 }
-                Step::Delete(p, s) => disk.takes(p, s, version(None), change(p, s, None), now_ms),
+                Step::Delete(p, s) => disk.takes((p, s), version(None), change(p, s, None), now_ms),
                 Step::Forget(p) => {
                     disk.changes.forget(&conversation(p));
                     disk.add(Entry::Forget(conversation(p)), now_ms);
@@ -329,7 +335,7 @@ proptest! {
 #[test]
 fn expired_and_deleted_messages_leave_the_disk() {
     let now_ms = 1_800_000_000_000;
-    let mut disk = Disk::new(now_ms, 1 << 20);
+    let mut disk = SearchFolder::new(now_ms, 1 << 20);
     let until = |until_ms| Terms { until_ms: Some(until_ms), ..Terms::default() };
     for (seq, word) in [(1, "edited"), (2, "deleted"), (3, "old"), (4, "stays")] {
         let terms = until(if word == "old" { now_ms + 1 } else { now_ms + 2 * DAY_MS });
@@ -368,7 +374,7 @@ fn expired_and_deleted_messages_leave_the_disk() {
 
 #[test]
 fn the_file_is_bounded_and_keeps_the_newest_messages() {
-    let mut disk = Disk::new(0, 100_000);
+    let mut disk = SearchFolder::new(0, 100_000);
     for number in 0..1_000u64 {
         let id = MsgId(u128::from(number).to_be_bytes());
         let message = Message { id, ..line(number, number as i64, "marker") };
@@ -401,14 +407,14 @@ fn of(conversation: &str, from: &str, number: u64, read_ms: i64) -> Entry {
     Entry::of(&conversation.parse().unwrap(), &message, None, terms).unwrap()
 }
 
-fn found(disk: &Disk, conversation: &str, text: &str) -> usize {
+fn found(disk: &SearchFolder, conversation: &str, text: &str) -> usize {
     disk.index().search(&conversation.parse().unwrap(), text, 0, None).0.len()
 }
 
 #[test]
 fn a_flood_costs_only_itself_also_over_many_rewrites() {
     let tea = format!("#tea~{}", "0".repeat(26));
-    let mut disk = Disk::new(0, 400_000);
+    let mut disk = SearchFolder::new(0, 400_000);
     let real = |number| Terms { read_ms: number as i64, ..Terms::default() };
     for number in 0..20 {
         let message = own(number, "my own words");
@@ -445,7 +451,7 @@ fn a_flood_costs_only_itself_also_over_many_rewrites() {
         let is_real = |line: &Message| !line.from.as_str().starts_with("ma");
         let index = disk.index();
         let lines = index.entries().filter_map(|entry| match entry {
-            Entry::Line(at, line) if at == conversation.parse().unwrap() => Some(line.message),
+            Entry::Message(at, line) if at == conversation.parse().unwrap() => Some(line.message),
             _ => None,
         });
         lines.filter(is_real).count()
@@ -457,7 +463,7 @@ fn a_flood_costs_only_itself_also_over_many_rewrites() {
 
 #[test]
 fn unsigned_messages_push_out_no_signed_one() {
-    let mut disk = Disk::new(0, 100_000);
+    let mut disk = SearchFolder::new(0, 100_000);
     let terms = |log| Terms { log: Some(LogId(log)), ..Terms::default() };
     disk.add(said_in(0, line(1, 7, "the signed tea"), terms(1)), 0);
     // Other messages with its seq, in this and in other logs, and with its id.

@@ -28,27 +28,47 @@ pub fn under(mark: &str, text: &str, cells: Option<usize>) -> String {
     rows.collect::<Vec<_>>().join("\n")
 }
 
-/// Wraps one row of text for a terminal.
+/// Wraps one row of text for a terminal. A word that fits a row is not cut, so that an address in
+/// it can be clicked.
 fn wrapped(row: &str, mark: &str, cells: Option<usize>) -> String {
     let mark_cells = usize::from(mark.cell_width());
     let Some(cells) = cells.map(|cells| cells.max(mark_cells + 2)) else { return row.to_owned() };
     // The width of a tab depends on the terminal.
     let row = row.replace('\t', "    ");
+    let pieces: Vec<(String, usize)> = pieces(&row).into_iter().map(with_width).collect();
+    let mut rests = vec![0; pieces.len() + 1];
+    for (at, (piece, width)) in pieces.iter().enumerate().rev() {
+        rests[at] = if ends_word(piece, *width) { 0 } else { width + rests[at + 1] };
+    }
     let (mut text, mut used) = (String::with_capacity(row.len()), 0);
-    for piece in pieces(&row) {
-        let width = match piece.starts_with('\u{1b}') {
-            true => 0,
-            false => usize::from(piece.as_str().cell_width()),
-        };
+    // Where the last word of the row begins, and the cells before it.
+    let mut word = None;
+    for ((piece, width), rest) in pieces.into_iter().zip(rests) {
         if used + width > cells {
-            text.push('\n');
-            text.push_str(mark);
-            used = mark_cells;
+            let begun = word.filter(|(_, before)| used - before + rest <= cells - mark_cells);
+            let (at, before) = begun.filter(|_| rest > 0).unwrap_or((text.len(), used));
+            text.insert_str(at, &format!("\n{mark}"));
+            (used, word) = (mark_cells + used - before, None);
         }
         text.push_str(&piece);
         used += width;
+        if ends_word(&piece, width) {
+            word = Some((text.len(), used));
+        }
     }
     text
+}
+
+fn with_width(piece: String) -> (String, usize) {
+    let is_colour = piece.starts_with('\u{1b}');
+    let width = if is_colour { 0 } else { usize::from(piece.as_str().cell_width()) };
+    (piece, width)
+}
+
+/// Returns whether a row may end behind a piece: a blank, or a character of a script without
+/// blanks.
+fn ends_word(piece: &str, width: usize) -> bool {
+    piece == " " || width > 1
 }
 
 /// Graphemes, and the escape sequences with which this client colours names.
@@ -80,9 +100,12 @@ mod tests {
         assert_eq!(behind(NOTICE, "abcdef", Some(6)), "-- abc\n-- def");
         assert_eq!(under("    ", "alice: one\ntwo", None), "alice: one\n    two");
         assert_eq!(under("    ", "alice: hi there", Some(10)), "alice: hi \n    there");
+        assert_eq!(under("    ", "alice: hi there", Some(12)), "alice: hi \n    there");
+        assert_eq!(under("    ", "alice: itistoolong", Some(12)), "alice: itist\n    oolong");
+        assert_eq!(under("  ", "it is 漢字漢字 here", Some(12)), "it is 漢字漢\n  字 here");
         let red = "\u{1b}[31malice\u{1b}[0m: hi";
         assert_eq!(under("  ", red, Some(9)), red);
-        assert_eq!(under("  ", red, Some(8)), "\u{1b}[31malice\u{1b}[0m: h\n  i");
+        assert_eq!(under("  ", red, Some(8)), "\u{1b}[31malice\u{1b}[0m: \n  hi");
     }
 
     proptest! {

@@ -83,6 +83,8 @@ pub fn is_own(row: &str) -> bool {
 pub const WORDS: &str =
     "qqqq qqq qqqqq qq qqqqqq qqqq qqq qqqqq qq qqqqqq qqqq qqq qqqqq qq qqqqqq";
 
+const BLOB: &str = "BwcHBwcHBwcHBwcHBwcHBw";
+
 /// The number of an event's kind. A new kind must be added below, or this does not compile.
 fn kind(event: &Event) -> usize {
     match event {
@@ -110,6 +112,12 @@ fn kind(event: &Event) -> usize {
         Event::Unknown => 21,
         Event::Ticket { .. } => 22,
         Event::Count { .. } => 23,
+        Event::Upload { .. } => 24,
+        Event::Download { .. } => 25,
+        Event::Kept { .. } => 26,
+        Event::Stopped { .. } => 27,
+        Event::Dropped { .. } => 28,
+        Event::Usage { .. } => 29,
     }
 }
 
@@ -161,6 +169,14 @@ pub fn every() -> Vec<Event> {
         json!({"type": "topic", "to": "#lobby", "text": WORDS, "retention": "2d", "ref": WORDS}),
         json!({"type": "refused", "code": "rate", "hint": WORDS, "retry_ms": 1_000, "ref": WORDS}),
         json!({"type": "refused", "code": "in_doubt", "hint": WORDS, "id": id}),
+        json!({"type": "upload", "transfer": 1, "blob": BLOB, "have": 0, "limit": 9, "ref": WORDS}),
+        json!({"type": "download", "transfer": 1, "blob": BLOB, "bytes": 9, "ref": WORDS}),
+        json!({"type": "kept", "blob": BLOB, "until_ms": 9, "ref": WORDS}),
+        json!({"type": "stopped", "transfer": 1, "code": "disk", "hint": WORDS}),
+        json!({"type": "dropped", "blob": BLOB, "ref": WORDS}),
+        json!({"type": "usage", "bytes": 9, "of": 9, "ref": WORDS, "files": [{"blob": BLOB,
+            "to": "#lobby", "bytes": 9, "kept": true, "sent": true, "until_ms": 9}]}),
+        message("#lobby", json!({"kind": "file", "blob": BLOB})),
         json!({"type": "notice", "text": format!("{WORDS}\n{WORDS}"), "ref": WORDS}),
         json!({"type": "goodbye", "code": "kicked", "reason": WORDS}),
         json!({"type": "tomorrow", "text": WORDS}),
@@ -168,7 +184,7 @@ pub fn every() -> Vec<Event> {
     let events: Vec<Event> =
         told.into_iter().map(|told| serde_json::from_value(told).unwrap()).collect();
     let kinds: std::collections::BTreeSet<_> = events.iter().map(kind).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=23).collect::<Vec<_>>());
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=29).collect::<Vec<_>>());
     events
 }
 

@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal, Read};
 use std::thread;
 use std::time::Duration;
 
+use super::complete::{self, Known};
 use super::json;
 use super::stdout::Print;
 use crate::chat::SecretText;
@@ -20,19 +21,23 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 /// it twice.
 pub fn lines(happen: Sender) {
     let person = std::io::stdin().is_terminal();
-    let mut asked = None;
-    read(happen, move |line| match mistyped::mistyped(&line) {
-        Some(_) if person && asked.take().as_ref() == Some(&line) => Input::Line(line),
+    let (mut asked, mut before) = (None, String::new());
+    read(happen, move |line| match mistyped::mistyped(&before, &line) {
+        Some(_) if person && asked.take().as_ref() == Some(&line) => {
+            before.clone_from(&line);
+            Input::Line(line)
+        }
         Some(command) if person => {
             asked = Some(line);
             Input::Trouble(mistyped::question(command))
         }
         Some(command) => Input::Ask(Err(format!(
-            "a line looks like /{command} and does not begin with it: it was not sent; --send says a \
-             text as it is"
+            "a line looks like /{command}, mistyped or over several lines: it was not sent; --send says \
+             a text as it is"
         ))),
         None => {
             asked = None;
+            before.clone_from(&line);
             Input::Line(line)
         }
     });
@@ -99,8 +104,12 @@ fn read(happen: Sender, mut make: impl FnMut(String) -> Input + Send + 'static) 
 /// What the line editor does with what is typed.
 const RULES: Rules = Rules {
     is_secret: mistyped::is_secret,
-    is_slip: slash::is_slip,
-    is_asked: |line| mistyped::mistyped(line).is_some(),
+    is_mistyped: slash::is_mistyped,
+    is_asked: |before, line| mistyped::question_of(before, line).is_some(),
+    complete: |before| {
+        let known = Known { people: &[], channels: &[], paths: complete::paths };
+        complete::candidates(before, &known)
+    },
 };
 
 /// Starts a line editor on a terminal, which keeps half-typed text while output appears above it.
@@ -129,8 +138,8 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
                     (Input::Secret(SecretText::new(secret)), exit)
                 }
                 Typed::Asked(line) => {
-                    let command = mistyped::mistyped(&line).unwrap_or_default();
-                    (Input::Trouble(mistyped::question(command)), false)
+                    let question = mistyped::question_of(editor.before(), &line);
+                    (Input::Trouble(question.unwrap_or_default()), false)
                 }
                 Typed::Interrupt => (Input::Interrupt, true),
                 Typed::End => (Input::Line("/exit".into()), true),

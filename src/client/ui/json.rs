@@ -1,92 +1,29 @@
 //! JSON interface, one object per line in both directions (docs/json.md).
 
-use serde_json::{Value, json};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::Ui;
-use crate::chat::{Command, Confidentiality, Event, Message, MsgId, Request};
+use super::objects::Objects;
+use crate::chat::{Command, MsgId, Request, Seq};
 use crate::client::connection::inbox::Permit;
-use crate::client::model::{Input, Origin, Output, State, is_unsealed};
+use crate::client::model::{Input, Output};
+use crate::client::transfer::{Place, Then, ToGet, ToSend, Wish};
 use crate::client::ui::stdout::{Print, Stdout};
+use crate::fault::code;
 
 pub struct Json {
     out: Stdout,
-    /// The server's fingerprint, for the first object.
-    server: String,
+    objects: Objects,
     /// The reason for the end, if the model has given one.
     bye: Option<String>,
 }
 
 impl Json {
     pub fn new(server: String, out: Stdout) -> Self {
-        Json { out, server, bye: None }
-    }
-
-    /// Adds the origin of the text.
-    fn object(&self, output: &Output) -> Option<Value> {
-        let mut object = self.bare(output)?;
-        object["origin"] = json!(output.origin());
-        Some(object)
-    }
-
-    fn bare(&self, output: &Output) -> Option<Value> {
-        Some(match output {
-            Output::State(state) => self::state(state),
-            Output::Message(message) | Output::Found(message) => self::message(message),
-            Output::Pending { id, to, stored } => {
-                json!({"type": "pending", "id": id, "to": to, "stored": stored})
-            }
-            Output::Saved { id, to } => {
-                json!({"type": "pending", "id": id, "to": to, "stored": true})
-            }
-            Output::Ack { id, to, seq } => json!({"type": "ack", "id": id, "to": to, "seq": seq}),
-            Output::Event(_, Event::Welcome { name, device, motd, .. }) => {
-                let mut object = json!({
-                    "type": "hello", "v": 1, "name": name, "device": device, "server": self.server,
-                });
-                if let Some(motd) = motd {
-                    object["motd"] = motd.as_str().into();
-                }
-                object
-            }
-            Output::Event(_, Event::Goodbye { code, reason, .. }) => {
-                json!({"type": "error", "code": code, "hint": reason})
-            }
-            Output::Event(
-                _,
-                event @ (Event::Entered { channel, .. } | Event::Topic { to: channel, .. }),
-            ) => {
-                let mut object = serde_json::to_value(event).ok()?;
-                object["readers"] = if channel.has_pin() { "pin" } else { "operator" }.into();
-                object
-            }
-            Output::Event(_, event) => serde_json::to_value(event).ok()?,
-            Output::Gone(channel) => json!({"type": "gone", "channel": channel}),
-            Output::Notice(text) => json!({"type": "notice", "text": text}),
-            Output::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
-            Output::Misused(text) => json!({"type": "error", "code": "bad_request", "hint": text}),
-            Output::Unread { lines: 0, .. } => return None,
-            Output::Unread { to, lines, .. } => json!({"type": "unread", "to": to, "lines": lines}),
-            Output::Back => json!({"type": "notice", "text": "back"}),
-            Output::Violation { to, from, seq, violation } => json!({
-                "type": "violation", "to": to, "from": from, "seq": seq, "code": violation.code(),
-                "hint": violation.told(from),
-            }),
-            Output::KeyChanged { name, text } => {
-                json!({"type": "key_changed", "name": name, "hint": text})
-            }
-            Output::Divider(_)
-            | Output::Outgoing(_)
-            | Output::Dropped(_)
-            | Output::Hint(_)
-            | Output::Conversation { .. }
-            | Output::Latency(_)
-            | Output::Presence(_)
-            | Output::Target(_)
-            | Output::Timestamps(_)
-            | Output::Clear
-            | Output::Secret(_)
-            | Output::Bye(_) => return None,
-        })
+        Json { out, objects: Objects::new(server), bye: None }
     }
 }
 
@@ -94,7 +31,8 @@ impl Ui for Json {
     fn show(&mut self, output: &Output) {
         if let Output::Bye(reason) = output {
             self.bye = Some(reason.clone());
-        } else if let Some(object) = self.object(output) {
+        }
+        for object in self.objects.of(output) {
             self.out.print(object.to_string());
         }
     }
@@ -103,69 +41,33 @@ impl Ui for Json {
         self.out.carries(permit);
     }
 
-    fn end(&mut self, code: u8) -> bool {
-        let quits = self.bye.is_some() || code == 130;
+    fn end(&mut self, exit_code: u8) -> bool {
+        let quits = self.bye.is_some() || exit_code == code::INTERRUPTED;
         let reason = self.bye.take().unwrap_or_else(|| {
-            let reason = match code {
+            let reason = match exit_code {
                 0 | 8 => "the input has ended",
                 130 => "interrupted",
                 _ => "see the last error",
             };
             reason.to_owned()
         });
-        self.out
-            .print(json!({"type": "bye", "reason": reason, "origin": Origin::Client}).to_string());
+        self.out.print(Objects::bye(&reason).to_string());
         self.out.finish(quits)
     }
 }
 
-fn state(state: &State) -> Value {
-    match state {
-        State::Connecting => json!({"type": "state", "state": "connecting"}),
-        State::Connected { .. } => json!({"type": "state", "state": "connected"}),
-        State::Silent { for_ms } => {
-            let now_ms = jiff::Timestamp::now().as_millisecond();
-            let since_ms = now_ms.saturating_sub_unsigned(*for_ms);
-            let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
-            json!({"type": "state", "state": "silent", "since": format!("{since:.3}")})
-        }
-        State::Offline { retry_ms } => {
-            json!({"type": "state", "state": "offline", "retry_ms": retry_ms})
-        }
-        State::NotAdmitted { retry_ms } => {
-            json!({"type": "state", "state": "not_admitted", "retry_ms": retry_ms})
-        }
-        State::Refused { code } => json!({"type": "state", "state": "refused", "code": code}),
+/// Whether the client alone sends such a command: it resumes, transfers and announces files itself.
+fn is_own(command: &Command) -> bool {
+    match command {
+        Command::Say(message) => message.kind.blob().is_some(),
+        Command::Resume { .. }
+        | Command::Put { .. }
+        | Command::Get { .. }
+        | Command::Drop { .. }
+        | Command::Usage
+        | Command::Unknown => true,
+        _ => false,
     }
-}
-
-fn message(message: &Message) -> Value {
-    let time = jiff::Timestamp::from_millisecond(message.time_ms).unwrap_or_default();
-    let mut object = json!({
-        "type": "message", "to": message.to, "from": message.from, "device": message.device,
-        "seq": message.seq, "id": message.id, "time": format!("{time:.3}"),
-        "text": message.body.text(), "kind": message.kind.word(), "replay": message.replay,
-        "confidentiality": match message.confidentiality {
-            Confidentiality::Open => "open",
-            Confidentiality::Pin => "pin",
-            Confidentiality::Sealed => "sealed",
-            Confidentiality::RsaAlone => "rsa_alone",
-        },
-    });
-    let flags = [("edited", message.edited), ("deleted", message.deleted)];
-    for (name, _) in flags.iter().filter(|(_, set)| *set) {
-        object[*name] = true.into();
-    }
-    if is_unsealed(message) {
-        object["unsealed"] = true.into();
-    }
-    if let Some(of) = message.kind.of() {
-        object["of"] = json!(of);
-    }
-    if let Some(reference) = &message.reference {
-        object["ref"] = json!(reference);
-    }
-    object
 }
 
 /// Parses a line of a program: a command of the protocol (with an id if it names none), `me`,
@@ -185,6 +87,13 @@ pub fn read(line: &str) -> Input {
                 Some(line) if line.starts_with('/') => Input::Slash(line.to_owned()),
                 _ => fault("the line of a slash object must begin with /".into()),
             };
+        }
+        Some("send_file" | "get_file" | "cancel_file") => {
+            return file_wish(value).unwrap_or_else(|problem| Input::Ask(Err(problem)));
+        }
+        Some("files") => {
+            object.insert("type".into(), "history".into());
+            object.insert("kind".into(), "file".into());
         }
         Some("join") if object.contains_key("pin") => {
             let field = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -212,25 +121,83 @@ pub fn read(line: &str) -> Input {
     if object.get("lines").is_some_and(|lines| *lines == 0) {
         return fault("lines is 1 or more".into());
     }
-    let is_open = ["to", "channel"].into_iter().any(|field| means_open(object, field));
+    let open = open_names(object);
     if object.get("type").and_then(Value::as_str) == Some("say") {
         object.entry("id").or_insert_with(|| MsgId(rand::random()).to_string().into());
     }
     let reference = value.get("ref").cloned().unwrap_or_default();
     let command = serde_json::from_value::<Command>(value);
     match command.and_then(|it| Request::read(it, || serde_json::from_value(reference))) {
-        // The model resumes by itself.
-        Ok(Request { command: Command::Resume { .. }, .. }) => {
-            fault("there is no such type: see docs/json.md".into())
-        }
-        Ok(Request { command: Command::Unknown, .. }) => {
+        Ok(Request { command, .. }) if is_own(&command) => {
             fault("there is no such type: see docs/json.md".into())
         }
         Ok(Request { command: Command::Password { password }, .. }) => Input::Secret(password),
-        Ok(request) if is_open => Input::AskOpen(request),
-        Ok(request) => Input::Ask(Ok(request)),
+        Ok(request) => Input::AskByName { request, open },
         Err(error) => fault(format!("not an object of docs/json.md: {error}")),
     }
+}
+
+/// The positions of the names that mean the open channel: 0, or those of `conversations`.
+fn open_names(object: &mut serde_json::Map<String, Value>) -> Vec<usize> {
+    let own = ["to", "channel"].into_iter().any(|field| means_open(object, field)).then_some(0);
+    let listed = object.get_mut("conversations").and_then(Value::as_array_mut);
+    let is_open = |one: &mut Value| one.as_object_mut().is_some_and(|it| means_open(it, "to"));
+    let listed = listed.into_iter().flatten().enumerate();
+    own.into_iter().chain(listed.filter_map(|(at, one)| is_open(one).then_some(at))).collect()
+}
+
+/// An object about a file, whose fields have the names of docs/json.md.
+#[derive(Deserialize)]
+#[serde(tag = "type", deny_unknown_fields)]
+enum FileWish {
+    #[serde(rename = "send_file")]
+    Send {
+        path: PathBuf,
+        to: String,
+        text: Option<String>,
+        #[serde(default)]
+        keep_metadata: bool,
+        #[serde(rename = "ref")]
+        reference: Option<String>,
+    },
+    #[serde(rename = "get_file")]
+    Get {
+        to: String,
+        seq: Seq,
+        path: Option<PathBuf>,
+        #[serde(rename = "ref")]
+        reference: Option<String>,
+    },
+    #[serde(rename = "cancel_file")]
+    Cancel { transfer: String },
+}
+
+fn file_wish(value: Value) -> Result<Input, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("not an object of docs/json.md: {error}");
+    let target = |to: &str| {
+        let (name, exactly) = match to.strip_suffix("~open") {
+            Some(name) => (name, true),
+            None => (to, false),
+        };
+        name.parse().map(|to| (to, exactly)).map_err(|error| wrong(&error))
+    };
+    Ok(match serde_json::from_value(value).map_err(|error| wrong(&error))? {
+        FileWish::Send { path, to, text: caption, keep_metadata, reference } => {
+            let (to, exactly) = target(&to)?;
+            let send = ToSend { path, to, caption, keeps_metadata: keep_metadata };
+            Input::Wish { wish: Wish::Send(send), exactly, reference }
+        }
+        FileWish::Get { to, seq, path, reference } => {
+            let (from, exactly) = target(&to)?;
+            let place = path.map_or_else(|| Place::Folder(PathBuf::from(".")), Place::Named);
+            Input::Wish {
+                wish: Wish::Get(ToGet { from, seq, place, then: Then::Keep }),
+                exactly,
+                reference,
+            }
+        }
+        FileWish::Cancel { transfer } => Input::CancelTransfer(transfer.parse()?),
+    })
 }
 
 /// Whether a field names the open channel of a name, which is the name alone on the wire.
@@ -250,12 +217,15 @@ mod tests {
     #[test]
     fn objects_become_commands() {
         let say = read(r##"{"type":"me","to":"#lobby","text":"waves"}"##);
-        let Input::Ask(Ok(Request { command: Command::Say(say), .. })) = say else {
+        let Input::AskByName { request: Request { command: Command::Say(say), .. }, .. } = say
+        else {
             panic!("{say:?}")
         };
         assert_eq!(say.kind, crate::chat::Kind::Me);
         let list = read(r#"{"type":"list","ref":"q1"}"#);
-        let Input::Ask(Ok(Request { command, reference })) = list else { panic!("{list:?}") };
+        let Input::AskByName { request: Request { command, reference }, .. } = list else {
+            panic!("{list:?}")
+        };
         assert!(matches!(command, Command::People { .. }) && reference.as_deref() == Some("q1"));
         let secret = read(r#"{"type":"password","password":"tall tree"}"#);
         assert!(matches!(secret, Input::Secret(secret) if secret.reveal() == "tall tree"));
@@ -265,48 +235,6 @@ mod tests {
             ["", "{", "[]", "{}", r#"{"type":"fly"}"#, r#"{"type":"say","to":"x","text":""}"#]
         {
             assert!(matches!(read(bad), Input::Ask(Err(_))), "{bad}");
-        }
-    }
-
-    #[test]
-    fn each_object_names_the_origin_of_its_text() {
-        use crate::client::ui::hostile_tests::{ROUNDS, event, shown};
-        use rand::SeedableRng;
-        let json =
-            Json::new("SHA256:x".into(), Stdout::new(crate::client::connection::inbox::open().0));
-        for seed in 0..ROUNDS {
-            let mut chance = rand::rngs::StdRng::seed_from_u64(seed);
-            let told = event(&mut chance);
-            let object = json.object(&shown(told.clone())).unwrap();
-            assert_eq!(object["origin"], "server", "{told}");
-            if object["type"] == "message" {
-                let sealed = object["to"].as_str().unwrap().starts_with('@');
-                assert_eq!(object["unsealed"], if sealed { true.into() } else { Value::Null });
-            }
-        }
-        let channel = "#tea".parse().unwrap();
-        for own in [
-            Output::Notice("compare this with bob".into()),
-            Output::Error("no".into()),
-            Output::Gone(channel),
-            Output::Event(Origin::Client, crate::chat::Refusal::NoTopic.event(None, None)),
-        ] {
-            assert_eq!(json.object(&own).unwrap()["origin"], "client", "{own:?}");
-        }
-    }
-
-    #[test]
-    fn every_server_text_has_the_origin_server() {
-        use crate::client::ui::hostile_tests::shows;
-        let json =
-            Json::new("SHA256:x".into(), Stdout::new(crate::client::connection::inbox::open().0));
-        for output in shows() {
-            let Some(object) = json.object(&output) else { continue };
-            // A message that was opened here may be found here again.
-            let opened = matches!(&output, Output::Found(message) if !is_unsealed(message));
-            if object.to_string().contains("qq") && !opened {
-                assert_eq!(object["origin"], "server", "{object}");
-            }
         }
     }
 

@@ -1,11 +1,18 @@
-//! User interfaces, for people and for programs. They show the model's outputs and never touch a
-//! socket.
+//! User interfaces, for people and for programs. They show the model's outputs and never touch the
+//! connection to the server.
 
+mod complete;
 mod gutter;
 pub mod input;
 pub mod json;
+mod objects;
+pub mod one_file;
+pub mod page;
+mod picture;
 pub mod plain;
+pub mod rooms;
 pub mod stdout;
+mod transfers;
 pub mod tui;
 mod words;
 
@@ -14,15 +21,30 @@ mod hostile_tests;
 
 use super::connection::inbox::Permit;
 use super::model::{Origin, Output, State};
-use crate::chat::Event;
+use crate::chat::{Event, NewMessage, UserName};
 use crate::print::err;
 use crate::terminal;
+use rooms::Rooms;
+
+/// The user, and the state of an earlier run.
+pub struct Person {
+    pub name: UserName,
+    /// The lines that the operator needs to admit the user.
+    pub admission: Vec<String>,
+    /// Messages that are not sent yet.
+    pub outbox: Vec<NewMessage>,
+    /// The rooms that were open, and their storage.
+    pub rooms: Rooms,
+}
 
 /// A user interface.
 pub trait Ui: Send {
     fn show(&mut self, output: &Output);
     /// Sets the permit of the following outputs, which is held until they were shown.
     fn carries(&mut self, _permit: Option<Permit>) {}
+
+    /// A typed input was handled, and its outputs were passed to `show`.
+    fn handled(&mut self) {}
 
     /// Ends the output, before the program ends with this exit code. Returns whether all was
     /// written that had to be.
@@ -40,8 +62,8 @@ impl Ui for Mute {
             Output::Error(text) | Output::Misused(text) => err!("error: {text}"),
             Output::Hint(text) => err!("hint:  {text}"),
             Output::State(state @ State::Silent { .. }) => err!("note: {}", words::describe(state)),
-            Output::Event(origin, Event::Refused { hint, .. }) => tell(*origin, hint),
-            Output::Event(origin, Event::Goodbye { reason, .. }) => tell(*origin, reason),
+            Output::Event(origin, Event::Refused { hint, .. }) => report(*origin, hint),
+            Output::Event(origin, Event::Goodbye { reason, .. }) => report(*origin, reason),
             _ => {}
         }
     }
@@ -63,7 +85,7 @@ impl Ui for Messages {
                 self.0.show(output)
             }
             Output::Violation { to, from, violation, .. } => {
-                err!("error: {to}: {}", violation.told(from));
+                err!("error: {to}: {}", violation.describe(from));
             }
             output => Mute.show(output),
         }
@@ -79,7 +101,7 @@ impl Ui for Messages {
 }
 
 /// Writes an error to stderr; each row of a server text is marked.
-fn tell(origin: Origin, text: &str) {
+fn report(origin: Origin, text: &str) {
     match origin {
         Origin::Client => err!("error: {text}"),
         Origin::Server => {

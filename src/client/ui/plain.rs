@@ -1,17 +1,24 @@
 //! Append-only lines, for terminals, pipes and screen readers.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use colored::{ColoredString, Colorize};
 use jiff::tz::TimeZone;
 
+use super::transfers::{self, TransferLines};
 use super::words::{self, PALETTE, describe, shade, span};
-use super::{Ui, gutter};
+use super::{Ui, gutter, picture};
 use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::connection::inbox::Permit;
 use crate::client::model::{Origin, Output, SecretPrompt, State, is_unsealed};
+use crate::client::transfer::{Progress, Shown, TransferState};
 use crate::client::ui::stdout::Print;
+use crate::fault::code;
 use crate::terminal;
+
+/// Columns and rows of a picture at most.
+const PICTURE_CELLS: (usize, usize) = (100, 40);
 
 pub struct Plain {
     print: Box<dyn Print>,
@@ -35,6 +42,8 @@ pub struct Plain {
     told: Option<State>,
     /// Messages typed at this terminal, which already shows them.
     typed: HashSet<MsgId>,
+    /// Which lines of transfers were printed.
+    transfers: TransferLines,
 }
 
 impl Plain {
@@ -53,6 +62,7 @@ impl Plain {
             cells: || terminal::cells(&std::io::stdout()),
             told: None,
             typed: HashSet::new(),
+            transfers: TransferLines::default(),
         }
     }
 
@@ -122,11 +132,15 @@ impl Plain {
         let who = if own { "You".bold() } else { name.clone() };
         let text = match (message.deleted, message.edited) {
             (true, _) => "(deleted)".to_owned(),
-            (_, true) => format!("{} (edited){}", message.body.text(), words::lock_note(message)),
-            _ => format!("{}{}", message.body.text(), words::lock_note(message)),
+            (_, true) => {
+                format!("{} (edited){}", words::text_of(message), words::lock_note(message))
+            }
+            _ => format!("{}{}", words::text_of(message), words::lock_note(message)),
         };
         match message.kind {
-            Kind::Say => format!("{before}{time}{conversation}{who}{arrow}: {text}"),
+            Kind::Say | Kind::File { .. } => {
+                format!("{before}{time}{conversation}{who}{arrow}: {text}")
+            }
             Kind::Me => format!("{before}{conversation}* {name} {text}"),
             Kind::Edit { .. } => {
                 format!("{before}{time}{conversation}{who}{arrow} (corrected): {text}")
@@ -181,7 +195,7 @@ impl Plain {
             Event::Refused { code, hint, .. } => self.fails(origin, &words::refusal(*code, hint)),
             Event::Goodbye { reason, .. } => self.fails(origin, reason),
             event => {
-                if let Some(text) = words::told(event) {
+                if let Some(text) = words::event_text(event) {
                     self.says(origin, &text);
                 }
                 if let Some(text) = words::readers(event) {
@@ -195,6 +209,28 @@ impl Plain {
         match origin {
             Origin::Client => self.error(text),
             Origin::Server => self.says(origin, &format!("{}{text}", gutter::ERROR)),
+        }
+    }
+
+    /// Prints a picture as wide as the terminal, in half blocks.
+    fn picture(&mut self, picture: &Shown) {
+        let columns = (self.cells)().unwrap_or(PICTURE_CELLS.0).min(PICTURE_CELLS.0);
+        let colours = colored::control::SHOULD_COLORIZE.should_colorize();
+        let room = (columns.saturating_sub(1), PICTURE_CELLS.1);
+        self.print.print(picture::text(&picture.0, room, colours));
+    }
+
+    /// Prints a line at the begin of a transfer, at each quarter or after 10 s, and at its end.
+    fn transfer(&mut self, progress: &Progress) {
+        if let Some(text) = self.transfers.line(progress, Instant::now()) {
+            let is_failed = matches!(progress.state, TransferState::Failed(_));
+            match &progress.state {
+                TransferState::Failed(failure) if failure.is_theirs => {
+                    self.fails(Origin::Server, &text)
+                }
+                _ if is_failed => self.error(&text),
+                _ => self.notice(&text),
+            }
         }
     }
 
@@ -228,11 +264,11 @@ impl Ui for Plain {
                 self.notice(&format!("{to}: {lines} not read"));
             }
             Output::Pending { stored, .. } => {
-                let memory = if *stored { "" } else { "; it is only in memory" };
-                self.notice(&format!("this is sent once there is a connection{memory}"));
+                let memory = if *stored { "" } else { "; until then it is only in memory" };
+                self.notice(&format!("this message is sent when the connection is back{memory}"));
             }
             Output::Violation { to, from, violation, .. } => {
-                self.error(&format!("{to}: {}", violation.told(from)));
+                self.error(&format!("{to}: {}", violation.describe(from)));
             }
             Output::KeyChanged { text, .. } => self.error(text),
             Output::Event(origin, event) => self.event(*origin, event),
@@ -257,6 +293,13 @@ impl Ui for Plain {
                     self.notice(text);
                 }
             }
+            Output::Transfer(progress) => self.transfer(progress),
+            Output::Picture { picture, .. } => self.picture(picture),
+            Output::Transfers(all) => self.notice(&transfers::list(all)),
+            Output::Files { to, files } => {
+                self.notice(&transfers::files_of(to, files.len()));
+                files.iter().for_each(|message| self.delivered(message));
+            }
             Output::Back => self.notice("back"),
             Output::Ack { .. }
             | Output::Saved { .. }
@@ -264,6 +307,7 @@ impl Ui for Plain {
             | Output::Dropped(_)
             | Output::Hint(_)
             | Output::Conversation { .. }
+            | Output::Renumbered { .. }
             | Output::Latency(_)
             | Output::Presence(_)
             | Output::Unread { .. }
@@ -276,8 +320,8 @@ impl Ui for Plain {
         self.print.carries(permit);
     }
 
-    fn end(&mut self, code: u8) -> bool {
-        self.print.finish(self.quits || code == 130)
+    fn end(&mut self, exit_code: u8) -> bool {
+        self.print.finish(self.quits || exit_code == code::INTERRUPTED)
     }
 }
 
@@ -433,7 +477,7 @@ mod tests {
         let connected = || Output::State(State::Connected { name: "bob".parse().unwrap() });
         let lines = shown(&[silent(), silent(), connected(), connected(), silent()]);
         assert_eq!(lines.len(), 3, "{lines:?}");
-        assert!(lines[0].contains("the server is silent since "), "{lines:?}");
+        assert!(lines[0].contains("no response from the server since "), "{lines:?}");
         assert!(lines[1].contains("the server answers again"), "{lines:?}");
     }
 

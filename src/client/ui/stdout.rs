@@ -26,7 +26,7 @@ pub trait Print: Send {
     fn carries(&mut self, _permit: Option<Permit>) {}
 
     /// Ends the output. All lines are written afterwards, unless the user `quits` while the reader
-    /// is blocked, or writing fails. Returns whether it did not.
+    /// is blocked, or writing fails. Returns whether writing succeeded.
     fn finish(&mut self, _quits: bool) -> bool {
         true
     }
@@ -116,7 +116,7 @@ impl Print for Stdout {
             }
             None => {
                 let lines = self.waiting.load(Ordering::Relaxed);
-                let text = "lines of output were not written, because nobody reads them";
+                let text = "lines of output were not written: the reader of stdout is blocked";
                 err_if_read(format!("error: {lines} {text}\n"));
                 true
             }

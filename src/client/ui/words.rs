@@ -1,8 +1,12 @@
 //! Texts shared by all user interfaces for people.
 
+use std::borrow::Cow;
+
 use crate::chat::{
-    ChannelInfo, Code, Confidentiality, Event, Kind, Message, Retention, Target, UserName,
+    ChannelInfo, ChannelName, Code, Confidentiality, Descriptor, DeviceName, Event, Kind, Message,
+    Retention, Target, UserName,
 };
+use crate::clean;
 use crate::client::model::State;
 
 /// Colours of names, readable on dark and on light.
@@ -11,7 +15,7 @@ pub const PALETTE: [u8; 16] =
 
 /// The text of an event for a user; `None` if user interfaces show it in another form. The caller
 /// knows the origin.
-pub fn told(event: &Event) -> Option<String> {
+pub fn event_text(event: &Event) -> Option<String> {
     match event {
         Event::Entered { channel, people, omitted, topic, retention, .. } => {
             let (here, kept) = (people.len().saturating_add(*omitted), kept(*retention));
@@ -27,7 +31,10 @@ pub fn told(event: &Event) -> Option<String> {
             Some(format!("{channel} ({here} here): {}", names_and_more(people, *omitted)))
         }
         Event::Channels { channels, omitted, .. } => Some(channel_table(channels, *omitted)),
-        Event::Whois { .. } => whois(event),
+        Event::Whois { name, fingerprints, devices, idle_ms, away, channels, .. } => {
+            let state = presence(*idle_ms, away.as_deref());
+            Some(whois(name, &state, devices, channels, fingerprints))
+        }
         Event::Topic { to, who, text, retention, .. } => {
             let kept = kept(*retention);
             let text = text.as_ref().map_or("(none)", String::as_str);
@@ -44,6 +51,7 @@ pub fn told(event: &Event) -> Option<String> {
             Some(format!("{wrong}{wait}type your password and Enter"))
         }
         Event::Notice { text, .. } => Some(text.clone()),
+        Event::Usage { bytes, of, .. } => Some(format!("your files here take {bytes} of {of}")),
         Event::Gap { to, from_seq, to_seq, stored } => {
             let lines = to_seq.0.saturating_sub(from_seq.0).saturating_add(1);
             Some(gap(to, lines, *stored))
@@ -76,16 +84,14 @@ fn channel_table(channels: &[ChannelInfo], omitted: usize) -> String {
 }
 
 /// A user's devices, state, channels and fingerprints, a row each.
-fn whois(event: &Event) -> Option<String> {
-    let Event::Whois { name, fingerprints, devices, idle_ms, away, channels, .. } = event else {
-        return None;
-    };
+fn whois(
+    name: &UserName,
+    state: &str,
+    devices: &[DeviceName],
+    channels: &[ChannelName],
+    fingerprints: &[String],
+) -> String {
     let devices: Vec<_> = devices.iter().map(ToString::to_string).collect();
-    let state = match (idle_ms, away) {
-        (None, _) => "not connected".to_owned(),
-        (Some(idle), None) => format!("idle for {}", span(*idle)),
-        (Some(idle), Some(away)) => format!("away ({away}), idle for {}", span(*idle)),
-    };
     let on = if devices.is_empty() { String::new() } else { format!(" on {}", devices.join(", ")) };
     let mut rows = vec![format!("{name}{on}: {state}")];
     if !channels.is_empty() {
@@ -93,7 +99,16 @@ fn whois(event: &Event) -> Option<String> {
         rows.push(format!("in {}", channels.join(", ")));
     }
     rows.extend(fingerprints.iter().cloned());
-    Some(rows.join("\n"))
+    rows.join("\n")
+}
+
+/// Whether a user is connected, idle or away.
+fn presence(idle_ms: Option<u64>, away: Option<&str>) -> String {
+    match (idle_ms, away) {
+        (None, _) => "not connected".to_owned(),
+        (Some(idle), None) => format!("idle for {}", span(idle)),
+        (Some(idle), Some(away)) => format!("away ({away}), idle for {}", span(idle)),
+    }
 }
 
 /// A gap in the messages.
@@ -124,7 +139,7 @@ pub fn describe(state: &State) -> String {
         State::Connecting => "connecting ...".to_owned(),
         State::Connected { name } => format!("connected as {name}"),
         State::Silent { for_ms } => {
-            format!("the server is silent since {}", since(*for_ms).strftime("%H:%M:%S"))
+            format!("no response from the server since {}", since(*for_ms).strftime("%H:%M:%S"))
         }
         State::Offline { retry_ms } => {
             format!("offline, retry in {}, and again until it works", span(*retry_ms))
@@ -166,17 +181,32 @@ pub fn lock_note(message: &Message) -> &'static str {
 
 /// An unsealed message, in one line or several.
 pub fn unsealed(message: &Message) -> String {
-    let Message { from, to, body, .. } = message;
-    let text = body.text();
+    let Message { from, to, .. } = message;
+    let text = text_of(message);
     if message.deleted {
         return format!("{UNSEALED}: {from} -> {to} (a deletion: what was shown before stays)");
     }
     let does = match message.kind {
-        Kind::Say | Kind::Me => "",
+        Kind::Say | Kind::Me | Kind::File { .. } => "",
         Kind::Edit { .. } => " (an edit, which changes nothing here)",
         Kind::Delete { .. } => " (a deletion, which changes nothing here)",
     };
     format!("{UNSEALED}: {from} -> {to}{does}: {text}")
+}
+
+/// The text of a message, or the name and size of its file.
+pub fn text_of(message: &Message) -> Cow<'_, str> {
+    let text = message.body.text();
+    let Some(blob) = message.kind.blob().filter(|_| !message.deleted) else { return text.into() };
+    match Descriptor::read(text, blob) {
+        Ok(file) => {
+            let caption =
+                file.text.as_ref().map_or(String::new(), |text| format!(" {}", clean::text(text)));
+            let name = clean::line(&file.name);
+            format!("[file {}] {name} ({}){caption}", message.seq, file.bytes).into()
+        }
+        Err(error) => format!("[file] {error}").into(),
+    }
 }
 
 /// The refusal of a request.
@@ -221,7 +251,7 @@ pub fn span(ms: u64) -> String {
 
 /// The index of a name's colour in the palette.
 pub fn shade(name: &UserName) -> usize {
-    let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    let hash = name.folded().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     });
     (hash % PALETTE.len() as u64) as usize
@@ -236,8 +266,8 @@ mod tests {
         let channel: crate::chat::ChannelName = "#tea".parse().unwrap();
         let people = vec!["alice".parse().unwrap(), "bob".parse().unwrap()];
         let answer = Event::People { channel, people, omitted: 3, reference: None };
-        assert_eq!(told(&answer).unwrap(), "#tea (5 here): alice, bob and 3 more");
+        assert_eq!(event_text(&answer).unwrap(), "#tea (5 here): alice, bob and 3 more");
         let answer = Event::Channels { channels: Vec::new(), omitted: 7, reference: None };
-        assert_eq!(told(&answer).unwrap(), "and 7 more with fewer people");
+        assert_eq!(event_text(&answer).unwrap(), "and 7 more with fewer people");
     }
 }

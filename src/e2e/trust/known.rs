@@ -59,7 +59,7 @@ impl KnownKey {
         }
         let is_retired = self.unstored != Unstored::Nothing && self.retired_ms.is_some();
         if is_retired && file.retired_ms.is_none() {
-            // Whatever another client has confirmed without knowing of it.
+            // The retirement wins over confirmations by clients that did not know of it.
             let changes = self.changes.max(file.changes.saturating_add(1));
             return KnownKey { changes, unstored: Unstored::Decided, ..self.clone() };
         }

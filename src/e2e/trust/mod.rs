@@ -59,22 +59,17 @@ pub struct Learned {
 pub struct TrustStore {
     /// Fingerprint of the server's first host key: certificates name it.
     server: Fingerprint,
-    all: BTreeMap<String, Person>,
+    all: BTreeMap<UserName, Person>,
     /// Names of pinned users and of the local user, by appearance.
     looks: Looks,
-    /// The last owner of each key, as a folded name.
-    owners: HashMap<[u8; 32], String>,
+    /// The last owner of each key.
+    owners: HashMap<[u8; 32], UserName>,
     /// Count of pinned keys, or of pinned users if that is higher.
     keys: usize,
     /// Keys listed since the key lists were last dropped.
     listed_keys: usize,
-    /// Keys of first contacts that are not pinned any more: another client had met the user before.
+    /// Keys unpinned after first use, because another client had pinned the user earlier.
     set_back: Vec<(UserName, Vec<Fingerprint>)>,
-}
-
-/// Returns the folded name: the server compares names without case.
-fn fold(name: &UserName) -> String {
-    name.as_str().to_lowercase()
 }
 
 impl TrustStore {
@@ -88,7 +83,7 @@ impl TrustStore {
             let person = Person::of(known, &server);
             people.keys += person.counts();
             people.looks.add(name);
-            people.all.insert(fold(name), person);
+            people.all.insert(name.clone(), person);
         }
         people.assign_owners();
         people
@@ -101,7 +96,7 @@ impl TrustStore {
             if self.known(name).as_ref() == Some(known) {
                 continue;
             }
-            let person = self.all.entry(fold(name)).or_default();
+            let person = self.all.entry(name.clone()).or_default();
             let lost = person.merge(known, &self.server);
             self.looks.add(name);
             if !lost.is_empty() {
@@ -132,7 +127,7 @@ impl TrustStore {
     }
 
     /// Two clients of a folder may have pinned one key for two users; the first owner keeps it.
-    /// What the file has comes before a first contact that it does not have yet.
+    /// Stored pins precede first-use pins that are not stored yet.
     fn assign_owners(&mut self) {
         for (name, person) in &self.all {
             for print in person.settled_prints() {
@@ -153,29 +148,29 @@ impl TrustStore {
 
     /// Returns the owner of a key if that is another user.
     pub fn other_owner(&self, name: &UserName, print: &Fingerprint) -> Option<&UserName> {
-        let owner = self.owners.get(&print.0).filter(|owner| **owner != fold(name))?;
+        let owner = self.owners.get(&print.0).filter(|owner| *owner != name)?;
         self.all.get(owner)?.name()
     }
 
     fn person(&mut self, name: &UserName) -> &mut Person {
-        self.all.entry(fold(name)).or_default()
+        self.all.entry(name.clone()).or_default()
     }
 
     /// Returns the registered spelling if it is known.
     pub fn spelled(&self, name: &UserName) -> UserName {
-        let known = self.all.get(&fold(name)).and_then(Person::name).cloned();
+        let known = self.all.get(name).and_then(Person::name).cloned();
         known.unwrap_or_else(|| name.clone())
     }
 
     /// Returns the trust to store for a user.
     pub fn known(&self, name: &UserName) -> Option<Known> {
-        self.all.get(&fold(name)).filter(|person| person.is_pinned()).map(Person::known)
+        self.all.get(name).filter(|person| person.is_pinned()).map(Person::known)
     }
 
     /// Returns whether a user has ever published a certificate; their private messages must then be
     /// sealed.
     pub fn seals(&self, name: &UserName) -> bool {
-        self.all.get(&fold(name)).is_some_and(Person::is_certified)
+        self.all.get(name).is_some_and(Person::is_certified)
     }
 
     /// Records the name that the server uses for the local user, and the keys of the profile, that
@@ -183,10 +178,9 @@ impl TrustStore {
     pub fn is_own(&mut self, name: &UserName, all: Vec<Fingerprint>) -> Called {
         self.all.values_mut().for_each(Person::is_not_mine);
         self.looks.add(name);
-        let folded = fold(name);
         let owner = all.iter().find_map(|print| self.owners.get(&print.0));
-        let (is_theirs, elsewhere) = (owner == Some(&folded), owner.is_some());
-        let person = self.all.entry(folded.clone()).or_default();
+        let (is_theirs, elsewhere) = (owner == Some(name), owner.is_some());
+        let person = self.all.entry(name.clone()).or_default();
         let is = match person.may_own(&all) {
             _ if is_theirs => Called::Known,
             true if elsewhere => Called::Renamed,
@@ -196,7 +190,7 @@ impl TrustStore {
         // Under another name not even this key counts as the local user's before a confirmation.
         let own = all.first().copied().filter(|_| is == Called::Known);
         if let Some(own) = own {
-            self.owners.entry(own.0).or_insert(folded);
+            self.owners.entry(own.0).or_insert_with(|| name.clone());
         }
         person.is_mine(own, all, is == Called::Anothers);
         is
@@ -204,7 +198,7 @@ impl TrustStore {
 
     /// Returns whether the server has listed this user's keys on this connection.
     pub fn is_listed(&self, name: &UserName) -> bool {
-        self.all.get(&fold(name)).is_some_and(Person::is_listed)
+        self.all.get(name).is_some_and(Person::is_listed)
     }
 
     /// Drops the server's key lists when the connection is lost.
@@ -220,9 +214,9 @@ impl TrustStore {
             return None;
         }
         self.make_room(name, part.keys.len().min(KEYS_MAX));
-        let (folded, alike) = (fold(name), self.alike(name));
+        let alike = self.alike(name);
         // A user whose keys were not requested is not pinned.
-        let person = self.all.get_mut(&folded)?;
+        let person = self.all.get_mut(name)?;
         if !person.is_expected() {
             return None;
         }
@@ -232,8 +226,7 @@ impl TrustStore {
         let meets = !person.is_pinned() && !listed.is_empty() && alike.is_none();
         let mut learned = Learned { pinned: meets || noted, ..Learned::default() };
         if meets {
-            learned.similar =
-                self.looks.similar(name).filter(|other| fold(other) != folded).cloned();
+            learned.similar = self.looks.similar(name).cloned();
             person.meets(name);
             self.looks.add(name);
         }
@@ -241,8 +234,8 @@ impl TrustStore {
         let own = person.own();
         let meets = meets && !person.is_local();
         for one in listed.iter().filter(|one| meets || own == Some(one.print)) {
-            let owner = self.owners.entry(one.print.0).or_insert_with(|| folded.clone());
-            if *owner == folded {
+            let owner = self.owners.entry(one.print.0).or_insert_with(|| name.clone());
+            if owner == name {
                 let is_own = own == Some(one.print);
                 learned.pinned |= if is_own { person.pins(one) } else { person.pins_met(one) };
             }
@@ -274,7 +267,7 @@ impl TrustStore {
 
     /// Returns the trust state of a key for a user.
     pub fn trust_state(&self, name: &UserName, print: &Fingerprint) -> TrustState<'_> {
-        let person = self.all.get(&fold(name));
+        let person = self.all.get(name);
         person.map_or(TrustState::Unknown, |person| person.trust_state(print))
     }
 
@@ -287,20 +280,20 @@ impl TrustStore {
         since_ms: i64,
         time_ms: i64,
     ) -> bool {
-        let person = self.all.get(&fold(name));
+        let person = self.all.get(name);
         let retired_ms = person.and_then(|person| person.retired_ms(print));
         retired_ms.is_some_and(|retired_ms| since_ms >= retired_ms || time_ms > retired_ms)
     }
 
     /// Returns the keys to seal for: pinned, and listed by the server now.
     pub fn recipients(&self, name: &UserName, now_ms: i64) -> Result<Vec<Recipient>, NoWay> {
-        self.all.get(&fold(name)).ok_or(NoWay::Ask)?.recipients(now_ms)
+        self.all.get(name).ok_or(NoWay::Ask)?.recipients(now_ms)
     }
 
     /// Returns the own other devices to seal for, without unconfirmed keys. The server's list may
     /// be old.
     pub fn own_devices(&self, name: &UserName, now_ms: i64) -> Vec<Recipient> {
-        self.all.get(&fold(name)).map_or(Vec::new(), |person| person.own_devices(now_ms))
+        self.all.get(name).map_or(Vec::new(), |person| person.own_devices(now_ms))
     }
 
     /// Returns keys left out for want of a valid certificate, each once.
@@ -320,7 +313,7 @@ impl TrustStore {
 
     /// A user's current, unconfirmed and former keys.
     pub fn prints(&self, name: &UserName) -> Prints {
-        self.all.get(&fold(name)).map_or_else(Prints::default, Person::prints)
+        self.all.get(name).map_or_else(Prints::default, Person::prints)
     }
 
     /// Confirms the displayed keys: they become the user's only keys. If all were pinned already,
@@ -360,8 +353,7 @@ impl TrustStore {
 
     /// Moves a key to this user. Returns the previous owner.
     fn moves(&mut self, name: &UserName, print: &Fingerprint, now_ms: i64) -> Option<UserName> {
-        let before =
-            self.owners.insert(print.0, fold(name)).filter(|owner| *owner != fold(name))?;
+        let before = self.owners.insert(print.0, name.clone()).filter(|owner| owner != name)?;
         let other = self.all.get_mut(&before)?;
         other.retires(now_ms, |one| one == print);
         // The server's earlier list of that user is outdated.
@@ -374,7 +366,7 @@ impl TrustStore {
     /// because the next key that the server lists would then be accepted for them.
     pub fn may_pin(&self, name: &UserName) -> bool {
         let room = self.keys < MET_KEYS_MAX;
-        match self.all.get(&fold(name)) {
+        match self.all.get(name) {
             Some(person) => person.is_pinned() || person.is_wanted() || room,
             None => !self.is_full(),
         }
@@ -388,14 +380,9 @@ impl TrustStore {
     /// Returns what an unpinned name looks like: a pinned user, the local user, or a word that this
     /// program uses for a person.
     pub fn alike(&self, name: &UserName) -> Option<Alike> {
-        let person = self.all.get(&fold(name));
+        let person = self.all.get(name);
         let is_known = |person: &Person| person.is_pinned() || person.is_local();
-        let alike = self.looks.alike(name).filter(|_| !person.is_some_and(is_known))?;
-        let is_other = |other: &UserName| fold(other) != fold(name);
-        match &alike {
-            Alike::Person(other) => is_other(other).then_some(alike),
-            Alike::Word(_) => Some(alike),
-        }
+        self.looks.alike(name).filter(|_| !person.is_some_and(is_known))
     }
 
     /// Returns whether to request the keys of a user whom the server has mentioned.
@@ -414,8 +401,7 @@ impl TrustStore {
     fn make_room(&mut self, name: &UserName, keys: usize) {
         self.listed_keys += keys;
         if self.listed_keys > MET_KEYS_MAX {
-            let folded = fold(name);
-            let others = self.all.iter_mut().filter(|(other, _)| **other != folded);
+            let others = self.all.iter_mut().filter(|(other, _)| *other != name);
             others.for_each(|(_, person)| person.make_room());
             self.listed_keys = keys;
         }

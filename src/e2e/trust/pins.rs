@@ -46,7 +46,7 @@ impl Pin {
     pub fn renew(&mut self) -> bool {
         let was_retired = self.retired_ms.take().is_some();
         if was_retired {
-            (self.changes, self.unstored) = (self.changes + 1, Unstored::Decided);
+            (self.changes, self.unstored) = (self.changes.saturating_add(1), Unstored::Decided);
         }
         was_retired
     }
@@ -59,7 +59,7 @@ impl Pin {
     }
 
     pub fn retire(&mut self, now_ms: i64) {
-        (self.changes, self.retired_ms) = (self.changes + 1, Some(now_ms));
+        (self.changes, self.retired_ms) = (self.changes.saturating_add(1), Some(now_ms));
         if !self.is_met() {
             self.unstored = Unstored::Decided;
         }

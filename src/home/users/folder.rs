@@ -13,8 +13,8 @@ use crate::chat::{DeviceName, NameError, UserName};
 pub struct Folder {
     /// `NAME.pem` and `NAME.DEVICE.pem`, sorted by name.
     pub keys: Vec<KeyFile>,
-    /// `NAME.json`, by folded name. Several files of one user contradict each other.
-    settings: HashMap<String, Vec<PathBuf>>,
+    /// `NAME.json`. Several files of one user contradict each other.
+    settings: HashMap<UserName, Vec<PathBuf>>,
     /// Other files, sorted by name.
     pub strays: Vec<PathBuf>,
 }
@@ -47,7 +47,7 @@ impl Folder {
                 }
                 Some((stem, "json")) if !hidden && stem.parse::<UserName>().is_ok() => {
                     let name: UserName = stem.parse().expect("it was parsed just now");
-                    folder.settings.entry(fold(&name)).or_default().push(path);
+                    folder.settings.entry(name).or_default().push(path);
                 }
                 _ => folder.strays.push(path),
             }
@@ -57,14 +57,14 @@ impl Folder {
 
     /// Returns the settings files of a user. More than one contradict each other.
     pub fn settings_of(&self, name: &UserName) -> &[PathBuf] {
-        self.settings.get(&fold(name)).map_or(&[], Vec::as_slice)
+        self.settings.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Returns settings of users without a key.
     pub fn settings_of_nobody(&self) -> impl Iterator<Item = &PathBuf> {
         let owners: Vec<_> = self.keys.iter().filter_map(|file| file.owner.as_ref().ok()).collect();
-        let has_key = move |folded: &str| owners.iter().any(|(name, _)| fold(name) == folded);
-        let all = self.settings.iter().filter(move |(folded, _)| !has_key(folded));
+        let has_key = move |of: &UserName| owners.iter().any(|(name, _)| name == of);
+        let all = self.settings.iter().filter(move |(name, _)| !has_key(name));
         all.flat_map(|(_, paths)| paths)
     }
 
@@ -77,16 +77,11 @@ impl Folder {
         let of = move |file: &&KeyFile| {
             file.owner.as_ref().is_ok_and(|(owner, own)| {
                 let is = device.is_none_or(|device| same(device.as_str(), own.as_str()));
-                fold(owner) == fold(name) && is
+                owner == name && is
             })
         };
         self.keys.iter().filter(of).map(|file| file.path.as_path())
     }
-}
-
-/// Folds a name for comparisons in any case.
-pub fn fold(name: &UserName) -> String {
-    name.as_str().to_lowercase()
 }
 
 fn same(one: &str, other: &str) -> bool {

@@ -7,24 +7,26 @@ mod registration;
 mod tests;
 mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Settings;
-use super::file;
 use super::seniority;
 use crate::chat::look::{Alike, Looks};
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, NameError, UserName};
 use crate::crypto::succession::Succession;
 use crate::crypto::{Fingerprint, KeyError, PublicKey};
+use crate::file;
+use crate::sync::{Mutex, Rank};
 pub use folder::Folder;
-use folder::{KeyFile, fold};
+use folder::KeyFile;
 pub use registration::{AddError, add, may_add, remove, remove_key, succeed};
 pub use watch::UsersWatch;
 
@@ -33,7 +35,6 @@ pub use watch::UsersWatch;
 pub struct Users {
     keys: HashMap<PublicKey, (UserName, DeviceName)>,
     names: BTreeMap<UserName, Vec<PublicKey>>,
-    folded: HashMap<String, UserName>,
     looks: Looks,
     /// Names that are similar to a name that was registered before.
     similar: BTreeMap<UserName, UserName>,
@@ -42,6 +43,18 @@ pub struct Users {
     successions: HashMap<PublicKey, Succession>,
     /// The content of each file at the last read.
     files: HashMap<PathBuf, (PublicKey, Option<Succession>)>,
+    demoted: Demoted,
+}
+
+/// Moderators who are members already, before their files say so. Shared with later readings of the
+/// folder, which drop those whose files do not say moderator any more.
+#[derive(Clone)]
+struct Demoted(Arc<Mutex<BTreeSet<UserName>>>);
+
+impl Default for Demoted {
+    fn default() -> Self {
+        Demoted(Arc::new(Mutex::new(Rank::Demoted, BTreeSet::new())))
+    }
 }
 
 /// A file in users/ that registers nobody, and the reason.
@@ -103,6 +116,7 @@ impl Users {
     pub fn load_over(dir: &Path, old: Option<&Users>) -> io::Result<(Users, Vec<Rejected>)> {
         let mut folder = Folder::read(dir)?;
         let (mut users, mut rejected) = (Users::default(), Vec::new());
+        users.demoted = old.map(|old| old.demoted.clone()).unwrap_or_default();
         let before = match old {
             Some(old) => old.names.keys().cloned().collect(),
             None => dir.parent().map(seniority::registered).unwrap_or_default(),
@@ -118,9 +132,22 @@ impl Users {
             }
         }
         rejected.extend(users.read_settings(&folder, old));
+        users.demoted.0.lock().retain(|name| users.role_on_disk(name) == Role::Moderator);
         let device = |key: &PublicKey| users.keys.get(key).map(|(_, device)| device.clone());
         users.names.values_mut().for_each(|keys| keys.sort_by_cached_key(device));
         Ok((users, rejected))
+    }
+
+    /// Returns the key files of the last reading that are not in the folder any more, with their
+    /// keys. An unreadable folder has all of them.
+    pub fn missing(&self, dir: &Path) -> Vec<(&PathBuf, &PublicKey)> {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let Ok(there) = entries.map(|entry| entry.map(|entry| entry.path())).collect() else {
+            return Vec::new();
+        };
+        let there: HashSet<PathBuf> = there;
+        let files = self.files.iter().filter(|(file, _)| !there.contains(*file));
+        files.map(|(file, (key, _))| (file, key)).collect()
     }
 
     fn read(&mut self, file: &KeyFile, old: Option<&Users>) -> Result<(), Reason> {
@@ -177,7 +204,6 @@ impl Users {
     fn forget(&mut self, name: &UserName) {
         self.names.remove(name);
         self.keys.retain(|_, (owner, _)| owner != name);
-        self.folded.retain(|_, owner| owner != name);
         self.looks.remove(name);
         self.similar.retain(|one, other| one != name && other != name);
     }
@@ -188,7 +214,24 @@ impl Users {
     }
 
     pub fn role(&self, name: &UserName) -> Role {
+        match self.role_on_disk(name) {
+            Role::Moderator if self.demoted.0.lock().contains(name) => Role::Member,
+            role => role,
+        }
+    }
+
+    fn role_on_disk(&self, name: &UserName) -> Role {
         self.settings.get(name).map_or(Role::Member, |settings| settings.role)
+    }
+
+    /// Makes a moderator a member at once, until the file says so, or this process ends.
+    pub fn demote(&self, name: &UserName) {
+        self.demoted.0.lock().insert(name.clone());
+    }
+
+    /// Takes back a demotion.
+    pub fn promote(&self, name: &UserName) {
+        self.demoted.0.lock().remove(name);
     }
 
     pub fn owners(&self) -> impl Iterator<Item = &UserName> {
@@ -205,7 +248,6 @@ impl Users {
         if let Some(other) = self.similar_to(&name) {
             self.similar.insert(name.clone(), other.clone());
         }
-        self.folded.insert(fold(&name), name.clone());
         self.looks.add(&name);
         self.names.entry(name.clone()).or_default().push(key.clone());
         self.keys.insert(key, (name, device));
@@ -222,6 +264,10 @@ impl Users {
     pub fn check(&self, key: &PublicKey, name: &UserName) -> Result<(), Reason> {
         if let Some((owner, _)) = self.keys.get(key) {
             return Err(Reason::DuplicateKey(owner.clone()));
+        }
+        // The audit trail has one spelling of each user.
+        if let Some(other) = self.find(name).filter(|other| other.as_str() != name.as_str()) {
+            return Err(Reason::Confusable(other.clone()));
         }
         match self.looks.alike(name) {
             Some(Alike::Person(other)) => Err(Reason::Confusable(other)),
@@ -251,7 +297,7 @@ impl Users {
 
     /// Returns the registered spelling of a name.
     pub fn find(&self, name: &UserName) -> Option<&UserName> {
-        self.folded.get(&fold(name))
+        self.names.get_key_value(name).map(|(name, _)| name)
     }
 
     /// Returns all names, sorted.

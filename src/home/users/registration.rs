@@ -13,7 +13,7 @@ use super::{Reason, SIGNATURES, Users};
 use crate::chat::{DeviceName, UserName};
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, PublicKey};
-use crate::home::file::{self, FileError};
+use crate::file::{self, FileError};
 
 /// The reason why a key cannot be added or removed.
 #[derive(Debug, thiserror::Error)]

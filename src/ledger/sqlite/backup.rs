@@ -1,4 +1,4 @@
-//! Backup and restore of the file.
+//! Backups of the file, and what interrupted copies leave.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -10,15 +10,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::connection::{faults, io, open_existing, open_to_read};
-use super::verify::verify;
+use super::connection::{faults, io, open_to_read};
 use crate::ledger::LedgerError;
 use crate::system::files;
 
 /// The name of a copy that is not whole yet. The process that writes it holds its lock.
 const PARTIAL: (&str, &str) = (".pychat-copy-", ".partial");
 /// What SQLite puts beside a file.
-const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(super) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Copies the ledger `from`, in use or not, to the new file `to`. Calls `progress` with percents.
 pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError> {
@@ -26,40 +25,8 @@ pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<()
     copy_to(&connection, to, progress)
 }
 
-/// Replaces the ledger `to`, which nobody may have open, by a backup. Keeps the replaced file
-/// beside it and returns its path. Gives the logs a new id, because clients may have later messages
-/// of the old ones.
-pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
-    verify(from)?;
-    let fresh = restored(to);
-    if is_same(from, &fresh) {
-        return Err(io(from)(std::io::Error::other("an interrupted restore has left this file")));
-    }
-    remove_whole(&fresh)?;
-    backup(from, &fresh, &mut |_| {})?;
-    let fault = faults(&fresh);
-    {
-        let connection = open_existing(&fresh)?;
-        let log = rand::random::<u64>() >> 1;
-        connection.execute("UPDATE meta SET log = ?1", [log as i64]).map_err(&fault)?;
-    }
-    let mut kept = None;
-    if to.exists() {
-        // Moves the contents of the write-ahead log into the kept file.
-        if let Ok(old) = open_existing(to) {
-            let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-            // A damaged file is kept as it is.
-            let _ = old.query_row(checkpoint, [], |_| Ok(()));
-        }
-        kept = Some(set_aside(to)?);
-    }
-    BESIDE.iter().try_for_each(|suffix| remove(&beside(to, suffix)))?;
-    fs::rename(&fresh, to).map_err(io(to))?;
-    Ok(kept)
-}
-
 /// The file that a restore makes before it takes the ledger's place.
-fn restored(ledger: &Path) -> PathBuf {
+pub(super) fn restored(ledger: &Path) -> PathBuf {
     ledger.with_extension("restored")
 }
 
@@ -86,22 +53,22 @@ fn remove_partial(file: &Path) -> Result<(), LedgerError> {
             && let Err(error) = remove_whole(&path)
         {
             // Another account's, in a folder that all accounts use.
-            log::warn!("{} stays: {error}", path.display());
+            log::warn!("cannot remove the unfinished copy {}: {error}", path.display());
         }
     }
     Ok(())
 }
 
 /// Removes a file and what SQLite has put beside it: a new file of that name would take it in.
-fn remove_whole(path: &Path) -> Result<(), LedgerError> {
+pub(super) fn remove_whole(path: &Path) -> Result<(), LedgerError> {
     BESIDE.iter().try_for_each(|suffix| remove(&beside(path, suffix)))?;
     if path.exists() {
-        log::warn!("{} is removed: an interrupted job has left it", path.display());
+        log::warn!("removing {}, which an interrupted backup or restore has left", path.display());
     }
     remove(path)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
@@ -112,33 +79,9 @@ fn folder_of(path: &Path) -> &Path {
     folder.unwrap_or(Path::new("."))
 }
 
-/// Whether two names are of one file.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let of = |path: &Path| fs::metadata(path).map(|about| (about.dev(), about.ino())).ok();
-    of(one).is_some_and(|one| of(other) == Some(one))
-}
-
-/// Gives a file the first free name as a second name, so that it always has one.
-fn set_aside(path: &Path) -> Result<PathBuf, LedgerError> {
-    for number in 1.. {
-        let aside = match number {
-            1 => path.with_extension("before-restore"),
-            number => path.with_extension(format!("before-restore-{number}")),
-        };
-        match fs::hard_link(path, &aside) {
-            Ok(()) => return Ok(aside),
-            // A restore that was interrupted has given it this name already.
-            Err(_) if is_same(path, &aside) => return Ok(aside),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(io(path)(error)),
-        }
-    }
-    unreachable!("some number is free")
-}
-
 /// Removes the copies that `restore` and a schema change have left, if they are at least `age` old.
 pub fn remove_copies(ledger: &Path, age: Duration) -> Result<Vec<PathBuf>, LedgerError> {
-    let folder = ledger.parent().unwrap_or(Path::new("."));
+    let folder = folder_of(ledger);
     let mut removed = Vec::new();
     for entry in fs::read_dir(folder).map_err(io(folder))? {
         let path = entry.map_err(io(folder))?.path();
@@ -146,7 +89,12 @@ pub fn remove_copies(ledger: &Path, age: Duration) -> Result<Vec<PathBuf>, Ledge
             continue;
         }
         // A new link and a copy that preserves times still have a new change time.
-        let since_s = path.metadata().map_err(io(&path))?.ctime();
+        let since_s = match path.metadata() {
+            Ok(about) => about.ctime(),
+            // The sweep and an erasure may remove it at the same time.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(io(&path)(error)),
+        };
         let since = UNIX_EPOCH + Duration::from_secs(since_s.try_into().unwrap_or(0));
         if since.elapsed().unwrap_or_default() >= age {
             remove(&path)?;
@@ -206,10 +154,11 @@ pub fn copy_to(
         copy.pragma_update(None, "journal_mode", "DELETE").map_err(&fault)?;
     }
     partial.persist_noclobber(to).map_err(|error| io(to)(error.error))?;
+    files::sync_folder(to).map_err(io(to))?;
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<(), LedgerError> {
+pub(super) fn remove(path: &Path) -> Result<(), LedgerError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(io(path)(error)),
         _ => Ok(()),

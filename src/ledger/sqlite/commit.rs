@@ -4,22 +4,31 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
 
+use super::blobs::{Claim, DELETED, claim, doom};
 use super::erase::note_removal;
 use super::owners::Owners;
 use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, line_of, read_row, seq};
 use super::{Known, Sqlite};
-use crate::chat::{Body, Conversation, Opaque, Seq};
+use crate::chat::{BlobId, Body, Conversation, Opaque, Seq, UserName};
 use crate::ledger::rules::{known_as, may_change};
 use crate::ledger::{Draft, Outcome, Record};
 
 pub(super) struct Commit<'a> {
     transaction: Transaction<'a>,
+    connection: &'a Connection,
+    /// Adds a message, once one was added.
+    add: Option<CachedStatement<'a>>,
     conversations: &'a HashMap<Conversation, Known>,
+    detached: &'a [(i64, Conversation)],
     owners: &'a Owners,
     /// The state of conversations after this commit.
     touched: &'a mut HashMap<Conversation, Known>,
+    /// The conversation of the last message, and its state if that is not in `touched` yet.
+    at: Option<(Conversation, Known)>,
     spent: bool,
     /// Messages of a new conversation get greater seqs than this.
     floor: Seq,
@@ -28,6 +37,8 @@ pub(super) struct Commit<'a> {
     unindexed: Vec<i64>,
     /// Number of removed texts and topics.
     removals: usize,
+    /// Files that were doomed.
+    doomed: Vec<BlobId>,
 }
 
 impl<'a> Commit<'a> {
@@ -39,14 +50,19 @@ impl<'a> Commit<'a> {
         let transaction = Transaction::new_unchecked(&ledger.connection, behavior)?;
         Ok(Commit {
             transaction,
+            connection: &ledger.connection,
+            add: None,
             conversations: &ledger.conversations,
+            detached: &ledger.detached,
             owners: &ledger.owners,
             touched,
+            at: None,
             spent: ledger.spent,
             floor: ledger.floor,
             change_s_max: ledger.change_s_max,
             unindexed: Vec::new(),
             removals: 0,
+            doomed: Vec::new(),
         })
     }
 
@@ -58,16 +74,13 @@ impl<'a> Commit<'a> {
         let is_line = |record: &Record| matches!(record, Record::Line(_));
         for run in records.chunk_by(|one, next| is_line(one) && is_line(next)) {
             let mut order: Vec<usize> = (first..first + run.len()).collect();
-            order.sort_by_cached_key(|index| match &records[*index] {
-                Record::Line(draft) => {
-                    let row = self
-                        .conversations
-                        .get(&draft.conversation)
-                        .map_or(i64::MAX, |known| known.row);
-                    Some((row, draft.conversation.clone()))
-                }
-                _ => None,
-            });
+            if run.windows(2).any(|pair| said_in(&pair[0]) != said_in(&pair[1])) {
+                order.sort_by_cached_key(|index| {
+                    let conversation = said_in(&records[*index])?;
+                    let known = self.conversations.get(conversation);
+                    Some((known.map_or(i64::MAX, |known| known.row), conversation.clone()))
+                });
+            }
             for index in order {
                 outcomes[index] = self.write(&records[index])?;
             }
@@ -84,7 +97,7 @@ impl<'a> Commit<'a> {
                 let set =
                     "UPDATE conversations SET topic = ?2, topic_by = ?3 WHERE conversation = ?1";
                 let text = topic.as_ref().map(|topic| topic.text.as_str());
-                let by = topic.as_ref().map(|topic| topic.by.as_str());
+                let by = topic.as_ref().map(|topic| topic.by.folded());
                 self.transaction.prepare_cached(set)?.execute(params![
                     conversation.row,
                     text,
@@ -96,7 +109,7 @@ impl<'a> Commit<'a> {
                 let conversation = self.conversation(conversation)?;
                 let set = "INSERT INTO reads (person, conversation, seq) VALUES (?1, ?2, ?3) \
                      ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)";
-                let values = params![user.as_str(), conversation.row, read.0 as i64];
+                let values = params![user.folded(), conversation.row, read.0 as i64];
                 self.transaction.prepare_cached(set)?.execute(values)?;
             }
             Record::Away(user, conversations) => {
@@ -105,7 +118,7 @@ impl<'a> Commit<'a> {
                     let set = "INSERT INTO reads (person, conversation, away) VALUES (?1, ?2, ?3) \
                          ON CONFLICT DO UPDATE SET away = excluded.away";
                     let values =
-                        params![user.as_str(), conversation.row, conversation.last.0 as i64];
+                        params![user.folded(), conversation.row, conversation.last.0 as i64];
                     self.transaction.prepare_cached(set)?.execute(values)?;
                 }
             }
@@ -114,13 +127,19 @@ impl<'a> Commit<'a> {
     }
 
     fn conversation(&mut self, conversation: &Conversation) -> rusqlite::Result<Known> {
+        if let Some((name, known)) = &self.at
+            && name == conversation
+        {
+            return Ok(*known);
+        }
+        self.touch();
         if let Some(known) =
             self.touched.get(conversation).or_else(|| self.conversations.get(conversation))
         {
             return Ok(*known);
         }
         let add = "INSERT INTO conversations (name, first, last) VALUES (?1, ?2, ?2)";
-        let values = params![conversation.to_string(), self.floor.0 as i64];
+        let values = params![conversation.folded(), self.floor.0 as i64];
         self.transaction.prepare_cached(add)?.execute(values)?;
         let known = Known { row: self.transaction.last_insert_rowid(), last: self.floor };
         self.touched.insert(conversation.clone(), known);
@@ -130,7 +149,8 @@ impl<'a> Commit<'a> {
     fn line(&mut self, draft: &Draft) -> rusqlite::Result<Outcome> {
         let conversation = self.conversation(&draft.conversation)?;
         // Searches for a change first, because it is applied before its own row is added.
-        if (draft.kind.is_change() || self.spent)
+        let is_looked_up = draft.kind.is_change() || draft.kind.blob().is_some();
+        if (is_looked_up || self.spent || !self.detached.is_empty())
             && let Some(outcome) = self.known(conversation, draft)?
         {
             return Ok(outcome);
@@ -143,37 +163,61 @@ impl<'a> Commit<'a> {
             }
         }
         let next = Seq(conversation.last.0 + 1);
+        if let Some(blob) = draft.kind.blob()
+            && !self.claims(draft, blob, line_of(conversation.row, next))?
+        {
+            return Ok(Outcome::NoSuchFile);
+        }
         let mut own = Cow::Borrowed(draft);
         if draft.kind.is_edit() {
             own.to_mut().body = Body::default();
         }
         let owner = self.owners.of(&own.from);
-        let add = "INSERT INTO lines \
-             (line, conversation, id, sender, device, time_ms, kind, target, text, checksum, sealed, owner) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
-             ON CONFLICT (conversation, sender, id) DO NOTHING";
-        let added = self.transaction.prepare_cached(add)?.execute(params![
+        let (text, descriptor) = columns_of(&own);
+        let add = match &mut self.add {
+            Some(add) => add,
+            none => none.insert(self.connection.prepare_cached(ADD)?),
+        };
+        let added = add.execute(params![
             line_of(conversation.row, next),
             conversation.row,
             own.id.0,
-            own.from.as_str(),
+            own.from.folded(),
             own.device.as_str(),
             own.time_ms,
             own.kind.code(),
             own.kind.of().map(|of| of.0 as i64),
-            own.body.text(),
+            text,
             checksum(&own, (next, owner), 0),
             own.body.sealed().map(Opaque::bytes),
             owner,
+            own.kind.blob().map(|blob| blob.0),
+            descriptor,
+            spelled(&own.from),
         ])?;
         if added == 0 {
             return Ok(self.known(conversation, draft)?.unwrap_or(Outcome::Conflict));
         }
-        if !own.body.text().is_empty() {
+        if !text.is_empty() {
             self.unindexed.push(line_of(conversation.row, next));
         }
-        self.touched.insert(draft.conversation.clone(), Known { last: next, ..conversation });
+        match &mut self.at {
+            Some((name, known)) if *name == draft.conversation => known.last = next,
+            at => *at = Some((draft.conversation.clone(), Known { last: next, ..conversation })),
+        }
         Ok(Outcome::Stored(next))
+    }
+
+    /// Leaves the conversation of the last message.
+    fn touch(&mut self) {
+        self.touched.extend(self.at.take());
+    }
+
+    /// Lets a new message announce its file. Returns false if it may not.
+    fn claims(&self, draft: &Draft, blob: BlobId, line: i64) -> rusqlite::Result<bool> {
+        let (owner, holder) = (&draft.from, self.owners.of(&draft.from));
+        let (conversation, time_ms) = (&draft.conversation, draft.time_ms);
+        claim(&self.transaction, &Claim { owner, holder, conversation, blob, line, time_ms })
     }
 
     /// Indexes all new messages in one statement: with one statement for each, the index would
@@ -191,7 +235,22 @@ impl<'a> Commit<'a> {
 
     /// Returns the outcome for a message whose id is known.
     fn known(&self, conversation: Known, draft: &Draft) -> rusqlite::Result<Option<Outcome>> {
-        let by_id = params![conversation.row, draft.from.as_str(), draft.id.0];
+        let detached = self.detached.iter().filter(|(_, name)| *name == draft.conversation);
+        for row in std::iter::once(conversation.row).chain(detached.map(|(row, _)| *row)) {
+            if let Some(outcome) = self.stored_in(row, draft)? {
+                return Ok(Some(outcome));
+            }
+        }
+        let by_name = params![draft.conversation.folded(), draft.from.folded(), draft.id.0];
+        let find = "SELECT seq FROM spent WHERE name = ?1 AND sender = ?2 AND id = ?3";
+        let mut find = self.transaction.prepare_cached(find)?;
+        let gone = find.query_row(by_name, |row| row.get(0)).optional()?;
+        Ok(gone.map(|number| Outcome::Known(seq(number))))
+    }
+
+    /// Returns the outcome for a message whose id a conversation's row has.
+    fn stored_in(&self, row: i64, draft: &Draft) -> rusqlite::Result<Option<Outcome>> {
+        let by_id = params![row, draft.from.folded(), draft.id.0];
         let find = format!(
             "SELECT {COLUMNS} {FROM} WHERE l.conversation = ?1 AND l.sender = ?2 AND l.id = ?3"
         );
@@ -204,14 +263,7 @@ impl<'a> Commit<'a> {
             }
             Err(error) => Err(error),
         };
-        if let Some(outcome) = find.query_row(by_id, outcome).optional()? {
-            return Ok(Some(outcome));
-        }
-        let by_name = params![draft.conversation.to_string(), draft.from.as_str(), draft.id.0];
-        let find = "SELECT seq FROM spent WHERE name = ?1 AND sender = ?2 AND id = ?3";
-        let mut find = self.transaction.prepare_cached(find)?;
-        let gone = find.query_row(by_name, |row| row.get(0)).optional()?;
-        Ok(gone.map(|number| Outcome::Known(seq(number))))
+        find.query_row(by_id, outcome).optional()
     }
 
     fn change(
@@ -237,18 +289,23 @@ impl<'a> Commit<'a> {
         let (state, body) =
             if draft.kind.is_edit() { (1, draft.body.clone()) } else { (2, Body::default()) };
         stored.draft.body = body;
-        let set =
-            "UPDATE lines SET text = ?2, state = ?3, checksum = ?4, sealed = ?5 WHERE line = ?1";
+        let set = "UPDATE lines SET text = ?2, state = ?3, checksum = ?4, sealed = ?5, descriptor = NULL \
+             WHERE line = ?1";
         let sum = checksum(&stored.draft, (stored.seq, stored.owner), state);
         let sealed = stored.draft.body.sealed().map(Opaque::bytes);
         let values = params![line, stored.draft.body.text(), state, sum, sealed];
         self.transaction.prepare_cached(set)?.execute(values)?;
         self.removals += 1;
+        if stored.draft.kind.blob().is_some() {
+            let gone = doom(&self.transaction, DELETED, ("line = ?1", params![line]))?;
+            self.doomed.extend(gone);
+        }
         Ok(Ok(()))
     }
 
-    /// Commits. Returns the number of removed texts.
-    pub fn end(mut self) -> rusqlite::Result<usize> {
+    /// Commits. Returns the number of removed texts, and the files that were doomed.
+    pub fn end(mut self) -> rusqlite::Result<(usize, Vec<BlobId>)> {
+        self.touch();
         self.index_words()?;
         if self.removals > 0 {
             note_removal(&self.transaction)?;
@@ -259,6 +316,35 @@ impl<'a> Commit<'a> {
             set.execute(params![known.row, known.last.0 as i64])?;
         }
         self.transaction.commit()?;
-        Ok(self.removals)
+        Ok((self.removals, self.doomed))
+    }
+}
+
+/// Adds a message, unless its id is known.
+const ADD: &str = "INSERT INTO lines \
+     (line, conversation, id, sender, device, time_ms, kind, target, text, checksum, sealed, owner, \
+     blob, descriptor, spelled) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+     ON CONFLICT (conversation, sender, id) DO NOTHING";
+
+/// Returns the conversation of a message; `None` for other records.
+fn said_in(record: &Record) -> Option<&Conversation> {
+    match record {
+        Record::Line(draft) => Some(&draft.conversation),
+        _ => None,
+    }
+}
+
+/// Returns the column `spelled`: the name of a message's sender, where it is not in lower case.
+fn spelled(sender: &UserName) -> Option<&str> {
+    (sender.as_str() != sender.folded()).then(|| sender.as_str())
+}
+
+/// Returns the columns `text` and `descriptor`: what a file says of itself is not searched.
+fn columns_of(draft: &Draft) -> (&str, Option<&str>) {
+    let text = draft.body.text();
+    match draft.kind.blob() {
+        Some(_) if !text.is_empty() => ("", Some(text)),
+        _ => (text, None),
     }
 }

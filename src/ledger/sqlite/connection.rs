@@ -1,10 +1,11 @@
 //! Connections to the file: options, and the meaning of errors.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
@@ -91,6 +92,31 @@ pub fn open_to_read(path: &Path) -> Result<Connection, LedgerError> {
     }
     address.extend(b"?immutable=1");
     Connection::open_with_flags(OsStr::from_bytes(&address), flags).map_err(faults(path))
+}
+
+/// Makes what an earlier process has committed durable. One that was killed may have left frames in
+/// the write-ahead log that are in no more than the kernel's memory: a message in them that is sent
+/// again is known already, and nothing else would sync it before it is acknowledged.
+///
+/// # Errors
+/// The disk has failed.
+pub fn sync_log(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let log = log_of(path);
+    match File::open(&log).and_then(|file| file.sync_data()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(&log)(error)),
+        _ => {}
+    }
+    // After a failed sync the kernel takes pages of the log for written that are not. Their copies
+    // in the file are synced anew. A reader in the way keeps some of them in the log.
+    let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+    connection.query_row(checkpoint, [], |_| Ok(())).map_err(write_faults(path))
+}
+
+/// The path of the write-ahead log.
+pub fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
 }
 
 /// Copies the write-ahead log into the file and empties it, so that removed texts do not stay in

@@ -5,18 +5,25 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::blobs::{DELETED, doom};
 use super::rows::{COLUMNS, FROM, checksum, is_row_damaged, parsed, read_row};
-use crate::chat::{Body, UserName};
+use crate::chat::{BlobId, Body, UserName};
 use crate::ledger::Erased;
 
-/// Records that a user's texts are to be erased. Erases the topics that the user has set at once.
-pub(super) fn begin(connection: &Connection, user: &UserName) -> rusqlite::Result<()> {
+/// Records that a user's texts are to be erased. Erases the topics that the user has set, and dooms
+/// the files that no message announces, at once. Schemas before 5 did not store who set a topic:
+/// the user may have set those topics, which nobody is shown any more, so they are erased too.
+pub(super) fn begin(connection: &Connection, user: &UserName) -> rusqlite::Result<Vec<BlobId>> {
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute("INSERT OR REPLACE INTO erasing (sender) VALUES (?1)", [user.as_str()])?;
-    let topics = "UPDATE conversations SET topic = NULL, topic_by = NULL WHERE topic_by = ?1";
-    transaction.execute(topics, [user.as_str()])?;
+    transaction.execute("INSERT OR REPLACE INTO erasing (sender) VALUES (?1)", [user.folded()])?;
+    let topics = "UPDATE conversations SET topic = NULL, topic_by = NULL \
+         WHERE topic_by = ?1 OR topic_by IS NULL AND topic IS NOT NULL";
+    transaction.execute(topics, [user.folded()])?;
+    let unclaimed = "owner = ?1 AND line IS NULL";
+    let doomed = doom(&transaction, DELETED, (unclaimed, params![user.folded()]))?;
     note_removal(&transaction)?;
-    transaction.commit()
+    transaction.commit()?;
+    Ok(doomed)
 }
 
 /// Records a removal, so that `tidy` overwrites its copies in free space.
@@ -25,10 +32,12 @@ pub(super) fn note_removal(connection: &Connection) -> rusqlite::Result<()> {
     connection.prepare_cached(note)?.execute([]).map(drop)
 }
 
-/// Erases at most `messages_max` texts of the next user; `None` if no user is left.
+/// Erases at most `messages_max` texts of the next user; `None` if no user is left. Adds the files
+/// of these messages to `doomed`.
 pub(super) fn some(
     connection: &Connection,
     messages_max: usize,
+    doomed: &mut Vec<BlobId>,
 ) -> rusqlite::Result<Option<Erased>> {
     let next = "SELECT sender, conversation, id, erased FROM erasing LIMIT 1";
     let read = |row: &rusqlite::Row| {
@@ -43,25 +52,30 @@ pub(super) fn some(
     let transaction = connection.unchecked_transaction()?;
     let part = messages(&transaction, &user, (conversation, &id), messages_max)?;
     let lines: Vec<i64> = part.iter().map(|(line, _)| *line).collect();
+    let mut gone = Vec::new();
+    for line in &lines {
+        gone.extend(doom(&transaction, DELETED, ("line = ?1", params![line]))?);
+    }
     let buried = bury(&transaction, lines)?;
     let erased = before + buried;
     let after = match part.last() {
         Some((_, id)) if part.len() == messages_max => Some((conversation, id.clone())),
         // The next conversation with messages of the user.
-        _ => next_conversation(&transaction, &user, conversation)?
+        _ => next_conversation(&transaction, &user, conversation, messages_max)?
             .map(|conversation| (conversation, Vec::new())),
     };
     match &after {
         Some((conversation, id)) => transaction.execute(
             "UPDATE erasing SET conversation = ?2, id = ?3, erased = ?4 WHERE sender = ?1",
-            params![user.as_str(), conversation, id, erased as i64],
+            params![user.folded(), conversation, id, erased as i64],
         )?,
-        None => transaction.execute("DELETE FROM erasing WHERE sender = ?1", [user.as_str()])?,
+        None => transaction.execute("DELETE FROM erasing WHERE sender = ?1", [user.folded()])?,
     };
     if buried > 0 {
         note_removal(&transaction)?;
     }
     transaction.commit()?;
+    doomed.extend(gone);
     Ok(Some(Erased { user, part: buried, messages: erased, more: after.is_some() }))
 }
 
@@ -75,20 +89,31 @@ fn messages(
     let find = "SELECT line, id FROM lines WHERE conversation = ?1 AND sender = ?2 AND id > ?3 \
          ORDER BY id LIMIT ?4";
     let mut find = transaction.prepare_cached(find)?;
-    let values = params![conversation, user.as_str(), id, messages_max as i64];
+    let values = params![conversation, user.folded(), id, messages_max as i64];
     find.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
+/// Returns the next conversation with messages of a user, or the last one of those that were looked
+/// at; `None` at the end.
 fn next_conversation(
     transaction: &Transaction,
     user: &UserName,
     conversation: i64,
+    conversations_max: usize,
 ) -> rusqlite::Result<Option<i64>> {
-    let find = "SELECT conversation FROM conversations p WHERE conversation > ?1 AND EXISTS \
+    let find = "SELECT conversation, EXISTS \
          (SELECT 1 FROM lines l WHERE l.conversation = p.conversation AND l.sender = ?2) \
-         ORDER BY conversation LIMIT 1";
+         FROM conversations p WHERE conversation > ?1 ORDER BY conversation LIMIT ?3";
     let mut find = transaction.prepare_cached(find)?;
-    find.query_row(params![conversation, user.as_str()], |row| row.get(0)).optional()
+    let mut rows = find.query(params![conversation, user.folded(), conversations_max as i64])?;
+    let (mut seen, mut last) = (0, None);
+    while let Some(row) = rows.next()? {
+        (seen, last) = (seen + 1, Some(row.get(0)?));
+        if row.get(1)? {
+            return Ok(last);
+        }
+    }
+    Ok(last.filter(|_| seen == conversations_max))
 }
 
 /// Replaces each message that has a text by a tombstone. Returns their number.
@@ -97,10 +122,11 @@ fn bury(transaction: &Transaction, mut lines: Vec<i64>) -> rusqlite::Result<usiz
     lines.sort_unstable();
     let find = format!(
         "SELECT {COLUMNS} {FROM} WHERE l.line = ?1 \
-         AND (l.text <> '' OR l.sealed IS NOT NULL OR l.state = 1)"
+         AND (l.text <> '' OR l.sealed IS NOT NULL OR l.descriptor IS NOT NULL OR l.state = 1)"
     );
     let mut find = transaction.prepare_cached(&find)?;
-    let set = "UPDATE lines SET text = '', sealed = NULL, state = 2, checksum = ?2 WHERE line = ?1";
+    let set = "UPDATE lines SET text = '', sealed = NULL, descriptor = NULL, state = 2, checksum = ?2 \
+         WHERE line = ?1";
     let mut set = transaction.prepare_cached(set)?;
     let mut sums = HashMap::new();
     for line in &lines {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Sqlite, backup, verify};
-use crate::chat::{LogId, UserName};
+use super::connection::{faults, open_to_read};
+use super::schema::{self, version};
+use super::{Sqlite, backup, blobs, restore, verify};
+use crate::chat::{BlobId, LogId, UserName};
 use crate::ledger::{Jobs, Ledger, LedgerError, Verified};
 
 /// The file of a ledger, which a server may have open.
@@ -16,12 +18,22 @@ pub fn jobs(path: &Path) -> impl Jobs {
 }
 
 impl Jobs for SqliteFile<'_> {
+    fn has_tables(&self) -> Result<bool, LedgerError> {
+        // The header tells it once the log was copied into the file. The database engine takes
+        // longer.
+        Ok(schema::has_version(self.0) || version(&open_to_read(self.0)?, self.0)? > 0)
+    }
+
     fn backup(&self, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError> {
         backup::backup(self.0, to, progress)
     }
 
-    fn restore(&self, from: &Path) -> Result<Option<PathBuf>, LedgerError> {
-        backup::restore(from, self.0)
+    fn prepare_restore(&self, from: &Path) -> Result<LogId, LedgerError> {
+        restore::prepare(from, self.0)
+    }
+
+    fn finish_restore(&self) -> Result<Option<PathBuf>, LedgerError> {
+        restore::finish(self.0)
     }
 
     fn head(&self) -> Result<(LogId, u64), LedgerError> {
@@ -31,6 +43,15 @@ impl Jobs for SqliteFile<'_> {
 
     fn verify(&self) -> Result<Verified, LedgerError> {
         verify::verify(self.0)
+    }
+
+    fn kept_files(&self) -> Result<Vec<(BlobId, u64)>, LedgerError> {
+        let connection = open_to_read(self.0)?;
+        match version(&connection, self.0)? {
+            // A file of before there were files.
+            ..7 => Ok(Vec::new()),
+            _ => blobs::kept(&connection).map_err(faults(self.0)),
+        }
     }
 
     fn erase(&self, user: &UserName) -> Result<usize, LedgerError> {

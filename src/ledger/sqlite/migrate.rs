@@ -1,14 +1,16 @@
 //! Migration of files of an older schema.
 
-use std::io::ErrorKind;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::backup::copy_to;
-use super::connection::faults;
+use super::backup::{copy_to, remove};
+use super::connection::{faults, io};
+use super::fold::{FOLDED, fold_names};
 use super::schema::{STEPS, version};
 use crate::ledger::LedgerError;
+use crate::system::files;
 
 /// Brings the schema up to date. Copies a file that is not new first.
 pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
@@ -16,15 +18,18 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
     let found = version(connection, path)?;
     let known = STEPS.len() as i64;
     if found == known {
-        return Ok(());
+        return name_copies(path);
     }
     if found > 0 {
-        keep_copy(connection, path, found)?;
+        copy(connection, path, found)?;
     }
     let mut step_up = || -> rusqlite::Result<()> {
         let transaction = connection.transaction()?;
-        for step in &STEPS[found.max(0) as usize..] {
+        for (version, step) in (1..).zip(STEPS).skip(found.max(0) as usize) {
             transaction.execute_batch(step)?;
+            if version == FOLDED {
+                fold_names(&transaction)?;
+            }
         }
         if found == 0 {
             // 63 bits, because SQLite's integers are signed.
@@ -38,26 +43,37 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
     if found > 0 && found < 5 {
         connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM").map_err(&fault)?;
     }
-    Ok(())
+    name_copies(path)
 }
 
-/// Copies a file of an older schema to the first free name beside it.
-fn keep_copy(connection: &Connection, path: &Path, schema: i64) -> Result<(), LedgerError> {
-    let names = (1..).map(|number| match number {
-        1 => format!("schema-{schema}.backup"),
-        number => format!("schema-{schema}-{number}.backup"),
-    });
-    for name in names {
-        let copy = path.with_extension(name);
-        match copy_to(connection, &copy, &mut |_| {}) {
-            Err(LedgerError::Io { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {
-                log::warn!("{} is there from an earlier start, and stays", copy.display());
-            }
-            done => {
-                log::info!("schema {schema} of the ledger was copied to {}", copy.display());
-                return done;
-            }
+/// Copies a file of an older schema. The copy gets its name once the migration is done: starts that
+/// are interrupted leave one copy, and not one each.
+fn copy(connection: &Connection, path: &Path, schema: i64) -> Result<(), LedgerError> {
+    let copy = unnamed(path, schema);
+    remove(&copy)?;
+    copy_to(connection, &copy, &mut |_| {})
+}
+
+/// A copy before the migration is done.
+fn unnamed(path: &Path, schema: i64) -> PathBuf {
+    path.with_extension(format!("schema-{schema}.unfinished"))
+}
+
+/// Names the copies of migrations that are done: the first free name beside the ledger.
+fn name_copies(path: &Path) -> Result<(), LedgerError> {
+    for schema in 1..STEPS.len() as i64 {
+        let unnamed = unnamed(path, schema);
+        if !unnamed.exists() {
+            continue;
         }
+        let mut names = (1..).map(|number| match number {
+            1 => path.with_extension(format!("schema-{schema}.backup")),
+            number => path.with_extension(format!("schema-{schema}-{number}.backup")),
+        });
+        let name = names.find(|name| !name.exists()).expect("some number is free");
+        fs::rename(&unnamed, &name).map_err(io(&name))?;
+        files::sync_folder(&name).map_err(io(&name))?;
+        log::info!("the ledger (schema {schema}) was copied to {}", name.display());
     }
-    unreachable!("some number is free")
+    Ok(())
 }

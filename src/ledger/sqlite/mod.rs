@@ -2,13 +2,17 @@
 //! with deleted bytes overwritten (`secure_delete`).
 
 mod backup;
+mod blobs;
 mod commit;
 mod connection;
+mod detach;
 mod erase;
 mod file;
+mod fold;
 mod migrate;
 mod owners;
 mod reader;
+mod restore;
 mod rows;
 mod schema;
 mod tidy;
@@ -20,11 +24,17 @@ use std::time::Instant;
 
 use rusqlite::{Connection, Row, params};
 
-use super::pace::Pace;
-use super::{Draft, Erased, Ledger, LedgerError, Outcome, Record, Remembered, Tidied, Topic};
-use crate::chat::{Conversation, LogId, Seq, UserName};
+use super::pace::{CommitTime, Pace};
+use super::{
+    Began, BlobLimits, BlobRow, BlobTotals, Blobs, Draft, DropOutcome, Erased, Ledger, LedgerError,
+    NewBlob, Outcome, Place, Record, Remembered, Tidied, Topic,
+};
+use crate::chat::{BlobId, Conversation, LogId, Seq, UserName};
+use crate::limits::DAY_MS;
+use blobs::{DELETED, EXPIRED, LOST, Rows, doom, forget_gone};
 use commit::Commit;
-use connection::{create, faults, prepare, truncate_log, write_faults};
+use connection::{create, faults, prepare, sync_log, truncate_log, write_faults};
+use detach::ATTACHED;
 use erase::note_removal;
 pub use file::jobs;
 use migrate::migrate;
@@ -34,7 +44,7 @@ use rows::{SEQ_MAX, parsed, seq};
 use tidy::Tidy;
 
 /// Time for which the ids of removed messages are known.
-const SPENT_MS: i64 = 7 * 86_400_000;
+const SPENT_MS: i64 = 7 * DAY_MS;
 
 /// The writing half.
 pub struct Sqlite {
@@ -43,6 +53,8 @@ pub struct Sqlite {
     log: LogId,
     change_s_max: u64,
     conversations: HashMap<Conversation, Known>,
+    /// Rows of conversations whose messages are to be removed, and their names.
+    detached: Vec<(i64, Conversation)>,
     /// Whether any id of a removed message is stored.
     spent: bool,
     /// Messages of a new conversation get greater seqs than this.
@@ -54,7 +66,18 @@ pub struct Sqlite {
     tidy: Tidy,
     /// Number of messages that are removed at once.
     pace: Pace,
+    commit_time: CommitTime,
+    /// Files that were doomed and not taken yet.
+    doomed: Vec<BlobId>,
+    /// The bounds of `pace`, in rows.
+    at_once: (usize, usize),
 }
+
+/// Counts the messages of a conversation that wait for a user. Absent users write nothing: it is
+/// sufficient to read as many messages as may wait.
+const WAITING: &str = "SELECT count(*) FROM (SELECT sender FROM lines WHERE line > ?1 << 40 | coalesce( \
+     (SELECT away FROM reads WHERE conversation = ?1 AND person = ?2), 0) \
+     AND line < (?1 + 1) << 40 LIMIT ?3) WHERE sender <> ?2";
 
 /// The least and the largest number of messages that are removed at once.
 const REMOVED_AT_ONCE: (usize, usize) = (16, 2_000);
@@ -74,6 +97,7 @@ impl Sqlite {
         backup::remove_leftovers(path)?;
         let mut connection = Connection::open(path).map_err(&fault)?;
         prepare(&connection).map_err(&fault)?;
+        sync_log(&connection, path)?;
         migrate(&mut connection, path)?;
         let (log, floor): (i64, i64) = connection
             .query_row("SELECT log, floor FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -91,7 +115,7 @@ impl Sqlite {
         let mut conversations = HashMap::new();
         {
             let mut query = connection
-                .prepare("SELECT name, conversation, last FROM conversations")
+                .prepare(&format!("SELECT name, conversation, last FROM conversations {ATTACHED}"))
                 .map_err(&fault)?;
             let mut rows = query.query([]).map_err(&fault)?;
             while let Some(row) = rows.next().map_err(&fault)? {
@@ -103,6 +127,7 @@ impl Sqlite {
             log: LogId(log as u64),
             change_s_max,
             conversations,
+            detached: detach::load(&connection).map_err(&fault)?,
             spent,
             floor: seq(floor),
             poisoned: false,
@@ -110,6 +135,9 @@ impl Sqlite {
             owners: Owners::load(&connection).map_err(&fault)?,
             tidy: Tidy::load(&connection).map_err(&fault)?,
             pace: Pace::new(REMOVED_AT_ONCE.0, REMOVED_AT_ONCE.1),
+            commit_time: CommitTime::default(),
+            doomed: Vec::new(),
+            at_once: REMOVED_AT_ONCE,
             path: path.to_owned(),
             connection,
         })
@@ -140,6 +168,67 @@ impl Sqlite {
         less && truncate_log(&self.connection).is_ok()
     }
 
+    /// Removes some of the messages of a row that are older than `before_ms`. Their ids stay known
+    /// under the conversation's name.
+    fn remove_some(
+        &mut self,
+        row: i64,
+        name: Conversation,
+        before_ms: i64,
+    ) -> Result<(usize, bool), LedgerError> {
+        let (began, lines_max) = (Instant::now(), self.pace.size());
+        let gone = self.write(|ledger| {
+            ledger.tidy.expect(&ledger.connection)?;
+            let transaction = ledger.connection.unchecked_transaction()?;
+            let old = "SELECT line FROM lines WHERE conversation = ?1 AND time_ms < ?2 \
+                 ORDER BY time_ms LIMIT ?3";
+            let keep = format!(
+                "INSERT OR IGNORE INTO spent SELECT ?4, sender, id, line & {SEQ_MAX}, time_ms \
+                 FROM lines WHERE line IN ({old})"
+            );
+            transaction.execute(&keep, params![row, before_ms, lines_max, name.folded()])?;
+            let (theirs, values) = (format!("line IN ({old})"), params![row, before_ms, lines_max]);
+            let doomed = doom(&transaction, EXPIRED, (&theirs, values))?;
+            forget_gone(&transaction, (&theirs, values))?;
+            let gone = transaction.execute(&format!("DELETE FROM lines WHERE {theirs}"), values)?;
+            if gone > 0 {
+                note_removal(&transaction)?;
+            }
+            transaction.commit()?;
+            ledger.doomed.extend(doomed);
+            Ok(gone)
+        });
+        let gone = match gone {
+            Err(error) if self.has_less_to_do(&error) => return Ok((0, true)),
+            gone => gone?,
+        };
+        if gone > 0 {
+            self.spent = true;
+            self.tidy.note(gone);
+            self.pace.done(began, self.commit_time);
+        }
+        Ok((gone, gone == lines_max))
+    }
+
+    /// Calls `count` for each 100 steps of the database engine, and bounds parts by so many rows.
+    #[cfg(test)]
+    pub fn count_steps(&mut self, rows: usize, mut count: impl FnMut() + Send + 'static) {
+        self.pace = Pace::new(rows, rows);
+        self.at_once = (rows, rows);
+        let count = move || {
+            count();
+            false
+        };
+        self.connection.progress_handler(100, Some(count)).unwrap();
+    }
+
+    /// Bounds parts of removals and of the passes after them.
+    #[cfg(test)]
+    pub fn work_in_parts_of(&mut self, rows: usize, pages: usize) {
+        self.pace = Pace::new(rows, rows);
+        self.tidy.work_in_parts_of(pages);
+    }
+
     /// Limits the size of the file in pages.
     #[cfg(test)]
     pub fn limit_pages(&self, pages: i64) {
@@ -164,15 +253,17 @@ fn read_known(row: &Row) -> rusqlite::Result<(Conversation, Known)> {
 
 impl Ledger for Sqlite {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
-        let mut touched = HashMap::new();
-        let (outcomes, removals) = self.write(|ledger| {
+        let (mut touched, began) = (HashMap::new(), Instant::now());
+        let (outcomes, (removals, doomed)) = self.write(|ledger| {
             let mut commit = Commit::begin(ledger, &mut touched)?;
             let outcomes = commit.write_all(records)?;
             Ok((outcomes, commit.end()?))
         })?;
+        self.commit_time.add(began.elapsed());
         if removals > 0 {
             self.tidy.note(removals);
         }
+        self.doomed.extend(doomed);
         let is_stored = |outcome: &&Outcome| matches!(outcome, Outcome::Stored(seq) if seq.0 > 0);
         self.stored_ever += outcomes.iter().filter(is_stored).count() as u64;
         self.conversations.extend(touched);
@@ -182,7 +273,7 @@ impl Ledger for Sqlite {
     fn stored(&self, line: &Draft) -> Option<Seq> {
         let conversation = self.conversations.get(&line.conversation)?;
         let find = "SELECT line FROM lines WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
-        let by_id = params![conversation.row, line.from.as_str(), line.id.0];
+        let by_id = params![conversation.row, line.from.folded(), line.id.0];
         // If the file cannot be read, the answer is unknown.
         let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
         found.ok().map(|line| seq(line & SEQ_MAX))
@@ -192,45 +283,74 @@ impl Ledger for Sqlite {
         &mut self,
         conversation: &Conversation,
         before_ms: i64,
-        dry: bool,
     ) -> Result<(usize, bool), LedgerError> {
         let Some(known) = self.conversations.get(conversation) else { return Ok((0, false)) };
-        let row = known.row;
-        if dry {
-            let count = "SELECT count(*) FROM lines WHERE conversation = ?1 AND time_ms < ?2";
-            let count = self.connection.query_row(count, [row, before_ms], |row| row.get(0));
-            return count.map(|count| (count, false)).map_err(faults(&self.path));
-        }
-        let (began, lines_max) = (Instant::now(), self.pace.size());
-        let gone = self.write(|ledger| {
-            ledger.tidy.expect(&ledger.connection)?;
-            let transaction = ledger.connection.unchecked_transaction()?;
-            let old = "SELECT line FROM lines WHERE conversation = ?1 AND time_ms < ?2 \
-                 ORDER BY time_ms LIMIT ?3";
-            let values = params![row, before_ms, lines_max];
-            let keep = format!(
-                "INSERT OR IGNORE INTO spent SELECT name, sender, id, line & {SEQ_MAX}, time_ms \
-                 FROM lines JOIN conversations USING (conversation) WHERE line IN ({old})"
-            );
-            transaction.execute(&keep, values)?;
-            let gone =
-                transaction.execute(&format!("DELETE FROM lines WHERE line IN ({old})"), values)?;
-            if gone > 0 {
-                note_removal(&transaction)?;
+        self.remove_some(known.row, conversation.clone(), before_ms)
+    }
+
+    fn count_old(
+        &self,
+        conversation: &Conversation,
+        before_ms: i64,
+        from: Option<Place>,
+    ) -> Result<(usize, Option<Place>), LedgerError> {
+        let Some(known) = self.conversations.get(conversation) else { return Ok((0, None)) };
+        let (time_ms, line) = from.unwrap_or((i64::MIN, i64::MIN));
+        let find = "SELECT time_ms, line FROM lines WHERE conversation = ?1 AND time_ms < ?2 \
+             AND (time_ms, line) > (?3, ?4) ORDER BY time_ms, line LIMIT ?5";
+        let count = || -> rusqlite::Result<(usize, Option<Place>)> {
+            let mut find = self.connection.prepare_cached(find)?;
+            let values = params![known.row, before_ms, time_ms, line, self.at_once.1];
+            let mut rows = find.query(values)?;
+            let (mut count, mut last) = (0, None);
+            while let Some(row) = rows.next()? {
+                (count, last) = (count + 1, Some((row.get(0)?, row.get(1)?)));
             }
-            transaction.commit()?;
-            Ok(gone)
-        });
-        let gone = match gone {
-            Err(error) if self.has_less_to_do(&error) => return Ok((0, true)),
-            gone => gone?,
+            Ok((count, last.filter(|_| count == self.at_once.1)))
         };
-        if gone > 0 {
-            self.spent = true;
-            self.tidy.note(gone);
-            self.pace.done(began);
+        count().map_err(faults(&self.path))
+    }
+
+    fn detach(&mut self, conversation: &Conversation, kept: bool) -> Result<(), LedgerError> {
+        let Some(known) = self.conversations.get(conversation).copied() else { return Ok(()) };
+        let floor = self.floor.max(known.last);
+        let row = self.write(|ledger| {
+            detach::detach(&ledger.connection, conversation, (known.row, known.last), (floor, kept))
+        })?;
+        self.floor = floor;
+        self.tidy.note(0);
+        self.detached.push((known.row, conversation.clone()));
+        match row {
+            Some(row) => self.conversations.insert(conversation.clone(), Known { row, ..known }),
+            None => self.conversations.remove(conversation),
+        };
+        Ok(())
+    }
+
+    fn remove_detached(&mut self) -> Result<bool, LedgerError> {
+        let Some((row, name)) = self.detached.last().cloned() else { return Ok(false) };
+        if self.remove_some(row, name, i64::MAX)?.1 {
+            return Ok(true);
         }
-        Ok((gone, gone == lines_max))
+        self.write(|ledger| {
+            let transaction = ledger.connection.unchecked_transaction()?;
+            detach::drop_row(&transaction, row)?;
+            transaction.commit()
+        })?;
+        self.detached.pop();
+        Ok(!self.detached.is_empty())
+    }
+
+    fn waiting(
+        &self,
+        conversation: &Conversation,
+        user: &UserName,
+        waiting_max: usize,
+    ) -> Result<usize, LedgerError> {
+        let Some(known) = self.conversations.get(conversation) else { return Ok(0) };
+        let values = params![known.row, user.folded(), waiting_max];
+        let count = self.connection.query_row(WAITING, values, |row| row.get(0));
+        count.map_err(faults(&self.path))
     }
 
     fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
@@ -240,10 +360,7 @@ impl Ledger for Sqlite {
         self.write(|ledger| {
             let transaction = ledger.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM reads WHERE conversation = ?1", [row])?;
-            let dropped = "UPDATE meta SET dropped = dropped + \
-                 (SELECT last - first FROM conversations WHERE conversation = ?1)";
-            transaction.execute(dropped, [row])?;
-            transaction.execute("DELETE FROM conversations WHERE conversation = ?1", [row])?;
+            detach::drop_row(&transaction, row)?;
             transaction.execute("UPDATE meta SET floor = ?1", [ledger.floor.0 as i64])?;
             // The topic was removed.
             note_removal(&transaction)?;
@@ -271,16 +388,17 @@ impl Ledger for Sqlite {
     }
 
     fn tidy(&mut self, now_ms: i64) -> Result<Tidied, LedgerError> {
-        let (old, ids_max) = (now_ms - SPENT_MS, REMOVED_AT_ONCE.1);
+        let (old, ids_max, began) = (now_ms - SPENT_MS, self.pace.size(), Instant::now());
         let gone = self.write(|ledger| {
             let gone = "DELETE FROM spent WHERE (name, sender, id) IN \
                  (SELECT name, sender, id FROM spent WHERE time_ms < ?1 LIMIT ?2)";
             ledger.connection.prepare_cached(gone)?.execute(params![old, ids_max as i64])
         })?;
         if gone == ids_max {
+            self.pace.done(began, self.commit_time);
             return Ok(Tidied::More);
         }
-        let tidied = self.tidy.some(&self.connection, &self.path);
+        let tidied = self.tidy.some(&self.connection, &self.path, self.commit_time);
         self.poisoned |= matches!(tidied, Err(LedgerError::InDoubt { .. }));
         tidied
     }
@@ -292,7 +410,8 @@ impl Ledger for Sqlite {
     }
 
     fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
-        self.write(|ledger| erase::begin(&ledger.connection, user))?;
+        let doomed = self.write(|ledger| erase::begin(&ledger.connection, user))?;
+        self.doomed.extend(doomed);
         self.tidy.note(0);
         Ok(())
     }
@@ -301,7 +420,7 @@ impl Ledger for Sqlite {
         let (began, messages_max) = (Instant::now(), self.pace.size());
         let erased = self.write(|ledger| {
             ledger.tidy.expect(&ledger.connection)?;
-            erase::some(&ledger.connection, messages_max)
+            erase::some(&ledger.connection, messages_max, &mut ledger.doomed)
         });
         let erased = match erased {
             Err(error) if self.has_less_to_do(&error) => return self.erase_some(),
@@ -309,13 +428,22 @@ impl Ledger for Sqlite {
         };
         if let Some(part) = erased.as_ref().map(|erased| erased.part).filter(|part| *part > 0) {
             self.tidy.note(part);
-            self.pace.done(began);
+            self.pace.done(began, self.commit_time);
         }
         Ok(erased)
     }
 
     fn renew(&mut self, user: &UserName) -> Result<(), LedgerError> {
-        self.write(|ledger| ledger.owners.renew(&ledger.connection, user))
+        let unclaimed = "owner = ?1 AND line IS NULL";
+        let doomed = self.write(|ledger| {
+            let transaction = ledger.connection.unchecked_transaction()?;
+            ledger.owners.renew(&transaction, user)?;
+            let doomed = doom(&transaction, DELETED, (unclaimed, params![user.folded()]))?;
+            transaction.commit()?;
+            Ok(doomed)
+        })?;
+        self.doomed.extend(doomed);
+        Ok(())
     }
 
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
@@ -339,18 +467,112 @@ impl Ledger for Sqlite {
     }
 }
 
+impl Sqlite {
+    /// Dooms the files that a condition selects. Returns their number.
+    fn doom_some(
+        &mut self,
+        why: i64,
+        condition: (&str, &[&dyn rusqlite::ToSql]),
+    ) -> Result<usize, LedgerError> {
+        let doomed = self.write(|ledger| doom(&ledger.connection, why, condition))?;
+        let count = doomed.len();
+        self.doomed.extend(doomed);
+        Ok(count)
+    }
+
+    fn blob_rows(&self, which: Rows) -> Result<Vec<BlobRow>, LedgerError> {
+        blobs::rows(&self.connection, which).map_err(faults(&self.path))
+    }
+}
+
+impl Blobs for Sqlite {
+    fn begin_blob(&mut self, new: &NewBlob, limits: &BlobLimits) -> Result<Began, LedgerError> {
+        let holder = self.owners.of(&new.owner);
+        self.write(|ledger| blobs::begin(&ledger.connection, new, holder, limits))
+    }
+
+    fn keep_blob(&mut self, stored: BlobId, until_ms: i64) -> Result<bool, LedgerError> {
+        self.write(|ledger| blobs::keep(&ledger.connection, stored, until_ms))
+    }
+
+    fn drop_blob(&mut self, owner: &UserName, blob: BlobId) -> Result<DropOutcome, LedgerError> {
+        let holder = self.owners.of(owner);
+        // `+` keeps the database engine from going through all files of the owner.
+        let condition = "blob = ?3 AND +owner = ?1 AND +holder = ?2 AND line IS NULL";
+        let values = params![owner.folded(), holder, blob.0];
+        if self.doom_some(DELETED, (condition, values))? > 0 {
+            return Ok(DropOutcome::Doomed);
+        }
+        let announced = blobs::is_announced(&self.connection, (owner, holder), blob);
+        Ok(match announced.map_err(faults(&self.path))? {
+            true => DropOutcome::Announced,
+            false => DropOutcome::Unknown,
+        })
+    }
+
+    fn cancel_blob(&mut self, stored: BlobId) -> Result<(), LedgerError> {
+        let condition = format!("stored = ?1 AND state = {}", blobs::COMING);
+        self.doom_some(DELETED, (&condition, params![stored.0])).map(drop)
+    }
+
+    fn lose_blob(&mut self, stored: BlobId) -> Result<(), LedgerError> {
+        let condition = format!("stored = ?1 AND state = {}", blobs::KEPT);
+        self.doom_some(LOST, (&condition, params![stored.0])).map(drop)
+    }
+
+    fn expire_blobs(&mut self, now_ms: i64) -> Result<usize, LedgerError> {
+        let condition = "stored IN \
+             (SELECT stored FROM blobs WHERE state IN (0, 1) AND until_ms <= ?1 LIMIT ?2)";
+        self.doom_some(EXPIRED, (condition, params![now_ms, blobs::ROWS_MAX]))
+    }
+
+    fn doomed_blobs(&self) -> Result<Vec<BlobId>, LedgerError> {
+        Ok(self.blob_rows(Rows::Doomed)?.into_iter().map(|row| row.stored).collect())
+    }
+
+    fn bury_blobs(&mut self, stored: &[BlobId]) -> Result<(), LedgerError> {
+        self.write(|ledger| blobs::bury(&ledger.connection, stored))
+    }
+
+    fn blob(&self, stored: BlobId) -> Result<Option<BlobRow>, LedgerError> {
+        Ok(self.blob_rows(Rows::One(stored))?.pop())
+    }
+
+    fn blobs_of(
+        &self,
+        owner: &UserName,
+        rows_max: usize,
+    ) -> Result<(Vec<BlobRow>, BlobTotals), LedgerError> {
+        let holder = (owner, self.owners.of(owner));
+        let totals = blobs::totals(&self.connection, Some(holder)).map_err(faults(&self.path))?;
+        Ok((self.blob_rows(Rows::Of(holder, rows_max))?, totals))
+    }
+
+    fn blobs_after(&self, stored: Option<BlobId>) -> Result<Vec<BlobRow>, LedgerError> {
+        self.blob_rows(Rows::After(stored))
+    }
+
+    fn blob_totals(&self) -> Result<BlobTotals, LedgerError> {
+        blobs::totals(&self.connection, None).map_err(faults(&self.path))
+    }
+
+    fn blob_owners(&self) -> Result<Vec<(UserName, BlobTotals)>, LedgerError> {
+        blobs::owners(&self.connection).map_err(faults(&self.path))
+    }
+
+    fn take_doomed(&mut self) -> Vec<BlobId> {
+        std::mem::take(&mut self.doomed)
+    }
+}
+
 fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<Vec<Remembered>> {
-    let mut conversations = connection.prepare(
+    let mut conversations = connection.prepare(&format!(
         "SELECT name, conversation, last, first, \
-         EXISTS (SELECT 1 FROM lines l WHERE l.conversation = p.conversation), topic, topic_by FROM conversations p",
-    )?;
+         EXISTS (SELECT 1 FROM lines l WHERE l.conversation = p.conversation), topic, topic_by \
+         FROM conversations p {ATTACHED}",
+    ))?;
     let mut reads = connection.prepare("SELECT person, seq FROM reads WHERE conversation = ?1")?;
-    // Absent users write nothing: it is sufficient to read as many messages as may wait.
-    let mut waiting = connection.prepare(
-        "SELECT count(*) FROM (SELECT sender FROM lines WHERE line > ?1 << 40 | coalesce( \
-         (SELECT away FROM reads WHERE conversation = ?1 AND person = ?2), 0) \
-         AND line < (?1 + 1) << 40 LIMIT ?3) WHERE sender <> ?2",
-    )?;
+    let mut waiting = connection.prepare(WAITING)?;
     let mut found = Vec::new();
     let mut rows = conversations.query([])?;
     while let Some(row) = rows.next()? {
@@ -359,7 +581,7 @@ fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<V
         let reads = reads.query_map([known.row], read)?.collect::<Result<_, _>>()?;
         let mut waits = Vec::new();
         for person in conversation.people().into_iter().flatten() {
-            let values = params![known.row, person.as_str(), waiting_max];
+            let values = params![known.row, person.folded(), waiting_max];
             waits.push((person.clone(), waiting.query_row(values, |row| row.get(0))?));
         }
         let (first, stored, last) = (seq(row.get(3)?), row.get(4)?, known.last);

@@ -28,6 +28,6 @@ impl Owners {
         let owner = self.of(name) + 1;
         self.0.insert(name.clone(), owner);
         let set = "INSERT OR REPLACE INTO owners (name, owner) VALUES (?1, ?2)";
-        connection.execute(set, params![name.as_str(), owner]).map(drop)
+        connection.execute(set, params![name.folded(), owner]).map(drop)
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Rows, p
 
 use super::connection::{BUSY, faults};
 use super::rows::{
-    COLUMNS, FROM, SEQ_BITS, is_page_damaged, is_row_damaged, line_of, read_message, seq,
+    COLUMNS, FROM, SEQ_BITS, is_page_damaged, is_row_damaged, line_of, parsed, read_message, seq,
 };
 use crate::chat::{Conversation, Message, Seq, UserName, Wanted};
 use crate::ledger::{Counted, LedgerError, Older, Page, Reader, Work};
@@ -26,24 +26,41 @@ const STEPS: i32 = 100;
 /// The reading half, used by one thread at a time.
 pub struct SqliteReader {
     path: PathBuf,
-    connection: Mutex<Option<Connection>>,
+    opened: Mutex<Option<Opened>>,
+}
+
+/// An open connection.
+struct Opened {
+    connection: Connection,
+    /// Whether the schema was read, which a start does not wait for.
+    is_prepared: bool,
+}
+
+impl Opened {
+    fn connection(&mut self) -> rusqlite::Result<&mut Connection> {
+        if !self.is_prepared {
+            self.connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+            self.is_prepared = true;
+        }
+        Ok(&mut self.connection)
+    }
 }
 
 impl SqliteReader {
     pub(super) fn new(path: &Path) -> SqliteReader {
         // Opened now: later there may be no free file descriptor.
-        let connection = Mutex::new(Rank::Ledger, open_reader(path).ok());
-        SqliteReader { path: path.to_owned(), connection }
+        let opened = Mutex::new(Rank::Ledger, open_reader(path).ok());
+        SqliteReader { path: path.to_owned(), opened }
     }
 
     fn with<T>(
         &self,
         read: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
-        let mut connection = self.connection.lock();
-        let read = || match &mut *connection {
-            Some(connection) => read(connection),
-            none => read(none.insert(open_reader(&self.path)?)),
+        let mut opened = self.opened.lock();
+        let read = || match &mut *opened {
+            Some(opened) => read(opened.connection()?),
+            none => read(none.insert(open_reader(&self.path)?).connection()?),
         };
         read().map_err(faults(&self.path))
     }
@@ -70,13 +87,14 @@ impl SqliteReader {
     }
 }
 
-fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+fn open_reader(path: &Path) -> rusqlite::Result<Opened> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "query_only", "ON")?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    Ok(connection)
+    // Opens the write-ahead log too.
+    connection.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
+    Ok(Opened { connection, is_prepared: false })
 }
 
 fn is_interrupted(error: &rusqlite::Error) -> bool {
@@ -104,8 +122,8 @@ impl Drop for Damage<'_> {
             let (path, lines, conversation) =
                 (self.path.display(), self.lines.get(), self.conversation.in_log());
             log::error!(
-                "{path}: damaged: {lines} lines of {conversation} cannot be read and are left out; \
-                 pychat restore puts a backup in its place"
+                "{path}: damaged: {lines} messages of {conversation} are unreadable and left out; \
+                 pychat restore FILE restores a backup"
             );
         }
     }
@@ -116,6 +134,13 @@ impl<'a> Damage<'a> {
         Damage { path, conversation, lines: Cell::new(0), looks: Cell::new(0) }
     }
 
+    /// Reads a message. Its recipient is spelled as in the request: the file has one form of names.
+    fn read(&self, connection: &Connection, row: &Row) -> rusqlite::Result<Message> {
+        let mut message = read_message(connection, row)?;
+        message.to = self.conversation.as_seen_by(&message.from);
+        Ok(message)
+    }
+
     /// Converts rows to messages: as many as a page holds, and one more to learn whether there are
     /// more.
     fn take(&self, connection: &Connection, mut rows: Rows, page: Page) -> rusqlite::Result<Lines> {
@@ -123,7 +148,7 @@ impl<'a> Damage<'a> {
         loop {
             let line = match rows.next() {
                 Ok(None) => return Ok((taken, false)),
-                Ok(Some(row)) => read_message(connection, row),
+                Ok(Some(row)) => self.read(connection, row),
                 Err(error) if is_interrupted(&error) => return Ok((taken, true)),
                 Err(error) => return Err(error),
             };
@@ -210,7 +235,7 @@ impl Reader for SqliteReader {
     fn history(
         &self,
         conversation: &Conversation,
-        Older { before, since_ms }: Older,
+        Older { before, since_ms, files }: Older,
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
@@ -229,9 +254,10 @@ impl Reader for SqliteReader {
                 let Some(found) = found else { return Ok((Vec::new(), false)) };
                 first = found;
             }
+            let kinds = if files { "l.kind = 4" } else { "l.kind IN (0, 1, 4)" };
             let query = format!(
                 "SELECT {COLUMNS} {FROM} WHERE l.line BETWEEN ?1 + 1 AND ?2 AND l.time_ms >= ?3 \
-                 AND l.kind < 2 ORDER BY l.line DESC LIMIT ?4"
+                 AND {kinds} ORDER BY l.line DESC LIMIT ?4"
             );
             let last = before.map_or(last, |before| Seq(before.0.saturating_sub(1)).min(last));
             let damage = Damage::new(&self.path, conversation);
@@ -296,19 +322,23 @@ impl Reader for SqliteReader {
             let Some((row, last)) = row_of(connection, conversation)? else {
                 return Ok(Counted::default());
             };
-            let find = "SELECT sender FROM lines WHERE line BETWEEN ?1 + 1 AND ?2 AND kind < 2 \
+            let find = "SELECT sender, coalesce(spelled, sender) FROM lines WHERE line BETWEEN ?1 + 1 AND ?2 AND kind IN (0, 1, 4) \
                  AND state <> 2 AND sender <> ?3 ORDER BY line DESC";
             let mut find = connection.prepare_cached(find)?;
             let (first, last) = (line_of(row, after.min(last)), line_of(row, upto.min(last)));
-            let mut rows = find.query(params![first, last, but.as_str()])?;
-            let mut by: HashMap<String, u64> = HashMap::new();
+            let mut rows = find.query(params![first, last, but.folded()])?;
+            let mut by: HashMap<String, (UserName, u64)> = HashMap::new();
             let partial = loop {
                 match rows.next() {
                     Ok(Some(row)) => {
                         let sender = row.get_ref(0)?.as_str().unwrap_or_default();
                         match by.get_mut(sender) {
-                            Some(lines) => *lines += 1,
-                            None => drop(by.insert(sender.to_owned(), 1)),
+                            Some((_, lines)) => *lines += 1,
+                            None => {
+                                if let Ok(name) = parsed(row, 1) {
+                                    by.insert(sender.to_owned(), (name, 1));
+                                }
+                            }
                         }
                     }
                     Ok(None) => break false,
@@ -317,7 +347,7 @@ impl Reader for SqliteReader {
                     Err(error) => return Err(error),
                 }
             };
-            Ok(Counted::of(by, partial))
+            Ok(Counted::of(by.into_values().collect(), partial))
         })
     }
 
@@ -334,5 +364,5 @@ fn row_of(
     let mut find = connection
         .prepare_cached("SELECT conversation, last FROM conversations WHERE name = ?1")?;
     let known = |row: &Row| Ok((row.get(0)?, seq(row.get(1)?)));
-    find.query_row([conversation.to_string()], known).optional()
+    find.query_row([conversation.folded()], known).optional()
 }

@@ -3,7 +3,8 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
-use crate::chat::{Body, Kind, Message, MsgId, Opaque, Seq};
+use super::fold::FOLDED;
+use crate::chat::{BlobId, Body, Kind, Message, MsgId, Opaque, Seq};
 use crate::crypto::sha256;
 use crate::ledger::{Draft, message};
 
@@ -11,9 +12,11 @@ use crate::ledger::{Draft, message};
 pub(super) const SEQ_BITS: u32 = 40;
 pub(super) const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
 
-/// The columns that `read_row` reads, of lines `l` and conversations `p`.
-pub(super) const COLUMNS: &str = "l.line, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, \
-     l.state, l.text, l.checksum, p.name, l.sealed, l.owner";
+/// The columns that `read_row` reads, of lines `l` and conversations `p`. The name of a detached
+/// conversation (`detach.rs`) comes after a space.
+pub(super) const COLUMNS: &str = "l.line, l.id, coalesce(l.spelled, l.sender), l.device, l.time_ms, l.kind, l.target, \
+     l.state, coalesce(l.descriptor, l.text), l.checksum, \
+     substr(p.name, instr(p.name, ' ') + 1), l.sealed, l.owner, l.blob";
 pub(super) const FROM: &str = "FROM lines l JOIN conversations p USING (conversation)";
 
 /// Parses a text column that contains a name.
@@ -52,16 +55,26 @@ pub(super) struct Stored {
 }
 
 /// Returns eight bytes over all fields of a row, which reveal a flipped bit on the disk.
-pub(super) fn checksum(draft: &Draft, (seq, owner): (Seq, i64), state: i64) -> i64 {
+pub(super) fn checksum(draft: &Draft, of_row: (Seq, i64), state: i64) -> i64 {
+    checksum_in(&draft.conversation.folded(), draft, of_row, state)
+}
+
+/// Returns the checksum of a row whose conversation has this name in the file.
+pub(super) fn checksum_in(
+    conversation: &str,
+    draft: &Draft,
+    (seq, owner): (Seq, i64),
+    state: i64,
+) -> i64 {
     let of = draft.kind.of().map_or(0, |of| of.0);
-    let conversation = draft.conversation.to_string();
     // A text that is not sealed has the checksum of versions without sealed messages.
     let sealed = draft.body.sealed().map_or(&[][..], Opaque::bytes);
     let mark = if draft.body.sealed().is_some() { 0x80 } else { 0 };
     // A message of the first holder has the checksum of versions without holders.
     let owner = owner.to_be_bytes();
     let owner = if owner == [0; 8] { &[][..] } else { &owner[..] };
-    let parts: [&[u8]; 11] = [
+    let blob = draft.kind.blob().map_or(Vec::new(), |BlobId(blob)| blob.to_vec());
+    let parts: [&[u8]; 12] = [
         conversation.as_bytes(),
         &[0],
         draft.from.as_str().as_bytes(),
@@ -73,6 +86,7 @@ pub(super) fn checksum(draft: &Draft, (seq, owner): (Seq, i64), state: i64) -> i
         draft.body.text().as_bytes(),
         sealed,
         owner,
+        &blob,
     ];
     i64::from_be_bytes(*sha256(&parts).first_chunk().expect("a hash has 8 bytes"))
 }
@@ -86,7 +100,7 @@ fn read_sealed(row: &Row, column: usize) -> rusqlite::Result<Option<Opaque>> {
 /// Reads a row of `COLUMNS`.
 pub(super) fn read_row(row: &Row) -> rusqlite::Result<Stored> {
     let of = row.get::<_, Option<i64>>(6)?.map(seq);
-    let kind = Kind::from_code(row.get(5)?, of);
+    let kind = Kind::from_code(row.get(5)?, of, row.get::<_, Option<[u8; 16]>>(13)?.map(BlobId));
     let body = match read_sealed(row, 11)? {
         Some(sealed) => Body::Sealed(sealed),
         None => Body::Text(row.get(8)?),
@@ -102,7 +116,8 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<Stored> {
     };
     let (line, state): (i64, i64) = (row.get(0)?, row.get(7)?);
     let (seq, owner) = (seq(line & SEQ_MAX), row.get(12)?);
-    if checksum(&draft, (seq, owner), state) != row.get::<_, i64>(9)? {
+    let sum = checksum_in(row.get_ref(10)?.as_str()?, &draft, (seq, owner), state);
+    if sum != row.get::<_, i64>(9)? {
         let what = format!("line {seq} of {} is not what was stored", draft.conversation);
         return Err(damaged(9, what));
     }
@@ -146,6 +161,16 @@ pub(super) fn is_page_damaged(error: &rusqlite::Error) -> bool {
 pub(super) fn read_all(connection: &Connection, schema: i64) -> rusqlite::Result<usize> {
     let columns = if schema < 2 { COLUMNS.replace("l.sealed", "NULL") } else { COLUMNS.to_owned() };
     let columns = if schema < 5 { columns.replace("l.owner", "0") } else { columns };
+    let columns = match schema {
+        ..FOLDED => columns.replace("coalesce(l.spelled, l.sender)", "l.sender"),
+        _ => columns,
+    };
+    let columns = match schema {
+        ..7 => {
+            columns.replace("l.blob", "NULL").replace("coalesce(l.descriptor, l.text)", "l.text")
+        }
+        _ => columns,
+    };
     let mut query = connection.prepare(&format!("SELECT {columns} {FROM}"))?;
     let mut rows = query.query([])?;
     let mut count = 0;

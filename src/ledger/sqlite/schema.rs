@@ -1,6 +1,8 @@
 //! The file's schema, one step for each version (`user_version` counts them). A released step never
 //! changes; changes are new steps.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -27,7 +29,7 @@ CREATE TABLE lines (
     sender TEXT NOT NULL,
     device TEXT NOT NULL,
     time_ms INTEGER NOT NULL,
-    kind INTEGER NOT NULL,          -- 0 say, 1 me, 2 edit, 3 delete
+    kind INTEGER NOT NULL,          -- 0 say, 1 me, 2 edit, 3 delete, 4 file
     target INTEGER,                 -- the seq that an edit or a deletion is about
     state INTEGER NOT NULL DEFAULT 0, -- 0 as sent, 1 edited, 2 deleted
     text TEXT NOT NULL,             -- an edit's text stands in its target
@@ -114,7 +116,81 @@ ALTER TABLE meta ADD COLUMN passes INTEGER NOT NULL DEFAULT 0; -- of cleaned pag
     "
 ALTER TABLE meta ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0; -- of those, in dropped conversations
 ",
+    // Encrypted files.
+    "
+ALTER TABLE lines ADD COLUMN blob BLOB;         -- of kind 4: the file that the message announces
+ALTER TABLE lines ADD COLUMN descriptor TEXT;   -- of kind 4: its text, which is not searched
+CREATE INDEX lines_files ON lines (line) WHERE kind = 4;
+CREATE TABLE blobs (
+    stored BLOB PRIMARY KEY,        -- the file's name in the store
+    blob BLOB NOT NULL,             -- its name for clients
+    owner TEXT NOT NULL,
+    holder INTEGER NOT NULL,        -- which holder of the owner's name
+    conversation TEXT NOT NULL,     -- its name: a conversation gets a row with its first message
+    bytes INTEGER NOT NULL,
+    state INTEGER NOT NULL,         -- 0 coming, 1 kept, 2 doomed, 3 gone
+    why INTEGER NOT NULL DEFAULT 0, -- 1 deleted, 2 expired, 3 lost
+    made_ms INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,       -- what until_ms becomes when a message announces the file
+    line INTEGER                    -- the message that announces it
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blobs_by_owner ON blobs (owner, holder, state, bytes);
+CREATE INDEX blobs_by_id ON blobs (blob);
+CREATE INDEX blobs_by_bytes ON blobs (state, bytes);
+CREATE INDEX blobs_by_state ON blobs (state, until_ms);
+CREATE INDEX blobs_by_line ON blobs (line) WHERE line IS NOT NULL;
+",
+    // Quotas are read in a time that does not depend on the number of files.
+    "
+CREATE TABLE blob_sums (            -- sums over blobs, changed by triggers with each row
+    owner TEXT NOT NULL,
+    holder INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    files INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,         -- a file counts a block of the disk at least
+    PRIMARY KEY (owner, holder, state)
+) STRICT, WITHOUT ROWID;
+INSERT INTO blob_sums
+    SELECT owner, holder, state, count(*), sum(max(bytes, 4096)) FROM blobs GROUP BY owner, holder, state;
+CREATE TRIGGER blobs_added AFTER INSERT ON blobs BEGIN
+    INSERT INTO blob_sums VALUES (new.owner, new.holder, new.state, 1, max(new.bytes, 4096))
+        ON CONFLICT DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER blobs_gone AFTER DELETE ON blobs BEGIN
+    UPDATE blob_sums SET files = files - 1, bytes = bytes - max(old.bytes, 4096)
+        WHERE owner = old.owner AND holder = old.holder AND state = old.state;
+    DELETE FROM blob_sums
+        WHERE owner = old.owner AND holder = old.holder AND state = old.state AND files = 0;
+END;
+CREATE TRIGGER blobs_changed AFTER UPDATE OF owner, holder, state, bytes ON blobs BEGIN
+    UPDATE blob_sums SET files = files - 1, bytes = bytes - max(old.bytes, 4096)
+        WHERE owner = old.owner AND holder = old.holder AND state = old.state;
+    DELETE FROM blob_sums
+        WHERE owner = old.owner AND holder = old.holder AND state = old.state AND files = 0;
+    INSERT INTO blob_sums VALUES (new.owner, new.holder, new.state, 1, max(new.bytes, 4096))
+        ON CONFLICT DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;
+END;
+DROP INDEX blobs_by_bytes;
+DROP INDEX blobs_by_owner;
+CREATE INDEX blobs_by_owner ON blobs (owner, holder, made_ms DESC, stored) WHERE state < 2;
+",
+    // From here on, names of users are folded in every column that is compared (`fold.rs`): `bob`
+    // and `BOB` are one user.
+    "
+ALTER TABLE lines ADD COLUMN spelled TEXT; -- the sender's name, where it is not in lower case
+",
 ];
+
+/// Place of `user_version` in the header of the file (<https://sqlite.org/fileformat2.html>).
+const VERSION_AT: usize = 60;
+
+/// Returns whether the file has a schema already without its write-ahead log.
+pub fn has_version(path: &Path) -> bool {
+    let mut head = [0; VERSION_AT + 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head[VERSION_AT..] != [0; 4]
+}
 
 /// Returns the schema of the file, if this version knows it.
 pub fn version(connection: &Connection, path: &Path) -> Result<i64, LedgerError> {

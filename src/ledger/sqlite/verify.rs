@@ -5,15 +5,19 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
+use super::blobs::wrong_sum;
 use super::connection::{faults, open_to_read};
 use super::rows::read_all;
 use super::schema::version;
 use crate::chat::Conversation;
 use crate::ledger::{LedgerError, Verified};
 
-/// Verifies pages, full-text index, checksums of all messages, and that the seqs of each
-/// conversation are unique and not beyond its last one. Does not disturb a server that uses the
-/// file: the index, whose check writes, is checked in a copy in memory.
+/// The version of the schema that has sums of files.
+const SUMS_SINCE: i64 = 8;
+
+/// Verifies pages, sums of files, full-text index, checksums of all messages, and that the seqs of
+/// each conversation are unique and not beyond its last one. Does not disturb a server that uses
+/// the file: the index, whose check writes, is checked in a copy in memory.
 pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let fault = faults(path);
     let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
@@ -44,7 +48,12 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     if let Some(conversation) = beyond {
         let place = conversation.parse::<Conversation>().map(|known| known.in_log());
         let place = place.unwrap_or_else(|_| "a conversation".to_owned());
-        return Err(damaged(format!("{place} has a line that its count does not know")));
+        return Err(damaged(format!("{place} has a message beyond its last seq")));
+    }
+    if found >= SUMS_SINCE
+        && let Some(owner) = wrong_sum(&connection).map_err(&fault)?
+    {
+        return Err(damaged(format!("the sums of {owner}'s files are wrong")));
     }
     let conversations = connection
         .query_row("SELECT count(*) FROM conversations", [], |row| row.get(0))

@@ -10,7 +10,8 @@ use crate::chat::rate::{Bucket, Stamp};
 use crate::chat::{DeviceKey, Event, Opaque, Refusal, UserName};
 use crate::crypto::Fingerprint;
 use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
-use crate::home::{FileError, Users, json_file};
+use crate::file::{FileError, json_file};
+use crate::home::Users;
 use crate::limits::{CERTIFICATE_EVERY_S, CERTIFICATES_BURST, KEY_NAMES_MAX};
 use crate::sync::{Mutex, Persisted, Rank};
 

@@ -43,7 +43,7 @@ impl HostKey {
         let keys = self.keys.get();
         let is_over = keys.former.as_ref().is_some_and(|former| over(former.until_ms));
         // A clock that is wrong for a moment does not retire a key.
-        if !self.logged && is_over && clock.is_right() {
+        if !self.logged && is_over && clock.is_trusted() {
             self.logged = self.retire(now_ms).is_err();
         }
     }
@@ -68,7 +68,7 @@ impl HostKey {
         self.keys.set(keys);
         log::info!("the server's key is {print} now");
         if let Some(event) = successor(&self.keys.get()) {
-            self.hub.tell_all(&event);
+            self.hub.broadcast(&event);
         }
     }
 

@@ -8,8 +8,9 @@ use crate::chat::rights::Role;
 use crate::chat::{DeviceName, Event, TimeSpan, UserName};
 use crate::config::Config;
 use crate::crypto::{Fingerprint, PublicKey};
+use crate::file::FileError;
 use crate::home::known::{Change, Known};
-use crate::home::{self, Decision, FileError, Home, Users};
+use crate::home::{self, Decision, Home, Users};
 use crate::server::hub::Hub;
 use crate::server::records::Records;
 use crate::sync::{Mutex, Rank, Snapshot};
@@ -41,7 +42,7 @@ impl KeyHistory {
     pub fn open(home: &Home, around: Around) -> Result<KeyHistory, FileError> {
         let mut known = Known::load(&home.known_file())?;
         known.begin(now_ms());
-        known.strangers(&around.users.get()).iter().for_each(|name| around.hub.renew(name));
+        known.reassigned(&around.users.get()).iter().for_each(|name| around.hub.ledger.renew(name));
         let changes = known.compare(&around.users.get(), now_ms());
         known.save(&home.known_file())?;
         let history = KeyHistory {
@@ -57,9 +58,9 @@ impl KeyHistory {
 
     /// Applied before anybody is admitted with these keys: the new holder of a name must not change
     /// messages of the former one.
-    pub fn renew_strangers(&self, users: &Users) {
-        let strangers = self.known.lock().strangers(users);
-        strangers.iter().for_each(|name| self.around.hub.renew(name));
+    pub fn renew_reassigned(&self, users: &Users) {
+        let reassigned = self.known.lock().reassigned(users);
+        reassigned.iter().for_each(|name| self.around.hub.ledger.renew(name));
     }
 
     /// Detects changed keys, and notifies all members.
@@ -116,9 +117,10 @@ impl KeyHistory {
         });
     }
 
-    /// Removes keys that were not used for as long as the configuration says, except the last key
-    /// of an owner.
+    /// Removes old notices of changed keys, and keys that were not used for as long as the
+    /// configuration says, except the last key of an owner.
     pub fn expire(&self) {
+        self.known.lock().expire_changes(now_ms());
         let Some(span) = self.around.config.get().device_expiry else { return };
         let unseen = self.known.lock().unseen_since(now_ms() - span.as_ms());
         for (name, device, print) in unseen {

@@ -4,5 +4,6 @@ pub mod directory;
 pub mod host_key;
 pub mod key_history;
 mod users;
+pub mod vanished;
 
 pub use users::{Accounts, PASSWORD_CHANGED, log_rejected};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::directory::Directory;
 use super::key_history::KeyHistory;
+use super::vanished::{Missing, Vanished};
 use crate::chat::{Code, DeviceName, UserName};
 use crate::crypto::PublicKey;
 use crate::home::sanctions::Subject;
@@ -31,6 +32,8 @@ pub struct Accounts {
     /// Problems with files in users/ that were logged: each is logged once. One reading at a time
     /// holds it, as the watch and an operator's command may coincide.
     pub logged: Mutex<BTreeSet<String>>,
+    /// Keys whose files are gone, which the next reading removes.
+    pub vanished: Vanished,
 }
 
 impl Accounts {
@@ -42,7 +45,8 @@ impl Accounts {
     /// Returns the user and the device that a key is registered for.
     pub fn admit(&self, key: &PublicKey) -> Option<(UserName, DeviceName)> {
         let users = self.get();
-        users.by_key(key).map(|(user, device)| (user.clone(), device.clone()))
+        let registered = users.by_key(key).filter(|_| !self.vanished.contains(key));
+        registered.map(|(user, device)| (user.clone(), device.clone()))
     }
 
     /// Returns the registered spelling of a name, whatever its case.
@@ -77,8 +81,9 @@ impl Accounts {
         let mut logged = self.logged.lock();
         let (new, rejected) = Users::load_over(&self.dir, Some(&self.get()))?;
         check(&new)?;
-        self.key_history.renew_strangers(&new);
+        self.key_history.renew_reassigned(&new);
         let old = self.users.set(new);
+        self.vanished.clear();
         let new = self.get();
         self.end_removed(&old, &new);
         self.access.turn_out();
@@ -91,6 +96,14 @@ impl Accounts {
         }
         self.key_history.notice(&new);
         Ok(rejected.iter().map(ToString::to_string).collect())
+    }
+
+    /// Ends the sessions of keys whose files are gone, whatever a reading that is under way has
+    /// still to read.
+    pub fn end_vanished(&self, before: &mut Missing) {
+        for key in self.vanished.find(&self.dir, &self.users, before) {
+            self.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
+        }
     }
 
     /// Ends the sessions of keys that are no longer registered, and those from before a change of
@@ -131,7 +144,7 @@ impl Accounts {
             // Clients with messages for this user check the key before they send them.
             let keys = self.directory.keys_of(new, name, &None);
             for (_, queue) in self.hub.sessions() {
-                keys.iter().for_each(|event| self.hub.answer(&queue, event));
+                keys.iter().for_each(|event| self.hub.delivery.answer(&queue, event));
             }
         }
     }

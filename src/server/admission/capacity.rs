@@ -12,8 +12,9 @@ const MAPS_PER_THREAD: usize = 4;
 /// Mappings, descriptors and threads that the rest of the process needs.
 const RESERVE: usize = 512;
 
-/// Descriptors of the server itself: the standard three, the listener, the operator's socket, the
-/// flusher's wakeup pipe, the lock, and three for each ledger connection.
+/// Descriptors of the server itself, an estimate: the standard three, the listeners, the operator's
+/// socket, the pairs that wake the flusher and the login loop, the lock, three for each ledger
+/// connection, and the files of downloads. `RESERVE` covers the rest, such as the files of uploads.
 const OWN_DESCRIPTORS: usize = 32;
 
 /// Address space of a connection, in bytes: the 128 KiB of its thread's stack, the guards, its

@@ -109,7 +109,7 @@ impl Connection {
     /// Counts the end of the connection, without a thread.
     pub fn end(&self, admission: &Admission, offence: Offence) {
         if offence == Offence::Full {
-            admission.tell_full();
+            admission.report_full();
         }
         self.waiting.fails(offence);
         log::debug!("{} did not log in", server_log::address(self.link.peer));

@@ -18,7 +18,6 @@ use crate::chat::rate::Stamp;
 use crate::config::{Config, IpRange, admits};
 use crate::crypto::hello::Greeting;
 use crate::home::ServerKeys;
-use crate::limits::Limits;
 use crate::net::link::{Link, RecordSink};
 use crate::suite::Suites;
 use crate::sync::{Mutex, Rank, Snapshot};
@@ -45,7 +44,7 @@ pub struct Admission {
     /// When the loop last checked for new connections.
     looked: AtomicU64,
     /// When the log last reported a full server; 0 for never.
-    told_full: AtomicU64,
+    full_reported_ms: AtomicU64,
     counts: Counts,
 }
 
@@ -56,6 +55,10 @@ struct Rules {
     exempt: Vec<IpRange>,
     /// Addresses of proxies, shared by many peers: not counted, penalised or preferred.
     shared: Vec<IpRange>,
+    /// Proxies in front of the web port, which name the source of each request.
+    web_proxies: Vec<IpRange>,
+    /// Whether there is a web port: a proxy on this computer may connect others to it.
+    has_web: bool,
     suites: Suites,
     login_time: Duration,
 }
@@ -68,10 +71,19 @@ impl Rules {
             deny: config.deny.clone(),
             exempt,
             shared,
+            web_proxies: config.web_proxies.clone(),
+            has_web: config.web.is_some(),
             suites: config.suites,
             login_time: Duration::from_millis(config.limits.login_ms_max),
         }
     }
+}
+
+/// The port through which a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    Chat,
+    Web,
 }
 
 #[derive(Default)]
@@ -209,21 +221,20 @@ impl Admission {
         let limits = &config.limits;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let permits = if limits.rsa_permits == 0 { (cores / 2).max(1) } else { limits.rsa_permits };
-        let waiting = limits.strangers_max.saturating_add(limits.handshakes_max);
-        let room = capacity::room(limits.connections_max, waiting);
+        let room = capacity::room(limits.connections_max, without_thread(config));
         Arc::new(Admission {
             keys,
             rules: Snapshot::new(Rules::of(config, address.ip())),
             address,
             room,
             permits: Semaphore::new(permits, limits.rsa_waiting_max),
-            table: Mutex::new(Rank::Unauthenticated, Table::new(bounds(limits, room))),
+            table: Mutex::new(Rank::Unauthenticated, Table::new(bounds(config, room))),
             penalties: Mutex::new(Rank::Penalties, Penalties::new(limits)),
             recent: Mutex::new(Rank::RecentLogins, recent),
             began: Instant::now(),
             connections: AtomicUsize::new(0),
             looked: AtomicU64::new(0),
-            told_full: AtomicU64::new(0),
+            full_reported_ms: AtomicU64::new(0),
             counts: Counts::default(),
         })
     }
@@ -235,7 +246,7 @@ impl Admission {
 
     /// Applies a new configuration.
     pub fn retune(&self, config: &Config) {
-        self.table.lock().set_bounds(bounds(&config.limits, self.room));
+        self.table.lock().set_bounds(bounds(config, self.room));
         self.penalties.lock().retune(&config.limits);
         let rules = Rules::of(config, self.address.ip());
         self.rules.set(rules);
@@ -288,15 +299,15 @@ impl Admission {
     /// Parses a first record whose MAC verifies under a key of the server.
     pub fn greeting(&self, record: &[u8]) -> Option<Greeting> {
         let (keys, now_ms) = (self.keys(), jiff::Timestamp::now().as_millisecond());
-        let lineage = || keys.tell_lineage(record, now_ms).map(Greeting::Ask);
+        let lineage = || keys.answer_lineage(record, now_ms).map(Greeting::Ask);
         Greeting::read(record, keys.accepted(now_ms)).or_else(lineage)
     }
 
     /// A place for a connection among the unauthenticated, where it may have one; and the ids of
     /// those that were closed for it.
-    pub fn enter(self: &Arc<Self>, link: &Link) -> (Option<Waiting>, Vec<u64>) {
+    pub fn enter(self: &Arc<Self>, link: &Link, via: Via) -> (Option<Waiting>, Vec<u64>) {
         let mut evicted = Vec::new();
-        let entered = self.origin(link.peer.ip()).and_then(|origin| {
+        let entered = self.origin(link.peer.ip(), via).and_then(|origin| {
             let (id, gone) = self.table.lock().enter(origin, Arc::clone(&link.sink), self.now());
             evicted = gone;
             if let (Err(Full), Some(source)) = (id, origin.source) {
@@ -311,17 +322,23 @@ impl Admission {
     }
 
     /// Returns how the limits treat an address; `None` if it may not connect.
-    fn origin(&self, address: IpAddr) -> Option<Origin> {
+    fn origin(&self, address: IpAddr, via: Via) -> Option<Origin> {
+        const SHARED: Origin =
+            Origin { source: None, standing: Standing::Unknown, penalised: false };
         let rules = self.rules();
         let within = |ranges: &[IpRange]| ranges.iter().any(|range| range.contains(address));
         if !admits(&rules.allow, &rules.deny, address) {
             return None;
         }
+        // A proxy on this computer that names no source connects every client from loopback.
+        if via == Via::Web && address.to_canonical().is_loopback() {
+            return Some(SHARED);
+        }
         if within(&rules.exempt) {
             return Some(Origin { source: None, standing: Standing::Known, penalised: false });
         }
         if within(&rules.shared) {
-            return Some(Origin { source: None, standing: Standing::Unknown, penalised: false });
+            return Some(SHARED);
         }
         drop(rules);
         let source = Source::from(address);
@@ -332,9 +349,30 @@ impl Admission {
         Some(Origin { source: Some(source), standing, penalised })
     }
 
+    /// How the limits treat a connection to the web port before its request; `None` if it may not
+    /// connect. A request through a proxy is judged by the source that the proxy names.
+    pub fn web_origin(&self, address: IpAddr) -> Option<Origin> {
+        match self.is_web_proxy(address) {
+            true => Some(Origin { source: None, standing: Standing::Unknown, penalised: false }),
+            false => self.origin(address, Via::Web),
+        }
+    }
+
+    /// The bounds of connections to the web port, which are all silent until their request.
+    pub fn web_bounds(&self, config: &Config) -> Bounds {
+        let silent = share(config, self.room, config.limits.web_connections_max);
+        let per_source = config.limits.web_connections_per_source_max;
+        Bounds { silent, greeted: 1, logging_in: 1, per_source }
+    }
+
+    /// Whether the address is that of a proxy which names the source of each request.
+    pub fn is_web_proxy(&self, address: IpAddr) -> bool {
+        self.rules().web_proxies.iter().any(|range| range.contains(address))
+    }
+
     /// Records a successful login from an address.
     pub fn note_login(&self, user: &UserName, address: IpAddr) {
-        if self.tells_apart(address) {
+        if self.identifies_source(address) {
             let displaced = self.recent.lock().note(user, address.into(), today());
             displaced.iter().for_each(|source| self.table.lock().demote(*source));
         }
@@ -342,7 +380,7 @@ impl Admission {
 
     /// Whether this user logged in from there recently.
     pub fn knows(&self, user: &UserName, address: IpAddr) -> bool {
-        self.tells_apart(address) && self.recent.lock().has(user, address.into(), today())
+        self.identifies_source(address) && self.recent.lock().has(user, address.into(), today())
     }
 
     /// Returns the new content of the file of recent logins, if it changed.
@@ -354,9 +392,11 @@ impl Admission {
         self.recent.lock().take_changed(today, is_user)
     }
 
-    /// Whether an address identifies its source: not behind a proxy.
-    fn tells_apart(&self, address: IpAddr) -> bool {
-        !self.rules().shared.iter().any(|range| range.contains(address))
+    /// Whether an address identifies a source: it is not that of a proxy.
+    fn identifies_source(&self, address: IpAddr) -> bool {
+        let rules = self.rules();
+        let by_web = rules.has_web && address.to_canonical().is_loopback();
+        !by_web && !rules.shared.iter().any(|range| range.contains(address))
     }
 
     /// Closes connections to make room for others; gives their ids.
@@ -384,11 +424,12 @@ impl Admission {
     }
 
     /// Reports a full server, at most once in a while.
-    pub fn tell_full(&self) {
+    pub fn report_full(&self) {
         let now = self.now().0.max(1);
-        let told = self.told_full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-            (last == 0 || now.saturating_sub(last) >= FULL_MS).then_some(now)
-        });
+        let told =
+            self.full_reported_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                (last == 0 || now.saturating_sub(last) >= FULL_MS).then_some(now)
+            });
         if told.is_ok() {
             let max = self.room.connections;
             log::warn!("the server is full: {max} connections; further ones are refused");
@@ -438,16 +479,26 @@ impl Admission {
     }
 }
 
-/// Returns the table's bounds: each connection in it needs a descriptor.
-fn bounds(limits: &Limits, room: capacity::Room) -> Bounds {
-    let most = |wanted: usize| {
-        let all = limits.strangers_max.saturating_add(limits.handshakes_max).max(1);
-        (room.unauthenticated.saturating_mul(wanted) / all).clamp(1, wanted.max(1))
-    };
+/// The most connections without a thread that the configuration allows.
+fn without_thread(config: &Config) -> usize {
+    let limits = &config.limits;
+    let web = if config.web.is_some() { limits.web_connections_max } else { 0 };
+    limits.unauthenticated_max.saturating_add(limits.handshakes_max).saturating_add(web).max(1)
+}
+
+/// The share that the system allows of so many connections: each needs a descriptor.
+fn share(config: &Config, room: capacity::Room, wanted: usize) -> usize {
+    let able = room.unauthenticated.saturating_mul(wanted) / without_thread(config);
+    able.clamp(1, wanted.max(1))
+}
+
+/// Returns the table's bounds.
+fn bounds(config: &Config, room: capacity::Room) -> Bounds {
+    let limits = &config.limits;
     Bounds {
-        silent: most(limits.strangers_max),
-        greeted: most(limits.handshakes_max),
+        silent: share(config, room, limits.unauthenticated_max),
+        greeted: share(config, room, limits.handshakes_max),
         logging_in: limits.logins_max,
-        per_source: limits.strangers_per_source_max,
+        per_source: limits.unauthenticated_per_source_max,
     }
 }

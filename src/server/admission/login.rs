@@ -26,7 +26,7 @@ use crate::wire::codec;
 const STACK_BYTES: usize = 128 * 1024;
 
 /// A connection whose R2 passed the gate.
-pub struct Login {
+pub struct GatedLogin {
     pub connection: Connection,
     pub gated: Box<ServerGated>,
 }
@@ -57,8 +57,8 @@ struct Queue {
 type Proven = (codec::Login, PublicKey, TunnelReader, Outgoing);
 
 /// Starts a thread for a connection, or answers that the server is full.
-pub fn begin(admission: &Arc<Admission>, login: Login, serve: &Serve) {
-    let full = |login: Login| {
+pub fn begin(admission: &Arc<Admission>, login: GatedLogin, serve: &Serve) {
+    let full = |login: GatedLogin| {
         let connection = login.connection;
         connection.end(admission, connection.turned_away(Offence::Full));
     };
@@ -74,7 +74,7 @@ pub fn begin(admission: &Arc<Admission>, login: Login, serve: &Serve) {
 
 /// Performs the login and then serves the session on a fresh thread: the stack and heap pages
 /// that the login touched are returned before the client stays for hours.
-fn log_in(admission: &Admission, login: Login, slot: Slot, serve: &Serve) {
+fn log_in(admission: &Admission, login: GatedLogin, slot: Slot, serve: &Serve) {
     let peer = login.connection.link.peer;
     let holder = match shake_hands(admission, login) {
         Ok(holder) => holder,
@@ -93,8 +93,8 @@ fn log_in(admission: &Admission, login: Login, slot: Slot, serve: &Serve) {
 }
 
 /// Performs RSA, R3 and the LOGIN before the deadline.
-fn shake_hands(admission: &Admission, login: Login) -> Result<KeyHolder, (Waiting, Offence)> {
-    let Login { connection, gated } = login;
+fn shake_hands(admission: &Admission, login: GatedLogin) -> Result<KeyHolder, (Waiting, Offence)> {
+    let GatedLogin { connection, gated } = login;
     let Connection { link, waiting, deadline, .. } = connection;
     let peer = link.peer;
     let queue = Queue { deadline, standing: waiting.standing() };
@@ -124,6 +124,7 @@ fn prove(
         let _ = send_record(&*sink, BUSY);
         return Err(Offence::Unserved);
     };
+    let offered = gated.offered;
     let (key, r3, transport) = gated.finish().map_err(|_| Offence::Garbage)?;
     drop(permit);
     send_record(&*sink, &r3).map_err(gone)?;
@@ -136,7 +137,7 @@ fn prove(
         Ok(Incoming::Record(..)) => return Err(Offence::Garbage),
         _ => return Err(Offence::EarlyEnd(Stage::LoggingIn)),
     };
-    let outgoing = Outgoing { sink, sealer: transport.sealer, address: peer.ip() };
+    let outgoing = Outgoing { sink, sealer: transport.sealer, address: peer.ip(), offered };
     Ok((login, key, reader, outgoing))
 }
 

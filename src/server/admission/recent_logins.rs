@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::source::Source;
 use crate::chat::UserName;
-use crate::home::{FileError, json_file};
+use crate::file::{FileError, json_file};
+use crate::limits::DAY_MS;
 
 /// How many days a login counts.
 const DAYS: i64 = 30;
@@ -36,7 +37,7 @@ pub fn today() -> i64 {
 
 /// Returns the day of a time in milliseconds, as days since 1970.
 pub fn day_of(time_ms: i64) -> i64 {
-    time_ms.div_euclid(86_400_000)
+    time_ms.div_euclid(DAY_MS)
 }
 
 impl RecentLogins {

@@ -86,13 +86,13 @@ mod tests {
         thread::scope(|scope| {
             let known: Vec<_> =
                 (0..8).map(|_| scope.spawn(|| permits.take(later, None).is_some())).collect();
-            let stranger = scope.spawn(|| permits.take(later, Some(1)).is_some());
-            while permits.state.lock().waiting == 0 && !stranger.is_finished() {
+            let unknown = scope.spawn(|| permits.take(later, Some(1)).is_some());
+            while permits.state.lock().waiting == 0 && !unknown.is_finished() {
                 thread::yield_now();
             }
             assert_eq!(permits.state.lock().waiting, 1);
             drop(held);
-            assert!(stranger.join().unwrap() && known.into_iter().all(|one| one.join().unwrap()));
+            assert!(unknown.join().unwrap() && known.into_iter().all(|one| one.join().unwrap()));
         });
     }
 }

@@ -267,7 +267,7 @@ impl<H> Table<H> {
     /// Chooses which of some connections to close for a new one: from the network with the most,
     /// there a penalised one, then from the source with the most, the oldest. Owners of many
     /// addresses thus compete with themselves, and lose against neighbours without penalties.
-    fn victim(&self, which: impl Fn(&Held<H>) -> bool, newcomer: Origin) -> Option<Victim> {
+    fn victim(&self, which: impl Fn(&Held<H>) -> bool, incoming: Origin) -> Option<Victim> {
         let (mut networks, mut sources) = (HashMap::new(), HashMap::new());
         let those = || self.held.values().filter(|held| which(held));
         for held in those() {
@@ -280,10 +280,10 @@ impl<H> Table<H> {
             let age = Reverse((held.since, held.id));
             (in_network(held.origin), held.origin.penalised, of_source(held.origin), age)
         })?;
-        let crowds = match network(held.origin) == network(newcomer) {
-            true if held.origin.penalised != newcomer.penalised => held.origin.penalised,
-            true => of_source(held.origin) > of_source(newcomer) + 1,
-            false => in_network(held.origin) > in_network(newcomer) + 1,
+        let crowds = match network(held.origin) == network(incoming) {
+            true if held.origin.penalised != incoming.penalised => held.origin.penalised,
+            true => of_source(held.origin) > of_source(incoming) + 1,
+            false => in_network(held.origin) > in_network(incoming) + 1,
         };
         Some(Victim { id: held.id, crowds })
     }
@@ -292,11 +292,11 @@ impl<H> Table<H> {
     fn yields(
         &self,
         which: impl Fn(&Held<H>) -> bool,
-        newcomer: Origin,
+        incoming: Origin,
         now: Stamp,
     ) -> Option<u64> {
         let ripe = |id: &u64| self.held.get(id).is_some_and(|held| held.is_ripe(now));
-        let victim = self.victim(which, newcomer)?;
+        let victim = self.victim(which, incoming)?;
         Some(victim.id).filter(|id| victim.crowds || ripe(id))
     }
 }

@@ -273,7 +273,7 @@ fn steps(sources: u8, whom: &'static [Standing]) -> impl Strategy<Value = Vec<St
     prop::collection::vec((0..sources, 0u8..4, prop::sample::select(whom), 0u64..300), 1..200)
 }
 
-const STRANGERS: &[Standing] = &[Standing::Unknown, Standing::Suspect];
+const UNAUTHENTICATED: &[Standing] = &[Standing::Unknown, Standing::Suspect];
 const MEMBERS: &[Standing] = &[Standing::Known];
 const ANYBODY: &[Standing] = &[Standing::Known, Standing::Unknown, Standing::Suspect];
 
@@ -303,7 +303,7 @@ fn comes_in(table: &mut Table<()>, origin: Origin, now: u64) -> Result<(), Full>
 proptest! {
     #[test]
     fn every_standing_gets_in_during_any_attack(
-        members in steps(250, MEMBERS), strangers in steps(250, STRANGERS),
+        members in steps(250, MEMBERS), others in steps(250, UNAUTHENTICATED),
         anybody in steps(250, ANYBODY),
     ) {
         let address = |number: u8| format!("10.{number}.0.1");
@@ -314,8 +314,8 @@ proptest! {
         prop_assert_eq!(comes_in(&mut table, fresh, now), Ok(()), "hostile members");
         prop_assert_eq!(comes_in(&mut table, home, now + 2_000), Ok(()), "among members");
         let mut table = Table::new(BOUNDS);
-        let now = besiege(&mut table, strangers, address);
-        prop_assert_eq!(comes_in(&mut table, home, now), Ok(()), "hostile strangers");
+        let now = besiege(&mut table, others, address);
+        prop_assert_eq!(comes_in(&mut table, home, now), Ok(()), "hostile connections");
         for origin in [fresh, home] {
             let mut table = Table::new(BOUNDS);
             let now = besiege(&mut table, anybody.clone(), address);
@@ -332,7 +332,7 @@ proptest! {
 
     #[test]
     fn a_peer_from_another_network_gets_in_against_five_networks(
-        steps in steps(250, STRANGERS),
+        steps in steps(250, UNAUTHENTICATED),
     ) {
         for address in [
             |number: u8| format!("192.0.{}.{number}", number % 5),
@@ -346,7 +346,7 @@ proptest! {
 
     #[test]
     fn a_peer_from_the_same_network_gets_its_share(
-        few in steps(3, STRANGERS), all in steps(250, STRANGERS),
+        few in steps(3, UNAUTHENTICATED), all in steps(250, UNAUTHENTICATED),
     ) {
         let address = |number: u8| format!("2001:db8:1:{number:x}00::1");
         let member = suspect("2001:db8:1:ff00::1");

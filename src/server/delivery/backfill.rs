@@ -141,7 +141,7 @@ pub trait Replays: Send + Sync {
     fn conversation_of(&self, id: ConversationId) -> Option<Conversation>;
 
     /// Sends one reader the members of a conversation again.
-    fn tell_people(&self, queue: &Arc<SendQueue>, conversation: &Conversation);
+    fn send_people(&self, queue: &Arc<SendQueue>, conversation: &Conversation);
 }
 
 /// Runs until the backfill is closed.
@@ -165,10 +165,10 @@ pub fn turn(hub: &dyn Replays, queue: &Arc<SendQueue>, reader: &dyn Reader) {
         Err(error) => return hub.backfill().put_off(queue, &error),
     };
     hub.backfill().lock().failing = false;
-    match queue.tell_again(id, replay, &bytes, after) {
+    match queue.send_page(id, replay, &bytes, after) {
         Offered::Taken => {
             if replay.fell_behind && after >= replay.upto {
-                hub.tell_people(queue, &conversation);
+                hub.send_people(queue, &conversation);
             }
             hub.catch_up(queue);
         }
@@ -198,12 +198,12 @@ fn page(
             codec::encode(&Event::Gap { to: to.clone(), from_seq, to_seq, stored }, bytes);
         }
     };
-    if replay.told < replay.after {
+    if replay.announced < replay.after {
         // Only what is still stored can be asked for.
-        let first = reader.read(conversation, replay.told, replay.after, FIRST)?;
+        let first = reader.read(conversation, replay.announced, replay.after, FIRST)?;
         let gone = first.first().map_or(replay.after, |line| Seq(line.seq.0 - 1));
         if !replay.fresh {
-            gap(&mut bytes, replay.told, gone, false);
+            gap(&mut bytes, replay.announced, gone, false);
         }
         gap(&mut bytes, gone, replay.after, true);
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::bell::Bell;
 use super::send_queue::{ConversationId, SendQueue};
 
 use crate::sync::{Mutex, Rank};
@@ -16,6 +17,8 @@ use crate::sync::{Mutex, Rank};
 pub struct Flusher {
     waiting: Mutex<Waiting>,
     bell: UnixStream,
+    /// Rings when a session's queue has become empty.
+    downloads: Bell,
 }
 
 #[derive(Default)]
@@ -31,7 +34,13 @@ impl Flusher {
         let (bell, ear) = UnixStream::pair()?;
         ear.set_nonblocking(true)?;
         bell.set_nonblocking(true)?;
-        Ok((Flusher { waiting: Mutex::new(Rank::Flusher, Waiting::default()), bell }, ear))
+        let waiting = Mutex::new(Rank::Flusher, Waiting::default());
+        Ok((Flusher { waiting, bell, downloads: Bell::default() }, ear))
+    }
+
+    /// Returns the bell of the thread for downloads.
+    pub fn bell(&self) -> &Bell {
+        &self.downloads
     }
 
     /// Watches a full socket until it accepts what its queue holds.
@@ -98,6 +107,7 @@ pub fn turn(
             still.push(queue);
         } else {
             hub.catch_up(&queue);
+            hub.flusher().bell().ring();
         }
     }
     still.extend(newly);

@@ -2,7 +2,10 @@
 //! each thread defines what it needs from it (`flusher::Deliver`, `backfill::Replays`).
 
 pub mod backfill;
+pub mod bell;
 pub mod flusher;
 mod records;
 pub mod send_queue;
 pub mod tail;
+#[cfg(test)]
+mod transfer_tests;

@@ -48,6 +48,8 @@ pub struct SendQueue {
     sink: Arc<dyn RecordSink>,
     /// The peer's address.
     address: IpAddr,
+    /// The bitmap of the handshake suites that the peer offered.
+    pub offered: u16,
     answers_bytes_max: usize,
     /// Messages of this session that are not committed yet. Changed under the hub's lock.
     pub undecided: AtomicUsize,
@@ -69,6 +71,8 @@ pub struct Outgoing {
     pub sealer: Sealer,
     /// The peer's address.
     pub address: IpAddr,
+    /// The bitmap of the handshake suites that the peer offered.
+    pub offered: u16,
 }
 
 /// How far a session has read a conversation.
@@ -84,7 +88,7 @@ pub enum Cursor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replay {
     /// The last seq that was sent or reported as a gap.
-    pub told: Seq,
+    pub announced: Seq,
     /// The next message comes after this seq.
     pub after: Seq,
     /// The last message to read.
@@ -125,7 +129,7 @@ impl SendQueue {
         outgoing: Outgoing,
         answers_bytes_max: usize,
     ) -> Self {
-        let Outgoing { sink, sealer, address } = outgoing;
+        let Outgoing { sink, sealer, address, offered } = outgoing;
         let state = State {
             sealer,
             cursors: Vec::new(),
@@ -140,6 +144,7 @@ impl SendQueue {
             key,
             sink,
             address,
+            offered,
             answers_bytes_max,
             undecided: AtomicUsize::new(0),
             queued: AtomicBool::new(false),
@@ -163,12 +168,12 @@ impl SendQueue {
     /// Starts to read `conversation`: the part that `start` describes from the ledger, then the
     /// tail from `position` on.
     pub fn follow(&self, conversation: ConversationId, start: Start, position: u64) {
-        let Start { after: told, upto, lines_max, fresh } = start;
-        let after = told.max(Seq(upto.0.saturating_sub(lines_max as u64)));
-        let cursor = if told == upto {
+        let Start { after: announced, upto, lines_max, fresh } = start;
+        let after = announced.max(Seq(upto.0.saturating_sub(lines_max as u64)));
+        let cursor = if announced == upto {
             Cursor::Live { position, seq: upto }
         } else {
-            Cursor::Replay(Replay { told, after, upto, fresh, fell_behind: false, position })
+            Cursor::Replay(Replay { announced, after, upto, fresh, fell_behind: false, position })
         };
         let mut state = self.lock();
         if let Err(index) = state.cursors.binary_search_by_key(&conversation, |cursor| cursor.0) {
@@ -194,14 +199,14 @@ impl SendQueue {
             && before < position
         {
             let replay =
-                Replay { told: after, after, upto, fresh: false, fell_behind: true, position };
+                Replay { announced: after, after, upto, fresh: false, fell_behind: true, position };
             *cursor = Cursor::Replay(replay);
         }
     }
 
     /// Sends a page from the ledger, which moves the cursor of `conversation` from `replay` to the
     /// message `after`; the tail is next after the last page.
-    pub fn tell_again(
+    pub fn send_page(
         &self,
         conversation: ConversationId,
         replay: Replay,
@@ -223,7 +228,7 @@ impl SendQueue {
         *cursor = if after >= replay.upto {
             Cursor::Live { position: replay.position, seq: replay.upto }
         } else {
-            Cursor::Replay(Replay { told: after, after, fresh: false, ..replay })
+            Cursor::Replay(Replay { announced: after, after, fresh: false, ..replay })
         };
         self.answered.fetch_add(page.len(), Ordering::Relaxed);
         let taken = page.is_empty() || self.write(&mut state, RecordType::Json, page);
@@ -327,6 +332,21 @@ impl SendQueue {
         false
     }
 
+    /// Sends the body of a transfer record, at most one record, if nothing is queued: bytes of
+    /// files never delay messages and answers, and are not charged as answers. It was not sent
+    /// after `StillBlocked` and `Over`.
+    pub fn transfer(&self, body: &[u8]) -> Offered {
+        let mut state = self.lock();
+        if self.is_over() {
+            return Offered::Over;
+        }
+        if state.is_waiting() {
+            return Offered::StillBlocked;
+        }
+        let taken = self.write(&mut state, RecordType::Binary, body);
+        if taken { Offered::Taken } else { Offered::Blocked }
+    }
+
     /// Sends queued bytes after the socket became writable. Returns true if nothing is left.
     pub fn resume(&self) -> bool {
         let mut state = self.lock();
@@ -378,7 +398,7 @@ impl SendQueue {
     }
 
     /// Sets the reason that is announced to others when the session ends.
-    pub fn say_farewell(&self, text: &str) {
+    pub fn set_farewell(&self, text: &str) {
         self.lock().farewell = Some(text.to_owned());
     }
 

@@ -3,23 +3,35 @@
 
 use std::sync::Arc;
 
-use super::Hub;
-use crate::chat::{Conversation, SessionId, UserName};
+use super::lock::Lock;
+use super::logs::Next;
+use super::state::After;
+use crate::chat::{Conversation, Event, SessionId, UserName};
+use crate::crypto::RecordType;
 use crate::server::delivery::backfill::{Backfill, Replays};
 use crate::server::delivery::flusher::{Deliver, Flusher};
 use crate::server::delivery::send_queue::{ConversationId, Cursor, Offered, SendQueue};
-use crate::server::delivery::tail::{FellBehind, Span};
+use crate::server::observe::counters::Counters;
 
 /// Passes that a thread delivers for others before the flusher takes over.
 const PASSES_MAX: usize = 8;
 
-impl Deliver for Hub {
+/// Delivery to the sessions of a server.
+pub struct Delivery {
+    lock: Arc<Lock>,
+    counters: Arc<Counters>,
+    flusher: Flusher,
+    /// Sessions that wait for older messages.
+    pub backfill: Backfill,
+}
+
+impl Deliver for Delivery {
     fn flusher(&self) -> &Flusher {
         &self.flusher
     }
 
     fn catch_up(&self, queue: &Arc<SendQueue>) {
-        Hub::catch_up(self, queue);
+        Delivery::catch_up(self, queue);
     }
 
     fn go_on(&self, conversation: ConversationId) {
@@ -27,13 +39,13 @@ impl Deliver for Hub {
     }
 }
 
-impl Replays for Hub {
+impl Replays for Delivery {
     fn backfill(&self) -> &Backfill {
         &self.backfill
     }
 
     fn catch_up(&self, queue: &Arc<SendQueue>) {
-        Hub::catch_up(self, queue);
+        Delivery::catch_up(self, queue);
     }
 
     fn watch(&self, queue: Arc<SendQueue>) {
@@ -41,21 +53,81 @@ impl Replays for Hub {
     }
 
     fn user_of(&self, id: SessionId) -> Option<UserName> {
-        self.lock().registry.who(id).map(|(user, _)| user.clone())
+        self.lock.lock().registry.membership.who(id).map(|(user, _)| user.clone())
     }
 
     fn conversation_of(&self, id: ConversationId) -> Option<Conversation> {
-        self.lock().logs.get(&id).map(|log| log.conversation.clone())
+        self.lock.lock().logs.conversation(id).cloned()
     }
 
-    fn tell_people(&self, queue: &Arc<SendQueue>, conversation: &Conversation) {
+    fn send_people(&self, queue: &Arc<SendQueue>, conversation: &Conversation) {
         let Conversation::Channel(channel) = conversation else { return };
-        let event = self.lock().registry.people_event(channel, None);
+        let event = self.lock.lock().registry.membership.people_event(channel, None);
         self.answer(queue, &event);
     }
 }
 
-impl Hub {
+impl Delivery {
+    pub(super) fn new(lock: Arc<Lock>, counters: Arc<Counters>, flusher: Flusher) -> Delivery {
+        Delivery { lock, counters, flusher, backfill: Backfill::default() }
+    }
+
+    /// Sends an event to one session.
+    pub fn answer(&self, queue: &Arc<SendQueue>, event: &Event) {
+        if queue.answer(event) {
+            self.flusher.watch(Arc::clone(queue));
+        }
+    }
+
+    /// Sends a record to one session.
+    pub fn send(&self, queue: &Arc<SendQueue>, kind: RecordType, body: &[u8]) {
+        if queue.send(kind, body) {
+            self.flusher.watch(Arc::clone(queue));
+        }
+    }
+
+    /// Sends a session its first event.
+    pub(super) fn welcome(&self, queue: &Arc<SendQueue>, event: &Event) {
+        if queue.welcome(event) {
+            self.flusher.watch(Arc::clone(queue));
+        }
+    }
+
+    /// Leaves the delivery of a conversation to the flusher.
+    pub(super) fn hand_over(&self, conversation: ConversationId) {
+        self.flusher.take_over(conversation);
+    }
+
+    /// Sends answers, then moves cursors, then delivers: outside the lock.
+    pub(super) fn finish(&self, queue: &Arc<SendQueue>, mut after: After) {
+        for (queue, conversation) in std::mem::take(&mut after.unfollows) {
+            queue.unfollow(conversation);
+        }
+        for event in std::mem::take(&mut after.answers) {
+            self.answer(queue, &event);
+        }
+        self.finish_for_all(after);
+    }
+
+    pub(super) fn finish_for_all(&self, after: After) {
+        for (queue, event) in after.tells {
+            self.answer(&queue, &event);
+        }
+        // Once per session, however many conversations it starts to read.
+        let mut readers: Vec<Arc<SendQueue>> = Vec::new();
+        for (queue, conversation, start, position) in after.follows {
+            queue.follow(conversation, start, position);
+            if readers.last().is_none_or(|last| !Arc::ptr_eq(last, &queue)) {
+                readers.push(queue);
+            }
+        }
+        readers.iter().for_each(|queue| self.catch_up(queue));
+        after.deliver.into_iter().for_each(|conversation| self.deliver(conversation, false));
+        if let Some(conversation) = after.crowded {
+            self.hold_back(conversation);
+        }
+    }
+
     /// Moves a session's cursors towards the ends of their tails.
     pub(super) fn catch_up(&self, queue: &Arc<SendQueue>) {
         loop {
@@ -63,14 +135,12 @@ impl Hub {
             if cursors.iter().any(|(_, cursor)| matches!(cursor, Cursor::Replay(_))) {
                 self.backfill.add(queue);
             }
-            let inner = self.lock();
+            let state = self.lock.lock();
             let next = cursors.iter().find_map(|(conversation, cursor)| {
                 let Cursor::Live { position, .. } = cursor else { return None };
-                let tail = &inner.logs.get(conversation)?.tail;
-                let read = tail.read(*position).transpose()?;
-                Some((*conversation, read.map_err(|FellBehind| (tail.seq(), tail.end()))))
+                Some((*conversation, state.logs.read(*conversation, *position)?))
             });
-            drop(inner);
+            drop(state);
             match next {
                 None => return,
                 Some((conversation, Ok(span))) => match queue.offer(conversation, &span) {
@@ -89,9 +159,9 @@ impl Hub {
 
     /// Blocks a sender whose conversation grows faster than it is delivered.
     pub(super) fn hold_back(&self, conversation: ConversationId) {
-        let mut inner = self.lock();
-        while inner.logs.get(&conversation).is_some_and(|log| log.is_crowded(&self.limits)) {
-            inner = self.wait(inner);
+        let mut state = self.lock.lock();
+        while state.logs.is_crowded(conversation) {
+            state = self.lock.wait(state);
         }
     }
 
@@ -100,7 +170,19 @@ impl Hub {
     /// flusher takes over.
     pub(super) fn deliver(&self, conversation: ConversationId, mut mine: bool) {
         for _ in 0..PASSES_MAX {
-            let Some((span, members)) = self.next_span(conversation, &mut mine) else { return };
+            let next = self.lock.lock().logs.next(conversation, &mut mine);
+            let (span, members) = match next {
+                Next::Offer { span, members, is_congested } => {
+                    if is_congested {
+                        self.lock.progressed();
+                    }
+                    (span, members)
+                }
+                Next::CatchUp(members) => {
+                    return members.iter().for_each(|queue| self.catch_up(queue));
+                }
+                Next::Nothing => return,
+            };
             let mut lagging = false;
             let mut taken = 0;
             for queue in members.iter() {
@@ -116,51 +198,10 @@ impl Hub {
                 }
             }
             self.counters.delivered(taken);
-            if lagging && let Some(log) = self.lock().logs.get_mut(&conversation) {
-                log.lagging = true;
+            if lagging {
+                self.lock.lock().logs.note_lag(conversation);
             }
         }
         self.flusher.take_over(conversation);
-    }
-
-    /// Returns the next span and its readers; `None` when all is offered or another thread
-    /// delivers.
-    pub(super) fn next_span(
-        &self,
-        conversation: ConversationId,
-        mine: &mut bool,
-    ) -> Option<(Span, Arc<Vec<Arc<SendQueue>>>)> {
-        let mut inner = self.lock();
-        let log = inner.logs.get_mut(&conversation)?;
-        if log.delivering && !*mine {
-            return None;
-        }
-        match log.tail.read(log.offered) {
-            Ok(Some(span)) => {
-                if log.is_congested(&self.limits) {
-                    self.progress.notify_all();
-                }
-                (log.delivering, *mine) = (true, true);
-                log.offered = span.end();
-                Some((span, Arc::clone(&log.members)))
-            }
-            nothing => {
-                log.delivering = false;
-                if nothing.is_err() {
-                    // Entries were dropped before they were offered: each member's cursor detects
-                    // it.
-                    log.offered = log.tail.end();
-                    let members = Arc::clone(&log.members);
-                    drop(inner);
-                    members.iter().for_each(|queue| self.catch_up(queue));
-                    return None;
-                }
-                if !std::mem::take(&mut log.lagging) {
-                    let offered = log.offered;
-                    log.tail.release(offered);
-                }
-                None
-            }
-        }
     }
 }

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use super::{Hub, word};
-use crate::chat::registry::{Directory, Presence};
-use crate::chat::{
-    ChannelName, Code, Conversation, DeviceName, Event, Refusal, SessionId, Target, UserName,
-};
+use crate::chat::registry::Presence;
+use crate::chat::{ChannelName, Code, Conversation, DeviceName, Event, SessionId, UserName};
 use crate::crypto::Fingerprint;
 use crate::server::delivery::send_queue::SendQueue;
 
@@ -28,14 +26,19 @@ impl Hub {
         self.queues().iter().map(|queue| queue.queued_bytes()).sum()
     }
 
+    /// Whether a session may read a conversation now.
+    pub fn reads(&self, session: SessionId, conversation: &Conversation) -> bool {
+        self.lock().registry.reads(session, conversation)
+    }
+
     /// Returns every session with its user.
     pub fn sessions(&self) -> Vec<(UserName, Arc<SendQueue>)> {
-        let inner = self.lock();
+        let state = self.lock();
         let who = |queue: &Arc<SendQueue>| {
-            let (user, _) = inner.registry.who(queue.id)?;
+            let (user, _) = state.registry.membership.who(queue.id)?;
             Some((user.clone(), Arc::clone(queue)))
         };
-        inner.queues.values().filter_map(who).collect()
+        state.queues().filter_map(who).collect()
     }
 
     /// Ends all sessions of a key. Returns how many there were.
@@ -61,67 +64,47 @@ impl Hub {
         self.queues().iter().for_each(|queue| queue.end(Some(last), reason));
     }
 
-    /// Sends a notice to everybody.
-    pub fn notice_all(&self, text: &str) {
-        self.tell_all(&Event::Notice { text: text.to_owned(), reference: None });
-    }
-
-    /// Sends an event to everybody.
-    pub fn tell_all(&self, event: &Event) {
-        self.queues().iter().for_each(|queue| self.answer(queue, event));
-    }
-
-    /// Returns the conversation that a session names, if it may read it.
-    pub fn may_read(
-        &self,
-        id: SessionId,
-        to: &Target,
-        directory: Directory,
-    ) -> Result<Conversation, Refusal> {
-        self.lock().registry.may_read(id, to, directory)
-    }
-
-    /// Returns all conversations that a session may read.
-    pub fn readable(&self, id: SessionId) -> Vec<Conversation> {
-        self.lock().registry.readable(id)
-    }
-
     pub fn presence(&self, name: &UserName, asker: SessionId) -> Option<Presence> {
         let now = self.now();
-        self.lock().registry.presence(name, asker, now)
+        self.lock().registry.membership.presence(name, asker, now)
     }
 
     /// Returns the channels and the people in them, ordered by name.
     pub fn channels(&self) -> Vec<(ChannelName, Vec<UserName>)> {
-        let inner = self.lock();
+        let state = self.lock();
         let own = |people: Vec<&UserName>| people.into_iter().cloned().collect();
-        inner.registry.channels().map(|(name, people)| (name.clone(), own(people))).collect()
+        state
+            .registry
+            .membership
+            .channels()
+            .map(|(name, people)| (name.clone(), own(people)))
+            .collect()
     }
 
     /// Returns who is connected: name, device, session.
     pub fn people(&self) -> Vec<(UserName, DeviceName, SessionId)> {
-        let inner = self.lock();
-        let who = |id: &SessionId| {
-            let (user, device) = inner.registry.who(*id)?;
-            Some((user.clone(), device.clone(), *id))
+        let state = self.lock();
+        let who = |queue: &Arc<SendQueue>| {
+            let (user, device) = state.registry.membership.who(queue.id)?;
+            Some((user.clone(), device.clone(), queue.id))
         };
-        inner.queues.keys().filter_map(who).collect()
+        state.queues().filter_map(who).collect()
     }
 
     pub fn stats(&self) -> HubStats {
         let uptime_ms = self.now().0;
-        let inner = self.lock();
+        let state = self.lock();
         HubStats {
-            sessions: inner.queues.len(),
-            people: inner.registry.people(),
-            channels: inner.registry.channels().count(),
-            lines: inner.lines,
-            lost: inner.lost,
+            sessions: state.queues().count(),
+            people: state.registry.membership.people(),
+            channels: state.registry.membership.channels().count(),
+            lines: state.logs.messages(),
+            lost: state.lost(),
             uptime_ms,
         }
     }
 
     pub(super) fn queues(&self) -> Vec<Arc<SendQueue>> {
-        self.lock().queues.values().cloned().collect()
+        self.lock().queues().cloned().collect()
     }
 }

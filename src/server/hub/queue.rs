@@ -1,49 +1,53 @@
 //! The ledger's queue: what waits for it, and the outcomes.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::waiting::{Job, Line, Waiting};
-use super::{Hub, Inner};
-use crate::chat::{Conversation, Event, MsgId, NewMessage, Refusal, Target, UserName};
-use crate::ledger::{Draft, Feed, Outcome, SplitLedger, StoredMessage};
+use super::deliver::Delivery;
+use super::lock::Lock;
+use super::waiting::{Job, QueuedMessage, Waiting};
+use crate::chat::registry::Mailbox;
+use crate::chat::{Event, MsgId, Refusal, Target, UserName};
+use crate::ledger::{Feed, Outcome, SplitLedger};
 use crate::server::delivery::send_queue::ConversationId;
-use crate::sync::MutexGuard;
-use crate::wire::stored_fields;
 
-impl Hub {
+/// The way to the ledger, and back from it.
+pub struct LedgerQueue {
+    lock: Arc<Lock>,
+    delivery: Arc<Delivery>,
+    change_s_max: u64,
+}
+
+impl LedgerQueue {
+    pub(super) fn new(lock: Arc<Lock>, delivery: Arc<Delivery>, change_s_max: u64) -> LedgerQueue {
+        LedgerQueue { lock, delivery, change_s_max }
+    }
+
     /// Waits for work and swaps it into `waiting`, which is empty and keeps its capacity. Returns
     /// false once the hub is closed.
     pub fn next_waiting(&self, waiting: &mut Vec<Waiting>) -> bool {
-        let mut inner = self.lock();
-        while inner.waiting.is_empty() {
-            if inner.closed {
-                return false;
-            }
-            inner.commit_thread_sleeps = true;
-            inner = self.written.wait(inner);
-            inner.commit_thread_sleeps = false;
-        }
-        std::mem::swap(&mut inner.waiting, waiting);
-        true
+        self.lock.next_waiting(waiting)
     }
 
     /// Takes what waits for the ledger.
     #[cfg(test)]
     pub fn take_waiting(&self) -> Vec<Waiting> {
-        std::mem::take(&mut self.lock().waiting)
+        let mut taken = Vec::new();
+        self.lock.lock().waiting.take(&mut taken);
+        taken
     }
 
     /// Queues a job for the ledger's owner, once there is room.
     pub fn add_job(&self, job: Job) {
-        self.push_job(self.when_roomy(self.lock()), job);
+        self.lock.push_job(self.lock.when_roomy(self.lock.lock()), job);
     }
 
     /// Queues a job if there is room now; otherwise drops it. Returns whether there was room.
     pub fn try_job(&self, job: Job) -> bool {
-        let inner = self.lock();
-        let fits = !self.is_full(&inner);
+        let state = self.lock.lock();
+        let fits = !state.waiting.is_full();
         if fits {
-            self.push_job(inner, job);
+            self.lock.push_job(state, job);
         }
         fits
     }
@@ -56,114 +60,89 @@ impl Hub {
             Ok(()) => log::info!("the name {user} belongs to a new user; earlier messages stay"),
             Err(error) => log::error!("cannot store that {user} is a new user: {error}"),
         };
-        self.push_job(self.lock(), Box::new(renew));
+        self.lock.push_job(self.lock.lock(), Box::new(renew));
     }
 
-    fn push_job(&self, mut inner: MutexGuard<'_, Inner>, job: Job) {
-        if !inner.closed && !inner.abandoned {
-            inner.waiting.push(Waiting::Job(job));
-        }
-        self.wake_commit_thread(inner);
+    /// Returns the mailboxes of absent users.
+    pub fn mailboxes(&self) -> Vec<Mailbox> {
+        self.lock.lock().registry.membership.mailboxes()
     }
 
-    /// Recounts the private messages that wait for users.
-    pub fn recount(&self, waiting: impl Iterator<Item = (Conversation, UserName, usize)>) {
-        self.lock().registry.recount(waiting);
+    /// Sets how many messages wait in mailboxes.
+    pub fn recount(&self, counts: Vec<(Mailbox, usize)>) {
+        self.lock.lock().registry.membership.recount(counts);
     }
 
     /// Stops accepting work for the ledger; queued records are still written.
     pub fn close(&self) {
-        let mut inner = self.lock();
-        inner.closed = true;
-        inner.waiting.retain(|one| !matches!(one, Waiting::Job(_)));
-        self.wake_commit_thread(inner);
-        self.backfill.close();
+        let mut state = self.lock.lock();
+        state.waiting.close();
+        self.lock.wake_commit_thread(state);
+        self.delivery.backfill.close();
     }
 
     /// The commit thread has ended: jobs are dropped, so that nobody waits for their results.
     pub fn abandon_jobs(&self) {
-        let mut inner = self.lock();
-        inner.abandoned = true;
-        inner.waiting.retain(|one| !matches!(one, Waiting::Job(_)));
+        self.lock.lock().waiting.abandon();
     }
 
-    /// Appends stored messages to their tails, in the feed's order. Returns the conversations to
-    /// deliver.
-    pub fn arrived(&self, feed: &mut dyn Feed) -> Vec<ConversationId> {
-        let mut arrived = Vec::new();
-        let mut inner = self.lock();
-        while let Some(StoredMessage { seq, draft, fields }) = feed.next() {
-            let id = inner.conversation(&draft.conversation, &self.limits);
-            let fields = fields.unwrap_or_else(|| encoded(&draft));
-            if inner.log(id).tail.append_line(seq, &fields) {
-                inner.registry.committed(&draft.conversation, seq);
-                inner.lines += 1;
-                arrived.push(id);
-            }
-        }
-        drop(inner);
-        arrived.sort_unstable();
-        arrived.dedup();
-        arrived
-    }
-
-    /// Delivers conversations with new messages.
-    pub fn deliver_all(&self, arrived: Vec<ConversationId>) {
-        // A lone message is delivered here; with more waiting, the flusher delivers while this
-        // thread commits.
-        let more = !arrived.is_empty() && !self.lock().waiting.is_empty();
-        for conversation in arrived {
-            if more {
-                self.flusher.take_over(conversation)
-            } else {
-                self.deliver(conversation, false)
-            }
-        }
-    }
-
-    /// Handles the outcomes of messages: stored ones have arrived in their tails, others are
-    /// refused.
-    pub fn decided(&self, lines: Vec<Option<Line>>, outcomes: Vec<Outcome>) {
+    /// Handles a commit in one turn at the lock: stored messages arrive in their tails, in the
+    /// feed's order, before the senders go on. Senders of other messages get a refusal.
+    pub fn committed(
+        &self,
+        feed: &mut dyn Feed,
+        lines: Vec<Option<QueuedMessage>>,
+        outcomes: Vec<Outcome>,
+    ) {
         let mut answers = Vec::new();
-        let mut inner = self.lock();
+        let mut state = self.lock.lock();
+        let arrived = state.arrived(feed);
         for (line, outcome) in lines.into_iter().zip(outcomes) {
             let Some(line) = line else { continue };
             line.queue.undecided.fetch_sub(1, Ordering::Relaxed);
             if !matches!(outcome, Outcome::Stored(_)) {
-                inner.registry.refused(&line.draft.conversation, &line.draft.from);
+                state.registry.refused(&line.draft.conversation, &line.draft.from);
                 let to = line.draft.conversation.as_seen_by(&line.draft.from);
                 answers.push((line.queue, self.outcome(outcome, line.draft.id, to)));
             }
         }
-        let waiters = inner.waiters;
-        drop(inner);
-        if waiters > 0 {
-            self.progress.notify_all();
+        let more = !state.waiting.is_empty();
+        let has_waiters = self.lock.has_waiters();
+        drop(state);
+        if has_waiters {
+            self.lock.progressed();
         }
         for (queue, event) in answers {
-            self.answer(&queue, &event);
+            self.delivery.answer(&queue, &event);
+        }
+        self.deliver_all(arrived, more);
+    }
+
+    /// Delivers conversations with new messages. A lone message is delivered here; with more
+    /// waiting, the flusher delivers while this thread commits.
+    fn deliver_all(&self, arrived: Vec<ConversationId>, more: bool) {
+        for conversation in arrived {
+            if more {
+                self.delivery.hand_over(conversation)
+            } else {
+                self.delivery.deliver(conversation, false)
+            }
         }
     }
 
     /// Returns the answer for the sender of a message that was not stored now.
-    pub(super) fn outcome(&self, outcome: Outcome, id: MsgId, to: Target) -> Event {
+    fn outcome(&self, outcome: Outcome, id: MsgId, to: Target) -> Event {
         let refusal = match outcome {
             Outcome::Known(seq) | Outcome::Stored(seq) => return Event::Stored { id, to, seq },
             Outcome::Conflict => Refusal::IdConflict,
             Outcome::NoSuchMessage => Refusal::NoSuchMessage,
+            Outcome::NoSuchFile => Refusal::NoSuchFile,
+            Outcome::FileNotEdited => Refusal::FileNotEdited,
             Outcome::NotOwn => Refusal::NotOwn,
-            Outcome::TooLate => Refusal::TooLate(self.limits.change_s_max),
+            Outcome::TooLate => Refusal::TooLate(self.change_s_max),
             Outcome::InDoubt => Refusal::InDoubt,
             Outcome::Failed => Refusal::Storage,
         };
         refusal.event(Some(id), None)
     }
-}
-
-/// Encodes a message of another server's commit.
-fn encoded(draft: &Draft) -> Vec<u8> {
-    let Draft { conversation, from, device, id, time_ms, kind, body } = draft;
-    let to = conversation.as_seen_by(from);
-    let message = NewMessage { to: to.clone(), id: *id, kind: *kind, body: body.clone() };
-    stored_fields(&to, from, device, *time_ms, &message)
 }

@@ -12,8 +12,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::chat::Kind;
-use crate::chat::registry::Rules;
-use crate::chat::{DeviceName, LogId, MsgId, NewMessage, Retention, Target};
+use crate::chat::registry::{LogIds, Purpose, Rules};
+use crate::chat::{DeviceName, LogId, MsgId, NewMessage, Retention, SessionId, Target};
 use crate::crypto::Fingerprint;
 use crate::crypto::record_cipher::pair;
 use crate::ledger::doubles::{Fails, Faulty};
@@ -70,8 +70,13 @@ struct Room {
 
 impl Room {
     fn new() -> Room {
+        Room::with_waiting_max(Limits::default().ledger_waiting_max)
+    }
+
+    fn with_waiting_max(ledger_waiting_max: usize) -> Room {
         let config = Config::default();
         let limits = Limits {
+            ledger_waiting_max,
             lines_per_s: 1e9,
             bytes_per_s: 1e12,
             logins_per_s: 1e6,
@@ -86,13 +91,11 @@ impl Room {
                 retention: Box::new(|_| Retention::Off),
                 configured: Box::new(|_| false),
                 forgets: Box::new(|_| false),
-                persistent: LogId(1),
-                ephemeral: LogId(2),
-                next: LogId(3),
             },
+            LogIds { persistent: LogId(1), ephemeral: LogId(2), next: LogId(3) },
             Seq(0),
         );
-        let hub = Hub::new(registry, limits, Flusher::new().unwrap().0);
+        let hub = Hub::new(registry, &limits, Flusher::new().unwrap().0);
         Room { hub, kept, entered: 0, lines: 0, members: Vec::new() }
     }
 
@@ -102,14 +105,15 @@ impl Room {
         let ([own, other], [pipe, _]) = memory::pair(usize::MAX);
         let faults = Arc::new(AtomicBool::new(false));
         let sink = Arc::new(Faulting { sink: own.sink, faults: Arc::clone(&faults) });
-        let outgoing = Outgoing { sink, sealer, address: own.peer.ip() };
+        let outgoing = Outgoing { sink, sealer, address: own.peer.ip(), offered: 2 };
         let id = SessionId(self.entered);
         let queue = Arc::new(SendQueue::new(id, Fingerprint([7; 32]), outgoing, 1 << 20));
         let reader = TunnelReader::new(other.source, opener);
         let (user, device): (UserName, DeviceName) =
             ("alice".parse().unwrap(), "main".parse().unwrap());
         let welcome = Event::Notice { text: "hello".into(), reference: None };
-        self.hub.enter(&queue, user, device, Purpose::Visit, welcome).unwrap();
+        let participant = Participant { user, device, purpose: Purpose::Visit };
+        self.hub.enter(&queue, participant, welcome).unwrap();
         self.members.push(Member { faults, pipe, queue, reader, first: self.lines + 1 });
     }
 
@@ -117,7 +121,7 @@ impl Room {
     fn says(&mut self, member: usize) {
         self.lines += 1;
         say(&self.hub, &self.members[member].queue, self.lines);
-        commit::work(&self.hub, &mut self.kept, &mut self.hub.take_waiting());
+        commit::work(&self.hub, &mut self.kept, &mut self.hub.ledger.take_waiting());
     }
 }
 
@@ -237,16 +241,14 @@ fn messages_committed_by_others_are_delivered_in_order_and_once() {
     };
     room.says(0);
     let mut feed = Shared([2, 2, 3, 1].map(foreign).into());
-    let arrived = room.hub.arrived(&mut feed);
-    assert_eq!(arrived.len(), 1);
-    room.hub.deliver_all(arrived);
+    room.hub.ledger.committed(&mut feed, Vec::new(), Vec::new());
     assert!(feed.0.is_empty());
     for member in &mut room.members {
         assert_eq!(seqs(member), [1, 2, 3]);
     }
     // One is missing: members read from the ledger, and nobody gets the next one before it.
-    let arrived = room.hub.arrived(&mut Shared([5].map(foreign).into()));
-    room.hub.deliver_all(arrived);
+    let mut feed = Shared([5].map(foreign).into());
+    room.hub.ledger.committed(&mut feed, Vec::new(), Vec::new());
     for member in &mut room.members {
         assert_eq!(seqs(member), [0; 0]);
         assert!(member.queue.queued.load(Ordering::Relaxed), "it waits for the backfill");
@@ -256,8 +258,7 @@ fn messages_committed_by_others_are_delivered_in_order_and_once() {
 /// Requests that store something wait while the ledger's queue is full.
 #[test]
 fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
-    let mut room = Room::new();
-    room.hub.limits.ledger_waiting_max = 3;
+    let mut room = Room::with_waiting_max(3);
     (0..2).for_each(|_| room.enters());
     let Room { hub, members, .. } = &room;
     let (queue, leaves) = (&members[0].queue, &members[1].queue);
@@ -280,26 +281,26 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
         &|| drop(applies(Command::Read { conversations: Vec::new() })),
         &|| says(Kind::Say, "x"),
         &|| says(Kind::Delete { of: Seq(1) }, ""),
-        &|| hub.add_job(Box::new(|_| {})),
+        &|| hub.ledger.add_job(Box::new(|_| {})),
         &|| hub.leave(leaves, None, false),
     ];
-    let fill = || hub.add_job(Box::new(|_| {}));
+    let fill = || hub.ledger.add_job(Box::new(|_| {}));
     (0..3).for_each(|_| fill());
     applies(Command::People { channel: lobby() }).unwrap();
     for (number, act) in acts.iter().enumerate() {
-        hub.take_waiting();
+        hub.ledger.take_waiting();
         (0..3).for_each(|_| fill());
         std::thread::scope(|scope| {
             let acts = scope.spawn(act);
-            let waits = || hub.lock().waiters > 0 || acts.is_finished();
+            let waits = || hub.lock.has_waiters() || acts.is_finished();
             while !waits() {
                 std::thread::yield_now();
             }
             assert!(!acts.is_finished(), "{number} does not wait");
             hub.sweep();
-            hub.try_job(Box::new(|_| {}));
+            hub.ledger.try_job(Box::new(|_| {}));
             assert_eq!(
-                hub.take_waiting().len(),
+                hub.ledger.take_waiting().len(),
                 3,
                 "{number}: requests that cannot wait add nothing"
             );

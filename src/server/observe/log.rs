@@ -19,7 +19,9 @@ use rustix::fs::{OFlags, fcntl_setfl};
 
 use crate::clean;
 use crate::config::{Config, LogFormat, LogRules};
-use crate::home::{FileError, Home};
+use crate::fault::{Fault, code};
+use crate::file::FileError;
+use crate::home::Home;
 use crate::sync::{Mutex, MutexGuard, Rank};
 use crate::terminal::Printer;
 
@@ -122,12 +124,26 @@ pub fn prepare(
 ) -> anyhow::Result<Prepared> {
     let rules = &config.log;
     let open = |path: &PathBuf| {
+        check_file(home, path)?;
         let path = home.dir().join(path);
-        Rotating::open(path.clone(), rules).map_err(FileError::io(&path))
+        Ok::<_, anyhow::Error>(Rotating::open(path.clone(), rules).map_err(FileError::io(&path))?)
     };
     let file = rules.file.as_ref().map(open).transpose().context("cannot write the log")?;
     let shape = Shape { format: rules.format, file };
     Ok(Prepared { shape, level: level.unwrap_or(rules.level), addresses: config.log_ip })
+}
+
+/// Checks that the log goes to a file of its own.
+///
+/// # Errors
+/// The home has other files there, which the log would damage.
+pub fn check_file(home: &Home, path: &Path) -> Result<(), Fault> {
+    if !home.has_own(path) {
+        return Ok(());
+    }
+    let error = format!("the log cannot be written to {}: the file is the home's", path.display());
+    let hint = "choose another file in config.json (log.file), such as data/pychat.log";
+    Err(Fault::new(code::UNREADABLE, error, hint))
 }
 
 impl Prepared {

@@ -15,12 +15,20 @@ pub struct Actor<'a> {
     pub name: String,
     /// `None` for the server's own account.
     pub whom: Option<Whom<'a>>,
+    /// The bitmap of the handshake suites that the author's client offered.
+    pub offered: u16,
 }
 
 impl Actor<'_> {
     /// Returns the server's own account, at its terminal or through its socket.
     pub fn own(name: &str) -> Actor<'static> {
-        Actor { role: Role::Console, state: State::Free, name: name.to_owned(), whom: None }
+        Actor {
+            role: Role::Console,
+            state: State::Free,
+            name: name.to_owned(),
+            whom: None,
+            offered: 0,
+        }
     }
 
     /// Returns an entry for the records.

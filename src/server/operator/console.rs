@@ -13,7 +13,7 @@ use crate::terminal::{self, Rules, Typed};
 
 /// Reads the operator's commands if stdin is a terminal. The server continues after the end of
 /// input.
-pub fn attend(handler: Handler, stop: Arc<Stop>) {
+pub fn run(handler: Handler, stop: Arc<Stop>) {
     if !std::io::stdin().is_terminal() {
         return;
     }
@@ -35,9 +35,9 @@ pub fn attend(handler: Handler, stop: Arc<Stop>) {
 
 fn edit(mut editor: terminal::Editor, handler: &Handler, stop: &Stop) {
     // A stop ends the reading first, so that the terminal is restored.
-    while !stop.is_told() {
+    while !stop.is_requested() {
         match editor.read(&Rules::default()) {
-            Typed::Line(line, _) if !obey(&line, handler) => break,
+            Typed::Line(line, _) if !run_line(&line, handler) => break,
             // The console asks for no secret and no confirmation.
             Typed::Line(_, _) | Typed::Secret(_) | Typed::Asked(_) => {}
             Typed::Interrupt => {
@@ -55,14 +55,14 @@ fn edit(mut editor: terminal::Editor, handler: &Handler, stop: &Stop) {
 
 fn listen(handler: &Handler) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        if !obey(&line, handler) {
+        if !run_line(&line, handler) {
             return;
         }
     }
 }
 
 /// Runs one line. Returns false if the operator leaves the console.
-fn obey(line: &str, handler: &Handler) -> bool {
+fn run_line(line: &str, handler: &Handler) -> bool {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     let Some(word) = words.first() else { return true };
     err!("{}", handler(&words).text);

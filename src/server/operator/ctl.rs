@@ -62,13 +62,13 @@ pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
         .with_context(|| format!("cannot listen on {}", path.display()))?;
     fs::set_permissions(&path, Permissions::from_mode(0o600))
         .with_context(|| format!("cannot protect {}", path.display()))?;
-    let attend = move || {
+    let accept = move || {
         for stream in listener.incoming() {
             // Each request has a thread, so that a long sweep does not delay a health check.
             let begun = stream.and_then(|stream| {
                 let handler = Arc::clone(&handler);
                 let serve = move || {
-                    if let Err(error) = attend(&stream, &handler) {
+                    if let Err(error) = answer(&stream, &handler) {
                         log::debug!("ctl: {error}");
                     }
                 };
@@ -80,11 +80,11 @@ pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
             }
         }
     };
-    thread::Builder::new().name("ctl".into()).spawn(attend).context("cannot start ctl")?;
+    thread::Builder::new().name("ctl".into()).spawn(accept).context("cannot start ctl")?;
     Ok(Socket(path))
 }
 
-fn attend(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
+fn answer(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let reply = match read(stream)? {
@@ -141,8 +141,8 @@ fn next(words: &[String]) -> &'static str {
         Some(Name::Kick | Name::Ban | Name::Mute | Name::Op | Name::Deop) => {
             "pychat ctl users says who is registered, and who is here"
         }
-        Some(Name::Unban | Name::Unmute) => "pychat ctl banlist says who is banned and muted",
-        Some(Name::Reload) => "pychat check names all that is wrong with this home",
+        Some(Name::Unban | Name::Unmute) => "pychat ctl banlist lists bans and mutes",
+        Some(Name::Reload) => "pychat check lists all faults of this home",
         _ => "the server's log says more",
     }
 }
@@ -154,7 +154,7 @@ pub fn ask(home: &Home, words: &[String]) -> Result<Option<Reply>, Fault> {
 }
 
 fn ask_within(home: &Home, words: &[String], patience: Duration) -> Result<Option<Reply>, Fault> {
-    let told = |error: io::Error| trouble(home, &error, patience);
+    let fault = |error: io::Error| trouble(home, &error, patience);
     let mut stream = match UnixStream::connect(home.ctl_socket()) {
         Ok(stream) => stream,
         // A killed server leaves its socket behind.
@@ -163,10 +163,10 @@ fn ask_within(home: &Home, words: &[String], patience: Duration) -> Result<Optio
         {
             return Ok(None);
         }
-        Err(error) => return Err(told(error)),
+        Err(error) => return Err(fault(error)),
     };
-    stream.set_read_timeout(Some(patience)).map_err(told)?;
-    stream.set_write_timeout(Some(patience)).map_err(told)?;
+    stream.set_read_timeout(Some(patience)).map_err(fault)?;
+    stream.set_write_timeout(Some(patience)).map_err(fault)?;
     let mut line = serde_json::to_vec(&Request { words: words.to_vec() })
         .expect("words are written as JSON whatever they are");
     line.push(b'\n');
@@ -174,17 +174,17 @@ fn ask_within(home: &Home, words: &[String], patience: Duration) -> Result<Optio
         let error = format!("a request has at most {} KiB", REQUEST_BYTES_MAX >> 10);
         return Err(Fault::new(code::USAGE, error, "say it in fewer words"));
     }
-    stream.write_all(&line).map_err(told)?;
+    stream.write_all(&line).map_err(fault)?;
     let mut answer = Vec::new();
     let mut limited = BufReader::new(stream.take(ANSWER_BYTES_MAX));
-    limited.read_until(b'\n', &mut answer).map_err(told)?;
+    limited.read_until(b'\n', &mut answer).map_err(fault)?;
     if answer.last() != Some(&b'\n') {
         return Err(match answer.len() as u64 >= ANSWER_BYTES_MAX {
             true => {
                 let error = format!("the answer is longer than {} MiB", ANSWER_BYTES_MAX >> 20);
                 Fault::new(code::OTHER, error, "it was carried out; ask for less of it")
             }
-            false => told(ErrorKind::UnexpectedEof.into()),
+            false => fault(ErrorKind::UnexpectedEof.into()),
         });
     }
     serde_json::from_slice(&answer).map(Some).map_err(|error| {
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     /// Returns the fault if the server handles a request in this way, within this time.
-    fn told(within_s: u64, server: impl FnOnce(UnixStream) + Send + 'static) -> Fault {
+    fn fault_of(within_s: u64, server: impl FnOnce(UnixStream) + Send + 'static) -> Fault {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(folder.path());
         home.make_folders().unwrap();
@@ -249,10 +249,10 @@ mod tests {
         let endless = |mut stream: UnixStream| while stream.write_all(&[b'x'; 1 << 16]).is_ok() {};
         let garbage = |mut stream: UnixStream| stream.write_all(b"tea\n").unwrap();
         for (fault, words, code) in [
-            (told(1, silent), "did not answer within 1 s", code::UNREACHABLE),
-            (told(60, ends), "ended before it answered", code::UNREACHABLE),
-            (told(60, endless), "the answer is longer than 16 MiB", code::OTHER),
-            (told(60, garbage), "is no answer", code::OTHER),
+            (fault_of(1, silent), "did not answer within 1 s", code::UNREACHABLE),
+            (fault_of(60, ends), "ended before it answered", code::UNREACHABLE),
+            (fault_of(60, endless), "the answer is longer than 16 MiB", code::OTHER),
+            (fault_of(60, garbage), "is no answer", code::OTHER),
         ] {
             assert!(fault.error.contains(words), "{words}: {fault}");
             assert!(fault.hint.is_some() && fault.code == code, "{fault}");

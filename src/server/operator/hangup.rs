@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::super::context::Context;
 use super::super::observe::log as server_log;
-use super::{Actor, obey};
+use super::{Actor, run_command};
 
 /// Interval of the checks for the terminal after a SIGHUP.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reloads at each SIGHUP. Stops a server whose terminal is gone after a SIGHUP, because nobody
 /// could stop it with Ctrl-C. The signal may arrive before the terminal is gone.
-pub fn attend(context: &Context, hangups: &Receiver<()>) {
+pub fn run(context: &Context, hangups: &Receiver<()>) {
     if !has_terminal() {
         hangups.iter().for_each(|()| reload(context));
         return;
@@ -21,7 +21,7 @@ pub fn attend(context: &Context, hangups: &Receiver<()>) {
     let mut next = hangups.recv().map_err(RecvTimeoutError::from);
     while next != Err(RecvTimeoutError::Disconnected) {
         if !has_terminal() {
-            context.stop.tell();
+            context.stop.request();
             return;
         }
         if next.is_ok() {
@@ -39,11 +39,11 @@ fn has_terminal() -> bool {
 fn reload(context: &Context) {
     // Opens the log again for a program that has renamed it, also if config.json has an error.
     let config = context.config.get();
-    match server_log::prepare(&config, context.log_level, &context.home) {
+    match server_log::prepare(&config, context.overrides.log_level, &context.home) {
         Ok(prepared) => prepared.take_up(),
         Err(error) => log::error!("{error:#}"),
     }
-    let reply = obey(context, &Actor::own("SIGHUP"), &["reload".to_owned()]);
+    let reply = run_command(context, &Actor::own("SIGHUP"), &["reload".to_owned()]);
     match reply.ok {
         true => log::info!("{}", reply.text),
         false => log::error!("{}", reply.text),

@@ -4,6 +4,7 @@
 mod call;
 pub mod console;
 pub mod ctl;
+mod files;
 pub mod hangup;
 pub mod moderation;
 mod notices;
@@ -22,6 +23,7 @@ use crate::chat::operator_commands::{self, Name, OPERATOR_COMMANDS};
 use crate::chat::rights::{self, Role};
 use crate::clean;
 use crate::home::sanctions::Kind;
+use crate::nearest::nearest;
 pub use call::Actor;
 use call::Call;
 use reply::{Reply, misused, no, yes};
@@ -34,7 +36,7 @@ pub const RECORD_PATIENCE: Duration = Duration::from_secs(1);
 const WORD_CHARS_MAX: usize = 32;
 
 /// Runs a command if `actor` has the right to it.
-pub fn obey(context: &Context, actor: &Actor, words: &[String]) -> Reply {
+pub fn run_command(context: &Context, actor: &Actor, words: &[String]) -> Reply {
     let word = words.first().map_or("", |word| word.trim_start_matches('/'));
     let word = word.chars().take(WORD_CHARS_MAX).collect::<String>().to_lowercase();
     let operands = words.get(1..).unwrap_or_default();
@@ -61,6 +63,7 @@ fn run(call: &Call) -> Reply {
         Name::Stats => status::stats(call.context),
         Name::Status => status::brief(call.context),
         Name::Health => status::health(call.context),
+        Name::Files => files::files(call.context),
         Name::Users => status::users(call.context),
         Name::Kick => moderation::kick(call),
         Name::Ban => moderation::sanction(call, Kind::Ban),
@@ -99,8 +102,7 @@ fn list(before: &str, actor: &Actor) -> String {
 fn unknown(word: &str) -> Reply {
     let word = clean::line(word);
     let names = OPERATOR_COMMANDS.iter().map(|command| command.usage.name);
-    let near = names.map(|name| (strsim::damerau_levenshtein(name, &word), name)).min();
-    match near.filter(|(distance, _)| *distance <= 2) {
+    match nearest(&word, names).filter(|(distance, _)| *distance <= 2) {
         Some((_, known)) => misused(&format!("there is no /{word}: did you mean /{known}?")),
         None => misused(&format!("there is no /{word}: /help lists what there is")),
     }

@@ -1,19 +1,21 @@
 //! The operators' commands about users: kick, ban, mute, roles. Each is checked against the table
-//! of rights, stored on disk, and applies to live sessions at once.
+//! of rights and stored on disk. Revocations apply to live sessions before that.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::super::context::Context;
+use super::super::decisions::{DISK_PATIENCE, Saved};
 use super::call::{Actor, Call};
 use super::reply::{Reply, failed, misused, no, unread, unwritten, with, yes};
 use crate::chat::rights::{Role, may_against};
 use crate::chat::{Code, Event, TimeSpan, UserName};
 use crate::clean;
 use crate::crypto::Fingerprint;
-use crate::home::sanctions::{Decisions, Kind, Sanction, Stands, Subject, Whom};
-use crate::home::{Decision, Settings};
+use crate::home::sanctions::{Kind, Sanction, Subject, Whom};
+use crate::home::{Decision, Rest, Settings};
 
 /// The arguments of a sanction.
 struct Saying {
@@ -44,8 +46,8 @@ pub fn kick(call: &Call) -> Reply {
         let subject = subject(call)?;
         let reason = words(context, &call.operands[1..])?;
         check(call, &subject)?;
-        let text = told(&format!("{} ended your session", actor.title()), reason.as_deref());
-        let farewell = told(&format!("kicked by {}", actor.title()), reason.as_deref());
+        let text = with_reason(&format!("{} ended your session", actor.title()), reason.as_deref());
+        let farewell = with_reason(&format!("kicked by {}", actor.title()), reason.as_deref());
         let ended = context.access.end_subject(&subject, Code::Kicked, &text, Some(&farewell));
         if ended == 0 {
             return Err(no(&format!("{subject} is not here")));
@@ -69,21 +71,27 @@ pub fn sanction(call: &Call, kind: Kind) -> Reply {
         let since_ms = now_ms();
         let max = context.config.get().limits.sanctions_max;
         if context.decided.now().valid(since_ms).count() >= max {
-            let text = format!("{max} bans and mutes hold, as many as may: take some back first");
-            return Err(failed(&text, "pychat ctl banlist says who is banned and muted"));
+            let text = format!(
+                "{max} bans and mutes are in force, which is the limit (sanctions_max): lift some first"
+            );
+            return Err(failed(&text, "pychat ctl banlist lists bans and mutes"));
         }
         let (by, rank) = (actor.name.clone(), actor.role.min(Role::Owner));
         let about = subject.clone();
         let sanction = Sanction { kind, subject: about, reason, by, rank, since_ms, until_ms };
         let kept = sanction.clone();
         let time_ms = context.clock.time_ms();
-        decide(context, move |decisions| decisions.add(kept, actor.role, time_ms))?;
+        let (added, rest) =
+            context.decided.decide(move |decisions| decisions.add(kept, actor.role, time_ms));
+        added.map_err(|stands| no(&stands.to_string()))?;
+        // Nothing before this waits for the disk.
+        let count = apply_to_sessions(context, actor, &sanction);
         let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
         context.records.record(&Decision { target: &target, reason, until_ms, ..call.done() });
-        let count = tell(context, actor, &sanction);
         let (done, explained) = (kind.done(), sanction.explain());
         let text = format!("{subject} is {done} {explained} ({})", sessions(count));
-        Ok(with(text, json!({"sessions": count, "until_ms": until_ms})))
+        let data = json!({"sessions": count, "until_ms": until_ms});
+        Ok(revoked(with(text, data), write(context, rest)))
     })())
 }
 
@@ -93,15 +101,18 @@ pub fn lift(call: &Call, kind: Kind) -> Reply {
         let subject = subject(call)?;
         let role = call.actor.role;
         let time_ms = context.clock.time_ms();
-        let lifted = decide(context, |decisions| decisions.lift(kind, &subject, role, time_ms))?;
-        if !lifted {
+        let (lifted, rest) =
+            context.decided.decide(|decisions| decisions.lift(kind, &subject, role, time_ms));
+        if !lifted.map_err(|stands| no(&stands.to_string()))? {
             return Err(no(&format!("{subject} is not {}: banlist shows who is", kind.done())));
         }
+        let text = format!("{subject} is no longer {}", kind.done());
+        granted(&text, write(context, rest))?;
         context.records.record(&Decision { target: &subject.to_string(), ..call.done() });
         if kind == Kind::Mute {
-            context.access.tell_subject(&subject, "you are no longer muted");
+            context.access.notify_subject(&subject, "you are no longer muted");
         }
-        Ok(yes(&format!("{subject} is no longer {}", kind.done())))
+        Ok(yes(&text))
     })())
 }
 
@@ -147,18 +158,21 @@ pub fn note_pin_joins(context: &Context, user: &UserName, max: usize, refused: u
     let event = Event::Notice { text, reference: None };
     for (name, queue) in context.hub.sessions() {
         if users.role(&name) >= Role::Moderator {
-            context.hub.answer(&queue, &event);
+            context.hub.delivery.answer(&queue, &event);
         }
     }
 }
 
-/// Makes a user a moderator, or a member again.
+/// Makes a user a moderator once it is on disk, or a member again at once.
 pub fn give_role(call: &Call, role: Role) -> Reply {
     let context = call.context;
     answer((|| {
         let Subject::User(name) = subject(call)? else { return Err(call.asks("whom?")) };
-        // A role that was just changed counts.
-        context.accounts.reload().map_err(|error| unread(&error))?;
+        let revokes = role < context.accounts.get().role(&name);
+        if !revokes {
+            // A role that was just changed counts.
+            context.accounts.reload().map_err(|error| unread(&error))?;
+        }
         match context.accounts.get().role(&name) {
             own if own == role => return Err(no(&format!("{name} is {role} already"))),
             Role::Owner => {
@@ -167,30 +181,65 @@ pub fn give_role(call: &Call, role: Role) -> Reply {
             }
             _ => check(call, &Subject::User(name.clone()))?,
         }
-        Settings::change(&context.home.users_dir(), &name, |settings| settings.role = role)
-            .map_err(|error| unwritten(&error))?;
+        let whom = Subject::User(name.clone());
+        let (notice, text) = (format!("you are {role} here now"), format!("{name} is {role} now"));
+        if revokes {
+            context.accounts.get().demote(&name);
+            context.access.notify_subject(&whom, &notice);
+            context.records.record(&Decision { target: name.as_str(), ..call.done() });
+            return Ok(revoked(yes(&text), write_role(context, &name, role)));
+        }
+        granted(&text, write_role(context, &name, role))?;
+        context.accounts.get().promote(&name);
         context.accounts.reload().map_err(|error| unread(&error))?;
         context.records.record(&Decision { target: name.as_str(), ..call.done() });
-        context
-            .access
-            .tell_subject(&Subject::User(name.clone()), &format!("you are {role} here now"));
-        Ok(yes(&format!("{name} is {role} now")))
+        context.access.notify_subject(&whom, &notice);
+        Ok(yes(&text))
     })())
 }
 
-/// Makes a decision if the actor may. It is in force once it is on disk.
-fn decide<T>(
-    context: &Context,
-    change: impl FnOnce(&mut Decisions) -> Result<T, Stands>,
-) -> Said<T> {
-    let decided = context.decided.decide(change).map_err(|error| unwritten(&error))?;
-    decided.map_err(|stands| no(&stands.to_string()))
+fn write_role(context: &Context, name: &UserName, role: Role) -> Saved {
+    let (dir, name) = (context.home.users_dir(), name.clone());
+    context.decisions.write(move || Settings::change(&dir, &name, |settings| settings.role = role))
+}
+
+/// Writes a decision, and waits for it for a while.
+pub fn write(context: &Context, rest: Rest) -> Saved {
+    let decided = Arc::clone(&context.decided);
+    context.decisions.write(move || decided.write(&rest))
+}
+
+/// Returns the answer to a revocation, which is in force whether it is on disk or not.
+fn revoked(done: Reply, saved: Saved) -> Reply {
+    let (failure, why) = match saved {
+        Saved::Yes => return done,
+        Saved::Failed(error) => {
+            (unwritten(&error), format!("until the server's next start only: {error}"))
+        }
+        Saved::Late => (late(&done.text), "but not on disk yet: a restart now undoes it".into()),
+    };
+    Reply { text: format!("{}, {why}", done.text), data: done.data, ..failure }
+}
+
+/// Refuses a decision that is not on disk, and so not in force.
+pub fn granted(text: &str, saved: Saved) -> Said<()> {
+    match saved {
+        Saved::Yes => Ok(()),
+        Saved::Failed(error) => Err(unwritten(&error)),
+        Saved::Late => Err(late(text)),
+    }
+}
+
+fn late(text: &str) -> Reply {
+    let seconds = DISK_PATIENCE.as_secs();
+    let text = format!("{text} once the disk answers: it has not for {seconds} s");
+    failed(&text, "check the disk of the server's home; pychat ctl health shows when it answers")
 }
 
 /// Ends the sessions that match a ban, or notifies those that match a mute. Returns their number.
-fn tell(context: &Context, actor: &Actor, sanction: &Sanction) -> usize {
+fn apply_to_sessions(context: &Context, actor: &Actor, sanction: &Sanction) -> usize {
     let (subject, text) = (&sanction.subject, sanction.notice());
-    let farewell = told(&format!("banned by {}", actor.title()), sanction.reason.as_deref());
+    let farewell = with_reason(&format!("banned by {}", actor.title()), sanction.reason.as_deref());
     match sanction.kind {
         Kind::Ban => {
             // Users who are admitted again have to prove the password, as at a first login.
@@ -200,7 +249,7 @@ fn tell(context: &Context, actor: &Actor, sanction: &Sanction) -> usize {
             context.passwords.tickets.lock().forget(holds);
             context.access.end_subject(subject, Code::Banned, &text, Some(&farewell))
         }
-        Kind::Mute => context.access.tell_subject(subject, &text),
+        Kind::Mute => context.access.notify_subject(subject, &text),
     }
 }
 
@@ -208,7 +257,7 @@ fn sessions(count: usize) -> String {
     format!("{count} session{}", if count == 1 { "" } else { "s" })
 }
 
-fn told(what: &str, reason: Option<&str>) -> String {
+fn with_reason(what: &str, reason: Option<&str>) -> String {
     reason.map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"))
 }
 

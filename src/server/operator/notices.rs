@@ -2,7 +2,7 @@
 
 use super::call::Call;
 use super::moderation;
-use super::reply::{Reply, unwritten, yes};
+use super::reply::{Reply, yes};
 
 pub fn say(call: &Call) -> Reply {
     let (context, actor) = (call.context, call.actor);
@@ -33,11 +33,12 @@ pub fn motd(call: &Call) -> Reply {
     };
     let text = if text == "-" { String::new() } else { text };
     let said = if text.is_empty() { "there is no message of the day now" } else { "it is set" };
-    match context.decided.decide(|decisions| decisions.motd = Some(text)) {
+    let ((), rest) = context.decided.decide(|decisions| decisions.motd = Some(text));
+    match moderation::granted(said, moderation::write(context, rest)) {
         Ok(()) => {
             context.records.record(&call.done());
             yes(said)
         }
-        Err(error) => unwritten(&error),
+        Err(problem) => problem,
     }
 }

@@ -8,11 +8,10 @@ use serde_json::json;
 
 use super::super::context::Context;
 use super::super::observe::log;
-use super::call::Call;
+use super::call::{Actor, Call};
 use super::reply::{Reply, no, with};
-use crate::config::{Config, Passwords, admits};
+use crate::config::{Config, ConfigError, Passwords, admits};
 use crate::home::Users;
-use crate::home::sanctions::Whom;
 
 /// Number of files in the answer's text.
 const TOLD_MAX: usize = 5;
@@ -26,19 +25,34 @@ struct Reloaded {
     waiting: Vec<String>,
 }
 
+/// An error of a reload, which has changed nothing.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{0:#}")]
+    Log(anyhow::Error),
+    #[error("users/: {0}")]
+    Users(#[from] io::Error),
+    /// The author could not log in afterwards.
+    #[error("{0} (pychat ctl reload applies it anyway)")]
+    Excludes(String),
+}
+
 pub fn reload(call: &Call) -> Reply {
-    match read_again(call.context, call.actor.whom) {
+    match read_again(call.context, call.actor) {
         Ok(read) => {
             call.context.records.record(&call.done());
             with(read.to_string(), json!(read))
         }
-        Err(problem) => no(&format!("{problem}: everything stays as it was")),
+        Err(error) => no(&format!("{error}: everything stays as it was")),
     }
 }
 
 /// Returns the reason why the author of a reload could not log in afterwards; `None` if the author
 /// could.
-fn shuts_out(author: &Whom, config: &Config, users: &Users) -> Option<String> {
+fn exclusion(actor: &Actor, config: &Config, users: &Users) -> Option<String> {
+    let author = actor.whom.as_ref()?;
     let settings = users.settings(author.user);
     let barred = |allow, deny| author.address.filter(|address| !admits(allow, deny, *address));
     let (file, from) = match barred(&config.allow, &config.deny) {
@@ -46,34 +60,32 @@ fn shuts_out(author: &Whom, config: &Config, users: &Users) -> Option<String> {
         None => (format!("users/{}.json", author.user), barred(&settings.allow, &settings.deny)),
     };
     if let Some(address) = from.map(|address| address.to_canonical()) {
-        return Some(format!("{file} would put you out, who come from {address}"));
+        return Some(format!("{file} would exclude you: it does not admit {address}"));
     }
     if users.by_print(&author.key).is_none_or(|(_, name)| name != author.user) {
-        return Some("users/ would put you out: your key is missing".to_owned());
+        return Some("users/ would exclude you: your key is missing".to_owned());
+    }
+    if !config.suites.meet(actor.offered) {
+        return Some("\"suites\" would exclude you: your client offers none of them".to_owned());
     }
     let asked = config.passwords == Passwords::All && settings.password.is_none();
-    asked.then(|| "\"passwords\" would put you out, who have no password".to_owned())
+    asked.then(|| "\"passwords\" would exclude you: you have no password".to_owned())
 }
 
 /// Reads everything again. An error changes nothing, and neither does a reload that would exclude
 /// its author in the chat.
-fn read_again(context: &Context, author: Option<Whom>) -> Result<Reloaded, String> {
+fn read_again(context: &Context, actor: &Actor) -> Result<Reloaded, ReloadError> {
     let old = context.config.get();
-    let mut new = Config::load(&context.home.config_file()).map_err(|error| error.to_string())?;
+    let mut new = Config::load(&context.home.config_file())?;
+    context.overrides.apply(&mut new);
     let waiting = keep_until_start(&mut new, &old);
     // Everything that can fail is done before anything is changed. No session waits for the log's
     // disk.
-    let log = log::prepare(&new, context.log_level, &context.home);
-    let log = log.map_err(|error| format!("{error:#}"))?;
-    let ignored = context.accounts.reload_if(|users| {
-        match author.and_then(|author| shuts_out(&author, &new, users)) {
-            Some(problem) => anyhow::bail!("{problem} (pychat ctl reload does it)"),
-            None => Ok(()),
-        }
-    });
-    let ignored = ignored.map_err(|error| match error.is::<io::Error>() {
-        true => format!("users/: {error}"),
-        false => format!("{error:#}"),
+    let log = log::prepare(&new, context.overrides.log_level, &context.home);
+    let log = log.map_err(ReloadError::Log)?;
+    let ignored = context.accounts.reload_if(|users| match exclusion(actor, &new, users) {
+        Some(problem) => Err(ReloadError::Excludes(problem)),
+        None => Ok(()),
     })?;
     log.take_up();
     context.hub.retune(&new);
@@ -103,6 +115,9 @@ fn keep_until_start(new: &mut Config, old: &Config) -> Vec<String> {
     }
     if at_start("metrics", new.metrics != old.metrics) {
         new.metrics = old.metrics;
+    }
+    if at_start("web", new.web != old.web) {
+        new.web = old.web;
     }
     if at_start("history", new.history != old.history) {
         new.history = old.history;

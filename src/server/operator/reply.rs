@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::home::FileError;
+use crate::file::FileError;
 use crate::ledger::LedgerError;
 
 /// The answer to an operator's command.
@@ -66,7 +66,7 @@ pub fn unstored(error: &LedgerError) -> Reply {
     }
 }
 
-const CHECK: &str = "pychat check names all that is wrong with this home";
+const CHECK: &str = "pychat check lists all faults of this home";
 
 /// The hint about a full disk.
 const FREE_SPACE: &str = "free space on the disk of the server's home, then repeat the command";

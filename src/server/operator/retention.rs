@@ -44,18 +44,18 @@ fn rules(context: &Context) -> Reply {
 
 /// Confirms the clock: retention uses it from now on.
 fn trust_clock(call: &Call) -> Reply {
-    call.context.clock.approve();
+    call.context.clock.trust();
     call.context.records.record(&call.done());
     let now = jiff::Timestamp::now();
-    with(format!("the clock is believed: it is {now} now"), json!({"time": now.to_string()}))
+    with(format!("the server trusts the clock again ({now})"), json!({"time": now.to_string()}))
 }
 
 /// Removes old messages, or counts them.
 fn remove(call: &Call, dry: bool) -> Reply {
     let context = call.context;
-    let doubt = context.clock.doubt();
-    if let Some(doubt) = doubt.as_ref().filter(|_| !dry) {
-        return no(doubt);
+    let distrust = context.clock.distrust();
+    if let Some(distrust) = distrust.as_ref().filter(|_| !dry) {
+        return no(distrust);
     }
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let swept = match context.ledger.sweep(now_ms, dry) {
@@ -63,7 +63,11 @@ fn remove(call: &Call, dry: bool) -> Reply {
         Some(Err(error)) => return unstored(&error),
         None => return no("the server stops"),
     };
-    let remains = match if dry { Some(Ok(true)) } else { context.ledger.tidy(READ_TIME) } {
+    let remains = match if dry {
+        Some(Ok(true))
+    } else {
+        context.ledger.tidy(context.clock.time_ms(), READ_TIME)
+    } {
         Some(Ok(done)) => !done,
         Some(Err(error)) => return unstored(&error),
         None => return no("the server stops"),
@@ -78,8 +82,8 @@ fn remove(call: &Call, dry: bool) -> Reply {
     if remains {
         text.push_str(REMAINS);
     }
-    if let Some(doubt) = doubt {
-        text.push_str(&format!("; {doubt}"));
+    if let Some(distrust) = distrust {
+        text.push_str(&format!("; {distrust}"));
     }
     let data =
         json!({"lines": lines, "conversations": conversations, "dry_run": dry, "remains": remains});
@@ -112,7 +116,8 @@ pub fn erase(call: &Call) -> Reply {
         Some(Ok(lines)) => {
             context.records.record(&Decision { target: name.as_str(), ..call.done() });
             let mut text = format!("{lines} lines of {name} were erased");
-            let remains = !matches!(context.ledger.tidy(READ_TIME), Some(Ok(true)));
+            let remains =
+                !matches!(context.ledger.tidy(context.clock.time_ms(), READ_TIME), Some(Ok(true)));
             if remains {
                 text.push_str(REMAINS);
             }
@@ -122,6 +127,6 @@ pub fn erase(call: &Call) -> Reply {
             with(text, json!({"lines": lines, "remains": remains}))
         }
         Some(Err(error)) => unstored(&error),
-        None => no("the server stops: its next start goes on with the erasure"),
+        None => no("the server is stopping; the erasure continues at its next start"),
     }
 }

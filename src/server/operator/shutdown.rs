@@ -22,11 +22,11 @@ pub fn shutdown(call: &Call) -> Reply {
     let target = format!("in {} s", delay.as_secs());
     context.records.record(&Decision { target: &target, ..call.done() });
     if delay.is_zero() {
-        context.stop.tell();
+        context.stop.request();
         return yes("stopping");
     }
     context.hub.notice_all(&format!("the server stops in {} s", delay.as_secs()));
-    context.stop.tell_after(delay);
+    context.stop.request_after(delay);
     yes(&format!("stopping in {} s", delay.as_secs()))
 }
 

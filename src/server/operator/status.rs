@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::observe::log as server_log;
-use super::reply::{Reply, no, with};
+use super::reply::{Reply, unread, with};
 use crate::chat::TimeSpan;
 
 /// A ledger that has not answered after this time is stuck.
@@ -63,6 +63,7 @@ pub fn brief(context: &Context) -> Reply {
 
 fn counters(context: &Context) -> Value {
     let (hub, admission) = (context.hub.stats(), context.admission.stats());
+    let files = context.files.as_ref().map(|files| files.totals()).unwrap_or_default();
     json!({
         "version": env!("CARGO_PKG_VERSION"), "address": admission.address.to_string(),
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
@@ -71,6 +72,7 @@ fn counters(context: &Context) -> Value {
         "unauthenticated": admission.unauthenticated, "evicted": admission.evicted,
         "logins": admission.logins, "login_failures": admission.failures, "key_requests": admission.asked, "refused": admission.refused,
         "busy": admission.busy, "rsa_operations": admission.rsa,
+        "files": files.files, "file_bytes": files.bytes,
         "erasing": context.ledger.erasing().map(|(name, lines)| json!({"name": name, "lines": lines})),
     })
 }
@@ -81,6 +83,7 @@ pub fn health(context: &Context) -> Reply {
     parts.extend(context.ledger.answers(HEALTH_PATIENCE));
     parts.extend([
         ("storage", !context.hub.counters().is_failing()),
+        ("decisions", context.decisions.are_current()),
         ("audit", context.records.are_current()),
         ("log", server_log::is_read()),
     ]);
@@ -111,7 +114,7 @@ pub fn threads_answer(context: &Context) -> Result<(), String> {
 pub fn users(context: &Context) -> Reply {
     // A user who was just registered counts.
     if let Err(error) = context.accounts.reload() {
-        return no(&format!("users/ cannot be read: {error}"));
+        return unread(&error);
     }
     let here = context.hub.people();
     let mut text = String::new();

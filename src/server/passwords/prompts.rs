@@ -81,12 +81,12 @@ impl<H> Prompts<H> {
 
 impl<H> Open<H> {
     /// Returns the prompt that has to be closed for a new one, if any.
-    fn victim(&self, newcomer: &Prompt<H>, max: usize) -> Result<Option<u64>, Wait> {
-        let of_user = || self.prompts.iter().filter(|(_, one)| one.user == newcomer.user);
+    fn victim(&self, candidate: &Prompt<H>, max: usize) -> Result<Option<u64>, Wait> {
+        let of_user = || self.prompts.iter().filter(|(_, one)| one.user == candidate.user);
         let mut same = of_user()
-            .filter(|(_, one)| (one.key, one.counted_by) == (newcomer.key, newcomer.counted_by));
+            .filter(|(_, one)| (one.key, one.counted_by) == (candidate.key, candidate.counted_by));
         let ripe = |(id, one): &(u64, Prompt<H>)| match AGE_MS_MIN
-            .saturating_sub(newcomer.since.ms_since(one.since))
+            .saturating_sub(candidate.since.ms_since(one.since))
         {
             0 => Ok(Some(*id)),
             wait_ms => Err(Wait(wait_ms)),
@@ -95,7 +95,7 @@ impl<H> Open<H> {
             return same.next().map_or(Ok(None), ripe);
         }
         let unknown = || of_user().filter(|(_, one)| !one.known);
-        if newcomer.known || unknown().count() < SOURCES.saturating_mul(max) {
+        if candidate.known || unknown().count() < SOURCES.saturating_mul(max) {
             return Ok(None);
         }
         let mut sources = HashMap::new();
@@ -105,7 +105,7 @@ impl<H> Open<H> {
         let Some(oldest) = unknown().find(|(_, one)| count(one.counted_by) == most) else {
             return Ok(None);
         };
-        if most > count(newcomer.counted_by) + 1 { Ok(Some(oldest.0)) } else { ripe(oldest) }
+        if most > count(candidate.counted_by) + 1 { Ok(Some(oldest.0)) } else { ripe(oldest) }
     }
 
     fn remove(&mut self, id: u64) -> Option<H> {

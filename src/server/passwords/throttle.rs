@@ -36,7 +36,8 @@ const KNOWN_PER_USER_MAX: usize = 16;
 const KNOWN_MS: u64 = 30 * 24 * 3_600_000;
 /// When failures are forgotten.
 const FORGET_MS: u64 = 24 * 3_600_000;
-/// Users with failures from which on outdated ones are looked for. Each is registered.
+/// Number of users with failures above which outdated entries are removed. All are registered
+/// users, which bounds the number.
 const USERS_TO_SWEEP: usize = 1_024;
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -333,7 +334,7 @@ mod tests {
         }
         assert_eq!(guesses.users[&bob].sources.len(), SOURCES_PER_USER_MAX);
         assert_eq!(guesses.wait_ms(&from(&carol, 1), Stamp(0)), 1_000);
-        // A newcomer is delayed like any other.
+        // A new client is delayed like any other.
         let fresh = Guess { known: true, ..from(&bob, 9) };
         guesses.wrong(&fresh, Stamp(70_000));
         assert_eq!(guesses.wait_ms(&fresh, Stamp(70_000)), 1_000);

@@ -10,7 +10,7 @@ use crate::chat::{Ticket, UserName};
 use crate::crypto::Fingerprint;
 use crate::crypto::password::PasswordHash;
 use crate::crypto::ticket::{Digest, fresh};
-use crate::home::{FileError, json_file};
+use crate::file::{FileError, json_file};
 
 /// Validity after the last login with a ticket, in days.
 const DAYS: i64 = 30;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chat::registry::{CountSpan, Query};
-use crate::chat::{Event, LineCount, Message, Refusal, SenderCount, Target, UserName};
+use crate::chat::{Event, Message, MessageCount, Refusal, SenderCount, Target, UserName};
 use crate::crypto::RecordType;
 use crate::ledger::{Counted, LedgerError, Older, Page, Reader, Work};
 use crate::limits::{COUNTED_SENDERS_MAX, HISTORY_LINES, REPLY_BYTES_MAX, SEARCH_LINES};
@@ -43,31 +43,35 @@ impl Answers<'_> {
     ) -> Result<(), Refusal> {
         let readers = &self.context.readers;
         match query {
-            Query::History { to, conversation, before, lines, span } => {
+            Query::History { to, conversation, before, lines, span, kind } => {
                 let now_ms = jiff::Timestamp::now().as_millisecond();
                 let since_ms = span.map(|span| now_ms.saturating_sub(span.as_ms()));
-                let older = Older { before, since_ms };
+                let older = Older { before, since_ms, files: kind.is_some() };
                 let page = self.page(lines.unwrap_or(HISTORY_LINES));
                 let found = self.read(&readers.history, move |reader, work| {
                     reader.history(&conversation, older, page, work)
                 })?;
-                self.tell_found(Some(to.clone()), found, reference);
+                self.send_found(Some(to.clone()), found, reference);
             }
             Query::Search { to, conversations, wanted } => {
                 let page = self.page(SEARCH_LINES);
                 let found = self.read(&readers.search, move |reader, work| {
                     reader.search(&conversations, &wanted, page, work)
                 })?;
-                self.tell_found(to.cloned(), found, reference);
+                self.send_found(to.cloned(), found, reference);
             }
             Query::Count { spans } => self.count(spans, reference)?,
+            // The session's transfers answer these.
+            Query::Put { .. } | Query::Get { .. } | Query::Drop(_) | Query::Usage => {
+                return Err(Refusal::NoFiles);
+            }
             Query::Whois(name) => {
-                self.context.hub.answer(self.queue, &self.whois(name, reference)?);
+                self.context.hub.delivery.answer(self.queue, &self.whois(name, reference)?);
             }
             Query::Keys(names) => {
                 let users = self.context.accounts.get();
                 let events = self.context.directory.keys(&users, names, &reference)?;
-                events.iter().for_each(|event| self.context.hub.answer(self.queue, event));
+                events.iter().for_each(|event| self.context.hub.delivery.answer(self.queue, event));
             }
             Query::Certify(certificate) => {
                 let (users, server) = (self.context.accounts.get(), self.context.host_keys.get());
@@ -119,11 +123,11 @@ impl Answers<'_> {
                     work.share(spans.len() - index);
                     let range = (span.after, span.upto);
                     let counted = reader.count(&span.conversation, range, &asker, work)?;
-                    counts.push(line_count(span, counted, &asker));
+                    counts.push(message_count(span, counted, &asker));
                 }
                 Ok(counts)
             })?;
-        self.context.hub.answer(self.queue, &Event::Count { conversations, reference });
+        self.context.hub.delivery.answer(self.queue, &Event::Count { conversations, reference });
         Ok(())
     }
 
@@ -146,12 +150,15 @@ impl Answers<'_> {
         words: &[String],
         reference: Option<String>,
     ) -> Result<(), Refusal> {
-        let mut reply = operator::obey(self.context, actor, words);
+        let mut reply = operator::run_command(self.context, actor, words);
         clip(&mut reply.text, REPLY_BYTES_MAX);
         if !reply.ok {
             return Err(Refusal::Operator(reply.text));
         }
-        self.context.hub.answer(self.queue, &Event::Notice { text: reply.text, reference });
+        self.context
+            .hub
+            .delivery
+            .answer(self.queue, &Event::Notice { text: reply.text, reference });
         Ok(())
     }
 
@@ -164,7 +171,7 @@ impl Answers<'_> {
     }
 
     /// Sends messages of the ledger and the end of the answer.
-    fn tell_found(&self, to: Option<Target>, found: Answer, reference: Option<String>) {
+    fn send_found(&self, to: Option<Target>, found: Answer, reference: Option<String>) {
         let Answer { lines, more, partial } = found;
         let count = lines.len();
         let mut body = Vec::new();
@@ -175,22 +182,15 @@ impl Answers<'_> {
         }
         let end = Event::History { to, lines: count, more, partial, reference };
         codec::encode(&end, &mut body);
-        send(self.context, self.queue, RecordType::Json, &body);
+        self.context.hub.delivery.send(self.queue, RecordType::Json, &body);
     }
 }
 
-/// Sends a record to a session; what its socket does not take is the flusher's.
-pub fn send(context: &Context, queue: &Arc<SendQueue>, kind: RecordType, body: &[u8]) {
-    if queue.send(kind, body) {
-        context.hub.flusher().watch(Arc::clone(queue));
-    }
-}
-
-fn line_count(span: &CountSpan, counted: Counted, asker: &UserName) -> LineCount {
+fn message_count(span: &CountSpan, counted: Counted, asker: &UserName) -> MessageCount {
     let Counted { by, partial } = counted;
     let lines = by.iter().map(|(_, lines)| lines).sum();
     let sender = |(name, lines)| SenderCount { name, lines };
-    LineCount {
+    MessageCount {
         to: span.conversation.as_seen_by(asker),
         after: span.after,
         upto: span.upto,

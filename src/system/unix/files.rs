@@ -2,11 +2,14 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
+
+use crate::system::reserve;
 
 /// Permissions of a key file, for display.
 pub const READERS: &str = "0600";
@@ -59,6 +62,72 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
 }
 
+/// Returns what a path leads to that is no regular file.
+pub fn irregular(about: &Metadata) -> Option<&'static str> {
+    let kind = about.file_type();
+    match kind {
+        _ if kind.is_file() => None,
+        _ if kind.is_dir() => Some("a folder"),
+        _ if kind.is_fifo() => Some("a pipe"),
+        _ if kind.is_socket() => Some("a socket"),
+        _ => Some("a device"),
+    }
+}
+
+/// Opens a file that another run has created for its owner only, for reading and writing. `None`
+/// if there is none. A link, and what is not such a file, is an error: others may have put it
+/// there. On a file system without modes, such as FAT, the mode is ignored.
+pub fn open_own(path: &Path) -> io::Result<Option<File>> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+    let file = match opened {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let about = file.metadata()?;
+    let is_own =
+        about.is_file() && about.uid() == rustix::process::geteuid().as_raw() && about.nlink() == 1;
+    match is_own && (is_private(&about) || !has_modes(path)) {
+        true => Ok(Some(file)),
+        false => Err(io::Error::new(ErrorKind::AlreadyExists, "it belongs to somebody else")),
+    }
+}
+
+fn is_private(about: &Metadata) -> bool {
+    about.mode() & 0o077 == 0
+}
+
+/// Returns whether a new file beside `path` gets the mode that it is created with.
+fn has_modes(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let created = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+    created.and_then(|new| new.as_file().metadata()).is_ok_and(|about| is_private(&about))
+}
+
+/// Returns whether a path leads to an open file, and not to another one or a link.
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((own.dev(), own.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Renames a file to a name that is not taken. `AlreadyExists` if it is.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::hard_link(from, to) {
+            Ok(()) => fs::remove_file(from),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+            Err(_) => reserve::rename(from, to),
+        },
+        renamed => Ok(renamed?),
+    }
+}
+
 /// Returns the mode of a file that others may access.
 pub fn exposed(path: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(path)?.permissions().mode() & 0o777;
@@ -84,7 +153,7 @@ pub fn lock(file: &File) -> io::Result<()> {
 pub fn try_lock(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

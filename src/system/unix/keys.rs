@@ -11,6 +11,11 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
 const PASTE_END: &[u8] = b"\x1b[201~";
+/// The beginning of the answer to [`GRAPHICS_QUERY`](crate::system::GRAPHICS_QUERY).
+const GRAPHICS: &[u8] = b"\x1b_Gi=31;";
+const STRING_END: &[u8] = b"\x1b\\";
+/// Bound on such an answer.
+const ANSWER_BYTES_MAX: usize = 256;
 
 /// A sequence that is incomplete after this pause is Esc, followed by typed keys.
 const SEQUENCE_PAUSE: Duration = Duration::from_millis(50);
@@ -26,6 +31,8 @@ enum Step {
     /// An event of this many bytes; `None` if they have no meaning.
     Event(Option<Event>, usize),
     PasteBegins(usize),
+    /// The terminal has kitty's graphics protocol.
+    Graphics(usize),
     /// The sequence is incomplete.
     More,
 }
@@ -44,11 +51,18 @@ pub struct Decoder {
     bytes: Vec<u8>,
     paste: Paste,
     events: VecDeque<Event>,
+    has_graphics: bool,
 }
 
 impl Decoder {
     pub fn new() -> Decoder {
-        Decoder { bytes: Vec::new(), paste: Paste::No, events: VecDeque::new() }
+        let (bytes, events) = (Vec::new(), VecDeque::new());
+        Decoder { bytes, paste: Paste::No, events, has_graphics: false }
+    }
+
+    /// Returns once whether the terminal has answered that it has kitty's graphics protocol.
+    pub fn takes_graphics(&mut self) -> bool {
+        std::mem::take(&mut self.has_graphics)
     }
 
     pub fn next(&mut self) -> Option<Event> {
@@ -129,6 +143,10 @@ impl Decoder {
                         self.paste = Paste::Begun(Vec::new());
                         used
                     }
+                    Step::Graphics(used) => {
+                        self.has_graphics = true;
+                        used
+                    }
                     Step::More => break,
                 },
             };
@@ -163,7 +181,25 @@ fn step(bytes: &[u8], all: bool) -> Step {
             Some(Step::More) if all => with_alt(bytes, all),
             Some(step) => step,
         },
+        Some(b'_') => graphics(bytes, all),
         Some(_) => with_alt(bytes, all),
+    }
+}
+
+/// Decodes the answer of a terminal about kitty's graphics protocol. Alt-_ begins like it.
+fn graphics(bytes: &[u8], all: bool) -> Step {
+    let begun = bytes.len().min(GRAPHICS.len());
+    if bytes[..begun] != GRAPHICS[..begun] {
+        return with_alt(bytes, all);
+    }
+    match find(bytes, STRING_END) {
+        Some(end) if bytes[begun..end] == *b"OK" => Step::Graphics(end + STRING_END.len()),
+        Some(end) => Step::Event(None, end + STRING_END.len()),
+        None if bytes.len() > ANSWER_BYTES_MAX => Step::Event(None, bytes.len()),
+        None if !all => Step::More,
+        None if begun < GRAPHICS.len() => with_alt(bytes, all),
+        // It is incomplete, and nothing that a person types.
+        None => Step::Event(None, bytes.len()),
     }
 }
 

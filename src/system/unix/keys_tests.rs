@@ -109,3 +109,26 @@ proptest! {
         prop_assert!(decoder.patience().is_none());
     }
 }
+
+#[test]
+fn the_answer_about_graphics_is_no_typed_text() {
+    let hears = |parts: &[&[u8]]| {
+        let mut decoder = Decoder::new();
+        for part in parts {
+            decoder.takes(part);
+        }
+        let events: Vec<_> = std::iter::from_fn(|| decoder.next()).collect();
+        (decoder.takes_graphics(), events.len(), decoder.patience().is_some())
+    };
+    assert_eq!(hears(&[b"\x1b_Gi=31;OK\x1b\\x"]), (true, 1, false), "and a key behind it");
+    assert_eq!(hears(&[b"\x1b_G", b"i=31;O", b"K\x1b", b"\\"]), (true, 0, false), "in pieces");
+    assert_eq!(hears(&[b"\x1b_Gi=31;EBADF:x\x1b\\"]), (false, 0, false), "an error");
+    assert_eq!(hears(&[b"\x1b_x"]), (false, 2, false), "Alt-_ and a key");
+    assert_eq!(hears(&[b"\x1b_Gi=31;"]), (false, 0, true), "it is incomplete");
+    let long = [&b"\x1b_Gi=31;"[..], &[b'x'; 300]].concat();
+    assert_eq!(hears(&[&long]), (false, 0, false), "it has a bound");
+    let mut decoder = Decoder::new();
+    decoder.takes(b"\x1b_");
+    decoder.lapses();
+    assert!(decoder.next().is_some(), "Alt-_ alone");
+}

@@ -1,11 +1,11 @@
 //! Terminal modes, reports and signals.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::thread;
 
-use ratatui::crossterm::event::Event;
 use ratatui::crossterm::terminal::disable_raw_mode;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::{getpgid, getpgrp, getpid, getppid, getsid, kill_process};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use super::keys::Decoder;
+use crate::system::graphics::Heard;
 use crate::system::signal::Signal;
 
 /// Maximum bytes of a read.
@@ -29,6 +30,20 @@ const MOUSE: [&[u8]; 2] = [b"\x1b[?1006l\x1b[?1000l", b"\x1b[?1000h\x1b[?1006h"]
 /// Returns whether the terminal can move its cursor.
 pub fn is_able() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Variable that is set where the output goes to the journal of systemd, by a socket.
+const JOURNAL: &str = "JOURNAL_STREAM";
+
+/// Returns whether stdout is a terminal, or a pipe or a socket to another program, and not a file
+/// or a log.
+pub fn is_private_output() -> bool {
+    let kind = rustix::fs::fstat(io::stdout()).map(|about| FileType::from_raw_mode(about.st_mode));
+    match kind {
+        Ok(FileType::Fifo) => true,
+        Ok(FileType::Socket) => std::env::var_os(JOURNAL).is_none(),
+        _ => io::stdout().is_terminal(),
+    }
 }
 
 /// Enables or disables mouse reports.
@@ -85,10 +100,13 @@ impl Keys {
     /// # Errors
     ///
     /// Fails where the terminal is gone.
-    pub fn wait(&mut self) -> io::Result<Event> {
+    pub fn wait(&mut self) -> io::Result<Heard> {
         loop {
             if let Some(event) = self.decoder.next() {
-                return Ok(event);
+                return Ok(Heard::Event(event));
+            }
+            if self.decoder.takes_graphics() {
+                return Ok(Heard::Graphics);
             }
             let stdin = io::stdin();
             if let Some(patience) = self.decoder.patience() {

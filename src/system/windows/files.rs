@@ -8,6 +8,8 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+use crate::system::reserve;
+
 /// Permissions of a key file, for display.
 pub const READERS: &str = "as its folder";
 
@@ -60,6 +62,43 @@ fn put_instead(temporary: &Path, path: &Path) -> io::Result<()> {
 /// Opens a file for reading.
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     File::open(path)
+}
+
+/// Returns what a path leads to that is no regular file.
+pub fn irregular(about: &Metadata) -> Option<&'static str> {
+    match about.is_file() {
+        true => None,
+        false if about.is_dir() => Some("a folder"),
+        false => Some("a device"),
+    }
+}
+
+/// Opens a file that another run has created, for reading and writing. `None` if there is none.
+pub fn open_own(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Renames a file to a name that is not taken. `AlreadyExists` if it is.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // FAT has no links.
+        Err(_) => reserve::rename(from, to),
+    }
+}
+
+/// Returns whether a path leads to an open file, as far as their times say.
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok(own.creation_time() == there.creation_time()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns `None`, because files have no modes.

@@ -10,6 +10,7 @@ use ratatui::crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{disable_raw_mode, is_raw_mode_enabled};
 
+use crate::system::graphics::Heard;
 use crate::system::signal::Signal;
 
 /// Enables the alternate screen and disables line wrap.
@@ -20,6 +21,11 @@ const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?7h\x1b[0m\x1b[?25h\x1b[?1049l";
 /// Returns whether the terminal can move its cursor.
 pub fn is_able() -> bool {
     supports_ansi()
+}
+
+/// Returns whether stdout is a terminal or a pipe, as far as Windows tells: there are no logs.
+pub fn is_private_output() -> bool {
+    true
 }
 
 /// Enables or disables mouse reports.
@@ -53,8 +59,8 @@ impl Keys {
     /// # Errors
     ///
     /// Fails where the console is gone.
-    pub fn wait(&mut self) -> io::Result<Event> {
-        event::read().map(meant)
+    pub fn wait(&mut self) -> io::Result<Heard> {
+        event::read().map(meant).map(Heard::Event)
     }
 }
 

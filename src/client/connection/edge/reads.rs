@@ -1,5 +1,5 @@
 //! Open requests for stored messages (`history` and `search`) of one connection. A message with a
-//! `ref` is part of the answer to one of them, or nothing.
+//! `ref` is part of the answer to one of them, or rejected.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::limits::{
 #[derive(Default)]
 pub struct Reads(VecDeque<Read>);
 
-/// An open request, and what its answer may still have.
+/// An open request and the bounds on the rest of its answer.
 struct Read {
     /// Empty if the request has none.
     reference: String,
@@ -22,12 +22,12 @@ struct Read {
     /// Seq of the newest message of the answer.
     last: Seq,
     messages_left: usize,
-    /// Its messages are not accepted from then on.
+    /// Deadline of the answer: later messages are dropped.
     until: Instant,
 }
 
 impl Reads {
-    /// Records a request. Others than `history` and `search` have no such answer.
+    /// Records a `history` or `search` request, and ignores others.
     pub fn note(&mut self, request: &Request, now: Instant) {
         let (to, before, lines) = match &request.command {
             Command::History { to, before, lines, .. } => {
@@ -73,13 +73,8 @@ impl Reads {
 
     /// Closes the request that this `history` answers. Returns whether there was one.
     pub fn end(&mut self, to: Option<&Target>, reference: Option<&str>) -> bool {
-        let is = |one: &Read| {
-            one.reference == reference.unwrap_or_default()
-                && match (&one.to, to) {
-                    (Some(one), Some(to)) => is_same(one, to),
-                    (one, to) => one.is_none() && to.is_none(),
-                }
-        };
+        let is =
+            |one: &Read| one.reference == reference.unwrap_or_default() && one.to.as_ref() == to;
         let at = self.0.iter().position(is);
         at.and_then(|at| self.0.remove(at)).is_some()
     }
@@ -101,7 +96,7 @@ impl Reads {
 impl Read {
     fn fits(&self, message: &Message, conversation: &Target, known: bool, now: Instant) -> bool {
         let there = match &self.to {
-            Some(to) => is_same(to, conversation),
+            Some(to) => to == conversation,
             None => known,
         };
         let in_order = match self.searches {
@@ -110,16 +105,6 @@ impl Read {
             false => message.seq > self.last && self.before.is_none_or(|end| message.seq < end),
         };
         there && in_order && self.messages_left > 0 && now < self.until
-    }
-}
-
-/// Returns whether two targets are one conversation: servers ignore the case of users' names.
-fn is_same(one: &Target, other: &Target) -> bool {
-    match (one, other) {
-        (Target::User(one), Target::User(other)) => {
-            one.as_str().to_lowercase() == other.as_str().to_lowercase()
-        }
-        _ => one == other,
     }
 }
 

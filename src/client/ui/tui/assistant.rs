@@ -50,7 +50,7 @@ impl<'a> Assistant<'a> {
         // The reader reports a terminal that is gone.
         let _ = self.opened.tty.draw(|frame| {
             draw(frame, &look, sheet);
-            Vec::new()
+            (Vec::new(), None)
         });
     }
 
@@ -65,6 +65,7 @@ impl<'a> Assistant<'a> {
                 self.opened.tty.read_on();
                 return Some(event);
             }
+            Cause::Word(Word::Graphics) => self.opened.tty.read_on(),
             Cause::Word(Word::Continue) => {
                 let _ = self.opened.tty.take_again();
             }
@@ -72,7 +73,7 @@ impl<'a> Assistant<'a> {
                 let _ = self.opened.tty.suspend();
             }
             Cause::Word(Word::Gone | Word::Stop) | Cause::End => self.left = true,
-            Cause::Output(..) | Cause::Word(Word::Resize) => {}
+            Cause::Output(..) | Cause::Handled | Cause::Word(Word::Resize) => {}
         }
         None
     }
@@ -137,7 +138,7 @@ impl Prompt for Assistant<'_> {
         }
     }
 
-    fn tell(&mut self, text: &str) {
+    fn show(&mut self, text: &str) {
         self.done.push(("key".into(), text.to_owned()));
     }
 

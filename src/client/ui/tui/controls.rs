@@ -156,7 +156,9 @@ impl Controls {
                 reader.view.toggle_people();
                 needs_width(reader, "people", layout::WIDE);
             }
-            Act::Editor if reader.input.hidden => reader.flash("a password stays here"),
+            Act::Editor if reader.input.hidden => {
+                reader.flash("a password cannot be opened in the editor")
+            }
             Act::Editor => reader.effects.push(Effect::Edit(reader.input.text())),
             Act::Redraw => reader.effects.push(Effect::Redraw),
             Act::Suspend => reader.effects.push(Effect::Suspend),
@@ -187,7 +189,7 @@ impl Controls {
         }
         reader.input.remember(line, draft.within.clone());
         self.say(line, draft.within.clone(), reader, settings);
-        match slash::is_slip(line) {
+        match slash::is_mistyped(line) {
             true => reader.input.put(draft),
             false => reader.untouched = true,
         }
@@ -200,6 +202,7 @@ impl Controls {
         reader: &mut Reader,
         settings: &mut Settings,
     ) {
+        reader.input.accept(line);
         reader.go_to_end();
         // Writing in a conversation acknowledges its bell.
         let window = reader.window_mut();
@@ -216,7 +219,7 @@ impl Controls {
             false => line.to_owned(),
         };
         let to = reader.window().target.clone();
-        reader.happen(Input::TypedIn { to, within, line });
+        reader.happen(Input::TypedIn { to, within, line, id: None });
     }
 
     /// Runs a command of the screen itself. Returns whether it was one.
@@ -235,7 +238,12 @@ impl Controls {
             SlashCommand::PartHere if !reader.window().joined => {
                 // The entry may be in progress, so the server is notified in any case.
                 let (index, to) = (reader.windows.current(), reader.window().target.clone());
-                reader.happen(Input::TypedIn { to, within: None, line: "/part".to_owned() });
+                reader.happen(Input::TypedIn {
+                    to,
+                    within: None,
+                    line: "/part".to_owned(),
+                    id: None,
+                });
                 reader.close(index);
             }
             SlashCommand::Screen(ScreenCommand::Theme(name)) => self.theme(name, reader, settings),
@@ -302,6 +310,11 @@ impl Controls {
         }
         match text.contains('\n') {
             true => self.overlay = Some(Overlay::Paste(text.to_owned())),
+            false if reader.input.is_empty() && slash::path::is_file(text) => {
+                let to = reader.window().target.clone();
+                typing::insert(reader, &format!("/send {}", slash::path::quoted(text)));
+                reader.flash(format!("a file: Enter sends it to {to}"));
+            }
             false => typing::insert(reader, text),
         }
     }

@@ -8,16 +8,19 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
 use super::app::App;
 use super::controls::Overlay;
+use super::graphics::Graphic;
 use super::layout::Areas;
-use super::links::Link;
-use super::pane::Pane;
-use super::rows::View;
-use super::status::Link as Status;
+use super::links::Hyperlink;
+use super::pane::{self, Pane};
+use super::pixels;
+use super::rows::Visible;
+use super::status::ConnectionState;
+use super::theme::Theme;
 use super::window::{At, Window};
 use super::wrap::{self, clip};
 use crate::chat::{Retention, Target};
-use crate::client::ui::gutter;
 use crate::client::ui::words::{LOCK, span};
+use crate::client::ui::{gutter, picture};
 
 const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves; the next \
     `pychat client` goes on here, and `pychat key show` prints the line for copying.";
@@ -26,7 +29,9 @@ const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves;
 pub struct Drawn {
     /// The first message of the room is visible.
     pub first: bool,
-    pub links: Vec<Link>,
+    pub links: Vec<Hyperlink>,
+    /// The picture in a pane.
+    pub graphic: Option<Graphic>,
 }
 
 /// Draws everything.
@@ -41,19 +46,24 @@ pub fn draw(app: &App, frame: &mut Frame) -> Drawn {
     }
     let height = usize::from(areas.lines.height);
     let window = app.reader.window();
-    let View { rows, links, top } = app.reader.paper(&areas).view(window, height);
+    let Visible { rows, links, top } = app.reader.paper(&areas).view(window, height);
     let first = top < window.numbers().start;
     // A few messages are at the bottom, next to the input.
     let above = height.saturating_sub(rows.len()) as u16;
     let lines = Rect { y: areas.lines.y + above, height: rows.len() as u16, ..areas.lines };
     frame.render_widget(Paragraph::new(rows), lines);
-    let mut links: Vec<Link> = links.into_iter().filter_map(|link| link.within(lines)).collect();
+    let mut links: Vec<Hyperlink> =
+        links.into_iter().filter_map(|link| link.within(lines)).collect();
     status(app, frame, &areas, top);
     input(app, frame, areas.input);
+    let mut graphic = None;
     match app.controls.overlay() {
-        Some(Overlay::Pane(pane)) => open(app, frame, areas.lines, pane),
+        Some(Overlay::Pane(pane)) => {
+            open(app, frame, areas.lines, pane);
+            graphic = pane.graphic(areas.lines).filter(|_| app.reader.look.theme != Theme::Mono);
+        }
         Some(Overlay::Paste(text)) => open(app, frame, areas.lines, &paste(app, text)),
-        None if matches!(app.reader.status.link(), Status::Waiting { .. }) => {
+        None if matches!(app.reader.status.connection(), ConnectionState::Waiting { .. }) => {
             // Nothing is beside text that is meant to be copied.
             let area = Rect { x: 0, width: frame.area().width, ..areas.lines };
             let mut text = app.admission.clone();
@@ -64,11 +74,11 @@ pub fn draw(app: &App, frame: &mut Frame) -> Drawn {
     }
     // What lies over the messages has no links.
     let choices = areas.input.y.saturating_sub(2);
-    let is_free = |link: &Link| app.reader.input.choices().is_none() || link.row != choices;
-    let waits = matches!(app.reader.status.link(), Status::Waiting { .. });
+    let is_free = |link: &Hyperlink| app.reader.input.choices().is_none() || link.row != choices;
+    let waits = matches!(app.reader.status.connection(), ConnectionState::Waiting { .. });
     let is_covered = app.controls.overlay().is_some() || waits;
     links.retain(|link| !is_covered && is_free(link));
-    Drawn { first, links }
+    Drawn { first, links, graphic }
 }
 
 /// Draws a bar with text at both ends; the left one is shortened.
@@ -210,28 +220,30 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas, top: i64) {
     let (look, area) = (&app.reader.look, areas.status);
     let narrow = area.width < super::layout::WIDE;
     let left_s = |until: i64| span((until - app.reader.view.now_ms()).max(0) as u64 + 999);
-    let link = match (app.reader.status.link(), app.reader.status.latency_ms()) {
-        (Status::Connecting, _) => Span::styled("o connecting", look.error),
-        (Status::Up, Some(ms)) if narrow => Span::styled(format!("* {ms} ms"), look.good),
-        (Status::Up, None) => Span::styled("* connected", look.good),
-        (Status::Up, Some(ms)) => Span::styled(format!("* connected {ms} ms"), look.good),
-        (Status::Silent { since_ms }, _) => {
+    let link = match (app.reader.status.connection(), app.reader.status.latency_ms()) {
+        (ConnectionState::Connecting, _) => Span::styled("o connecting", look.error),
+        (ConnectionState::Up, Some(ms)) if narrow => Span::styled(format!("* {ms} ms"), look.good),
+        (ConnectionState::Up, None) => Span::styled("* connected", look.good),
+        (ConnectionState::Up, Some(ms)) => Span::styled(format!("* connected {ms} ms"), look.good),
+        (ConnectionState::Silent { since_ms }, _) => {
             let silent = span((app.reader.view.now_ms() - since_ms).max(0) as u64);
             let server = if narrow { "" } else { "the server is " };
             Span::styled(format!("o {server}silent for {silent}"), look.error)
         }
-        (Status::Off { retry_at_ms }, _) => {
+        (ConnectionState::Off { retry_at_ms }, _) => {
             let now = if narrow { "" } else { " (/reconnect: now)" };
             let left = left_s(*retry_at_ms);
             Span::styled(format!("o offline, retry in {left}{now}"), look.error)
         }
-        (Status::Waiting { retry_at_ms }, _) => {
+        (ConnectionState::Waiting { retry_at_ms }, _) => {
             Span::styled(format!("o waiting, asks in {}", left_s(*retry_at_ms)), look.error)
         }
-        (Status::Refused, _) => Span::styled("o refused", look.error),
+        (ConnectionState::Refused, _) => Span::styled("o refused", look.error),
     };
     let mut left = vec![Span::raw(" "), link];
-    if let (Status::Up, Some(missed)) = (app.reader.status.link(), app.reader.status.missed()) {
+    if let (ConnectionState::Up, Some(missed)) =
+        (app.reader.status.connection(), app.reader.status.missed())
+    {
         let missed = match (missed.loaded, missed.omitted) {
             (0, 0) => "nothing was missed".to_owned(),
             (1, 0) => "1 missed message loaded".to_owned(),
@@ -242,7 +254,9 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas, top: i64) {
         };
         left[1] = Span::styled(format!("* back, {missed}"), look.good);
     }
-    let flash = app.reader.status.word().map(str::to_owned);
+    let status = &app.reader.status;
+    let flash = status.word().filter(|word| !word.is_empty()).map(str::to_owned);
+    let flash = flash.or_else(|| status.transfer());
     if let Some(word) =
         flash.filter(|word| !word.is_empty()).or_else(|| elsewhere(app.reader.window(), top))
     {
@@ -303,12 +317,12 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
             (true, false) => "  (Enter: the previous one, Esc: back)",
             (false, false) => "",
         };
-        return line(app, frame, area, "search: ", &finder.query, note);
+        return line(app, frame, area, ("search: ", &finder.query, note));
     }
     if let Some(finding) = &app.reader.input.finding {
         let found =
             app.reader.input.found().map_or("  (nothing)".into(), |found| format!("  {found}"));
-        return line(app, frame, area, "typed: ", &finding.query, &found.replace('\n', " / "));
+        return line(app, frame, area, ("typed: ", &finding.query, &found.replace('\n', " / ")));
     }
     let wide = app.reader.prompt_cells();
     frame.render_widget(Span::styled(app.reader.prompt(), app.reader.look.own), area);
@@ -327,8 +341,8 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
     }
 }
 
-/// Draws a question in place of the input.
-fn line(app: &App, frame: &mut Frame, area: Rect, label: &str, typed: &str, note: &str) {
+/// Draws a question in place of the input: its label, the answer as far as it is typed, and a note.
+fn line(app: &App, frame: &mut Frame, area: Rect, (label, typed, note): (&str, &str, &str)) {
     let cells = usize::from(area.width).saturating_sub(Row::raw(label).width() + 1);
     let typed = wrap::clip_start(typed, cells);
     let column = Row::raw(label).width() + Row::raw(typed.as_str()).width();
@@ -368,9 +382,14 @@ fn open(app: &App, frame: &mut Frame, area: Rect, pane: &Pane) {
     }
     frame.render_widget(Clear, area);
     let heading = Rect { height: 1, ..area };
-    let inner =
-        Rect { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 1 };
-    let rows = pane.rows(inner.width.into());
+    let inner = pane::inner(area);
+    let rows = match pane.shown() {
+        Some(shown) => {
+            let cells = picture::cells(shown, inner.width.into(), inner.height.into());
+            cells.iter().map(|row| pixels::row(row, app.reader.look.theme).into()).collect()
+        }
+        None => pane.rows(inner.width.into()),
+    };
     let most = rows.len().saturating_sub(inner.height.into());
     let hint = match app.controls.overlay() {
         None => "",

@@ -45,6 +45,8 @@ pub struct InputLine {
     aside: Draft,
     /// The text that Enter was pressed on, and that was asked about.
     asked: Option<String>,
+    /// The last line that was sent.
+    before: String,
 }
 
 /// Ctrl-R: a search of the history.
@@ -85,7 +87,18 @@ impl InputLine {
             next: SecretPrompt::Closed,
             aside: Draft::default(),
             asked: None,
+            before: String::new(),
         }
+    }
+
+    /// Takes a line that is sent; the next one may be the rest of it.
+    pub fn accept(&mut self, line: &str) {
+        self.before = line.to_owned();
+    }
+
+    /// The command with a secret that a line was probably meant as.
+    pub fn mistyped(&self, line: &str) -> Option<&'static str> {
+        mistyped::mistyped(&self.before, line)
     }
 
     /// Whether Enter was pressed on this text before, and nothing else was sent since.
@@ -219,7 +232,7 @@ impl InputLine {
 
     /// Adds a line to the history, unless it may contain a PIN.
     pub fn remember(&mut self, line: &str, within: Option<Target>) {
-        if mistyped::is_secret(line)
+        if mistyped::is_secret(&self.before, line)
             || line.trim().is_empty()
             || self.typed.back().is_some_and(|one| one.text == line && one.within == within)
         {

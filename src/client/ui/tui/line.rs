@@ -4,6 +4,8 @@ use jiff::tz::TimeZone;
 
 use crate::chat::{MsgId, Seq, UserName};
 use crate::client::model::Origin;
+use crate::client::transfer::TransferId;
+use crate::client::ui::picture::Cell;
 
 /// A line: a message, an event or a notice.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub enum What {
         mention: bool,
         edited: bool,
         deleted: bool,
+        /// The preview of a picture, in cells.
+        preview: Vec<Vec<Cell>>,
     },
     /// An own message that is not stored yet; refused ones have the reason.
     Outgoing {
@@ -38,6 +42,11 @@ pub enum What {
     Moves {
         joined: Vec<UserName>,
         left: Vec<UserName>,
+    },
+    /// A transfer in progress, whose row is rewritten.
+    Transfer {
+        id: TransferId,
+        text: String,
     },
     /// A text of this client.
     Notice(String),
@@ -73,6 +82,7 @@ impl Line {
         let text = match &self.what {
             What::Said { text, .. } | What::Outgoing { text, .. } => text.len(),
             What::Notice(text) | What::Error(text) | What::Server { text, .. } => text.len(),
+            What::Transfer { text, .. } => text.len(),
             What::Moves { .. } => 0,
         };
         size_of::<Line>() + text
@@ -83,6 +93,7 @@ impl Line {
         match &self.what {
             What::Said { text, .. } | What::Outgoing { text, .. } => text,
             What::Notice(text) | What::Error(text) | What::Server { text, .. } => text,
+            What::Transfer { text, .. } => text,
             What::Moves { .. } => "",
         }
     }

@@ -1,6 +1,8 @@
 //! Hyperlinks around addresses in messages (OSC 8), so that an address that is broken over rows
 //! stays one link. The link is the text that is shown, in printable ASCII.
 
+use std::ops::Range;
+
 use ratatui::buffer::CellWidth;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -12,7 +14,7 @@ const SCHEMES: [&str; 2] = ["https://", "http://"];
 
 /// Cells of a row that are a link, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct Hyperlink {
     pub row: u16,
     pub start: u16,
     pub end: u16,
@@ -22,7 +24,7 @@ pub struct Link {
     pub address: String,
 }
 
-impl Link {
+impl Hyperlink {
     /// Starts the link on the terminal.
     pub fn begins(&self) -> String {
         format!("\x1b]8;id={};{}\x1b\\", self.id, self.address)
@@ -32,7 +34,7 @@ impl Link {
     pub const END: &str = "\x1b]8;;\x1b\\";
 
     /// The same link in an area of the screen, if it fits.
-    pub fn within(mut self, area: Rect) -> Option<Link> {
+    pub fn within(mut self, area: Rect) -> Option<Hyperlink> {
         self.row = self.row.checked_add(area.y).filter(|row| *row < area.bottom())?;
         self.start = self.start.checked_add(area.x)?;
         self.end = self.end.checked_add(area.x).filter(|end| *end <= area.right())?;
@@ -78,8 +80,8 @@ pub fn addresses(text: &str) -> Vec<&str> {
         let begun = rest[..start].chars().next_back().is_some_and(|c| c.is_alphanumeric());
         let tail = &rest[start..];
         let end = tail.find(|c: char| !is_of_address(c)).unwrap_or(tail.len());
-        // It may go on in letters that a link cannot have: the terminal finds its own end.
-        let goes_on = tail[end..].chars().next().is_some_and(|c| c.is_alphanumeric());
+        // Further characters follow, so the address is left to the terminal's detection.
+        let goes_on = tail[end..].chars().next().is_some_and(continues);
         let address = trimmed(&tail[..end]);
         let host = SCHEMES.iter().find_map(|scheme| address.strip_prefix(scheme));
         let named = host.is_some_and(|host| host.starts_with(|c: char| c.is_ascii_alphanumeric()));
@@ -96,7 +98,30 @@ fn is_of_address(c: char) -> bool {
     c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}')
 }
 
-/// Without the signs behind an address, and without a bracket that began before it.
+/// Characters beyond ASCII that an address may go on in, as in the path of `https://a.example/茶`:
+/// all but blanks, punctuation, and full-width signs.
+fn continues(c: char) -> bool {
+    let is_sign = matches!(c,
+        '\u{80}'..='\u{bf}' | '\u{2010}'..='\u{205e}' | '\u{3000}'..='\u{303f}'
+        | '\u{ff00}'..='\u{ff0f}' | '\u{ff1a}'..='\u{ff20}' | '\u{ff3b}'..='\u{ff40}'
+        | '\u{ff5b}'..='\u{ff65}');
+    !c.is_ascii() && !c.is_whitespace() && !is_sign
+}
+
+/// The parts of a text that are addresses, with all that they go on in.
+pub fn address_spans(text: &str) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    let mut from = 0;
+    while let Some(at) = SCHEMES.iter().filter_map(|scheme| text[from..].find(scheme)).min() {
+        let start = from + at;
+        let length = text[start..].find(|c: char| !is_of_address(c) && !continues(c));
+        from = length.map_or(text.len(), |length| start + length);
+        spans.push(start..from);
+    }
+    spans
+}
+
+/// Removes trailing punctuation and unmatched closing brackets.
 fn trimmed(mut address: &str) -> &str {
     let count = |c: char| address.matches(c).count();
     let mut round = count(')').saturating_sub(count('('));
@@ -115,7 +140,7 @@ fn trimmed(mut address: &str) -> &str {
 
 /// The links of a text that was wrapped into rows, of which all but the first are indented.
 /// `name` is a part of the ids.
-pub fn links(text: &str, rows: &[Row], indent: usize, name: &str) -> Vec<Link> {
+pub fn links(text: &str, rows: &[Row], indent: usize, name: &str) -> Vec<Hyperlink> {
     let addresses = addresses(text);
     if addresses.is_empty() {
         return Vec::new();
@@ -134,7 +159,7 @@ pub fn links(text: &str, rows: &[Row], indent: usize, name: &str) -> Vec<Link> {
             column += width;
         }
     }
-    let mut links: Vec<Link> = Vec::new();
+    let mut links: Vec<Hyperlink> = Vec::new();
     let mut from = 0;
     for (number, address) in addresses.into_iter().enumerate() {
         let Some(at) = shown[from..].find(address).map(|at| from + at) else { break };
@@ -143,7 +168,7 @@ pub fn links(text: &str, rows: &[Row], indent: usize, name: &str) -> Vec<Link> {
             let id = format!("pychat{name}-{number}");
             match links.last_mut() {
                 Some(last) if last.id == id && last.row == *row => last.end = column + 1,
-                _ => links.push(Link {
+                _ => links.push(Hyperlink {
                     row: *row,
                     start: *column,
                     end: column + 1,
@@ -174,6 +199,9 @@ mod tests {
                 vec!["https://a.example", "http://b.example/"],
             ),
             ("https://a.example/見", vec![]),
+            ("https://a.example/🍵/tea", vec![]),
+            ("https://a.example/e\u{301}", vec![]),
+            ("https://a.example/tea，", vec!["https://a.example/tea"]),
             ("https://a.example/。", vec!["https://a.example/"]),
             ("https://аpple.example", vec![]),
             ("xhttps://a.example https:// https://. ftp://a.example javascript:alert(1)", vec![]),
@@ -191,7 +219,7 @@ mod tests {
         let text = "漢 https://a.example/0123456789 and https://b.example end";
         let rows = wrap::rows(&[Span::raw(format!("bob: {text}"))], 20, 2);
         let links = links(text, &rows, 2, "7");
-        let part = |link: &Link| {
+        let part = |link: &Hyperlink| {
             let row: Vec<_> = rows[usize::from(link.row)].styled_graphemes(Style::new()).collect();
             let text: String = row.iter().map(|one| one.symbol).collect();
             assert!(text.is_ascii() || link.row == 0);

@@ -5,21 +5,22 @@
 mod answers;
 mod app;
 mod assistant;
-mod complete;
 mod composer;
 mod controls;
 mod draw;
 mod editor;
 mod find;
+mod graphics;
 mod input;
 mod keys;
 mod layout;
 mod line;
 mod links;
+mod pace;
 mod painter;
 mod pane;
+mod pixels;
 mod reader;
-mod rooms;
 mod rows;
 mod scroll;
 mod settings;
@@ -44,8 +45,8 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 use ratatui::crossterm::style::force_color_output;
 
-use super::Ui;
-use crate::chat::{NewMessage, UserName};
+use super::rooms::Rooms;
+use super::{Person, Ui};
 use crate::client::connection::inbox::{self, Permit};
 use crate::client::model::{Input, Origin, Output};
 use crate::client::slash::Notifications;
@@ -54,7 +55,6 @@ use crate::print::err;
 use app::App;
 pub use assistant::Assistant;
 use reader::Effect;
-pub use rooms::Rooms;
 use settings::Settings;
 use theme::Theme;
 use tty::{Tty, Word};
@@ -62,8 +62,6 @@ use window::Window;
 
 /// Minimum time between two frames.
 const PICTURE_EVERY: Duration = Duration::from_millis(33);
-/// Minimum time between two requests for older messages, whatever the server states.
-const FETCH_EVERY: Duration = Duration::from_millis(300);
 /// Bound on the screen's queue; beyond it senders block.
 const WAITING_MAX: usize = 1_024;
 /// Time that the end waits for a blocked terminal.
@@ -73,6 +71,8 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 enum Cause {
     /// With the permit of its input, held until it is shown.
     Output(Output, Option<Permit>),
+    /// The model has handled a typed input; its outputs came before.
+    Handled,
     Word(Word),
     End,
 }
@@ -92,17 +92,6 @@ struct Parting {
     waiting: usize,
     /// They are not on disk.
     loses: bool,
-}
-
-/// The user, and the state of an earlier run.
-pub struct Person {
-    pub name: UserName,
-    /// The lines that the operator needs to admit the user.
-    pub admission: Vec<String>,
-    /// Messages that are not sent yet.
-    pub outbox: Vec<NewMessage>,
-    /// The rooms that were open, and their storage.
-    pub rooms: Rooms,
 }
 
 /// The terminal after it was taken over, before the chat.
@@ -148,9 +137,8 @@ impl Opened {
         }
         person.outbox.into_iter().for_each(|message| app.show(Output::Outgoing(message)));
         let (said, parting) = mpsc::channel();
-        let fetched = Instant::now() - FETCH_EVERY;
         let rooms = person.rooms;
-        let stage = Stage { app, tty, file, rooms, happen, fetched, wants_older: false };
+        let stage = Stage { app, tty, file, rooms, gate: KeyGate::default(), happen };
         let play = move || {
             let parting = stage.play(&told);
             // The runtime may already have ended.
@@ -172,6 +160,11 @@ impl Ui for Screen {
         self.permit = permit;
     }
 
+    fn handled(&mut self) {
+        // If the screen has ended, the program is ending too.
+        let _ = self.causes.send(Cause::Handled);
+    }
+
     fn end(&mut self, code: u8) -> bool {
         // A screen that does not respond is blocked by its terminal.
         let until = Instant::now() + END_PATIENCE;
@@ -182,11 +175,13 @@ impl Ui for Screen {
         tty::leave();
         let Parting { error, waiting, loses } = parting.unwrap_or_default();
         if let Some((origin, text)) = error.filter(|_| code != 0 && code != 130) {
-            super::tell(origin, &text);
+            super::report(origin, &text);
         }
         match waiting {
             0 => {}
-            lines if loses => err!("unsent messages: {lines}; those only in memory are lost"),
+            lines if loses => {
+                err!("unsent messages: {lines}; those that are only in memory are lost")
+            }
             1 => err!("one of your messages was not sent yet: it will be sent the next time"),
             lines => {
                 err!("{lines} of your messages were not sent yet: they will be sent the next time")
@@ -196,16 +191,53 @@ impl Ui for Screen {
     }
 }
 
+/// Holds keys back behind a command until the model has handled it, because the command may switch
+/// the conversation that later keys are meant for.
+#[derive(Default)]
+struct KeyGate {
+    /// Count of typed inputs that the model has not handled.
+    unhandled: usize,
+    /// When it was closed.
+    closed: Option<Instant>,
+}
+
+/// Time after which keys pass although the model has not handled the command: a stalled connection
+/// must not keep Ctrl-C.
+const GATE_PATIENCE: Duration = Duration::from_secs(1);
+
+impl KeyGate {
+    fn passes(&mut self, input: &Input) {
+        self.unhandled += usize::from(input.is_typed());
+        if input.is_command() {
+            self.closed.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Records that an input was handled. Returns whether the gate opens.
+    fn handled(&mut self) -> bool {
+        self.unhandled = self.unhandled.saturating_sub(1);
+        self.unhandled == 0 && self.closed.take().is_some()
+    }
+
+    /// Time until the gate opens by itself, if it is closed.
+    fn left(&self) -> Option<Duration> {
+        self.closed.map(|closed| GATE_PATIENCE.saturating_sub(closed.elapsed()))
+    }
+
+    /// Opens the gate after its time. Returns whether it was closed.
+    fn gives_up(&mut self) -> bool {
+        self.left() == Some(Duration::ZERO) && self.closed.take().is_some()
+    }
+}
+
 /// The screen's thread.
 struct Stage {
     app: App,
     tty: Tty,
     file: Option<PathBuf>,
     rooms: Rooms,
+    gate: KeyGate,
     happen: inbox::Sender,
-    /// Time of the last request for older messages.
-    fetched: Instant,
-    wants_older: bool,
 }
 
 impl Stage {
@@ -224,18 +256,21 @@ impl Stage {
             let until_picture = PICTURE_EVERY.saturating_sub(drawn.elapsed());
             let wait = match changed {
                 true => Some(until_picture),
-                false => {
-                    let change = self.app.reader.next_change_ms().map(Duration::from_millis);
-                    change.into_iter().chain(self.wants_older.then_some(FETCH_EVERY)).min()
-                }
+                false => self.app.reader.next_change_ms().map(Duration::from_millis),
             };
+            let wait = wait.into_iter().chain(self.gate.left()).min();
             let cause = match wait {
                 Some(wait) => told.recv_timeout(wait),
                 None => told.recv().map_err(Into::into),
             };
             self.app.reader.pass(now_ms());
+            if self.gate.gives_up() {
+                self.tty.read_on();
+            }
             match cause {
                 Ok(Cause::Output(output, _permit)) => self.app.show(output),
+                Ok(Cause::Handled) if self.gate.handled() => self.tty.read_on(),
+                Ok(Cause::Handled) => {}
                 Ok(Cause::Word(word)) => match self.word(word) {
                     Ok(true) => {}
                     Ok(false) | Err(_) => return self.gone(told),
@@ -275,15 +310,10 @@ impl Stage {
             app.reader.view.resize(frame.area());
             let drawn = draw::draw(app, frame);
             first = drawn.first;
-            drawn.links
+            (drawn.links, drawn.graphic)
         })?;
-        self.wants_older = first && self.fetched.elapsed() < FETCH_EVERY;
-        if first && !self.wants_older {
-            self.fetched = Instant::now();
-            self.app.reader.fetch();
-            self.carry_out()?;
-        }
-        Ok(())
+        self.app.reader.fetch(first);
+        self.carry_out()
     }
 
     /// Returns false if the terminal is gone.
@@ -291,8 +321,14 @@ impl Stage {
         match word {
             Word::Input(event) => {
                 self.app.input(event);
-                // The next input may be for an editor, or for the shell.
+                // The next input may be for an editor, for the shell, or for another conversation.
                 self.carry_out()?;
+                if self.gate.closed.is_none() {
+                    self.tty.read_on();
+                }
+            }
+            Word::Graphics => {
+                self.tty.has_graphics();
                 self.tty.read_on();
             }
             Word::Gone => return Ok(false),
@@ -323,8 +359,11 @@ impl Stage {
     fn carry_out(&mut self) -> std::io::Result<()> {
         for effect in std::mem::take(&mut self.app.reader.effects) {
             match effect {
-                // The runtime may already have ended.
-                Effect::Happen(input) => drop(self.happen.send(input)),
+                Effect::Happen(input) => {
+                    self.gate.passes(&input);
+                    // The runtime may already have ended.
+                    drop(self.happen.send(input));
+                }
                 Effect::Bell => self.tty.write(b"\x07")?,
                 Effect::Notify(text) => match self.app.settings.notifications {
                     Notifications::Off => {}
@@ -358,4 +397,26 @@ impl Stage {
 
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
+}
+
+#[cfg(test)]
+mod gate_tests {
+    use super::*;
+
+    #[test]
+    fn keys_wait_behind_a_command_but_not_for_ever() {
+        let line = |line: &str| Input::Line(line.to_owned());
+        let to: crate::chat::Target = "#tea".parse().unwrap();
+        let command = Input::TypedIn { to, within: None, line: "/query bob".to_owned(), id: None };
+        let mut gate = KeyGate::default();
+        gate.passes(&line("hello"));
+        assert_eq!((gate.left(), gate.handled()), (None, false));
+        gate.passes(&line("hello"));
+        gate.passes(&command);
+        assert!(!gate.handled() && gate.handled(), "it opens once the command is handled");
+        gate.passes(&command);
+        assert!(!gate.gives_up());
+        gate.closed = Some(Instant::now() - GATE_PATIENCE);
+        assert!(gate.gives_up() && !gate.gives_up() && !gate.handled());
+    }
 }

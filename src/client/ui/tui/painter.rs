@@ -11,7 +11,8 @@ use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
 use ratatui::crossterm::queue;
 use ratatui::layout::Position;
 
-use super::links::Link;
+use super::graphics::{self, Graphic};
+use super::links::Hyperlink;
 
 /// Starts a synchronized update: the terminal shows the frame only when it is complete.
 const BEGIN: &[u8] = b"\x1b[?2026h";
@@ -59,12 +60,20 @@ fn units(row: &[Cell]) -> Vec<Unit<'_>> {
 pub struct Painter<W: Write> {
     out: CrosstermBackend<W>,
     /// The frame on the terminal and its links; `None` if unknown.
-    shown: Option<(Buffer, Vec<Link>)>,
+    shown: Option<(Buffer, Vec<Hyperlink>)>,
+    /// The picture over its cells, and the one of the next frame.
+    graphic: Option<Graphic>,
+    next: Option<Graphic>,
 }
 
 impl<W: Write> Painter<W> {
     pub fn new(to: W) -> Painter<W> {
-        Painter { out: CrosstermBackend::new(to), shown: None }
+        Painter { out: CrosstermBackend::new(to), shown: None, graphic: None, next: None }
+    }
+
+    /// Sets the picture over the cells of the next frames.
+    pub fn cover(&mut self, graphic: Option<Graphic>) {
+        self.next = graphic;
     }
 
     /// Marks the terminal's content as unknown, so that the next frame is written whole.
@@ -80,31 +89,35 @@ impl<W: Write> Painter<W> {
     pub fn paint(
         &mut self,
         picture: Buffer,
-        links: Vec<Link>,
+        links: Vec<Hyperlink>,
         cursor: Option<Position>,
     ) -> io::Result<()> {
         self.out.write_all(BEGIN)?;
+        let mut is_overwritten = false;
         let (shown, shown_links) = match self.shown.take() {
             Some(shown) if shown.0.area == picture.area => shown,
             _ => {
+                is_overwritten = true;
                 self.out.clear_region(ClearType::All)?;
                 (Buffer::empty(picture.area), Vec::new())
             }
         };
         let width = usize::from(picture.area.width).max(1);
         let rows = shown.content.chunks(width).zip(picture.content.chunks(width));
-        let of = |links: &[Link], row: u16| -> Vec<Link> {
+        let of = |links: &[Hyperlink], row: u16| -> Vec<Hyperlink> {
             links.iter().filter(|link| link.row == row).cloned().collect()
         };
         for (row, (before, now)) in (0..).zip(rows) {
             let (old_links, new_links) = (of(&shown_links, row), of(&links, row));
             if before != now || old_links != new_links {
+                is_overwritten |= self.graphic.as_ref().is_some_and(|it| it.is_in_row(row));
                 let linked = !old_links.is_empty() || !new_links.is_empty();
                 let new_links = linked.then_some(&new_links[..]);
                 self.row(row, &units(before), &units(now), new_links)?;
             }
         }
         self.shown = Some((picture, links));
+        self.place(is_overwritten)?;
         match cursor {
             Some(Position { x, y }) => queue!(self.out, Show, MoveTo(x, y))?,
             None => queue!(self.out, Hide)?,
@@ -113,13 +126,29 @@ impl<W: Write> Painter<W> {
         Write::flush(&mut self.out)
     }
 
+    /// Places the picture again if it has changed, or if its cells were written.
+    fn place(&mut self, is_overwritten: bool) -> io::Result<()> {
+        if self.graphic == self.next && !is_overwritten {
+            return Ok(());
+        }
+        if self.graphic.is_some() {
+            self.out.write_all(graphics::DELETE)?;
+        }
+        self.graphic.clone_from(&self.next);
+        if let Some(graphic) = &self.graphic {
+            queue!(self.out, MoveTo(graphic.area.x, graphic.area.y))?;
+            self.out.write_all(&graphic.sequences())?;
+        }
+        Ok(())
+    }
+
     /// Writes a row: all of it if it has, or had, links.
     fn row(
         &mut self,
         row: u16,
         before: &[Unit],
         now: &[Unit],
-        links: Option<&[Link]>,
+        links: Option<&[Hyperlink]>,
     ) -> io::Result<()> {
         let whole = before.iter().any(|unit| unit.is_doubtful(now))
             || now.iter().any(|unit| unit.is_doubtful(before));
@@ -131,13 +160,13 @@ impl<W: Write> Painter<W> {
             self.blank(row, now)?;
         }
         let mut run = Vec::new();
-        let mut open: Option<&Link> = None;
+        let mut open: Option<&Hyperlink> = None;
         for unit in now {
             let mut links = links.unwrap_or_default().iter();
             let link = links.find(|link| (link.start..link.end).contains(&unit.column));
             if link != open {
                 self.out.draw(run.drain(..))?;
-                let begins = link.map_or(Link::END.to_owned(), Link::begins);
+                let begins = link.map_or(Hyperlink::END.to_owned(), Hyperlink::begins);
                 self.out.write_all(begins.as_bytes())?;
                 open = link;
             }
@@ -149,7 +178,7 @@ impl<W: Write> Painter<W> {
         }
         self.out.draw(run.into_iter())?;
         if open.is_some() {
-            self.out.write_all(Link::END.as_bytes())?;
+            self.out.write_all(Hyperlink::END.as_bytes())?;
         }
         Ok(())
     }

@@ -190,10 +190,10 @@ fn a_link_surrounds_its_cells_and_goes_with_them() {
     let row = |text: &str| vec![(6, text.to_owned(), 7)];
     let link = |id: &str| {
         let (id, address) = (id.to_owned(), "http://b".to_owned());
-        vec![Link { row: 0, start: 6, end: 14, id, address }]
+        vec![Hyperlink { row: 0, start: 6, end: 14, id, address }]
     };
     // Everything that is written, with the links as brackets.
-    let mut paints = |text: &str, links: Vec<Link>| {
+    let mut paints = |text: &str, links: Vec<Hyperlink>| {
         painter.paint(picture(&row(text)), links, None).unwrap();
         let text = String::from_utf8(written.take()).unwrap();
         text.replace("\x1b]8;id=p;http://b\x1b\\", "<").replace("\x1b]8;;\x1b\\", ">")
@@ -214,7 +214,8 @@ fn a_link_surrounds_its_cells_and_goes_with_them() {
     assert!(changed.contains("<http://b> n"), "{changed:?}");
     let gone = bare(&paints("http://b n", Vec::new()));
     assert!(gone.contains("http://b n"), "written again without the link: {gone:?}");
-    let wide = bare(&paints("漢http://b", vec![Link { start: 8, end: 16, ..link("p").remove(0) }]));
+    let wide =
+        bare(&paints("漢http://b", vec![Hyperlink { start: 8, end: 16, ..link("p").remove(0) }]));
     assert!(wide.contains("<http://b>"), "{wide:?}");
 }
 

@@ -1,12 +1,16 @@
 //! A pane above a room, closed with Esc: help, answers, results.
 
+use ratatui::layout::Rect;
 use ratatui::text::{Line as Row, Span};
 
+use super::graphics::Graphic;
 use super::keys::Keys;
 use super::wrap;
+use crate::client::files::decode::Picture;
 use crate::client::model::Origin;
 use crate::client::slash;
-use crate::client::ui::gutter;
+use crate::client::transfer::Shown;
+use crate::client::ui::{gutter, picture};
 
 pub struct Pane {
     pub title: String,
@@ -16,11 +20,20 @@ pub struct Pane {
     /// Lines are clipped instead of wrapped, so that copied text is whole.
     flat: bool,
     origin: Origin,
+    /// Shown instead of the text.
+    picture: Option<Shown>,
 }
 
 impl Pane {
     pub fn new(title: impl Into<String>, text: Vec<String>) -> Pane {
-        Pane { title: title.into(), text, scroll: 0, flat: false, origin: Origin::Client }
+        Pane {
+            title: title.into(),
+            text,
+            scroll: 0,
+            flat: false,
+            origin: Origin::Client,
+            picture: None,
+        }
     }
 
     /// Sets the origin of the text.
@@ -30,6 +43,25 @@ impl Pane {
 
     pub fn flat(title: impl Into<String>, text: Vec<String>) -> Pane {
         Pane { flat: true, ..Pane::new(title, text) }
+    }
+
+    /// A picture, which fits into the pane.
+    pub fn picture(title: String, picture: Shown) -> Pane {
+        Pane { picture: Some(picture), ..Pane::new(title, Vec::new()) }
+    }
+
+    pub fn shown(&self) -> Option<&Picture> {
+        self.picture.as_ref().map(|shown| &*shown.0)
+    }
+
+    /// The picture over the cells that show it, in a pane of this area.
+    pub fn graphic(&self, area: Rect) -> Option<Graphic> {
+        let picture = self.picture.clone()?;
+        let inner = inner(area);
+        let (columns, rows) = (inner.width.into(), inner.height.into());
+        let (width, height) = picture::size(&picture.0, columns, rows);
+        let area = Rect { width: width as u16, height: height as u16, ..inner };
+        Some(Graphic { area, picture })
     }
 
     /// The text of F1 and `/help`.
@@ -82,6 +114,12 @@ impl Pane {
         let most = self.rows(width).len().saturating_sub(height);
         self.scroll = (self.scroll as i64 + by).clamp(0, most as i64) as usize;
     }
+}
+
+/// The part of a pane below its title.
+pub fn inner(area: Rect) -> Rect {
+    let (width, height) = (area.width.saturating_sub(2), area.height.saturating_sub(1));
+    Rect { x: area.x + 1, y: area.y + 1, width, height }
 }
 
 /// The end of the first column of a line, and the start of the second.

@@ -9,6 +9,7 @@ use super::find::Needle;
 use super::input::InputLine;
 use super::keys::Act;
 use super::layout::Areas;
+use super::pace::Pace;
 use super::rows::Paper;
 use super::scroll::{Scroll, Step};
 use super::status::Status;
@@ -40,6 +41,13 @@ const OLDER_LINES: usize = 200;
 /// Messages per request up to the first unread one.
 const NEWS_LINES: usize = 1_000;
 
+/// A request for older messages of a conversation.
+struct OlderRequest {
+    index: usize,
+    before: Option<Seq>,
+    lines: usize,
+}
+
 /// The conversations on the screen, with what is typed into them.
 pub struct Reader {
     pub own: Option<UserName>,
@@ -52,6 +60,8 @@ pub struct Reader {
     pub status: Status,
     pub scroll: Scroll,
     pub view: View,
+    /// Of requests for older messages.
+    pace: Pace,
     pub look: Look,
     /// `None` if the terminal has not reported it.
     pub focused: Option<bool>,
@@ -71,6 +81,7 @@ impl Reader {
             status: Status::new(),
             scroll: Scroll::default(),
             view: View::new(zone),
+            pace: Pace::default(),
             look,
             focused: None,
             untouched: true,
@@ -219,9 +230,10 @@ impl Reader {
         self.status.flash(text.into(), self.view.now_ms());
     }
 
-    /// Time until something on the screen changes by itself, in milliseconds.
+    /// Time until something on the screen changes or is requested by itself, in milliseconds.
     pub fn next_change_ms(&self) -> Option<u64> {
-        self.status.next_change_ms(self.view.now_ms())
+        let now_ms = self.view.now_ms();
+        [self.status.next_change_ms(now_ms), self.pace.next_ms(now_ms)].into_iter().flatten().min()
     }
 
     /// Advances the time.
@@ -266,7 +278,7 @@ impl Reader {
         match self.scroll.key(key, act) {
             Step::Other => return false,
             Step::Nothing => {}
-            Step::Anew => self.find_anew(),
+            Step::Restart => self.restart_search(),
             Step::Next { up } => self.find_next(up),
             Step::Back(from) => self.go_to(from, false),
         }
@@ -277,12 +289,12 @@ impl Reader {
     pub fn extend_search(&mut self, text: &str) -> bool {
         let extends = self.scroll.paste(text);
         if extends {
-            self.find_anew();
+            self.restart_search();
         }
         extends
     }
 
-    fn find_anew(&mut self) {
+    fn restart_search(&mut self) {
         let Some(from) = self.scroll.restart() else { return };
         self.go_to(from, false);
         self.find_next(true);
@@ -310,7 +322,7 @@ impl Reader {
             None if up && exhausted => {
                 let line = format!("/search {}", self.scroll.query());
                 let to = self.window().target.clone();
-                self.happen(Input::TypedIn { to, within: None, line });
+                self.happen(Input::TypedIn { to, within: None, line, id: None });
                 if let Some(from) = self.scroll.close() {
                     self.go_to(from, false);
                 }
@@ -394,7 +406,6 @@ impl Reader {
         let index = self.conversation(to);
         self.windows[index].counted(span, usize::try_from(lines).unwrap_or(usize::MAX));
         self.look_at_it();
-        self.load_news();
     }
 
     /// Goes to the first unread message. Those that are not here are loaded before.
@@ -412,7 +423,6 @@ impl Reader {
                     window.older = Older::Perhaps;
                 }
                 self.flash("unread messages are being loaded");
-                self.load_news();
             }
             None => self.flash("nothing is new here"),
         }
@@ -433,44 +443,47 @@ impl Reader {
                 }
             }
         }
-        self.load_news();
     }
 
-    /// Requests the next older messages, one request at a time: those that the user goes to first,
-    /// then those of rooms with unread messages, which may mention the user.
-    fn load_news(&mut self) {
+    /// Requests older messages after a picture, which shows the `first` one or not. All requests
+    /// for them pass here.
+    pub fn fetch(&mut self, first: bool) {
+        let next = self.next_older(first);
+        if let Some(older) = self.pace.release(next, self.view.now_ms()) {
+            let OlderRequest { index, before, lines } = older;
+            let window = &mut self.windows[index];
+            (window.older, window.asked) = (Older::Asked, before);
+            let to = window.target.clone();
+            let (reference, lines) = (Some(format!("older {to}")), Some(lines));
+            let ask = Request::new(
+                Command::History { to, before, lines, span: None, kind: None },
+                reference,
+            );
+            self.happen(Input::Ask(Ok(ask)));
+        }
+    }
+
+    /// The next request for older messages: those that the user goes to, then those above the
+    /// first one on the screen, then those of rooms with unread messages, which may mention the
+    /// user.
+    fn next_older(&self, first: bool) -> Option<OlderRequest> {
+        if !self.status.is_up() {
+            return None;
+        }
+        let (current, window) = (self.windows.current(), self.window());
         let is_open = self.windows.iter().any(|window| window.older == Older::Asked);
-        if is_open || !self.status.is_up() {
-            return;
-        }
-        let order = [self.windows.current()].into_iter().chain(0..self.windows.len());
-        let next = order.into_iter().find(|index| self.windows[*index].wants_older());
-        if let Some(index) = next {
-            let window = &self.windows[index];
-            let before = match window.hole {
-                Some((_, upto)) => Some(Seq(upto.0.saturating_add(1))),
-                None => window.oldest(),
-            };
-            self.history(index, before, NEWS_LINES);
-        }
-    }
-
-    /// Requests older messages when the first one is on the screen.
-    pub fn fetch(&mut self) {
-        let up = self.status.is_up();
-        let window = self.window();
-        if up && window.joined && window.older == Older::Perhaps {
+        let goes_there = window.seeks && window.wants_older();
+        if first && window.joined && window.older == Older::Perhaps && !goes_there {
             let before = window.oldest();
-            self.history(self.windows.current(), before, OLDER_LINES);
+            return Some(OlderRequest { index: current, before, lines: OLDER_LINES });
         }
-    }
-
-    fn history(&mut self, index: usize, before: Option<Seq>, lines: usize) {
-        let window = &mut self.windows[index];
-        (window.older, window.asked) = (Older::Asked, before);
-        let to = window.target.clone();
-        let (reference, lines) = (Some(format!("older {to}")), Some(lines));
-        let ask = Request::new(Command::History { to, before, lines, span: None }, reference);
-        self.happen(Input::Ask(Ok(ask)));
+        let mut order = [current].into_iter().chain(0..self.windows.len());
+        let index = order.find(|index| !is_open && self.windows[*index].wants_older())?;
+        let window = &self.windows[index];
+        let before = match window.hole {
+            Some((_, upto)) => Some(Seq(upto.0.saturating_add(1))),
+            None => window.oldest(),
+        };
+        Some(OlderRequest { index, before, lines: NEWS_LINES })
     }
 }

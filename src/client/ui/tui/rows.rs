@@ -5,14 +5,15 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
 use super::find::find;
-use super::links::{Link, links};
+use super::links::{Hyperlink, links};
+use super::pixels;
 use super::theme::Look;
 use super::window::{At, Line, What, Window};
 use super::wrap;
 use crate::chat::UserName;
 use crate::client::model::Origin;
-use crate::client::ui::gutter;
 use crate::client::ui::words::names;
+use crate::client::ui::{gutter, picture};
 
 /// Bound on the names in a line of joins and parts.
 const NAMED_MAX: usize = 8;
@@ -30,17 +31,17 @@ pub struct Paper<'a> {
 }
 
 /// The visible part of a conversation.
-pub struct View {
+pub struct Visible {
     pub rows: Vec<Row<'static>>,
     /// Links, by the number of the row.
-    pub links: Vec<Link>,
+    pub links: Vec<Hyperlink>,
     /// The number of the first visible line: of the one before all where there is room for more.
     pub top: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    SecretText,
+    Hidden,
     Minutes,
     Seconds,
 }
@@ -65,11 +66,27 @@ impl Paper<'_> {
             return rows;
         }
         rows.extend(wrap::rows(&spans, self.width, indent));
+        rows.extend(self.preview(&line.what, indent));
         if let What::Outgoing { refused: Some((Origin::Server, why)), .. } = &line.what {
             let why = [Span::styled(format!("not sent: {why}"), self.look.error)];
             rows.extend(wrap::marked(self.width, |width| wrap::rows(&why, width, 0)));
         }
         rows
+    }
+
+    /// The rows of a preview below its message.
+    fn preview(&self, what: &What, indent: usize) -> Vec<Row<'static>> {
+        let What::Said { preview, deleted: false, .. } = what else { return Vec::new() };
+        if !pixels::has_colours(self.look.theme) {
+            return Vec::new();
+        }
+        let row = |cells: &Vec<picture::Cell>| {
+            let cells = &cells[..cells.len().min(self.width.saturating_sub(indent))];
+            let mut spans = vec![Span::raw(" ".repeat(indent))];
+            spans.extend(pixels::row(cells, self.look.theme));
+            Row::from(spans)
+        };
+        preview.iter().map(row).collect()
     }
 
     fn spans(&self, line: &Line) -> (Vec<Span<'_>>, usize) {
@@ -78,7 +95,7 @@ impl Paper<'_> {
         let indent = if self.times == Times::Seconds { time.len() } else { 2 };
         let mut spans = vec![Span::styled(time, look.dim)];
         match &line.what {
-            What::Said { who, text, me, own, mention, edited, deleted } => {
+            What::Said { who, text, me, own, mention, edited, deleted, .. } => {
                 let style = match (*mention, *own) {
                     (true, _) => look.mention,
                     (false, true) => look.own,
@@ -118,7 +135,7 @@ impl Paper<'_> {
                 }
                 spans = vec![Span::styled(format!("<> {}", said.join(", ")), look.dim)];
             }
-            What::Notice(text) => {
+            What::Notice(text) | What::Transfer { text, .. } => {
                 spans = vec![Span::styled(gutter::NOTICE, look.dim)];
                 self.text(text, look.dim, &mut spans);
             }
@@ -156,7 +173,7 @@ impl Paper<'_> {
 
     fn time(&self, time_ms: i64) -> String {
         let format = match self.times {
-            Times::SecretText => return String::new(),
+            Times::Hidden => return String::new(),
             Times::Minutes => "%H:%M ",
             Times::Seconds => "[%H:%M:%S] ",
         };
@@ -170,7 +187,7 @@ impl Paper<'_> {
     }
 
     /// The links in the rows of a message.
-    fn links(&self, line: &Line, number: i64, rows: &[Row]) -> Vec<Link> {
+    fn links(&self, line: &Line, number: i64, rows: &[Row]) -> Vec<Hyperlink> {
         let half = self.width.max(4) / 2;
         let indent = match (&line.what, self.times) {
             (What::Server { .. }, _) => gutter::SERVER.len().min(half),
@@ -184,13 +201,13 @@ impl Paper<'_> {
     }
 
     /// What is visible of a conversation in so many rows.
-    pub fn view(&self, window: &Window, height: usize) -> View {
+    pub fn view(&self, window: &Window, height: usize) -> Visible {
         let numbers = window.numbers();
         let (mut number, mut below) = match window.at {
             At::End => (numbers.end - 1, 0),
             At::Line { number, rows_below } => (number, rows_below),
         };
-        let mut view: Vec<(Row, Vec<Link>)> = Vec::with_capacity(height);
+        let mut view: Vec<(Row, Vec<Hyperlink>)> = Vec::with_capacity(height);
         while view.len() < height && number >= numbers.start {
             let mut rows = self.rows(window, number);
             let line = window.line(number);
@@ -206,10 +223,11 @@ impl Paper<'_> {
         view.truncate(height);
         view.reverse();
         let (rows, links): (Vec<_>, Vec<_>) = view.into_iter().unzip();
-        let place =
-            |(row, own): (u16, Vec<Link>)| own.into_iter().map(move |link| Link { row, ..link });
+        let place = |(row, own): (u16, Vec<Hyperlink>)| {
+            own.into_iter().map(move |link| Hyperlink { row, ..link })
+        };
         let links = (0..).zip(links).flat_map(place).collect();
-        View { rows, links, top: if more { number } else { number + 1 } }
+        Visible { rows, links, top: if more { number } else { number + 1 } }
     }
 
     /// The position after scrolling by some rows, up or down.

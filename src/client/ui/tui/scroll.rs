@@ -20,7 +20,7 @@ pub enum Step {
     Other,
     Nothing,
     /// The text has changed: the search starts again.
-    Anew,
+    Restart,
     /// To the next hit, above or below.
     Next {
         up: bool,
@@ -92,11 +92,11 @@ impl Scroll {
                     return Step::Nothing;
                 };
                 finder.query.push(c);
-                Step::Anew
+                Step::Restart
             }
             Some(Act::Erase) => {
                 finder.query.pop();
-                Step::Anew
+                Step::Restart
             }
             Some(Act::Send | Act::Older | Act::Search) => Step::Next { up: true },
             Some(Act::Newer) => Step::Next { up: false },

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::theme::Theme;
 use crate::client::slash::{Notifications, Notify, ScreenSetting};
 use crate::fault::{Fault, code};
-use crate::home::file::make_folder;
-use crate::home::{FileError, json_file};
+use crate::file::make_folder;
+use crate::file::{FileError, json_file};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -1,7 +1,11 @@
 //! The status line: connection, temporary notices, and the error that remains on the terminal after
 //! the end.
 
+use std::collections::BTreeMap;
+
 use crate::client::model::{Origin, State};
+use crate::client::transfer::{Progress, TransferId};
+use crate::client::ui::transfers;
 
 /// Duration of a temporary notice.
 const FLASH_MS: i64 = 10_000;
@@ -10,7 +14,7 @@ const LEAVING_MS: i64 = 3_000;
 
 /// The connection.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Link {
+pub enum ConnectionState {
     Connecting,
     Up,
     /// Connected to a server that is silent since this time.
@@ -36,7 +40,7 @@ pub struct Missed {
 }
 
 pub struct Status {
-    link: Link,
+    connection: ConnectionState,
     latency_ms: Option<u64>,
     /// A notice and its end.
     flash: Option<(String, i64)>,
@@ -48,27 +52,30 @@ pub struct Status {
     loses: bool,
     /// The last error, for the terminal after the end.
     parting: Option<(Origin, String)>,
+    /// Files that are sent and fetched.
+    transfers: BTreeMap<TransferId, String>,
 }
 
 impl Status {
     pub fn new() -> Status {
         Status {
-            link: Link::Connecting,
+            connection: ConnectionState::Connecting,
             latency_ms: None,
             flash: None,
             missed: None,
             leaving_until_ms: 0,
             loses: false,
             parting: None,
+            transfers: BTreeMap::new(),
         }
     }
 
-    pub fn link(&self) -> &Link {
-        &self.link
+    pub fn connection(&self) -> &ConnectionState {
+        &self.connection
     }
 
     pub fn is_up(&self) -> bool {
-        matches!(self.link, Link::Up | Link::Silent { .. })
+        matches!(self.connection, ConnectionState::Up | ConnectionState::Silent { .. })
     }
 
     pub fn latency_ms(&self) -> Option<u64> {
@@ -83,26 +90,50 @@ impl Status {
         self.flash.as_ref().map(|(word, _)| word.as_str())
     }
 
-    pub fn connection(&mut self, state: &State, now_ms: i64) {
-        self.link = match state {
+    /// The first transfer, and how many there are beside it.
+    pub fn transfer(&self) -> Option<String> {
+        let first = self.transfers.values().next()?;
+        Some(match self.transfers.len() {
+            1 => first.clone(),
+            all => format!("{first} and {} more", all - 1),
+        })
+    }
+
+    /// Takes the state of a transfer.
+    pub fn transfers(&mut self, progress: &Progress) {
+        if progress.state.is_end() {
+            self.transfers.remove(&progress.id);
+        } else {
+            let (bar, state) = (transfers::bar(progress, 10), transfers::state(progress));
+            self.transfers
+                .insert(progress.id, format!("{} {bar} {state}", transfers::name(progress)));
+        }
+    }
+
+    pub fn set_connection(&mut self, state: &State, now_ms: i64) {
+        self.connection = match state {
             // The countdown already shows repeated attempts.
-            State::Connecting if matches!(self.link, Link::Waiting { .. }) => self.link.clone(),
-            State::Connecting => Link::Connecting,
+            State::Connecting if matches!(self.connection, ConnectionState::Waiting { .. }) => {
+                self.connection.clone()
+            }
+            State::Connecting => ConnectionState::Connecting,
             State::Connected { .. } => {
                 self.parting = None;
-                Link::Up
+                ConnectionState::Up
             }
             State::Silent { for_ms } => {
-                Link::Silent { since_ms: now_ms.saturating_sub_unsigned(*for_ms) }
+                ConnectionState::Silent { since_ms: now_ms.saturating_sub_unsigned(*for_ms) }
             }
-            State::Offline { retry_ms } => Link::Off { retry_at_ms: now_ms + *retry_ms as i64 },
+            State::Offline { retry_ms } => {
+                ConnectionState::Off { retry_at_ms: now_ms + *retry_ms as i64 }
+            }
             State::NotAdmitted { retry_ms } => {
-                Link::Waiting { retry_at_ms: now_ms + *retry_ms as i64 }
+                ConnectionState::Waiting { retry_at_ms: now_ms + *retry_ms as i64 }
             }
             State::Refused { code } => {
                 let why = format!("refused: {code:?}").to_lowercase();
                 self.parting.get_or_insert((Origin::Client, why));
-                Link::Refused
+                ConnectionState::Refused
             }
         };
         if !self.is_up() {
@@ -160,12 +191,14 @@ impl Status {
 
     /// Time until the line changes by itself, in milliseconds.
     pub fn next_change_ms(&self, now_ms: i64) -> Option<u64> {
-        let counts = match self.link {
-            Link::Off { retry_at_ms } | Link::Waiting { retry_at_ms } => {
+        let counts = match self.connection {
+            ConnectionState::Off { retry_at_ms } | ConnectionState::Waiting { retry_at_ms } => {
                 let left = retry_at_ms - now_ms;
                 (left > 0).then(|| left.rem_euclid(1_000) as u64 + 1)
             }
-            Link::Silent { since_ms } => Some(1_000 - (now_ms - since_ms).rem_euclid(1_000) as u64),
+            ConnectionState::Silent { since_ms } => {
+                Some(1_000 - (now_ms - since_ms).rem_euclid(1_000) as u64)
+            }
             _ => None,
         };
         let flash = self.flash.as_ref().map(|(_, until)| (until - now_ms).max(0) as u64);

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ratatui::backend::{Backend, ClearType, WindowSize};
 use ratatui::buffer::Cell;
@@ -14,10 +14,11 @@ use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode, size};
 use ratatui::layout::{Position, Size};
 use ratatui::{Frame, Terminal};
 
-use super::links::{self, Link};
+use super::graphics::{Graphic, Graphics};
+use super::links::{self, Hyperlink};
 use super::painter::Painter;
 use super::sgr16::Short;
-use crate::system::{Signal, terminal};
+use crate::system::{GRAPHICS_QUERY, Heard, Signal, terminal};
 
 /// Time after which a program that was asked to end is ended, because its terminal is blocked.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,6 +32,8 @@ static LENT: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 pub enum Word {
     Input(Event),
+    /// The terminal has answered that it has kitty's graphics protocol.
+    Graphics,
     /// The terminal is gone.
     Gone,
     /// A signal asks the program to end.
@@ -42,6 +45,9 @@ pub enum Word {
     Resize,
 }
 
+/// What a frame has besides its cells.
+type Over = (Vec<Hyperlink>, Option<Graphic>);
+
 pub struct Tty {
     terminal: Terminal<Canvas>,
     painter: Painter<Short<BufWriter<Stdout>>>,
@@ -52,6 +58,7 @@ pub struct Tty {
     mouse: bool,
     /// The terminal has links.
     links: bool,
+    graphics: Graphics,
 }
 
 impl Tty {
@@ -67,7 +74,8 @@ impl Tty {
         let painter = Painter::new(Short::new(out()));
         let (read_on, may_read) = mpsc::channel();
         let links = links::are_known(|name| std::env::var(name).ok());
-        let tty = Tty { terminal, painter, read_on, continued, mouse, links };
+        let graphics = Graphics::of(|name| std::env::var(name).ok());
+        let tty = Tty { terminal, painter, read_on, continued, mouse, links, graphics };
         tty.enter()?;
         let read = move || read(&words, wrap, &may_read);
         thread::Builder::new().name("keys".into()).spawn(read)?;
@@ -91,12 +99,23 @@ impl Tty {
         let _ = self.read_on.send(());
     }
 
-    /// Draws a frame with the links that `draw` returns.
-    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame) -> Vec<Link>) -> io::Result<()> {
-        let mut links = Vec::new();
-        let picture = self.terminal.draw(|frame| links = draw(frame))?.buffer.clone();
+    /// Draws a frame with the links and the picture that `draw` returns. Asks the terminal about
+    /// pictures before the first one.
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame) -> Over) -> io::Result<()> {
+        let (mut links, mut graphic) = (Vec::new(), None);
+        let drawn = self.terminal.draw(|frame| (links, graphic) = draw(frame))?;
+        let picture = drawn.buffer.clone();
         links.retain(|_| self.links);
+        if graphic.is_some() && self.graphics.asks(Instant::now()) {
+            self.write(GRAPHICS_QUERY)?;
+        }
+        self.painter.cover(graphic.filter(|_| self.graphics == Graphics::There));
         self.painter.paint(picture, links, self.terminal.backend().cursor)
+    }
+
+    /// Records that the terminal has kitty's graphics protocol.
+    pub fn has_graphics(&mut self) {
+        self.graphics.answered(Instant::now());
     }
 
     /// Redraws everything.
@@ -211,7 +230,8 @@ fn read<W>(words: &SyncSender<W>, wrap: fn(Word) -> W, may_read: &Receiver<()>) 
     let mut keys = terminal::Keys::open();
     loop {
         let (word, gone) = match keys.wait() {
-            Ok(event) => (Word::Input(event), false),
+            Ok(Heard::Event(event)) => (Word::Input(event), false),
+            Ok(Heard::Graphics) => (Word::Graphics, false),
             Err(_) => (Word::Gone, true),
         };
         if words.send(wrap(word)).is_err() || gone || may_read.recv().is_err() {
@@ -225,7 +245,7 @@ fn out() -> BufWriter<Stdout> {
 }
 
 /// The surface for frames before they are painted. It stores the terminal's size and the cursor.
-/// The terminal is never queried, because its answer would mix with typed keys.
+/// It queries nothing, because an answer would mix with typed keys.
 #[derive(Default)]
 struct Canvas {
     cursor: Option<Position>,

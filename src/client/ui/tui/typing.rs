@@ -1,11 +1,11 @@
-//! The line being typed, held against the conversation that it is typed in. Pure.
+//! Checks and completes the typed line. Pure.
 
-use super::complete::{self, Known};
 use super::reader::Reader;
 use crate::chat::{SecretText, Target, UserName};
 use crate::client::mistyped;
 use crate::client::model::Input;
 use crate::client::slash::{self, Typed};
+use crate::client::ui::complete::{self, Known};
 
 /// Sends the secret that was typed.
 pub fn send_secret(reader: &mut Reader) {
@@ -20,15 +20,15 @@ pub fn must_stay(reader: &mut Reader, line: &str) -> bool {
     let says = slash::says_here(line) && !line.trim().is_empty();
     let target = reader.window().target.clone();
     if says && reader.window().gone {
-        reader.flash(format!("you are no longer in {target}: it stays here"));
+        reader.flash(format!("you are no longer in {target}: text not sent"));
         return true;
     }
     let within = reader.input.within().filter(|_| says && !target.is_sealed());
     if let Some(within) = within {
-        reader.flash(format!("typed for {within}, which is sealed: it stays here"));
+        reader.flash(format!("typed for {within}, which is sealed: the text was not sent"));
         return true;
     }
-    if let Some(command) = mistyped::mistyped(line)
+    if let Some(command) = reader.input.mistyped(line)
         && !reader.input.is_confirmed(line)
     {
         reader.flash(mistyped::question(command));
@@ -43,7 +43,7 @@ fn is_too_long(reader: &mut Reader, line: &str) -> bool {
     let (bytes, most) = (line.len(), reader.text_bytes_max);
     let too_long = !command && bytes > most;
     if too_long {
-        reader.flash(format!("too long: {bytes} bytes of {most}"));
+        reader.flash(format!("too long: {bytes} bytes, the limit is {most}"));
     }
     too_long
 }

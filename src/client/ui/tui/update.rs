@@ -2,13 +2,15 @@
 
 use super::answers::{Answers, Hit};
 use super::pane::Pane;
+use super::pixels;
 use super::reader::{Effect, Reader};
 use super::settings::Settings;
 use super::window::{At, Line, Older, What, mentions};
-use crate::chat::{Code, Event, Kind, Message, NewMessage, Seq, Target, UserName};
+use crate::chat::{Code, Event, Kind, Message, NewMessage, Retention, Seq, Target, UserName};
 use crate::client::model::{Input, Origin, Output, State, is_unsealed};
 use crate::client::slash::Notify;
-use crate::client::ui::words;
+use crate::client::transfer::{Progress, TransferState};
+use crate::client::ui::{transfers, words};
 
 /// Minimum time between two bells of a conversation.
 const RING_EVERY_MS: i64 = 1_000;
@@ -42,12 +44,13 @@ impl Updates {
                 reader.windows[index].divide();
             }
             Output::Conversation { to, last, read } => known(reader, &to, last, read),
+            Output::Renumbered { to, after } => renumbered(reader, &to, after),
             Output::Latency(ms) => reader.status.answered_within(ms),
             Output::Back => reader.status.is_back(reader.view.now_ms()),
             Output::State(state) => self.connection(state, reader),
             Output::Violation { to, from, violation, .. } => {
                 let index = reader.conversation(&to);
-                let line = reader.line(What::Error(violation.told(&from)));
+                let line = reader.line(What::Error(violation.describe(&from)));
                 reader.push(index, line);
             }
             Output::KeyChanged { text, .. } => reader.error(text),
@@ -76,13 +79,21 @@ impl Updates {
                 reader.notice(index, "the message above is only in memory".into());
             }
             Output::Pending { .. } | Output::Saved { .. } => reader.status.stores(true),
+            Output::Transfer(progress) => transfer(reader, &progress),
+            Output::Picture { seq, to, picture } => {
+                return Some(Pane::picture(format!("picture {seq} of {to}"), picture));
+            }
+            Output::Transfers(all) => {
+                reader.notice(reader.windows.current(), transfers::list(&all));
+            }
+            Output::Files { to, files } => return Some(files_pane(reader, &to, files)),
             Output::Hint(_) | Output::Bye(_) => {}
         }
         None
     }
 
     fn connection(&mut self, state: State, reader: &mut Reader) {
-        reader.status.connection(&state, reader.view.now_ms());
+        reader.status.set_connection(&state, reader.view.now_ms());
         match state {
             State::Connected { name } => reader.own = Some(name),
             State::Silent { .. } => {}
@@ -179,10 +190,14 @@ impl Updates {
         told: bool,
         reader: &mut Reader,
     ) -> Option<Pane> {
-        let (text, readers) = (words::told(&event), words::readers(&event));
+        let (text, readers) = (words::event_text(&event), words::readers(&event));
         match event {
             Event::Welcome { text_bytes_max, .. } => welcomed(reader, text_bytes_max, origin, text),
-            event @ Event::Entered { .. } => entered(reader, event),
+            Event::Entered { channel, last, read, retention, people, omitted, topic, .. } => {
+                let to = Target::Channel(channel);
+                describes(reader, &to, (retention, topic), (&people, omitted));
+                entered(reader, &to, last, read);
+            }
             Event::Parted { channel, .. } => {
                 if let Some(index) = reader.position(&Target::Channel(channel)) {
                     reader.left(index);
@@ -309,7 +324,7 @@ impl Updates {
         let Some(to) = to else { return };
         let lines = self.answers.take_older(&to);
         if let Some(index) = reader.position(&to) {
-            reader.windows[index].loaded(lines, more);
+            reader.windows.loaded(index, lines, more);
         }
         reader.older_came();
     }
@@ -345,9 +360,18 @@ fn known(reader: &mut Reader, to: &Target, last: Seq, read: Seq) {
     reader.look_at_it();
 }
 
+fn renumbered(reader: &mut Reader, to: &Target, after: Seq) {
+    let Some(index) = reader.position(to) else { return };
+    if reader.windows[index].renumber(after) {
+        let text = "the server's log begins again here";
+        reader.notice(index, text.into());
+    }
+}
+
 fn outgoing(reader: &mut Reader, message: NewMessage) {
     let NewMessage { to, id, kind, body } = message;
-    let Some(who) = reader.own.clone().filter(|_| !kind.is_change()) else { return };
+    let shown = !kind.is_change() && kind.blob().is_none();
+    let Some(who) = reader.own.clone().filter(|_| shown) else { return };
     let (me, text) = (kind == Kind::Me, body.text().to_owned());
     let line = reader.line(What::Outgoing { id, who, text, me, refused: None });
     let index = reader.conversation(&to);
@@ -364,6 +388,40 @@ fn welcomed(reader: &mut Reader, text_bytes_max: usize, origin: Origin, motd: Op
     reader.says(origin, 0, motd);
 }
 
+/// The list of a conversation's files.
+fn files_pane(reader: &Reader, to: &Target, files: Vec<Message>) -> Pane {
+    let areas = reader.areas();
+    let paper = reader.paper(&areas);
+    let title = transfers::files_of(to, files.len());
+    let rows = files.into_iter().map(|message| paper.plain(&said(reader, message)));
+    Pane::new(title, rows.collect()).of(Origin::Server)
+}
+
+/// Shows a transfer in the status line, and its end in its conversation.
+fn transfer(reader: &mut Reader, progress: &Progress) {
+    reader.status.transfers(progress);
+    let index = reader.conversation(&progress.to);
+    let (id, text) = (progress.id, transfers::text(progress));
+    let row = || {
+        let bar = transfers::bar(progress, 10);
+        reader.line(What::Transfer { id, text: format!("{text} {bar}") })
+    };
+    let row = (!progress.state.is_end()).then(row);
+    reader.windows[index].transfers(id, row);
+    match &progress.state {
+        TransferState::Failed(failure) if failure.is_theirs => {
+            reader.server_says(index, text, true);
+        }
+        TransferState::Failed(_) => {
+            let line = reader.line(What::Error(text));
+            reader.push(index, line);
+        }
+        TransferState::Saved(_) | TransferState::Cancelled => reader.notice(index, text),
+        // The message itself shows a file that was sent.
+        _ => {}
+    }
+}
+
 /// A line for a message.
 fn said(reader: &Reader, message: Message) -> Line {
     let (time_ms, day) = reader.view.stamp(message.time_ms);
@@ -373,17 +431,20 @@ fn said(reader: &Reader, message: Message) -> Line {
         return Line { time_ms, day, seq, what };
     }
     let own = reader.own.as_ref() == Some(&message.from);
-    let named = reader.own.as_ref().is_some_and(|own| mentions(message.body.text(), own.as_str()));
+    let text = words::text_of(&message).into_owned();
+    let named = reader.own.as_ref().is_some_and(|own| mentions(&text, own.as_str()));
     let mention = !own && (named || matches!(message.to, Target::User(_)));
     let note = words::lock_note(&message);
+    let preview = pixels::preview(&message);
     let what = What::Said {
         who: message.from,
-        text: message.body.text().to_owned() + note,
+        text: text + note,
         me: message.kind == Kind::Me,
         own,
         mention,
         edited: message.edited,
         deleted: message.deleted,
+        preview,
     };
     Line { time_ms, day, seq, what }
 }
@@ -409,20 +470,24 @@ fn ring(reader: &mut Reader, settings: &Settings, index: usize, mention: bool) {
     reader.effects.push(Effect::Notify(format!("{what} {conversation}")));
 }
 
-fn entered(reader: &mut Reader, event: Event) {
-    let Event::Entered { channel, last, read, retention, people, omitted, topic, .. } = event
-    else {
-        return;
-    };
-    let to = Target::Channel(channel);
-    let index = reader.conversation(&to);
+/// Applies the retention, the topic and the members of a channel.
+fn describes(
+    reader: &mut Reader,
+    to: &Target,
+    (retention, topic): (Retention, Option<String>),
+    (people, omitted): (&[UserName], usize),
+) {
+    let index = reader.conversation(to);
     let window = &mut reader.windows[index];
     (window.retention, window.topic, window.gone) = (retention, topic, false);
-    window.set_members(&people, omitted);
-    if !window.target.is_lobby() {
-        known(reader, &to, last, read);
+    window.set_members(people, omitted);
+}
+
+fn entered(reader: &mut Reader, to: &Target, last: Seq, read: Seq) {
+    if !to.is_lobby() {
+        known(reader, to, last, read);
     }
-    let index = reader.conversation(&to);
+    let index = reader.conversation(to);
     reader.windows[index].joined = true;
 }
 
@@ -452,7 +517,7 @@ fn refused(
     {
         (window.older, window.asked) = (Older::Later, None);
         if std::mem::take(&mut window.seeks) {
-            reader.flash("the server is busy: Alt-U goes on");
+            reader.flash("the server is busy: press Alt-U to continue");
         }
         return;
     }

@@ -58,7 +58,7 @@ impl View {
 
     pub fn times(&self) -> Times {
         match (self.timestamps, self.size.width >= WIDE) {
-            (false, _) => Times::SecretText,
+            (false, _) => Times::Hidden,
             (true, true) => Times::Seconds,
             (true, false) => Times::Minutes,
         }

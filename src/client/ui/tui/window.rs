@@ -6,6 +6,7 @@ use super::input::Draft;
 pub use super::line::{At, Line, Older, What, day, mentions};
 use crate::chat::{Kind, Message, MsgId, Retention, Seq, Target, UserName};
 use crate::client::model::Origin;
+use crate::client::transfer::TransferId;
 
 /// Loaded messages of a conversation; older ones are loaded again from the server.
 pub const LINES_MAX: usize = 100_000;
@@ -22,7 +23,7 @@ pub struct Presence {
 }
 
 /// Loaded messages of a room with unread ones, among which mentions are looked for.
-const MENTIONS_LINES_MAX: usize = 1_000;
+const MENTIONS_LINES_MAX: usize = 5_000;
 /// Silence after which a part is not shown, in milliseconds.
 const SILENCE_MS: i64 = 5 * 60_000;
 
@@ -34,9 +35,9 @@ pub struct Window {
     bytes: usize,
     pub unread: usize,
     pub mentions: usize,
-    /// Messages after this one are unread ...
+    /// Messages after this one are unread.
     pub divider: Option<Seq>,
-    /// ... and there are so many of others.
+    /// Count of unread messages of other users.
     pub new: usize,
     /// The user goes to the first unread message, and older ones are loaded up to it.
     pub seeks: bool,
@@ -65,6 +66,9 @@ pub struct Window {
     pub gone: bool,
     /// Half-typed text while another conversation is on the screen.
     pub draft: Draft,
+    /// Lines were dropped to make room for other conversations. They are loaded again only where
+    /// the user looks for them.
+    made_room: bool,
 }
 
 impl Window {
@@ -95,6 +99,7 @@ impl Window {
             rang_ms: 0,
             gone: false,
             draft: Draft::default(),
+            made_room: false,
         }
     }
 
@@ -202,16 +207,33 @@ impl Window {
 
     /// Removes a stored or dropped message; the stored one comes from the server.
     pub fn settle(&mut self, id: MsgId) {
-        if let Some(index) = self.find_outgoing(id)
-            && let Some(line) = self.lines.remove(index)
+        if let Some(index) = self.find_outgoing(id) {
+            self.remove(index);
+        }
+    }
+
+    fn remove(&mut self, index: usize) {
+        let Some(line) = self.lines.remove(index) else { return };
+        self.bytes -= line.bytes();
+        let number = self.first + index as i64;
+        if let At::Line { number: at, .. } = &mut self.at
+            && *at > number
         {
-            self.bytes -= line.bytes();
-            let number = self.first + index as i64;
-            if let At::Line { number: at, .. } = &mut self.at
-                && *at > number
-            {
-                *at -= 1;
+            *at -= 1;
+        }
+    }
+
+    /// Shows a transfer in its row, or removes the row.
+    pub fn transfers(&mut self, wanted: TransferId, line: Option<Line>) {
+        let is = |line: &Line| matches!(&line.what, What::Transfer { id, .. } if *id == wanted);
+        match (self.lines.iter().rposition(is), line) {
+            (Some(index), Some(line)) => {
+                self.bytes = self.bytes + line.bytes() - self.lines[index].bytes();
+                self.lines[index].what = line.what;
             }
+            (Some(index), None) => self.remove(index),
+            (None, Some(line)) => self.push(line),
+            (None, None) => {}
         }
     }
 
@@ -226,9 +248,12 @@ impl Window {
     pub fn change(&mut self, message: &Message) -> bool {
         let Some(of) = message.kind.of() else { return false };
         let found = self.lines.iter_mut().rev().find(|line| line.seq == Some(of));
-        let Some(Line { what: What::Said { text, edited, deleted, .. }, .. }) = found else {
+        let Some(Line { what: What::Said { who, text, edited, deleted, .. }, .. }) = found else {
             return false;
         };
+        if *who != message.from {
+            return false;
+        }
         self.bytes -= text.len();
         match message.kind {
             Kind::Delete { .. } => (*text, *deleted) = (String::new(), true),
@@ -254,7 +279,7 @@ impl Window {
                 continue;
             }
             // Before the first newer message, and before any notices between.
-            let index = if index == self.first_seq() { 0 } else { index };
+            let index = if index == self.first_seq() { self.former() } else { index };
             let place = self.first + index as i64;
             // Lines before it get another number.
             if let At::Line { number, .. } = &mut self.at
@@ -266,6 +291,26 @@ impl Window {
             self.first -= 1;
             self.lines.insert(index, line);
         }
+    }
+
+    /// Removes the seqs after this one, which name other messages from now on. Returns whether a
+    /// line had one.
+    pub fn renumber(&mut self, after: Seq) -> bool {
+        let mut any = false;
+        for line in self.lines.iter_mut().filter(|line| line.seq.is_some_and(|seq| seq > after)) {
+            (line.seq, any) = (None, true);
+        }
+        (self.last, self.read) = (self.last.min(after), self.read.min(after));
+        self.divider = self.divider.filter(|divider| *divider <= after);
+        (self.hole, self.asked, self.seeks) = (None, None, false);
+        any
+    }
+
+    /// Count of lines up to the last message of a former log, above which nothing is loaded.
+    fn former(&self) -> usize {
+        let of_former = |line: &Line| line.seq.is_none() && matches!(line.what, What::Said { .. });
+        let end = self.first_seq();
+        self.lines.iter().take(end).rposition(of_former).map_or(0, |index| index + 1)
     }
 
     /// The index of the first line that has a seq.
@@ -289,6 +334,7 @@ impl Window {
 
     /// Drops the oldest sixteenth of the lines.
     pub fn drop_some(&mut self) {
+        self.made_room = true;
         for _ in 0..=self.lines.len() / 16 {
             self.drop_first();
         }
@@ -472,7 +518,7 @@ impl Window {
             Some(divider) => Some(divider),
             None => {
                 let channel = matches!(self.target, Target::Channel(_));
-                let few = self.lines.len() < MENTIONS_LINES_MAX;
+                let few = self.lines.len() < MENTIONS_LINES_MAX && !self.made_room;
                 Some(self.read).filter(|_| channel && few && self.unread > 0)
             }
         };

@@ -116,10 +116,24 @@ impl Windows {
         self.list[index].push(line);
         // Each conversation is bounded by itself; the total is checked now and then.
         if self.list.len() > 3 && self.list[index].lines.len().is_multiple_of(256) {
-            while self.list.iter().map(Window::bytes).sum::<usize>() > BYTES_MAX {
-                let fullest = self.list.iter_mut().max_by_key(|window| window.bytes());
-                fullest.expect("the lobby is there").drop_some();
-            }
+            self.bound();
+        }
+    }
+
+    /// Takes an answer with older messages.
+    pub fn loaded(&mut self, index: usize, lines: Vec<Line>, more: bool) {
+        self.list[index].loaded(lines, more);
+        self.bound();
+    }
+
+    /// Drops lines of other conversations than the current one, which is bounded by itself.
+    fn bound(&mut self) {
+        while self.list.iter().map(Window::bytes).sum::<usize>() > BYTES_MAX {
+            let others = self.list.iter_mut().enumerate().filter(|(at, _)| *at != self.current);
+            let Some((_, fullest)) = others.max_by_key(|(_, window)| window.bytes()) else {
+                return;
+            };
+            fullest.drop_some();
         }
     }
 
@@ -151,5 +165,33 @@ impl Index<usize> for Windows {
 impl IndexMut<usize> for Windows {
     fn index_mut(&mut self, index: usize) -> &mut Window {
         &mut self.list[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Seq;
+    use crate::client::ui::tui::line::What;
+
+    fn line(seq: u64) -> Line {
+        Line { time_ms: 0, day: 0, seq: Some(Seq(seq)), what: What::Notice("x".repeat(1 << 20)) }
+    }
+
+    #[test]
+    fn what_is_loaded_into_many_conversations_is_bounded_and_not_loaded_again() {
+        let mut windows = Windows::new();
+        for name in ["#tea", "#work", "#garden", "#cellar"] {
+            let index = windows.conversation(&name.parse().unwrap());
+            let window = windows.iter_mut().nth(index).unwrap();
+            (window.joined, window.unread, window.last) = (true, 40, Seq(40));
+            window.push(line(40));
+            assert!(window.wants_older(), "mentions among what is unread");
+            windows.loaded(index, (10..40).map(line).collect(), true);
+        }
+        assert!(windows.iter().map(Window::bytes).sum::<usize>() <= BYTES_MAX);
+        let oldest = |window: &&Window| window.oldest().is_some_and(|seq| seq > Seq(10));
+        let shortened: Vec<_> = windows.iter().filter(oldest).collect();
+        assert!(!shortened.is_empty() && shortened.iter().all(|window| !window.wants_older()));
     }
 }

@@ -5,6 +5,7 @@ use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::links::address_spans;
 use crate::client::ui::gutter;
 
 const TAB: &str = "    ";
@@ -14,12 +15,14 @@ struct Piece {
     text: String,
     width: usize,
     style: Style,
+    is_of_address: bool,
 }
 
 impl Piece {
-    /// A row may end at a space, and next to each character of a script without spaces.
+    /// A row may end at a space, and next to each character of a script without spaces that is no
+    /// part of an address.
     fn ends(&self) -> bool {
-        self.text == " " || self.width > 1
+        self.text == " " || self.width > 1 && !self.is_of_address
     }
 }
 
@@ -41,6 +44,7 @@ pub fn rows(spans: &[Span], width: usize, indent: usize) -> Vec<Line<'static>> {
                 text: grapheme.symbol.to_owned(),
                 width: usize::from(grapheme.symbol.cell_width()),
                 style: grapheme.style,
+                is_of_address: false,
             }));
         }
     }
@@ -69,7 +73,8 @@ struct Wrap {
 
 impl Wrap {
     /// A line of the text, up to its break.
-    fn line(&mut self, pieces: Vec<Piece>) {
+    fn line(&mut self, mut pieces: Vec<Piece>) {
+        mark_addresses(&mut pieces);
         // Cells of the rest of its word, from each piece on.
         let mut rests = vec![0; pieces.len() + 1];
         for (at, piece) in pieces.iter().enumerate().rev() {
@@ -125,6 +130,18 @@ impl Wrap {
         }
         self.used = 0;
         self.rows.push(Line::from(spans));
+    }
+}
+
+/// Marks the parts of addresses, so that they stay whole like words.
+fn mark_addresses(pieces: &mut [Piece]) {
+    let text: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
+    let mut spans = address_spans(&text).into_iter().peekable();
+    let mut start = 0;
+    for piece in pieces {
+        while spans.next_if(|span| span.end <= start).is_some() {}
+        piece.is_of_address = spans.peek().is_some_and(|span| span.contains(&start));
+        start += piece.text.len();
     }
 }
 
@@ -186,6 +203,15 @@ mod tests {
         assert_eq!(texts("漢字漢字", 5, 0), ["漢字", "漢字"]);
         assert_eq!(texts("says: 漢字漢字", 10, 0), ["says: 漢字", "漢字"]);
         assert_eq!(texts("漢字漢字漢abc", 12, 0), ["漢字漢字漢", "abc"]);
+        // An address is a word, also where it goes on in wide characters.
+        assert_eq!(texts("茶は https://a/茶/一.html", 22, 2), ["茶は ", "  https://a/茶/一.html"]);
+        assert_eq!(texts("see https://a/🍵/é茶", 18, 2), ["see ", "  https://a/🍵/é茶"]);
+        assert_eq!(texts("茶はhttps://a/茶，茶は緑", 20, 0), ["茶はhttps://a/茶，茶", "は緑"]);
+        assert_eq!(
+            texts("茶はhttps://a/茶緑，茶は緑", 14, 0),
+            ["茶は", "https://a/茶緑", "，茶は緑"]
+        );
+        assert_eq!(texts("a https://a/茶茶茶茶", 14, 0), ["a https://a/茶", "茶茶茶"]);
         assert_eq!(texts("a\nb", 9, 2), ["a", "  b"]);
         assert_eq!(texts("e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}", 4, 0).len(), 2);
         assert_eq!(clip("漢字漢字", 5), "漢字~");
@@ -201,7 +227,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_row_is_too_wide_and_nothing_but_space_is_lost(
-            text in "[a-z 漢é👍\n]{0,80}", width in 4usize..30, indent in 0usize..12,
+            text in "([a-z 漢é👍\n]|https://){0,80}", width in 4usize..30, indent in 0usize..12,
         ) {
             let rows = texts(&text, width, indent);
             for row in &rows {

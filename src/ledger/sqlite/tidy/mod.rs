@@ -10,7 +10,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use super::connection::{LOG_PAGES, truncate_log, write_faults};
-use crate::ledger::pace::Pace;
+use crate::ledger::pace::{CommitTime, Pace};
 use crate::ledger::{LedgerError, Tidied};
 use pages::{Pages, Part};
 
@@ -82,6 +82,11 @@ impl Tidy {
         })
     }
 
+    #[cfg(test)]
+    pub fn work_in_parts_of(&mut self, pages: usize) {
+        self.paces.fill(Pace::new(pages, pages));
+    }
+
     /// Records a commit that removed this many messages.
     pub fn note(&mut self, messages: usize) {
         self.removals += 1;
@@ -112,7 +117,12 @@ impl Tidy {
     }
 
     /// Runs one part of the work.
-    pub fn some(&mut self, connection: &Connection, path: &Path) -> Result<Tidied, LedgerError> {
+    pub fn some(
+        &mut self,
+        connection: &Connection,
+        path: &Path,
+        commit_time: CommitTime,
+    ) -> Result<Tidied, LedgerError> {
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
             None if self.removals == self.tidied && !self.bulk => {
@@ -142,7 +152,7 @@ impl Tidy {
             Next::Step(step) => {
                 pass.step = step;
                 self.pass = Some(pass);
-                self.paces[kind].done(began);
+                self.paces[kind].done(began, commit_time);
                 Ok(Tidied::More)
             }
             Next::Blocked => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::TransactionBehavior;
 
-use super::super::connection::{PAGES_MAX, faults, io, open_existing};
+use super::super::connection::{PAGES_MAX, faults, io, log_of, open_existing};
 use crate::ledger::LedgerError;
 
 /// Offset of SQLite's lock bytes. The page there is never used.
@@ -51,7 +51,7 @@ impl Pages {
         let mut header = [0; FILE_HEADER];
         file.read_exact_at(&mut header, 0).map_err(io(path))?;
         let shape = Shape::of(&header).ok_or_else(|| {
-            io(path)(std::io::Error::other("the header of the database names no size of a page"))
+            io(path)(std::io::Error::other("the database header has no valid page size"))
         })?;
         Ok(Pages { path: path.to_owned(), file, shape })
     }
@@ -153,12 +153,6 @@ impl Shape {
     fn locks_at(self) -> u64 {
         LOCKS_AT / self.page_bytes as u64
     }
-}
-
-fn log_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    PathBuf::from(name)
 }
 
 fn is_empty(path: &Path) -> bool {

@@ -14,8 +14,8 @@ pub(super) fn begin_bulk(connection: &Connection) -> rusqlite::Result<()> {
 
 fn set_bulk(connection: &Connection, bulk: bool) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    let set = "INSERT INTO words (words, rank) VALUES ('secure-delete', ?1)";
-    transaction.execute(set, [i64::from(!bulk)])?;
+    let set = "INSERT INTO words (words, rank) VALUES (?1, ?2)";
+    transaction.execute(set, params!["secure-delete", i64::from(!bulk)])?;
     if bulk {
         transaction.execute("UPDATE meta SET bulk = 1", [])?;
     }
@@ -23,9 +23,14 @@ fn set_bulk(connection: &Connection, bulk: bool) -> rusqlite::Result<()> {
 }
 
 /// Merges a part of the index; the `first` one begins anew. Whether that was all.
+///
+/// If other segments arrive during a merge, FTS5 goes on with it only if it has more segments than
+/// they are, or if they are at least `usermerge`, which are then merged first. Two is the least
+/// number: with it, no merge of several segments is left behind.
 pub(super) fn merge(connection: &Connection, first: bool, pages: usize) -> rusqlite::Result<bool> {
     if first {
         set_bulk(connection, false)?;
+        connection.execute("INSERT INTO words (words, rank) VALUES ('usermerge', 2)", [])?;
     }
     let changes = || connection.query_row("SELECT total_changes()", [], |row| row.get(0));
     let before: i64 = changes()?;

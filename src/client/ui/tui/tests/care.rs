@@ -97,7 +97,11 @@ fn a_text_that_is_too_long_stays_in_the_input() {
     pastes(&mut desk, &"x".repeat(8_193));
     desk.presses("enter");
     assert!(desk.effects().is_empty());
-    assert!(desk.lines().contains("| too long: 8193 bytes of 8192"), "{}", desk.picture());
+    assert!(
+        desk.lines().contains("| too long: 8193 bytes, the limit is 8192"),
+        "{}",
+        desk.picture()
+    );
     desk.presses("backspace enter");
     assert_eq!(desk.effects(), [format!("#lobby: {}", "x".repeat(8_192))]);
     // Several pasted lines stay as well, and an oversized paste is refused.
@@ -211,6 +215,32 @@ fn a_text_that_looks_like_a_command_with_a_secret_is_asked_about() {
         desk.presses("ctrl-u up");
         assert_eq!(desk.app.reader.input.text(), "", "it is not remembered");
     }
+}
+
+#[test]
+fn a_pin_in_the_row_after_its_command_is_asked_about() {
+    let mut desk = Desk::new(100, 12);
+    let said = |desk: &mut Desk| {
+        let effects = std::mem::take(&mut desk.app.reader.effects);
+        effects.iter().filter(|one| matches!(one, Effect::Happen(Input::TypedIn { .. }))).count()
+    };
+    desk.enter("4711");
+    assert_eq!(said(&mut desk), 1, "nothing is before it");
+    desk.enter("/join #tea");
+    assert_eq!(said(&mut desk), 1);
+    desk.enter("4711");
+    assert_eq!(said(&mut desk), 0);
+    assert!(desk.picture().contains("looks like /join"), "{}", desk.picture());
+    desk.presses("enter");
+    assert_eq!(said(&mut desk), 1);
+    desk.enter("4711");
+    assert_eq!(said(&mut desk), 1, "the command is no longer the row before");
+    pastes(&mut desk, "/join #tea\n4711");
+    desk.presses("enter");
+    assert_eq!(said(&mut desk), 0, "{}", desk.picture());
+    assert!(desk.picture().contains("looks like /join"), "{}", desk.picture());
+    desk.presses("enter");
+    assert_eq!(said(&mut desk), 1);
 }
 
 #[test]

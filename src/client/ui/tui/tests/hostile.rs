@@ -115,7 +115,7 @@ fn members_omitted_by_a_bounded_list_are_counted() {
 }
 
 /// Alice at the full screen, with the whole client except the connection.
-struct Seat {
+struct Client {
     desk: Desk,
     model: Model,
     sent: Vec<(Target, String)>,
@@ -126,28 +126,28 @@ fn pin() -> ChannelName {
     format!("#tea~{}", "0".repeat(26)).parse().unwrap()
 }
 
-impl Seat {
-    fn new() -> Seat {
+impl Client {
+    fn new() -> Client {
         let usage =
             Use { once: false, resumes: true, reads: false, retries: true, secrets: Giver::Person };
         let lobby = Target::Channel(ChannelName::lobby());
         let (outbox, conversations) = (Outbox::default(), Conversations::default());
         let model = Model::new(usage, lobby, BTreeSet::new(), outbox, conversations);
-        let mut seat = Seat { desk: Desk::new(80, 24), model, sent: Vec::new(), number: 0 };
-        seat.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
+        let mut client = Client { desk: Desk::new(80, 24), model, sent: Vec::new(), number: 0 };
+        client.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
             "text_bytes_max": 8192, "time_ms": 0}));
-        seat
+        client
     }
 
     /// In the PIN channel.
-    fn inside() -> Seat {
-        let mut seat = Seat::new();
-        seat.desk.app.reader.untouched = true;
+    fn inside() -> Client {
+        let mut client = Client::new();
+        client.desk.app.reader.untouched = true;
         let opened = Input::Opened { channel: Ok(pin()), made: None };
-        let asked = seat.happens(opened);
-        seat.hears(entered(pin().as_str(), asked.as_deref()));
-        assert_eq!(seat.conversation(), Target::Channel(pin()));
-        seat
+        let asked = client.happens(opened);
+        client.hears(entered(pin().as_str(), asked.as_deref()));
+        assert_eq!(client.conversation(), Target::Channel(pin()));
+        client
     }
 
     fn hears(&mut self, event: Value) {
@@ -204,58 +204,62 @@ fn confidential_text_goes_to_its_conversation_or_stays() {
     const SECRET: &str = "the key is under the mat";
     for seed in 0..ROUNDS {
         let mut chance = StdRng::seed_from_u64(seed);
-        let mut seat = Seat::inside();
+        let mut client = Client::inside();
         // An answer to another request arrives late.
-        let late = seat.does(|desk| desk.enter("/join work"));
-        seat.does(|desk| desk.presses("alt-2"));
-        let here = seat.conversation();
+        let late = client.does(|desk| desk.enter("/join work"));
+        client.does(|desk| desk.presses("alt-2"));
+        let here = client.conversation();
         let joins =
-            (here != Target::Channel(pin())).then(|| seat.does(|desk| desk.presses("alt-3")));
-        assert!(joins.is_none() || seat.conversation() == Target::Channel(pin()));
+            (here != Target::Channel(pin())).then(|| client.does(|desk| desk.presses("alt-3")));
+        assert!(joins.is_none() || client.conversation() == Target::Channel(pin()));
         for c in SECRET.chars() {
             if chance.random_range(0..4) == 0 {
                 let channel =
                     if chance.random() { "#tea".to_owned() } else { pin().as_str().into() };
                 let reference = if chance.random() { None } else { Some("pychat-1") };
                 match chance.random_range(0..6) {
-                    0 | 1 => seat.hears(json!({"type": "parted", "channel": channel, "ref": reference})),
-                    2 => seat.hears(entered("#tea", reference)),
-                    3 => seat.hears(entered("#work", late.as_deref())),
-                    4 => seat.hears(json!({"type": "conversations", "conversations": [{"to": "@carol",
+                    0 | 1 => client.hears(json!({"type": "parted", "channel": channel, "ref": reference})),
+                    2 => client.hears(entered("#tea", reference)),
+                    3 => client.hears(entered("#work", late.as_deref())),
+                    4 => client.hears(json!({"type": "conversations", "conversations": [{"to": "@carol",
                         "log": "00000000000000ac", "last": "3", "read": "0", "retention": "forever"}]})),
                     _ => {
-                        seat.happens(Input::Lost(crate::client::model::Loss::Cut));
-                        seat.hears(json!({"type": "welcome", "name": "carol", "device": "main",
+                        client.happens(Input::Lost(crate::client::model::Loss::Cut));
+                        client.hears(json!({"type": "welcome", "name": "carol", "device": "main",
                             "version": "1", "text_bytes_max": 8192, "time_ms": 0}));
                     }
                 }
             }
-            seat.does(|desk| desk.types(&c.to_string()));
+            client.does(|desk| desk.types(&c.to_string()));
         }
-        assert_eq!(seat.conversation(), Target::Channel(pin()), "seed {seed}");
-        assert_eq!(seat.desk.app.reader.input.text(), SECRET, "seed {seed}");
-        seat.does(|desk| desk.presses("enter"));
-        let stays = seat.desk.app.reader.input.text() == SECRET;
-        let goes = seat.sent.iter().filter(|(_, text)| text == SECRET).count();
-        assert!(seat.sent.iter().all(|(to, _)| *to == Target::Channel(pin())), "{:?}", seat.sent);
+        assert_eq!(client.conversation(), Target::Channel(pin()), "seed {seed}");
+        assert_eq!(client.desk.app.reader.input.text(), SECRET, "seed {seed}");
+        client.does(|desk| desk.presses("enter"));
+        let stays = client.desk.app.reader.input.text() == SECRET;
+        let goes = client.sent.iter().filter(|(_, text)| text == SECRET).count();
+        assert!(
+            client.sent.iter().all(|(to, _)| *to == Target::Channel(pin())),
+            "{:?}",
+            client.sent
+        );
         // After a reconnect it waits until its channel is entered again.
         assert!(if stays { goes == 0 } else { goes <= 1 }, "seed {seed}");
         if stays {
-            assert!(seat.desk.lines().contains("you are no longer in #tea~0000"), "seed {seed}");
+            assert!(client.desk.lines().contains("you are no longer in #tea~0000"), "seed {seed}");
         }
     }
 }
 
 #[test]
 fn a_removed_member_keeps_the_half_typed_text() {
-    let mut seat = Seat::inside();
-    seat.does(|desk| desk.types("half of a th"));
-    seat.hears(json!({"type": "parted", "channel": pin().as_str()}));
-    seat.does(|desk| {
+    let mut client = Client::inside();
+    client.does(|desk| desk.types("half of a th"));
+    client.hears(json!({"type": "parted", "channel": pin().as_str()}));
+    client.does(|desk| {
         desk.types("ought");
         desk.presses("enter");
     });
-    insta::assert_snapshot!(seat.desk.picture(), @"
+    insta::assert_snapshot!(client.desk.picture(), @"
     #tea~0000                                         you are no longer in #tea~0000
                                                                     │people
                                                                     │* alice
@@ -278,54 +282,54 @@ fn a_removed_member_keeps_the_half_typed_text() {
        left it, but you did not: its key and its messages stay      │
        here. Text typed there is not sent; /join #tea~0000 enters   │
        it again, /part leaves it                                    │
-     * connected 12 ms | you are no longer in #tea~0000: it stays here      F1 help
+     * connected 12 ms | you are no longer in #tea~0000: text not sent      F1 help
     alice> half of a thought
     cursor 24,23
     ");
     assert_eq!(
-        (seat.sent.len(), seat.desk.app.reader.input.text().as_str()),
+        (client.sent.len(), client.desk.app.reader.input.text().as_str()),
         (0, "half of a thought")
     );
     // After entering the channel again it is sent as typed.
-    seat.does(|desk| desk.presses("ctrl-a ctrl-k"));
-    let asked = seat.does(|desk| desk.enter("/join #tea~0"));
-    seat.hears(entered(pin().as_str(), asked.as_deref()));
-    seat.does(|desk| desk.presses("ctrl-y enter"));
-    assert_eq!(seat.sent, [(Target::Channel(pin()), "half of a thought".to_owned())]);
+    client.does(|desk| desk.presses("ctrl-a ctrl-k"));
+    let asked = client.does(|desk| desk.enter("/join #tea~0"));
+    client.hears(entered(pin().as_str(), asked.as_deref()));
+    client.does(|desk| desk.presses("ctrl-y enter"));
+    assert_eq!(client.sent, [(Target::Channel(pin()), "half of a thought".to_owned())]);
 }
 
 #[test]
 fn text_typed_for_a_sealed_conversation_goes_to_no_open_one() {
     // Recalled, found, cut and inserted again, cut and undone.
     for ways in ["up", "ctrl-r enter", "ctrl-y", "up ctrl-u ctrl-_", "up home delete"] {
-        let mut seat = Seat::inside();
-        seat.does(|desk| match ways {
+        let mut client = Client::inside();
+        client.does(|desk| match ways {
             "ctrl-y" => {
                 desk.types("a secret");
                 desk.presses("ctrl-u");
             }
             _ => desk.enter("a secret"),
         });
-        seat.sent.clear();
-        seat.does(|desk| desk.presses("alt-1"));
-        assert!(seat.conversation().is_lobby());
-        seat.does(|desk| desk.presses(ways));
-        let text = seat.desk.app.reader.input.text();
+        client.sent.clear();
+        client.does(|desk| desk.presses("alt-1"));
+        assert!(client.conversation().is_lobby());
+        client.does(|desk| desk.presses(ways));
+        let text = client.desk.app.reader.input.text();
         assert!(text.ends_with("secret"), "{ways}: {text:?}");
-        seat.does(|desk| desk.presses("enter"));
-        assert_eq!((seat.sent.len(), seat.desk.app.reader.input.text()), (0, text), "{ways}");
-        assert!(seat.desk.lines().contains("which is sealed"), "{ways}");
+        client.does(|desk| desk.presses("enter"));
+        assert_eq!((client.sent.len(), client.desk.app.reader.input.text()), (0, text), "{ways}");
+        assert!(client.desk.lines().contains("which is sealed"), "{ways}");
         // In its own conversation it is sent.
-        seat.does(|desk| desk.presses("alt-2"));
-        seat.does(|desk| desk.presses(ways));
-        seat.does(|desk| desk.presses("enter"));
-        assert_eq!(seat.sent.len(), 1, "{ways}");
+        client.does(|desk| desk.presses("alt-2"));
+        client.does(|desk| desk.presses(ways));
+        client.does(|desk| desk.presses("enter"));
+        assert_eq!(client.sent.len(), 1, "{ways}");
         // And text typed in the lobby goes to the lobby.
-        seat.does(|desk| {
+        client.does(|desk| {
             desk.presses("alt-1 ctrl-a ctrl-k");
             desk.enter("hello");
         });
-        assert!(seat.sent[1].0.is_lobby(), "{ways}");
+        assert!(client.sent[1].0.is_lobby(), "{ways}");
     }
 }
 

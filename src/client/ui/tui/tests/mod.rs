@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::app::App;
 use super::draw::draw;
 use super::keys;
+use super::pace::FETCH_EVERY_MS;
 use super::reader::Effect;
 use super::settings::Settings;
 use super::theme::Theme;
@@ -144,6 +145,12 @@ impl Desk {
         self.terminal.backend_mut().resize(width, height);
     }
 
+    /// Draws once the next request for older messages may be sent.
+    pub fn fetches(&mut self) {
+        self.waits(FETCH_EVERY_MS);
+        self.draws();
+    }
+
     /// Draws like the screen's thread. Returns the cells.
     pub fn draws(&mut self) -> &Buffer {
         let app = &mut self.app;
@@ -154,9 +161,7 @@ impl Desk {
                 first = draw(app, frame).first;
             })
             .unwrap();
-        if first {
-            self.app.reader.fetch();
-        }
+        self.app.reader.fetch(first);
         self.terminal.backend().buffer()
     }
 

@@ -15,6 +15,7 @@ fn count(desk: &mut Desk, to: &str, span: (u64, u64), lines: u64) {
 
 /// The last requests for older messages: `before`, and how many.
 fn asked(desk: &mut Desk) -> Vec<(String, u64)> {
+    desk.fetches();
     let asks = desk.effects().into_iter().filter(|effect| effect.contains("\"history\""));
     let ask = |effect: String| {
         let ask: Value = serde_json::from_str(&effect).unwrap();
@@ -85,7 +86,8 @@ fn alt_u_loads_up_to_the_first_unread_message() {
     loads(&mut desk, 100..=205, true);
     assert_eq!(asked(&mut desk), [("100".to_owned(), 1_000)], "as long as it takes");
     loads(&mut desk, 3..=99, true);
-    assert_eq!(asked(&mut desk), [], "enough");
+    // Enough; those above the picture are asked for as always.
+    assert_eq!(asked(&mut desk), [("3".to_owned(), 200)]);
     let rows = desk.rows();
     let at = rows.iter().position(|row| row.contains("- new -")).unwrap();
     assert!(rows[at - 1].contains("line 5.") && rows[at + 1].contains("line 6."), "{rows:#?}");
@@ -94,7 +96,7 @@ fn alt_u_loads_up_to_the_first_unread_message() {
 }
 
 #[test]
-fn whoever_moves_elsewhere_is_not_taken_to_the_first_unread_message() {
+fn scrolling_cancels_the_jump_to_the_first_unread_message() {
     for keys in ["alt-end", "pageup"] {
         let mut desk = back();
         missed(&mut desk);
@@ -129,7 +131,7 @@ fn a_gap_below_a_reader_is_filled_in_and_the_reader_stays() {
     loads(&mut desk, 150..=205, true);
     assert_eq!(asked(&mut desk), [("150".to_owned(), 1_000)]);
     loads(&mut desk, 2..=149, true);
-    assert_eq!(asked(&mut desk), []);
+    assert_eq!(asked(&mut desk), [("1".to_owned(), 200)], "above the picture");
     let rows = desk.rows();
     let at = rows.iter().position(|row| row.contains("- new -")).unwrap();
     assert!(rows[at + 1].contains("line 6."), "{rows:#?}");
@@ -197,4 +199,57 @@ fn rooms_with_unread_messages_are_searched_for_mentions_one_request_at_a_time() 
     assert_eq!(asked(&mut desk).len(), 1);
     answer(&mut desk, "#work");
     assert!(desk.lines().contains("3 #work 1!"), "{}", desk.picture());
+}
+
+/// Requests for older messages of a room within ten seconds, where a server answers each of them
+/// at once, and each answer has an older message.
+fn asks_in_ten_seconds(mut then: impl FnMut(&mut Desk)) -> usize {
+    let mut desk = Desk::new(100, 20);
+    desk.hears(json!({"type": "history", "to": "#lobby", "lines": 0, "more": false,
+        "ref": "older #lobby"}));
+    desk.enters("#tea", 5_000, 5, &["alice", "bob"]);
+    count(&mut desk, "#tea", (5, 5_000), 4_995);
+    desk.effects();
+    let (mut asks, mut seq) = (0, 5_001);
+    for _ in 0..1_000 {
+        desk.draws();
+        let until_next = desk.app.reader.next_change_ms();
+        let sent = desk.effects().iter().filter(|effect| effect.contains("\"history\"")).count();
+        assert!(sent > 0 || until_next.is_some_and(|ms| ms <= 334), "{until_next:?}");
+        for _ in 0..sent {
+            seq -= 1;
+            let mut line = line(seq);
+            (line["to"], line["ref"]) = ("#tea".into(), "older #tea".into());
+            desk.hears(line);
+            desk.hears(json!({"type": "history", "to": "#tea", "lines": 1, "more": true,
+                "ref": "older #tea"}));
+            then(&mut desk);
+        }
+        asks += sent;
+        desk.waits(10);
+    }
+    asks
+}
+
+#[test]
+fn a_server_that_always_has_more_is_asked_three_times_a_second() {
+    // The time passes in steps of 10 ms.
+    let paced = 28..=30;
+    let asks = asks_in_ten_seconds(|_| ());
+    assert!(paced.contains(&asks), "{asks}");
+    let opened = asks_in_ten_seconds(|desk| desk.presses("alt-2 alt-u"));
+    assert!(paced.contains(&opened), "alice goes to the first unread message: {opened}");
+    let gaps = asks_in_ten_seconds(|desk| {
+        desk.hears(json!({"type": "gap", "to": "#tea", "from_seq": "6", "to_seq": "4000",
+            "stored": true}));
+        count(desk, "#tea", (5, 5_000), 4_995);
+    });
+    assert!(paced.contains(&gaps), "a gap after each answer: {gaps}");
+    let connections = asks_in_ten_seconds(|desk| {
+        desk.app.show(Output::State(State::Offline { retry_ms: 60_000 }));
+        desk.app.show(Output::State(State::Connected { name: "alice".parse().unwrap() }));
+        desk.enters("#tea", 5_000, 5, &["alice", "bob"]);
+        count(desk, "#tea", (5, 5_000), 4_995);
+    });
+    assert!(paced.contains(&connections), "another connection after each answer: {connections}");
 }

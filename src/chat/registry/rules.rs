@@ -1,0 +1,52 @@
+//! The operator's configuration, as far as the registry needs it.
+
+use crate::chat::{ChannelName, Command, Conversation, LogId, Refusal, Retention, Wanted};
+use crate::limits::{COUNTED_MAX, Limits};
+
+/// The operator's configuration.
+pub struct Rules {
+    pub limits: Limits,
+    /// How long a conversation's messages are stored.
+    pub retention: Box<dyn Fn(&Conversation) -> Retention + Send + Sync>,
+    /// Whether the configuration names a channel: it keeps its topic when everybody has left.
+    pub configured: Box<dyn Fn(&ChannelName) -> bool + Send + Sync>,
+    /// Whether a conversation's messages are erased as soon as nobody is left in it.
+    pub forgets: Box<dyn Fn(&Conversation) -> bool + Send + Sync>,
+}
+
+impl Rules {
+    /// Checks that the command's texts are present and within their limits.
+    pub(super) fn check_texts(&self, command: &Command) -> Result<(), Refusal> {
+        let fits = |text: &str, max_bytes: usize| match text.len() {
+            bytes if bytes > max_bytes => Err(Refusal::TooLong { bytes, max_bytes }),
+            _ => Ok(()),
+        };
+        let limits = &self.limits;
+        match command {
+            Command::Say(message) => {
+                fits(message.body.text(), limits.text_bytes_max)?;
+                message.check()
+            }
+            Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) } => {
+                fits(text, limits.topic_bytes_max)
+            }
+            Command::Search { text, .. } if text.trim().is_empty() => Err(Refusal::Empty),
+            Command::Search { text, .. } => Wanted::new(text).map(drop),
+            Command::Count { conversations } if conversations.len() > COUNTED_MAX => {
+                Err(Refusal::TooManyCounted { max: COUNTED_MAX })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The ids that logs get in a run of the server.
+#[derive(Clone, Copy)]
+pub struct LogIds {
+    /// The id of logs on disk.
+    pub persistent: LogId,
+    /// The base from which the ids of logs in memory are counted.
+    pub ephemeral: LogId,
+    /// The id of the stored logs after a loss is noticed, at most once in a run.
+    pub next: LogId,
+}

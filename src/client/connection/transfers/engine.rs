@@ -1,0 +1,500 @@
+//! The thread for transfers: handles the model's jobs and the server's transfer records, with one
+//! window per direction.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
+use std::time::Instant;
+
+use super::arrival::Arrival;
+use super::meter::Meter;
+use super::reading::{self, Reader, Ready, not_stored, reopened};
+use super::upload::Upload;
+use super::{Job, Transfers, desktop, pictures};
+use crate::chat::{BlobId, Descriptor, MsgId};
+use crate::client::connection::inbox::Sender;
+use crate::client::connection::writer::Writer;
+use crate::client::model::Input;
+use crate::client::storage::transfer_folder::{Held, StoreError, Stored, TransferFolder};
+use crate::client::transfer::{
+    Failure, Left, LeftDownload, LeftUpload, Place, Report, Then, ToGet, ToSend, TransferId, Work,
+};
+use crate::transfer::turns::Turns;
+use crate::transfer::window::Window;
+use crate::wire::transfer::TransferRecord;
+
+/// One direction of the connection.
+#[derive(Default)]
+struct Way {
+    window: Window,
+    /// By the server's numbers.
+    turns: Turns,
+}
+
+/// Transfers whose limits are kept before their answers.
+const EARLY_MAX: usize = 16;
+
+pub struct Engine {
+    folder: Arc<TransferFolder>,
+    is_script: bool,
+    /// For first passes, which report here.
+    transfers: Transfers,
+    writer: Writer,
+    /// Number of the connection that the server's numbers are valid for.
+    connection: u64,
+    happen: Sender,
+    began: Instant,
+    /// First passes, each with its cancel flag.
+    readings: BTreeMap<TransferId, Arc<AtomicBool>>,
+    uploads: BTreeMap<TransferId, (Upload, Meter)>,
+    /// Downloads of an earlier run whose message is not there yet.
+    awaited: BTreeMap<TransferId, Held>,
+    arrivals: BTreeMap<TransferId, (Arrival, Meter)>,
+    /// The transfers of the server's numbers in this connection.
+    numbers: HashMap<u32, TransferId>,
+    /// Limits of uploads whose answer has not arrived.
+    early: BTreeMap<u32, u64>,
+    up: Way,
+    down: Way,
+    record: Vec<u8>,
+}
+
+impl Engine {
+    pub fn new(
+        (folder, is_script): (Arc<TransferFolder>, bool),
+        transfers: Transfers,
+        writer: Writer,
+        happen: Sender,
+    ) -> Engine {
+        Engine {
+            folder,
+            is_script,
+            transfers,
+            writer,
+            connection: 0,
+            happen,
+            began: Instant::now(),
+            readings: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            numbers: HashMap::new(),
+            early: BTreeMap::new(),
+            up: Way::default(),
+            down: Way::default(),
+            record: Vec::new(),
+        }
+    }
+
+    /// Restores the transfers of an earlier run. Numbers them from 1.
+    pub fn restore(&mut self) -> Left {
+        let mut left = Left::default();
+        let of_scripts =
+            |stored: &Stored| matches!(stored, Stored::Upload(upload) if upload.is_script);
+        let all = self.folder.left(|stored| !of_scripts(stored));
+        for (number, (held, stored)) in (1..).zip(all) {
+            let id = TransferId(number);
+            match stored {
+                Stored::Upload(upload) => {
+                    let to = upload.send.to.clone();
+                    let (name, path) = (upload.file.name.clone(), upload.send.path.clone());
+                    match reopened(held, *upload) {
+                        Ok(ready) => {
+                            let recorded = ready.recorded.clone();
+                            self.uploads.insert(id, (Upload::new(ready), Meter::default()));
+                            left.uploads.push(LeftUpload { id, to, path, recorded });
+                        }
+                        Err(failure) => {
+                            let text = format!(
+                                "the upload of {name} from the last run cannot continue: {}",
+                                failure.hint
+                            );
+                            self.send_input(Input::Trouble(text));
+                        }
+                    }
+                }
+                Stored::Download { from, seq, place } => {
+                    self.awaited.insert(id, held);
+                    // A file opens on the desktop in the run in which the user asks for it.
+                    let get = ToGet { from, seq, place, then: Then::Keep };
+                    left.downloads.push(LeftDownload { id, get });
+                }
+            }
+        }
+        left
+    }
+
+    pub fn run(mut self, jobs: &Receiver<Job>) {
+        loop {
+            let job = match jobs.try_recv() {
+                Ok(job) => Ok(job),
+                Err(TryRecvError::Empty) if self.sends() => continue,
+                Err(TryRecvError::Empty) => jobs.recv().map_err(drop),
+                Err(TryRecvError::Disconnected) => Err(()),
+            };
+            match job {
+                Ok(Job::Work(work)) => self.work(work),
+                Ok(Job::Record(body, _permit)) => self.receives(&body),
+                Ok(Job::Room) => {}
+                Ok(Job::Read(id, read)) => self.has_read(id, *read),
+                Ok(Job::Lost(connection)) => self.lost(connection),
+                // The runtime may wait no longer.
+                Ok(Job::Finish(done)) => drop(done.send(())),
+                Err(()) => return,
+            }
+            self.grants();
+        }
+    }
+
+    fn work(&mut self, work: Work) {
+        match work {
+            Work::Read { id, file, message } => self.reads(id, file, message),
+            Work::Upload { id, number, have, limit } => {
+                let Some((upload, meter)) = self.uploads.get_mut(&id) else { return };
+                let limit = self.early.remove(&number).unwrap_or(0).max(limit);
+                upload.begin(number, have, limit);
+                meter.restart(Instant::now(), upload.file_bytes());
+                self.numbers.insert(number, id);
+                self.up.turns.add(number);
+                if have == upload.total() {
+                    self.report(id, Report::Written);
+                }
+            }
+            Work::Open { id, file, get } => self.opens(id, &file, &get),
+            Work::Download { id, number, bytes } => {
+                let Some((arrival, meter)) = self.arrivals.get_mut(&id) else { return };
+                match arrival.begin(number, bytes) {
+                    Ok(()) => {
+                        meter.restart(Instant::now(), arrival.file_bytes());
+                        self.numbers.insert(number, id);
+                        self.down.turns.add(number);
+                        self.is_whole(id);
+                    }
+                    Err(failure) => {
+                        self.stop(id, number);
+                        self.report(id, Report::Failed(failure));
+                    }
+                }
+            }
+            Work::Stop { number } => self.stop_there(number),
+            Work::Pause { id } => self.pause(id),
+            Work::Forget { id, keeps } => self.forget(id, keeps),
+        }
+    }
+
+    /// Reads a file on a thread of its own.
+    fn reads(&mut self, id: TransferId, file: ToSend, message: MsgId) {
+        let is_cancelled = Arc::new(AtomicBool::new(false));
+        self.readings.insert(id, Arc::clone(&is_cancelled));
+        let (folder, is_script) = (Arc::clone(&self.folder), self.is_script);
+        let reader = Reader { folder, is_script, is_cancelled };
+        let (happen, transfers) = (self.happen.clone(), self.transfers.clone());
+        let job = move || {
+            let mut meter = Meter::default();
+            let mut progress = |bytes, of| {
+                if meter.report(Instant::now(), bytes).is_some() {
+                    // The runtime may already have ended.
+                    let _ = happen.send(Input::Transfer(id, Report::Read { bytes, of }));
+                }
+            };
+            let read = reader.read(file, message, &mut progress);
+            transfers.job(Job::Read(id, Box::new(read)));
+        };
+        if let Err(error) = thread::Builder::new().name("reading".into()).spawn(job) {
+            self.readings.remove(&id);
+            self.report(id, Report::Failed(Failure::disk(error)));
+        }
+    }
+
+    fn has_read(&mut self, id: TransferId, read: Result<Ready, Failure>) {
+        match (read, self.readings.remove(&id)) {
+            (Ok(ready), Some(_)) => {
+                let recorded = ready.recorded.clone();
+                self.uploads.insert(id, (Upload::new(ready), Meter::default()));
+                self.report(id, Report::Recorded(Box::new(recorded)));
+            }
+            // It was cancelled meanwhile.
+            (Ok(ready), None) => ready.held.remove(),
+            (Err(_), None) => {}
+            (Err(failure), Some(_)) => self.report(id, Report::Failed(failure)),
+        }
+    }
+
+    fn opens(&mut self, id: TransferId, file: &Descriptor, get: &ToGet) {
+        if let Some((arrival, _)) = self.arrivals.get(&id) {
+            let from = arrival.offset();
+            return self.report(id, Report::Opened { from });
+        }
+        let mut awaited = self.awaited.remove(&id);
+        if let Some(other) = awaited.take_if(|held| held.blob() != file.blob) {
+            other.remove();
+        }
+        let opened = match self.stored(awaited, file.blob, get) {
+            Ok(mut held) => {
+                let opened = Arrival::open(file, get, &self.folder, &mut held);
+                // The next run must not retry a download that cannot be opened.
+                held.into_iter().for_each(Held::remove);
+                opened
+            }
+            Err(error) => Err(not_stored(error)),
+        };
+        match opened {
+            Ok(arrival) => {
+                let from = arrival.offset();
+                self.arrivals.insert(id, (arrival, Meter::default()));
+                self.report(id, Report::Opened { from });
+            }
+            Err(failure) => self.report(id, Report::Failed(failure)),
+        }
+    }
+
+    /// Stores a download, unless an earlier run has, so that the next run continues it. What a
+    /// script fetches, its same command continues.
+    fn stored(
+        &self,
+        held: Option<Held>,
+        blob: BlobId,
+        get: &ToGet,
+    ) -> Result<Option<Held>, StoreError> {
+        let ToGet { from, seq, place, then } = get.clone();
+        let is_for_now = place == Place::Stdout || matches!(then, Then::View | Then::Lend);
+        if held.is_some() || self.is_script || is_for_now {
+            return Ok(held);
+        }
+        let place = place.absolute();
+        self.folder.store(blob, &Stored::Download { from, seq, place }).map(Some)
+    }
+
+    /// Sends one piece. Returns whether there was one. `Job::Room` follows where the connection has
+    /// no room for it.
+    fn sends(&mut self) -> bool {
+        let Some(wanted) = self.up.window.piece() else { return false };
+        if !self.writer.has_room() {
+            return false;
+        }
+        let piece_of = |number: u32| {
+            let upload = self.numbers.get(&number).and_then(|id| self.uploads.get(id));
+            upload.and_then(|(upload, _)| upload.piece(wanted))
+        };
+        let Some(number) = self.up.turns.next(|number| piece_of(number).is_some()) else {
+            return false;
+        };
+        let Some(bytes) = piece_of(number) else { return false };
+        let id = self.numbers[&number];
+        let Some((upload, _)) = self.uploads.get_mut(&id) else { return false };
+        let offset = upload.next();
+        match upload.take(bytes) {
+            Ok(bytes) => {
+                let record = TransferRecord::Data { transfer: number, offset, bytes: &bytes };
+                record.encode(&mut self.record);
+                let now_us = self.began.elapsed().as_micros() as u64;
+                let (upto, piece) = (offset + bytes.len() as u64, bytes.len() as u64);
+                self.up.window.sent(now_us, number, upto, piece);
+                self.writer.send_transfer(self.connection, &self.record);
+            }
+            Err(error) => {
+                self.pause(id);
+                self.report(id, Report::Failed(reading::failure(error)));
+            }
+        }
+        true
+    }
+
+    /// Lets the server send more, as far as the window goes.
+    fn grants(&mut self) {
+        let mut granted = BTreeMap::new();
+        while let Some(wanted) = self.down.window.piece() {
+            let wants = |number: u32| {
+                let arrival = self.numbers.get(&number).and_then(|id| self.arrivals.get(id));
+                arrival.is_some_and(|(arrival, _)| arrival.wants_more())
+            };
+            let Some(number) = self.down.turns.next(wants) else { break };
+            let id = self.numbers[&number];
+            let arrival = self.arrivals.get_mut(&id);
+            let Some((piece, upto)) = arrival.and_then(|(one, _)| one.grant(wanted)) else { break };
+            let now_us = self.began.elapsed().as_micros() as u64;
+            self.down.window.sent(now_us, number, upto, piece);
+            granted.insert(number, upto);
+        }
+        for (transfer, upto) in granted {
+            TransferRecord::Want { transfer, upto }.encode(&mut self.record);
+            self.writer.send_transfer(self.connection, &self.record);
+        }
+    }
+
+    /// Handles a transfer record. Ignores unexpected records. Unexpected bytes end the download.
+    fn receives(&mut self, body: &[u8]) {
+        let now_us = self.began.elapsed().as_micros() as u64;
+        match TransferRecord::parse(body) {
+            Ok(TransferRecord::Have { transfer, written, limit }) => {
+                let Some(id) = self.numbers.get(&transfer).copied() else {
+                    return self.keep_early(transfer, limit);
+                };
+                let Some((upload, meter)) = self.uploads.get_mut(&id) else { return };
+                let is_written = upload.has(written, limit);
+                self.up.window.acknowledged(now_us, transfer, written);
+                let bytes = upload.file_bytes();
+                match meter.report(Instant::now(), bytes) {
+                    _ if is_written => self.report(id, Report::Written),
+                    Some(rate) => self.report(id, Report::Moved { bytes, rate }),
+                    None => {}
+                }
+            }
+            Ok(TransferRecord::Data { transfer, offset, bytes }) => {
+                let Some(id) = self.numbers.get(&transfer).copied() else { return };
+                let Some((arrival, meter)) = self.arrivals.get_mut(&id) else { return };
+                let taken = arrival.take(offset, bytes);
+                let upto = offset.saturating_add(bytes.len() as u64);
+                self.down.window.acknowledged(now_us, transfer, upto);
+                if let Err(failure) = taken {
+                    self.stop(id, transfer);
+                    return self.report(id, Report::Failed(failure));
+                }
+                let bytes = arrival.file_bytes();
+                if !arrival.is_whole()
+                    && let Some(rate) = meter.report(Instant::now(), bytes)
+                {
+                    self.report(id, Report::Moved { bytes, rate });
+                }
+                self.is_whole(id);
+            }
+            // The event `stopped` says why.
+            Ok(TransferRecord::Stop { .. } | TransferRecord::Want { .. }) | Err(_) => {}
+        }
+    }
+
+    /// Stores the limit of a transfer whose `upload` event is still queued behind messages.
+    fn keep_early(&mut self, transfer: u32, limit: u64) {
+        self.early.insert(transfer, limit);
+        // Transfer numbers of a connection increase: the first entry is the oldest.
+        if self.early.len() > EARLY_MAX {
+            self.early.pop_first();
+        }
+    }
+
+    /// Ends a download here and at the server.
+    fn stop(&mut self, id: TransferId, transfer: u32) {
+        self.stop_there(transfer);
+        self.pause(id);
+    }
+
+    /// Ends a download at the server.
+    fn stop_there(&mut self, transfer: u32) {
+        TransferRecord::Stop { transfer, code: 0 }.encode(&mut self.record);
+        self.writer.send_transfer(self.connection, &self.record);
+    }
+
+    /// Ends a download that has all bytes.
+    fn is_whole(&mut self, id: TransferId) {
+        let is_whole = |(arrival, _): &(Arrival, Meter)| arrival.is_whole();
+        if !self.arrivals.get(&id).is_some_and(is_whole) {
+            return;
+        }
+        self.pause(id);
+        let Some((arrival, _)) = self.arrivals.remove(&id) else { return };
+        self.report(id, Report::Written);
+        let happen = self.happen.clone();
+        // A sync of the disk may take long.
+        let job = move || {
+            // The runtime may already have ended.
+            let _ = happen.send(Input::Transfer(id, finished(arrival, &happen)));
+        };
+        if let Err(error) = thread::Builder::new().name("storing".into()).spawn(job) {
+            // The bytes stay for another attempt.
+            self.report(id, Report::Failed(Failure::disk(error)));
+        }
+    }
+
+    /// Ends a transfer on this connection.
+    fn pause(&mut self, id: TransferId) {
+        let upload = self.uploads.get_mut(&id);
+        let up = upload.and_then(|(upload, _)| {
+            let number = upload.number;
+            upload.pause();
+            number
+        });
+        let arrival = self.arrivals.get_mut(&id);
+        let down = arrival.and_then(|(arrival, _)| {
+            let number = arrival.number;
+            arrival.pause();
+            number
+        });
+        for number in up.into_iter().chain(down) {
+            self.numbers.remove(&number);
+            for way in [&mut self.up, &mut self.down] {
+                way.turns.remove(number);
+                way.window.forget(number);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: TransferId, keeps: bool) {
+        if let Some(is_cancelled) = self.readings.remove(&id) {
+            is_cancelled.store(true, Ordering::Relaxed);
+        }
+        let number = |(number, of): (&u32, &TransferId)| (*of == id).then_some(*number);
+        if let Some(transfer) = self.numbers.iter().find_map(number)
+            && self.arrivals.contains_key(&id)
+        {
+            self.stop(id, transfer);
+        }
+        self.pause(id);
+        if let Some(held) = self.awaited.remove(&id) {
+            held.remove();
+        }
+        if let Some((upload, _)) = self.uploads.remove(&id) {
+            upload.remove();
+        }
+        if let Some((arrival, _)) = self.arrivals.remove(&id) {
+            arrival.end(keeps);
+        }
+    }
+
+    fn lost(&mut self, connection: u64) {
+        self.connection = connection;
+        self.numbers.clear();
+        self.early.clear();
+        (self.up, self.down) = (Way::default(), Way::default());
+        self.uploads.values_mut().for_each(|(upload, _)| upload.pause());
+        self.arrivals.values_mut().for_each(|(arrival, _)| arrival.pause());
+    }
+
+    fn report(&self, id: TransferId, report: Report) {
+        self.send_input(Input::Transfer(id, report));
+    }
+
+    fn send_input(&self, input: Input) {
+        // The runtime may already have ended.
+        let _ = self.happen.send(input);
+    }
+}
+
+/// Gives a whole file its name, and opens or shows it.
+fn finished(arrival: Arrival, happen: &Sender) -> Report {
+    let then = arrival.then();
+    let path = match arrival.finish() {
+        Ok(path) => path,
+        Err(failure) => return Report::Failed(failure),
+    };
+    match then {
+        Then::Keep | Then::Lend => Report::Saved(path),
+        Then::Open => {
+            if let Err(problem) = desktop::open(&path) {
+                let _ = happen.send(Input::Trouble(problem));
+            }
+            Report::Saved(path)
+        }
+        Then::View => {
+            let decoded = pictures::decoded(&path);
+            // The sweep of a later start removes what cannot be removed.
+            let _ = std::fs::remove_file(&path);
+            decoded.map_or_else(Report::Failed, Report::Viewed)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -1,0 +1,128 @@
+//! What the threads of pages and the runtime share: the state, and the queues of the attached
+//! pages. The lock is held for short work only; nothing is written to a page under it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::queue::{CLOSE_PATIENCE, Queue, close};
+use super::routes::Names;
+use super::spool::Spool;
+use super::state::State;
+use super::token::Token;
+use crate::client::connection::inbox::Sender;
+use crate::client::model::{Origin, Output};
+use crate::client::transfer::TransferId;
+use crate::client::ui::objects::Objects;
+use crate::limits::{PAGES_MAX, UNSETTLED_BYTES_MAX};
+
+pub struct Core {
+    pub token: Token,
+    pub names: Names,
+    pub spool: Spool,
+    inner: Mutex<Inner>,
+    happen: Sender,
+}
+
+struct Inner {
+    state: State,
+    pages: Vec<Arc<Queue>>,
+    /// The client is ending.
+    has_ended: bool,
+}
+
+impl Core {
+    pub fn new((token, names): (Token, Names), state: State, spool: Spool, happen: Sender) -> Core {
+        let inner = Mutex::new(Inner { state, pages: Vec::new(), has_ended: false });
+        Core { token, names, spool, inner, happen }
+    }
+
+    /// Returns a sender of its own for the inputs of one page.
+    pub fn inputs(&self) -> Sender {
+        self.happen.bounded(UNSETTLED_BYTES_MAX)
+    }
+
+    /// Attaches a page with the right token. The error is the reason to close it.
+    pub fn attach(&self, token: &str) -> Result<Arc<Queue>, u16> {
+        if !self.token.is(token) {
+            return Err(close::WRONG_TOKEN);
+        }
+        self.spool.close_door();
+        let mut inner = self.lock();
+        inner.pages.retain(|page| !page.is_closing());
+        if inner.has_ended {
+            return Err(close::ENDS);
+        }
+        if inner.pages.len() >= PAGES_MAX {
+            return Err(close::LATER);
+        }
+        let queue = Arc::new(Queue::new(inner.state.snapshot()));
+        inner.pages.push(Arc::clone(&queue));
+        Ok(queue)
+    }
+
+    /// Changes or asks the state. The objects go to all pages.
+    pub fn with<T>(&self, change: impl FnOnce(&mut State) -> (T, Vec<Value>)) -> T {
+        let mut inner = self.lock();
+        let (result, mut objects) = change(&mut inner.state);
+        objects.extend(inner.state.store());
+        inner.send(&objects);
+        result
+    }
+
+    /// Takes an output of the model.
+    pub fn show(&self, output: &Output) {
+        let ended = self.with(|state| {
+            let objects = state.take(output);
+            let ended = state.take_ended();
+            let with_file =
+                |(id, reference): (TransferId, Option<String>)| (id, reference, state.fetched(id));
+            (ended.into_iter().map(with_file).collect::<Vec<_>>(), objects)
+        });
+        for (id, reference, file) in ended {
+            self.spool.ended(id, reference.as_deref(), file);
+        }
+    }
+
+    pub fn fetched(&self, id: TransferId) -> Option<PathBuf> {
+        self.lock().state.fetched(id)
+    }
+
+    pub fn file_bytes_max(&self) -> Option<u64> {
+        self.lock().state.file_bytes_max()
+    }
+
+    /// Ends all pages, which get a last object. Returns the last error.
+    pub fn end(&self, reason: &str) -> Option<(Origin, String)> {
+        let mut inner = self.lock();
+        let (error, bye) = inner.state.parting();
+        inner.send(&[Objects::bye(bye.as_deref().unwrap_or(reason))]);
+        inner.has_ended = true;
+        let pages = std::mem::take(&mut inner.pages);
+        drop(inner);
+        pages.iter().for_each(|page| page.close(close::ENDS));
+        let until = Instant::now() + CLOSE_PATIENCE / 4;
+        for page in pages {
+            // A page that does not read is not waited for.
+            let _ = page.ends_before(until);
+        }
+        self.spool.end();
+        error
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn send(&mut self, objects: &[Value]) {
+        for object in objects {
+            let text: Arc<str> = object.to_string().into();
+            self.pages.iter().for_each(|page| page.push(&text));
+        }
+        self.pages.retain(|page| !page.is_closing());
+    }
+}

@@ -1,0 +1,126 @@
+//! The files of the page (`web/`), which are part of the program.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// A file of the page.
+pub struct Asset {
+    /// The path of its address.
+    path: &'static str,
+    pub bytes: &'static [u8],
+}
+
+/// Files below `web/`.
+macro_rules! assets {
+    ($($path:literal)*) => {
+        &[$(Asset { path: concat!("/", $path), bytes: include_bytes!(concat!("../web/", $path)) }),*]
+    };
+}
+
+/// All of them: each has a line.
+const ASSETS: &[Asset] = assets! {
+    "icons/icon-192.png"
+    "icons/icon-512.png"
+    "icons/icon-unread.svg"
+    "icons/icon.svg"
+    "index.html"
+    "manifest.webmanifest"
+    "page/commands.js"
+    "page/composer.js"
+    "page/disk.js"
+    "page/dom.js"
+    "page/files.js"
+    "page/keys.js"
+    "page/link.js"
+    "page/list.js"
+    "page/main.js"
+    "page/notify.js"
+    "page/panes.js"
+    "page/room.js"
+    "page/rows.js"
+    "page/sheets.js"
+    "page/store.js"
+    "page/style.css"
+    "page/thumb.js"
+    "page/words.js"
+    "sw.js"
+};
+
+/// The first page.
+const INDEX: &str = "/index.html";
+
+/// Returns the file at a path.
+pub fn find(path: &str) -> Option<&'static Asset> {
+    let path = if path == "/" { INDEX } else { path };
+    ASSETS.iter().find(|asset| asset.path == path)
+}
+
+/// Returns a text that differs between builds with other files.
+pub fn tag() -> String {
+    let each = |hash: Sha256, asset: &Asset| hash.chain_update(Sha256::digest(asset.bytes));
+    hex(ASSETS.iter().fold(Sha256::new(), each).finalize())
+}
+
+fn hex(hash: impl AsRef<[u8]>) -> String {
+    hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Asset {
+    /// Returns the type of its content, by its name.
+    pub fn content_type(&self) -> &'static str {
+        match self.path.rsplit_once('.').map_or("", |(_, extension)| extension) {
+            "html" => "text/html; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            "svg" => "image/svg+xml",
+            "png" => "image/png",
+            "webmanifest" => "application/manifest+json",
+            _ => "application/octet-stream",
+        }
+    }
+
+    /// Returns its entity tag: a page that is there already is not sent again.
+    pub fn tag(&self) -> String {
+        format!("\"{}\"", hex(Sha256::digest(self.bytes)))
+    }
+}
+
+impl fmt::Debug for Asset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The files below a folder, as paths of addresses.
+    fn files(folder: &Path, below: &str, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = format!("{below}/{}", entry.file_name().to_str().unwrap());
+            match entry.file_type().unwrap().is_dir() {
+                true => files(&entry.path(), &name, found),
+                false => drop(found.insert(name)),
+            }
+        }
+    }
+
+    #[test]
+    fn each_file_of_the_page_is_served_with_its_type() {
+        let mut found = BTreeSet::new();
+        files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("web"), "", &mut found);
+        let served: BTreeSet<_> = ASSETS.iter().map(|asset| asset.path.to_owned()).collect();
+        assert_eq!(found, served, "files of web/ on the left, the table on the right");
+        for asset in ASSETS {
+            assert_ne!(asset.content_type(), "application/octet-stream", "{}", asset.path);
+        }
+        assert_eq!(find("/").unwrap().content_type(), "text/html; charset=utf-8");
+        assert!(find("/../Cargo.toml").is_none() && find("/page").is_none());
+    }
+}

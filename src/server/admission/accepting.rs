@@ -1,0 +1,77 @@
+//! The part that the loops of both ports share: the wait for new connections and for input, and the
+//! pause after a failed accept.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::net::listener::Listener;
+use crate::net::ready;
+
+/// How often a loop checks whether the server stops.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// The pause after a failed accept, for example without free descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether a loop accepts connections.
+#[derive(Default)]
+pub struct Accepting {
+    /// No connection is accepted before this time.
+    paused: Option<Instant>,
+}
+
+/// Where there is input.
+pub struct Ready {
+    pub listener: bool,
+    /// In the order of the sockets.
+    pub sockets: Vec<bool>,
+}
+
+impl Accepting {
+    /// Waits for a connection, for input, or for the first deadline, at most for `PATIENCE`. If the
+    /// system cannot wait, everything counts as ready after a pause: nothing that reads it waits.
+    pub fn wait(
+        &self,
+        listener: &Listener,
+        sockets: &[BorrowedFd],
+        deadlines: impl Iterator<Item = Instant>,
+    ) -> Ready {
+        let now = Instant::now();
+        let paused = self.paused.filter(|until| now < *until);
+        let patience = deadlines.chain(paused).min().map_or(PATIENCE, |until| {
+            // Rounded up by a millisecond, so that the deadline has passed when the wait ends.
+            (until.saturating_duration_since(now) + Duration::from_millis(1)).min(PATIENCE)
+        });
+        let listening = paused.is_none().then(|| listener.as_fd());
+        match ready::inputs(sockets.iter().copied().chain(listening), patience) {
+            Ok(mut sockets) => {
+                let listener = listening.is_some() && sockets.pop().unwrap_or(false);
+                Ready { listener, sockets }
+            }
+            Err(_) => {
+                thread::sleep(PAUSE);
+                Ready { listener: listening.is_some(), sockets: vec![true; sockets.len()] }
+            }
+        }
+    }
+
+    /// Returns the connection that was accepted. After an error, which is logged once, nothing is
+    /// accepted for a moment.
+    pub fn accepted<T>(&mut self, accepted: io::Result<Option<T>>, what: &str) -> Option<T> {
+        match accepted {
+            Ok(None) => None,
+            Ok(connection) => {
+                self.paused = None;
+                connection
+            }
+            Err(error) => {
+                if self.paused.is_none() {
+                    log::warn!("cannot accept {what} for now: {error}");
+                }
+                self.paused = Some(Instant::now() + PAUSE);
+                None
+            }
+        }
+    }
+}

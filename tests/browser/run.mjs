@@ -1,0 +1,64 @@
+// Browser stories: run.mjs BINARY [STORY ...]
+// One server, two pages and a terminal client; then a picture of each state. Every wait has a deadline,
+// and the first thing that is not as it should be ends the run.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+import { CHECKS, checks } from './checks.mjs';
+import { DESKTOP, Person, PHONE } from './person.mjs';
+import { states } from './states.mjs';
+import { STORIES } from './stories.mjs';
+import { World } from './world.mjs';
+
+const WHOLE_MS = 230000;
+const [, , binary, ...wanted] = process.argv;
+const begun = Date.now();
+const seconds = () => ((Date.now() - begun) / 1000).toFixed(1);
+
+const world = await World.open(path.resolve(binary));
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+const people = [];
+
+async function end(code, why) {
+  if (why) console.error(why);
+  if (code) for (const { name, faults } of people) for (const fault of faults.slice(0, 10)) console.error(`${name}: ${fault}`);
+  if (code) {
+    const shots = process.env.PYCHAT_SHOTS ?? '/tmp/pychat-browser-failed';
+    fs.mkdirSync(shots, { recursive: true });
+    for (const { name, page } of people) await page.screenshot({ path: path.join(shots, `${name}.png`), timeout: 3000 }).catch(() => {});
+    console.error(`pictures of the pages: ${shots}`);
+  }
+  await browser.close().catch(() => {});
+  await world.close();
+  process.exit(code);
+}
+setTimeout(() => end(1, `not done after ${WHOLE_MS / 1000} s`), WHOLE_MS).unref();
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => end(130));
+
+try {
+  await Promise.all(['alice', 'bob', 'carol'].map((name) => world.call(name, 'keygen')));
+  for (const name of ['alice', 'bob', 'carol']) await world.admit(name, name === 'alice' && 'owner');
+  const wire = await world.wire();
+  const [one, two] = await Promise.all([world.web('alice'), world.web('bob', { port: wire.port })]);
+  const carol = world.terminal('carol');
+  const alice = await Person.open(browser, 'alice', one, DESKTOP);
+  people.push(alice);
+  const bob = await Person.open(browser, 'bob', two, { ...PHONE, colorScheme: 'dark' });
+  people.push(bob);
+  await carol.hears('its login', (object) => object.type === 'hello');
+  console.log(`${seconds()} s: everybody is here`);
+  const cast = { world, wire, browser, Person, alice, bob, carol };
+  for (const [name, story] of Object.entries(STORIES)) {
+    if (wanted.length && !wanted.some((word) => name.includes(word))) continue;
+    await story(cast).catch((error) => { throw new Error(`${name}: ${error.message}`, { cause: error }); });
+    for (const person of people) await person.check().catch((error) => { throw new Error(`${name}: ${error.message}`); });
+    console.log(`${seconds()} s: ${name}`);
+  }
+  const some = Object.keys(CHECKS).filter((name) => !wanted.length || wanted.some((word) => name.includes(word)));
+  await checks({ browser, names: some, say: (text) => console.log(`${seconds()} s: ${text}`) });
+  if (!wanted.length || wanted.includes('states')) await states({ browser, say: (text) => console.log(`${seconds()} s: ${text}`) });
+  await end(0);
+} catch (error) {
+  await end(1, error.stack);
+}

@@ -1,0 +1,107 @@
+// What stays in this browser: drafts, messages that the client has not taken yet, settings.
+// Never a PIN, a password, the tag of a PIN, or a message that the client has.
+
+import { mayBeSecret } from './words.js';
+
+const SAVE_MS = 250;
+const DRAFTS_MAX = 200;
+
+function read(key, otherwise) {
+	try { return JSON.parse(localStorage.getItem(key)) ?? otherwise; } catch { return otherwise; }
+}
+
+function write(key, value) {
+	try {
+		if (value === undefined || (typeof value === 'object' && !Object.keys(value).length)) localStorage.removeItem(key);
+		else localStorage.setItem(key, JSON.stringify(value));
+		return true;
+	} catch { return false; }
+}
+
+const DEFAULTS = { theme: 'system', times: true, colours: true, notifications: 'off', enter: 'auto', rooms: true, people: true };
+
+/** Settings of the page in this browser. */
+export class Settings {
+	constructor() { this.values = { ...DEFAULTS, ...read('pychat settings', {}) }; }
+	get(key) { return this.values[key]; }
+	set(key, value) {
+		this.values[key] = value;
+		write('pychat settings', this.values);
+	}
+}
+
+/** Texts by key: all of them in memory, those without a secret on disk too. */
+class Texts {
+	constructor(kind) { Object.assign(this, { kind, values: {}, memoryOnly: new Set(), changed: new Set() }); }
+
+	open(name) { this.values = { ...read(`pychat ${this.kind} ${name}`, {}), ...this.values }; }
+
+	/** Sets or removes a text. A secret one is removed from the disk. */
+	set(key, value, isSecret) {
+		delete this.values[key];
+		if (value) this.values[key] = value;
+		if (value && isSecret) this.memoryOnly.add(key); else this.memoryOnly.delete(key);
+		this.changed.add(key);
+	}
+
+	/** Writes the changes of this tab. Texts of other tabs stay. */
+	save(name) {
+		if (!name || !this.changed.size) return;
+		const all = read(`pychat ${this.kind} ${name}`, {});
+		for (const key of this.changed) {
+			delete all[key];
+			if (this.values[key] && !this.memoryOnly.has(key)) all[key] = this.values[key];
+		}
+		this.changed.clear();
+		write(`pychat ${this.kind} ${name}`, Object.fromEntries(Object.entries(all).slice(-DRAFTS_MAX)));
+	}
+}
+
+/** Drafts and messages in transit of one person on one server. */
+export class Disk {
+	constructor() { Object.assign(this, { drafts: new Texts('drafts'), sent: new Texts('transit'), name: null }); }
+
+	/** Loads what belongs to this person and server. What was typed before stays. */
+	open(name) {
+		if (this.name === name) return;
+		this.name = name;
+		this.drafts.open(name);
+		this.sent.open(name);
+	}
+
+	/** Saves the texts, and takes none for another person or server. */
+	close() {
+		this.flush();
+		this.name = null;
+	}
+
+	get transit() { return this.sent.values; }
+
+	draft(room) { return this.drafts.values[room.key] ?? ''; }
+
+	/** Keeps a draft: in memory at once, on disk a little later. */
+	keep(room, text, before) {
+		this.drafts.set(room.key, text, room.hasPin || mayBeSecret(text, before));
+		this.timer ??= setTimeout(() => this.flush(), SAVE_MS);
+	}
+
+	flush() {
+		clearTimeout(this.timer);
+		this.timer = null;
+		this.drafts.save(this.name);
+		this.sent.save(this.name);
+	}
+
+	/** A message goes to the client; it stays here until the client has it. */
+	sends(id, message, before) {
+		const { to, line, sure } = message;
+		this.sent.set(id, { to, line, sure }, sure || to.includes('~') || mayBeSecret(line, before));
+		this.sent.save(this.name);
+	}
+
+	settled(id) {
+		if (!this.transit[id]) return;
+		this.sent.set(id, undefined);
+		this.sent.save(this.name);
+	}
+}

@@ -1,0 +1,96 @@
+// The connection to the client on this computer: one WebSocket with a JSON object in each frame.
+
+const WAITS_MS = [500, 1000, 2000, 4000, 8000, 15000];
+export const WRONG_TOKEN = 4401;
+const TOKEN = 'pychat token';
+
+/** Keeps the token of the address bar for this tab and removes it there. Returns whether there was one. */
+function takeToken() {
+	const given = location.hash.slice(1);
+	if (!/^[\w-]{16,64}$/.test(given)) return false;
+	sessionStorage.setItem(TOKEN, given);
+	history.replaceState(history.state, '', location.pathname + location.search);
+	return true;
+}
+
+/** Keeps the token of a pasted line, if there is one in it. */
+export function pasteToken(text) {
+	const token = text.trim().match(/(?:^|#)([\w-]{16,64})$/)?.[1];
+	if (token) sessionStorage.setItem(TOKEN, token);
+	return !!token;
+}
+
+export class Link {
+	/** `heard(object)` gets what arrives; `told(state, detail)`: `attaching`, `lost` (next try at), `denied` (code), `given` (a new address). */
+	constructor(heard, told) {
+		Object.assign(this, { heard, told, tries: 0, attached: false });
+		takeToken();
+		addEventListener('hashchange', () => takeToken() && this.#again());
+		addEventListener('online', () => this.retry());
+		document.addEventListener('visibilitychange', () => document.hidden || this.retry());
+	}
+
+	open() {
+		clearTimeout(this.timer);
+		this.timer = null;
+		this.token = sessionStorage.getItem(TOKEN);
+		if (!this.token) return this.told('denied', 0);
+		this.told('attaching');
+		const url = new URL('core', document.baseURI);
+		url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+		const socket = (this.socket = new WebSocket(url));
+		socket.onopen = () => socket.send(JSON.stringify({ type: 'attach', token: this.token }));
+		socket.onmessage = ({ data }) => socket === this.socket && this.#hears(data);
+		socket.onclose = ({ code }) => socket === this.socket && this.#lost(code);
+		return undefined;
+	}
+
+	#hears(data) {
+		let object;
+		try { object = JSON.parse(data); } catch { return; }
+		if (object.type === 'ready') [this.attached, this.tries] = [true, 0];
+		this.heard(object);
+	}
+
+	/** Another address in the same tab: the connection to the client of the old one ends. */
+	#again() {
+		this.close();
+		this.tries = 0;
+		this.told('given');
+		this.open();
+	}
+
+	/** Ends the connection. */
+	close() {
+		const { socket } = this;
+		clearTimeout(this.timer);
+		Object.assign(this, { socket: null, attached: false, timer: null });
+		socket?.close();
+	}
+
+	#lost(code) {
+		this.attached = false;
+		this.socket = null;
+		if (code === WRONG_TOKEN) {
+			sessionStorage.removeItem(TOKEN);
+			return this.told('denied', code);
+		}
+		const most = WAITS_MS[Math.min(this.tries, WAITS_MS.length - 1)];
+		this.tries += 1;
+		const wait = most / 2 + Math.random() * (most / 2);
+		this.timer = setTimeout(() => this.open(), wait);
+		return this.told('lost', Date.now() + wait);
+	}
+
+	/** Connects now instead of later. */
+	retry() {
+		if (this.timer) this.open();
+	}
+
+	/** Sends an object if the client is there. */
+	send(object) {
+		if (!this.attached || this.socket?.readyState !== 1) return false;
+		this.socket.send(JSON.stringify(object));
+		return true;
+	}
+}

@@ -1,0 +1,388 @@
+// What the page knows, from the objects of the client. No DOM here.
+//
+// `apply` takes one object of docs/json.md and docs/web.md. What has changed is told to `changed`, as
+// a word, and the room and the row that it concerns.
+
+import { Room } from './room.js';
+import { compare, fold, title } from './words.js';
+
+export const LOBBY = '#lobby';
+/** Notices of the client for which somebody waits, and for how long. */
+const SINK_MS = 15000;
+/** The departure of somebody who was silent for this time is not shown. */
+const QUIET_MS = 300000;
+
+export class Store {
+	/** `changed(what, room, item)`; `attends(room)`: whether the user sees the end of this room now. */
+	constructor(changed, attends) {
+		Object.assign(this, { changed, attends, rooms: new Map(), me: '', current: null, ready: null });
+		Object.assign(this, { state: { state: 'connecting' }, hello: null, password: null, ended: null });
+		Object.assign(this, { transfers: new Map(), ofMessage: new Map(), asked: new Map(), sinks: [], wanted: [], changes: new Map() });
+		this.prefix = `p${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}-`;
+		this.refs = 0;
+		this.lobby = this.room(LOBBY);
+		this.current = this.lobby;
+	}
+
+	/** The room with this name, made if there is none. */
+	room(to) {
+		const key = fold(to);
+		let room = this.rooms.get(key);
+		if (!room) {
+			room = new Room(to);
+			this.rooms.set(key, room);
+			if (!room.isPrivate || this.ready) this.changed('rooms', room);
+		}
+		return room;
+	}
+
+	find(to) { return this.rooms.get(fold(to)); }
+
+	/** The room of a message: a private one is named by the other person. */
+	roomOf({ to, from }) {
+		const isMine = to.startsWith('@') && fold(to.slice(1)) === fold(this.me);
+		return this.room(isMine && from ? `@${from}` : to);
+	}
+
+	/** Rooms in the order of the list: the lobby, channels, people. */
+	list() {
+		const rank = (room) => (room === this.lobby ? 0 : room.isPrivate ? 2 : 1);
+		return [...this.rooms.values()].sort((a, b) => rank(a) - rank(b) || a.made - b.made);
+	}
+
+	forget(room) {
+		this.rooms.delete(room.key);
+		if (this.current === room) this.current = this.lobby;
+		this.changed('rooms', room);
+		this.changed('current', this.current);
+	}
+
+	/** Makes a reference whose answers go to `done(objects)`, the last one ending it. */
+	ref(done, each) {
+		const ref = this.prefix + (this.refs += 1);
+		this.asked.set(ref, { done, each, messages: [] });
+		return ref;
+	}
+
+	/** Hands the next notice of the client whose folded text fits to `take` as well. */
+	expect(fits, take) { this.sinks.push({ fits, take, until: Date.now() + SINK_MS }); }
+
+	apply(object) {
+		if (typeof object?.type !== 'string') return;
+		const answer = this.asked.get(object.ref);
+		if (answer && this.#answers(object, answer)) return;
+		// An answer to another page.
+		if (typeof object.ref === 'string' && !answer && /^p[0-9a-z]+-\d+$/.test(object.ref) && object.type !== 'entered' &&
+			object.type !== 'parted' && object.type !== 'transfer') return;
+		const apply = APPLY[object.type];
+		if (apply) apply.call(this, object);
+	}
+
+	/** Whether an answer to a request of this page has been used up. */
+	#answers(object, answer) {
+		const { type, ref } = object;
+		if (type === 'message') {
+			answer.messages.push(object);
+			answer.each?.(object);
+			return true;
+		}
+		if (type === 'transfer') return false;
+		if (type === 'refused' && object.id) return false;
+		// A gap or a violation belongs to an answer that goes on.
+		if (type === 'gap' || type === 'violation') return false;
+		if (type !== 'refused' || !answer.each?.keeps) this.asked.delete(ref);
+		answer.done?.(object, answer.messages);
+		return !['entered', 'parted', 'people', 'topic'].includes(type);
+	}
+
+	addMessage(object, replay = object.replay) {
+		const room = this.roomOf(object);
+		if (!object.unsealed && (object.kind === 'edit' || object.kind === 'delete')) {
+			this.sent(object.id);
+			const item = room.change(object);
+			this.changed('items', room, item);
+			return item;
+		}
+		const known = room.bySeq.has(object.seq);
+		const item = room.addMessage(object, this.me);
+		if (item.own) this.changed('settled', room, item.id);
+		room.trim();
+		const isNew = !known && room.isUnread(item) && !item.deleted;
+		if (isNew && this.attends(room)) item.seen = true;
+		else if (isNew && !replay) room.unread += 1;
+		if (isNew && !item.seen && (item.mention || room.isPrivate)) room.mentioned += 1;
+		if (isNew && !replay && this.ready) this.changed('arrived', room, item);
+		this.changed('items', room, item);
+		this.changed('rooms', room);
+		return item;
+	}
+
+	/** An edit or a deletion of an own message is on its way. */
+	changing(room, item, id) {
+		item.changing = true;
+		this.changes.set(id, { room, item });
+		this.changed('items', room, item);
+	}
+
+	note(fields, room = this.current) {
+		const item = room.note(fields);
+		room.trim();
+		this.changed('items', room, item);
+		this.changed('noted', room, item);
+	}
+
+	/** The row of an own message that is not stored yet. */
+	pendingOf(id) {
+		for (const room of this.rooms.values()) {
+			const item = room.byId.get(id);
+			if (item?.state) return { room, item };
+		}
+		return undefined;
+	}
+
+	/** The row of an own message that is not settled. The client has taken it. */
+	sent(id) {
+		const found = this.pendingOf(id);
+		const change = this.changes.get(id);
+		if (change) {
+			this.changes.delete(id);
+			change.item.changing = false;
+			this.changed('items', change.room, change.item);
+		}
+		this.changed('settled', undefined, id);
+		return found;
+	}
+}
+
+/** What each object does; `this` is the store. */
+const APPLY = {
+	state(object) {
+		this.state = { ...object, at: Date.now() };
+		if (object.state === 'connected') this.password = null;
+		this.changed('state');
+	},
+	latency({ ms }) { this.latency = ms; },
+	hello(object) {
+		this.limits = object.limits ?? this.limits;
+		const again = this.hello?.motd === object.motd;
+		this.hello = object;
+		this.me = object.name;
+		if (object.motd && !again) this.note({ text: object.motd, origin: 'server', what: 'message of the day' }, this.lobby);
+		this.changed('state');
+	},
+	ready(object) {
+		const first = !this.ready;
+		this.ready = object;
+		this.limits = object.limits ?? this.limits;
+		this.me = object.name ?? this.me;
+		this.changed('ready', undefined, first);
+	},
+	password(object) {
+		this.password = { ...object, at: Date.now() };
+		this.changed('password');
+	},
+	bye(object) {
+		this.ended = object;
+		this.changed('state');
+	},
+	entered(object) {
+		const room = this.room(object.channel);
+		const isNew = !room.joined;
+		Object.assign(room, { joined: true, gone: false, topic: object.topic ?? '', retention: object.retention ?? 'forever' });
+		Object.assign(room, { omitted: object.omitted ?? 0, people: new Map(object.people.map((name) => [fold(name), name])) });
+		room.reads(object.read ?? '0');
+		if (compare(room.last, object.last ?? '0') < 0 && object.last === '0') room.more = false;
+		if (isNew) this.changed('entered', room);
+		this.changed('rooms', room);
+		this.changed('people', room);
+	},
+	parted({ channel }) {
+		const room = this.find(channel);
+		if (room && room !== this.lobby) this.forget(room);
+	},
+	gone({ channel }) {
+		const room = this.room(channel);
+		Object.assign(room, { gone: true, joined: false });
+		this.changed('rooms', room);
+		this.changed('people', room);
+	},
+	joined(object) { presence.call(this, 'joined', object); },
+	left(object) { presence.call(this, 'left', object); },
+	people({ channel, people, omitted }) {
+		const room = this.room(channel);
+		Object.assign(room, { people: new Map(people.map((name) => [fold(name), name])), omitted: omitted ?? 0 });
+		this.changed('people', room);
+	},
+	topic({ to, who, text, retention }) {
+		const room = this.room(to);
+		Object.assign(room, { topic: text ?? '', retention: retention ?? room.retention });
+		if (who) this.note({ text: text ? `${who} set the topic: ${text}` : `${who} removed the topic`, origin: 'server' }, room);
+		this.changed('rooms', room);
+	},
+	message(object) { this.addMessage(object); },
+	// A message of this user is on its way, of this page or another one, for the first time or again.
+	outgoing({ id, to, kind, text, of }) {
+		const room = this.room(to);
+		if (of) {
+			const item = room.bySeq.get(of);
+			if (item) this.changing(room, item, id);
+		} else {
+			if (room.byId.get(id)?.seq) return;
+			// A row of this page, whose message has got another id.
+			const own = !room.byId.has(id) && room.items.find((one) => one.state === 'pending' && !one.taken && one.text === text);
+			if (own) {
+				this.changed('settled', room, own.id);
+				room.rename(own, id);
+			}
+			const item = room.addPending({ id, text, says: kind, from: this.me, state: 'pending', hint: undefined, taken: true });
+			this.changed('items', room, item);
+		}
+		this.changed('settled', room, id);
+	},
+	pending({ id, stored }) {
+		const found = this.pendingOf(id);
+		this.changed('settled', undefined, id);
+		if (!found) return;
+		Object.assign(found.item, { stored, state: 'pending' });
+		this.changed('items', found.room, found.item);
+	},
+	dropped({ id }) {
+		const found = id && this.sent(id);
+		if (!found) return;
+		found.room.drop(found.item);
+		this.changed('items', found.room, found.item);
+	},
+	// The message itself comes too: an acknowledgement without one leaves no row that waits.
+	ack({ id, seq }) {
+		const found = this.sent(id);
+		if (!found) return;
+		const { room, item } = found;
+		room.drop(item);
+		if (!room.bySeq.has(seq)) {
+			Object.assign(item, { seq, at: seq, sub: 0, state: undefined });
+			room.bySeq.set(seq, item);
+			room.byId.set(id, item);
+			room.place(item);
+		}
+		this.changed('items', room, item);
+	},
+	stored(object) { APPLY.ack.call(this, object); },
+	refused({ id, hint, code, retry_ms, origin }) {
+		const isChange = this.changes.has(id);
+		const found = id && this.sent(id);
+		if (isChange) hint = `Your change was not stored: ${hint}`;
+		if (found && code !== 'in_doubt') {
+			Object.assign(found.item, { state: 'refused', hint, code, retry_ms });
+			this.changed('items', found.room, found.item);
+		} else this.note({ text: hint, origin, error: true });
+	},
+	held(object) {
+		const found = this.sent(object.id ?? object.ref);
+		if (found) {
+			found.room.drop(found.item);
+			this.changed('items', found.room, found.item);
+		}
+		// A command has no row.
+		const text = object.line ?? (found && written(found.item));
+		const room = found?.room ?? (object.to ? this.room(object.to) : this.current);
+		if (text) this.changed('held', room, { text, hint: object.hint });
+	},
+	gap(object) {
+		const room = this.room(object.to);
+		this.changed('items', room, room.addGap(object));
+	},
+	unread({ to, lines, read }) {
+		const room = this.room(to);
+		if (read) room.reads(read);
+		if (lines === 0 || !this.attends(room)) room.unread = lines;
+		if (lines === 0) room.mentioned = 0;
+		this.changed('rooms', room);
+	},
+	read({ to, seq }) {
+		const room = this.room(to);
+		if (room.reads(seq)) this.changed('rooms', room);
+	},
+	conversation({ to, last, read }) {
+		const room = this.room(to);
+		room.reads(read ?? '0');
+		if (last === '0') room.more = false;
+		this.changed('rooms', room);
+	},
+	conversations({ conversations }) { conversations.forEach((one) => APPLY.conversation.call(this, one)); },
+	// A command of this page has chosen the conversation for typed text.
+	target({ to }) { this.changed('target', this.room(to)); },
+	closed({ to }) {
+		const room = this.find(to);
+		if (room?.isPrivate) this.forget(room);
+	},
+	notify({ to, level }) { this.room(to).notify = level; },
+	renumbered({ to, after }) {
+		const room = this.room(to);
+		room.renumber(after);
+		this.note({ text: 'The server begins another numbering here. Messages above cannot be changed any more.', origin: 'client' }, room);
+	},
+	violation(object) {
+		const room = this.roomOf(object);
+		this.note({ text: object.hint, origin: 'client', error: true, what: `message ${object.seq} of ${object.from}` }, room);
+	},
+	key_changed({ name, hint }) {
+		const own = this.find(`@${name}`);
+		const fields = { text: hint, origin: 'client', error: true, compare: name };
+		for (const room of new Set([own, this.current].filter(Boolean))) this.note(fields, room);
+	},
+	notice(object) {
+		if (object.origin === 'client') {
+			const text = fold(object.text);
+			this.sinks = this.sinks.filter((sink) => sink.until > Date.now());
+			// The line for the others of a new channel, which is shown there too.
+			const made = object.text.match(/\/join (#\S+) \S/)?.[1];
+			if (made && this.wanted.some((one) => one.name === fold(made))) this.passOn = { name: fold(made), text: object.text };
+			const takes = this.sinks.find((one) => one.fits(text));
+			this.sinks = this.sinks.filter((one) => one !== takes);
+			takes?.take(object.text);
+		}
+		this.note({ text: object.text, origin: object.origin });
+	},
+	error({ hint, origin, code }) { this.note({ text: hint, origin, error: true, code }); },
+	transfer(object) {
+		const ends = ['sent', 'cancelled'].includes(object.state);
+		let known = this.transfers.get(object.transfer);
+		if (!known) this.transfers.set(object.transfer, (known = { id: object.transfer }));
+		Object.assign(known, object);
+		const room = this.room(object.to);
+		if (object.direction === 'down' && object.seq) {
+			this.ofMessage.set(`${room.key} ${object.seq}`, known);
+			this.changed('items', room, room.bySeq.get(object.seq));
+		} else if (!known.item && !ends) known.item = room.addTransfer(known);
+		else if (known.item && ends) room.drop(known.item);
+		this.changed('items', room, known.item);
+		this.changed('transfer', room, known);
+	},
+	channels({ channels }) {
+		this.note({ text: channels.map((one) => `${title(one.channel)} (${one.here} here)`).join('\n'), origin: 'server' });
+	},
+	whois({ name, fingerprints, devices }) {
+		this.note({ text: `${name} on ${devices.join(', ') || 'no device'}\n${fingerprints.join('\n')}`, origin: 'server' });
+	},
+};
+
+/** The line with which a message was written. */
+export const written = (item) => (item.says === 'me' ? `/me ${item.text}` : item.text.startsWith('/') ? `/${item.text}` : item.text);
+
+/** Somebody came or went. Who was silent for long leaves without a row, as in the terminal. */
+function presence(does, { to, who, reason, after_ms: after, quiet: isHidden }) {
+	const room = this.room(to);
+	const key = fold(who);
+	if (does === 'joined') room.enters(who); else room.leaves(who);
+	if (key === fold(this.me)) return this.changed('people', room);
+	const quiet = does === 'left' && !reason && after > 0 && !room.items.some((item) => item.from && fold(item.from) === key &&
+		item.time > Date.now() - QUIET_MS) && after > QUIET_MS;
+	if (isHidden) return this.changed('people', room);
+	if (reason) this.note({ text: `${who} left: ${reason}`, origin: 'server' }, room);
+	else if (!quiet) {
+		const row = room.presence(does, who);
+		room.trim();
+		this.changed('items', room, row);
+	}
+	return this.changed('people', room);
+}

@@ -1,0 +1,36 @@
+// Keeps the page itself, so that it opens while the client does not run, and says so. Never a message:
+// what is not in SHELL goes past this worker.
+
+const NAME = 'pychat page';
+const SHELL = [
+	'./', 'manifest.webmanifest', 'icons/icon.svg', 'icons/icon-unread.svg', 'icons/icon-192.png', 'page/style.css',
+	...'main words room store link disk dom thumb rows list composer panes sheets files commands keys notify'.split(' ')
+		.map((name) => `page/${name}.js`),
+];
+const urls = new Set(SHELL.map((path) => new URL(path, registration.scope).href));
+
+addEventListener('install', (event) => {
+	event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(SHELL)).then(() => skipWaiting()));
+});
+addEventListener('activate', (event) => event.waitUntil(clients.claim()));
+
+// The client's own page comes first; the stored one is for when it does not answer.
+addEventListener('fetch', (event) => {
+	const { request } = event;
+	if (request.method !== 'GET' || !urls.has(request.url.split('#')[0])) return;
+	event.respondWith(fetch(request).then((response) => {
+		if (response.ok) {
+			const copy = response.clone();
+			event.waitUntil(caches.open(NAME).then((cache) => cache.put(request, copy)));
+		}
+		return response;
+	}).catch(() => caches.match(request, { cacheName: NAME }).then((stored) => stored ?? Response.error())));
+});
+
+addEventListener('notificationclick', (event) => {
+	event.notification.close();
+	event.waitUntil(clients.matchAll({ type: 'window' }).then((all) => {
+		all[0]?.postMessage({ open: event.notification.data });
+		return all[0]?.focus();
+	}));
+});
