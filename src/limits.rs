@@ -101,6 +101,8 @@ pub const KEY_NAMES_MAX: usize = 50;
 /// passwords and those that arrive too early, of 1 KiB each, and pings.
 pub const PROMPT_RECORDS_MAX: usize = 32;
 pub const PROMPT_BYTES_MAX: usize = 16 * 1024;
+/// Keys that a server lists for `pychat users waiting`.
+pub const UNREGISTERED_KEYS_MAX: usize = 32;
 /// One sender can fill this fraction of a user's mailbox.
 pub const MAILBOX_SENDERS: usize = 4;
 /// Certificates that a user can publish at once, for all keys together, and seconds until the next

@@ -42,6 +42,7 @@ ranks! {
     Unauthenticated "connections that have not logged in",
     Penalties "address prefixes that are refused for a time",
     RecentLogins "sources of recent logins",
+    UnregisteredKeys "keys that were proven and are not registered",
     Hub "sessions, channels, tails, and what waits for the ledger",
     Progress "one upload: what is written and synced, and which transfer writes",
     Uploads "which uploads there are",

@@ -55,6 +55,7 @@ operator_commands! {
     Health "health" &[], Administer, "", "check that each part of the server works", "health";
     Files "files" &[], Administer, "", "show how much room people's files take", "files";
     Users "users" &[], Administer, "", "list registered users and their connected devices", "users";
+    Waiting "waiting" &[], Administer, "", "list keys that wait to be registered", "waiting";
     Kick "kick" &[], Kick, "WHOM [REASON]", "end all sessions of a person, a key or an address",
         "kick bob flooding";
     Ban "ban" &[], Ban, "WHOM [TIME] [REASON]", "refuse a person, a key or an address range",

@@ -39,6 +39,13 @@ impl Access {
         }
     }
 
+    /// Returns whether a ban concerns a peer whose key is not registered. Its name is a claim, and
+    /// gives it no role.
+    pub fn is_banned(&self, whom: Whom) -> bool {
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        self.decided.now().find(Kind::Ban, whom, now_ms).is_some()
+    }
+
     /// Returns the goodbye for a user with a registered key who may not connect.
     pub fn bars(&self, whom: Whom) -> Option<Event> {
         let (_, state, why) = self.standing(whom);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accounts::{self, host_key};
-use super::admission::{KeyHolder, Offence};
+use super::admission::{Applicant, KeyHolder, Offence};
 use super::authentication::{self, Candidate};
 use super::context::Context;
 use super::delivery::send_queue::SendQueue;
@@ -191,7 +191,11 @@ fn not_admitted(context: &Context, holder: KeyHolder) {
     let fingerprint = key.fingerprint();
     let from = server_log::address(peer);
     log::info!("not admitted: {} from {from} with {fingerprint}", login.name);
-    waiting.not_registered();
+    let name = login.name.clone();
+    let applicant = Applicant { key, name, device: login.device, address: peer.ip() };
+    // The operator has decided about a banned one.
+    let is_banned = context.access.is_banned(applicant.whom());
+    waiting.not_registered((!is_banned).then_some(applicant));
     context.hub.counters().refused(Code::NotAdmitted);
     let reason =
         format!("{fingerprint} is not registered here: send your key line to the operator");

@@ -1,6 +1,7 @@
 //! Keys: made, shown, locked, rotated, registered and refused, on the real binary.
 
 mod registration;
+mod waiting;
 #[path = "../world/mod.rs"]
 mod world;
 

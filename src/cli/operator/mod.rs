@@ -10,6 +10,7 @@ mod serve;
 mod server_key;
 mod service;
 mod users;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::args::{HomeArgs, NO_HOME};
 use super::audit;
 use super::given_key::{Given, confirm, lost_device, read_key};
+use super::waiting;
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, UserName};
 use crate::crypto::PublicKey;
@@ -25,6 +26,8 @@ use crate::server::operator::ctl;
 pub enum Job {
     /// Register a user's key: the line that `pychat client` shows, a PEM file, or - for stdin
     Add(Add),
+    /// List keys that the running server has refused because they are not registered
+    Waiting(Waiting),
     /// Replace a user's lost key; everybody is notified
     Replace(Replace),
     /// List registered users, and files that are ignored
@@ -42,8 +45,11 @@ pub enum Job {
 #[derive(Args)]
 pub struct Add {
     /// pychat-key1.NAME..., a file, or - for stdin
-    #[arg(required = true)]
+    #[arg(required_unless_present = "waiting")]
     key: Vec<String>,
+    /// Register a key that `pychat users waiting` lists: its code, or the name that it claims
+    #[arg(long, value_name = "NAME or CODE", conflicts_with = "key")]
+    waiting: Option<String>,
     /// Register it under this name instead of the line's
     #[arg(long = "as", value_name = "NAME")]
     name: Option<UserName>,
@@ -72,6 +78,15 @@ pub struct Replace {
     #[command(flatten)]
     home: HomeArgs,
     /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct Waiting {
+    #[command(flatten)]
+    home: HomeArgs,
+    /// Print one line of JSON
     #[arg(long)]
     json: bool,
 }
@@ -138,6 +153,7 @@ pub struct Remove {
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     match job {
         Job::Add(add) => add.run()?,
+        Job::Waiting(Waiting { home, json }) => waiting::list(&home.open(), json)?,
         Job::Replace(replace) => replace.run()?,
         Job::List(List { home, json }) => list(&home.open().users_dir(), json)?,
         Job::Show(Show { name, home, json }) => show(&home.open().users_dir(), &name, json)?,
@@ -151,7 +167,10 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
 impl Add {
     fn run(self) -> anyhow::Result<()> {
         let home = self.home.open_to_write()?;
-        let Given { name: own, key, succession } = read_key(&self.key.concat())?;
+        let Given { name: own, key, succession } = match &self.waiting {
+            Some(wanted) => waiting::find(&home, wanted, self.home.yes)?,
+            None => read_key(&self.key.concat())?,
+        };
         let name = self.name.clone().or(own).ok_or_else(|| {
             Fault::new(
                 code::USAGE,

@@ -13,6 +13,7 @@ use super::recent_logins::{RecentLogins, Sources, today};
 use super::semaphore::{Permit, Semaphore};
 use super::source::Source;
 use super::table::{Bounds, Full, Held, Origin, Stage, Standing, Table};
+use super::unregistered::{Applicant, Unregistered, UnregisteredKeys};
 use crate::chat::UserName;
 use crate::chat::rate::Stamp;
 use crate::config::{Config, IpRange, admits};
@@ -38,6 +39,7 @@ pub struct Admission {
     table: Mutex<Table<Arc<dyn RecordSink>>>,
     penalties: Mutex<Penalties>,
     recent: Mutex<RecentLogins>,
+    unregistered: Mutex<UnregisteredKeys>,
     began: Instant,
     /// Connections that have a thread.
     connections: AtomicUsize,
@@ -153,8 +155,12 @@ impl Waiting {
         Registered { admission, origin, offence: Some(Offence::NotAdmitted) }
     }
 
-    /// The peer's key is not registered.
-    pub fn not_registered(self) {
+    /// The peer's key is not registered. Notes an applicant whom the operator may register.
+    pub fn not_registered(self, applicant: Option<Applicant>) {
+        if let Some(applicant) = applicant {
+            let (source, now) = (self.origin.source, self.admission.now());
+            self.admission.unregistered.lock().note(applicant, source, now);
+        }
         self.fails(Offence::NotAdmitted);
     }
 
@@ -231,6 +237,7 @@ impl Admission {
             table: Mutex::new(Rank::Unauthenticated, Table::new(bounds(config, room))),
             penalties: Mutex::new(Rank::Penalties, Penalties::new(limits)),
             recent: Mutex::new(Rank::RecentLogins, recent),
+            unregistered: Mutex::new(Rank::UnregisteredKeys, UnregisteredKeys::default()),
             began: Instant::now(),
             connections: AtomicUsize::new(0),
             looked: AtomicU64::new(0),
@@ -397,6 +404,11 @@ impl Admission {
         let rules = self.rules();
         let by_web = rules.has_web && address.to_canonical().is_loopback();
         !by_web && !rules.shared.iter().any(|range| range.contains(address))
+    }
+
+    /// Returns the unregistered keys, and the present time.
+    pub fn unregistered(&self) -> (Vec<Unregistered>, Stamp) {
+        (self.unregistered.lock().all().to_vec(), self.now())
     }
 
     /// Closes connections to make room for others; gives their ids.

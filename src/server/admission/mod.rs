@@ -14,6 +14,7 @@ pub mod semaphore;
 pub mod source;
 pub mod table;
 mod unauthenticated;
+mod unregistered;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use login::{KeyHolder, Serve, Stay};
 pub use penalties::Offence;
 pub use recent_logins::{RecentLogins, day_of, today};
 use unauthenticated::Unauthenticated;
+pub use unregistered::{Applicant, Unregistered};
 
 /// Where new connections come from.
 pub struct Ways {

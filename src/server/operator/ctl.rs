@@ -14,7 +14,8 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::reply::{Reply, misused};
+pub use super::reply::Reply;
+use super::reply::misused;
 use crate::chat::operator_commands::{self, Name, OperatorCommand};
 use crate::fault::{Fault, code};
 use crate::home::Home;

@@ -13,6 +13,7 @@ mod reply;
 mod retention;
 mod shutdown;
 mod status;
+mod waiting;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -65,6 +66,7 @@ fn run(call: &Call) -> Reply {
         Name::Health => status::health(call.context),
         Name::Files => files::files(call.context),
         Name::Users => status::users(call.context),
+        Name::Waiting => waiting::waiting(call.context),
         Name::Kick => moderation::kick(call),
         Name::Ban => moderation::sanction(call, Kind::Ban),
         Name::Unban => moderation::lift(call, Kind::Ban),
