@@ -1,15 +1,21 @@
 //! Files with keys: written completely or not at all, readable by their owner only.
 
 pub mod json_file;
+#[cfg(not(target_family = "wasm"))]
+mod place;
+#[cfg(target_family = "wasm")]
+#[path = "file/place_in_memory.rs"]
+mod place;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::crypto::{Identity, KeyError};
 use crate::system::files;
+use crate::system::fs::{self, File, OpenOptions};
+pub use place::{replace, replace_locked, write_new};
 
 /// Bound on key files, which are much smaller.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -49,33 +55,6 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
     files::make_folder(path, mode).map_err(FileError::io(path))
 }
 
-/// Writes a new file. It appears complete under its name; an existing file is an error.
-pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let temporary = temporary(path, bytes, mode)?;
-    temporary.persist_noclobber(path).map_err(|failed| FileError::io(path)(failed.error))?;
-    files::sync_folder(path).map_err(FileError::io(path))
-}
-
-/// Writes a file, atomically replacing an existing one.
-pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let temporary = temporary(path, bytes, mode)?;
-    files::put(temporary, path).map_err(FileError::io(path))
-}
-
-/// Replaces a file as `replace` does. Returns the new file, whose lock is taken before it has its
-/// name.
-pub fn replace_locked(path: &Path, bytes: &[u8], mode: u32) -> Result<File, FileError> {
-    let temporary = temporary(path, bytes, mode)?;
-    let locked = || {
-        let file = temporary.as_file().try_clone()?;
-        files::lock(&file)?;
-        Ok(file)
-    };
-    let file = locked().map_err(FileError::io(path))?;
-    files::put(temporary, path).map_err(FileError::io(path))?;
-    Ok(file)
-}
-
 /// Removes a file if it exists.
 pub fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
@@ -103,27 +82,6 @@ pub fn turn(path: &Path) -> Result<File, FileError> {
     let file = open.map_err(FileError::io(path))?;
     files::lock(&file).map_err(FileError::io(path))?;
     Ok(file)
-}
-
-fn temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".").suffix(".tmp");
-        if let Some(permissions) = files::permissions(mode) {
-            builder.permissions(permissions);
-        }
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        Ok(file)
-    };
-    write().map_err(unnamed).map_err(FileError::io(path))
-}
-
-/// Hides the name of a temporary file in an error, because users do not know it.
-fn unnamed(error: io::Error) -> io::Error {
-    if error.get_ref().is_some() { error.kind().into() } else { error }
 }
 
 /// Reads a key file or another small text; `None` if it does not exist.
@@ -185,6 +143,10 @@ pub fn read_identity(
     path: &Path,
     ask: &mut dyn FnMut() -> Option<Zeroizing<String>>,
 ) -> Result<Option<Identity>, FileError> {
+    if cfg!(target_family = "wasm") {
+        // The browser holds the key: nothing that reads a private key is a part of the program.
+        return Ok(None);
+    }
     let Some(pem) = read_text(path)? else { return Ok(None) };
     if let Some(mode) = files::exposed(path).map_err(FileError::io(path))? {
         return Err(FileError::Exposed { path: path.to_owned(), mode });

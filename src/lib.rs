@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 // These panic if the output is closed; crate::print does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+// A browser has a part of the client; the other systems show what nobody uses.
+#![cfg_attr(target_family = "wasm", allow(dead_code, unused_imports))]
 
 pub mod chat;
 pub mod clean;
@@ -10,35 +12,38 @@ pub mod clean;
 pub mod cli;
 #[cfg(not(target_family = "wasm"))]
 pub mod client;
+#[cfg(target_family = "wasm")]
+#[path = "client/wasm.rs"]
+pub mod client;
 #[cfg(not(target_family = "wasm"))]
 pub mod config;
 pub mod crypto;
 pub mod e2e;
-#[cfg(not(target_family = "wasm"))]
 pub mod fault;
-#[cfg(not(target_family = "wasm"))]
 pub mod file;
 #[cfg(not(target_family = "wasm"))]
 pub mod home;
-#[cfg(not(target_family = "wasm"))]
 pub mod invite;
 #[cfg(feature = "server")]
 pub mod ledger;
 pub mod limits;
-#[cfg(not(target_family = "wasm"))]
 pub mod nearest;
 #[cfg(not(target_family = "wasm"))]
 pub mod net;
+#[cfg(target_family = "wasm")]
+#[path = "net/wasm.rs"]
+pub mod net;
 #[cfg(not(target_family = "wasm"))]
+pub mod page;
+#[cfg(target_family = "wasm")]
+#[path = "page/wasm.rs"]
 pub mod page;
 #[cfg(not(target_family = "wasm"))]
 pub mod print;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod suite;
-#[cfg(not(target_family = "wasm"))]
 pub mod sync;
-#[cfg(not(target_family = "wasm"))]
 pub mod system;
 #[cfg(not(target_family = "wasm"))]
 pub mod terminal;

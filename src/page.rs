@@ -28,14 +28,17 @@ const ASSETS: &[Asset] = assets! {
     "manifest.webmanifest"
     "page/commands.js"
     "page/composer.js"
+    "page/core.js"
     "page/disk.js"
     "page/dom.js"
     "page/files.js"
+    "page/keyholder.js"
     "page/keys.js"
     "page/link.js"
     "page/list.js"
     "page/main.js"
     "page/notify.js"
+    "page/own.js"
     "page/panes.js"
     "page/room.js"
     "page/rows.js"
@@ -43,7 +46,9 @@ const ASSETS: &[Asset] = assets! {
     "page/store.js"
     "page/style.css"
     "page/thumb.js"
+    "page/vault.js"
     "page/words.js"
+    "server.json"
     "sw.js"
 };
 
@@ -75,6 +80,7 @@ impl Asset {
             "css" => "text/css; charset=utf-8",
             "svg" => "image/svg+xml",
             "png" => "image/png",
+            "json" => "application/json",
             "webmanifest" => "application/manifest+json",
             _ => "application/octet-stream",
         }
@@ -104,6 +110,10 @@ mod tests {
     fn files(folder: &Path, below: &str, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             let name = format!("{below}/{}", entry.file_name().to_str().unwrap());
+            // The client for the Worker is built from it, and served by the server.
+            if name.starts_with("/core") {
+                continue;
+            }
             match entry.file_type().unwrap().is_dir() {
                 true => files(&entry.path(), &name, found),
                 false => drop(found.insert(name)),

@@ -4,10 +4,12 @@
 const NAME = 'pychat page';
 const SHELL = [
 	'./', 'manifest.webmanifest', 'icons/icon.svg', 'icons/icon-unread.svg', 'icons/icon-192.png', 'page/style.css',
-	...'main words room store link disk dom thumb rows list composer panes sheets files commands keys notify'.split(' ')
+	...'main words room store link own vault core keyholder disk dom thumb rows list composer panes sheets files commands keys notify'.split(' ')
 		.map((name) => `page/${name}.js`),
 ];
-const urls = new Set(SHELL.map((path) => new URL(path, registration.scope).href));
+/** The client, which only a server's page has. */
+const CORE = 'core.wasm';
+const urls = new Set([...SHELL, CORE].map((path) => new URL(path, registration.scope).href));
 
 addEventListener('install', (event) => {
 	event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(SHELL)).then(() => skipWaiting()));

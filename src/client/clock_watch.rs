@@ -1,6 +1,6 @@
 //! Detects that the clock was set while the client runs.
 
-use std::time::Instant;
+use crate::system::clock::{self, Instant};
 
 /// Difference from the monotonic clock above which the clock was set, in milliseconds.
 const SET_MS: i64 = 60_000;
@@ -13,7 +13,7 @@ pub struct ClockWatch {
 
 impl ClockWatch {
     pub fn new() -> ClockWatch {
-        ClockWatch { began: Instant::now(), base_ms: jiff::Timestamp::now().as_millisecond() }
+        ClockWatch { began: Instant::now(), base_ms: clock::now_ms() }
     }
 
     /// Returns by how much the clock was set since the last call. Suspension counts as well,

@@ -3,6 +3,7 @@
 mod clock_watch;
 mod connection;
 pub(crate) mod conversations;
+pub mod core;
 pub mod files;
 mod input;
 mod invited;
@@ -11,6 +12,7 @@ pub mod model;
 pub(crate) mod outbox;
 mod password_file;
 mod prompt;
+mod restored;
 mod runtime;
 pub mod slash;
 pub mod storage;
@@ -27,13 +29,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::chat::{ChannelName, Seq, Target, UserName};
 use crate::e2e::Engine;
 use crate::e2e::storage::Account;
 use crate::fault::{Fault, code};
 use crate::limits::UNSETTLED_BYTES_MAX;
+use crate::print::err;
 use crate::system;
 use crate::terminal;
 use connection::profile::Profile;
@@ -42,12 +43,10 @@ use conversations::Conversations;
 use files::source::Source;
 use model::{Giver, Input, Model, TailOptions, Use};
 use outbox::Outbox;
-use runtime::{DiskReports, Runtime};
-use storage::Folder;
-use storage::ignore_list::{IgnoreFile, IgnoreList};
+use runtime::{DiskReports, Runtime, Waits};
 use storage::journal::{Journal, Left};
 use transfer::{Place, Then, ToGet, ToSend, Wish};
-use ui::json::Json;
+use ui::json_output::Json;
 use ui::page;
 use ui::plain::Plain;
 use ui::rooms::Rooms;
@@ -200,7 +199,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         return Ok(code::INTERRUPTED);
     };
     let (usage, profile) = (mode.usage(), Arc::new(profile));
-    let mut engine = engine(&profile, usage.retries)?;
+    let mut engine = restored::engine(&profile, usage.retries).map_err(storage::fault)?;
     if let Some(file) = &args.join_file {
         channels.extend(invited::from_file(file, profile.founding(), &mut engine)?);
     }
@@ -243,15 +242,34 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let outgoing = Outbox::of(left.outbox, &left.refused);
     // A program sees every user, unless it ignores some itself.
     let stem = (!mode.json && (mode.live || args.tail.is_some())).then(stem);
-    let (ignore_file, ignore_list) = ignore_list(stem, engine.record_key(), &happen);
-    let (follows, disk) = (args.follow, DiskReports::default());
+    let (ignore_file, ignore_list) = restored::ignore_list(stem, engine.record_key(), &happen);
+    let (follows, disk, waits) = (args.follow, DiskReports::default(), Waits::new());
     let tail = args.tail.map(|lines| TailOptions { to: target.clone(), lines, follows });
     let model = Model::new(usage, target, channels, outgoing, Conversations::of(left.positions));
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
     let model = model.with_destination(unknown).with_tail(tail).with_transfers(transfers, &outbox);
     let runtime =
-        Runtime { model, engine, dialer, ui, journal, disk, ignore_file, profile, happen };
-    Ok(runtime.run(&inputs))
+        Runtime { model, engine, dialer, ui, journal, disk, ignore_file, profile, happen, waits };
+    Ok(ended(runtime.run(&inputs)))
+}
+
+/// The exit code. A trust file that was not written is reported.
+fn ended((code, saved): (u8, Result<(), String>)) -> u8 {
+    saved.unwrap_or_else(|problem| err!("error: {problem}"));
+    code
+}
+
+/// What an earlier run has left. A job has its own.
+fn take_up(
+    mode: Mode,
+    profile: &Profile,
+    engine: &mut Engine,
+    happen: &inbox::Sender,
+) -> (Option<Journal>, Left) {
+    match mode.live {
+        true => restored::take_up(profile, engine, happen),
+        false => (None, Left::default()),
+    }
 }
 
 /// The channel that a target names, unless it is the lobby.
@@ -260,19 +278,6 @@ fn named(target: &Target) -> Option<ChannelName> {
         Target::Channel(channel) if !channel.is_lobby() => Some(channel.clone()),
         _ => None,
     }
-}
-
-/// The people that the user ignores, and where they are stored; a program has none.
-fn ignore_list(
-    stem: Option<PathBuf>,
-    key: Zeroizing<[u8; 32]>,
-    happen: &inbox::Sender,
-) -> (Option<IgnoreFile>, IgnoreList) {
-    let Some(stem) = stem else { return (None, IgnoreList::default()) };
-    let (file, ignore_list, trouble) = IgnoreFile::open(stem, key);
-    // The caller holds the receiver.
-    trouble.into_iter().for_each(|text| drop(happen.send(Input::Trouble(text))));
-    (Some(file), ignore_list)
 }
 
 /// Checks that `--send TEXT` has a text.
@@ -324,33 +329,6 @@ fn profile(
     let mut assistant = Assistant::new(screen);
     let prepared = Profile::prepare(server, name, &mut assistant);
     if assistant.left { Ok(None) } else { prepared.map(Some) }
-}
-
-/// Opens the journal and restores the state of an earlier run.
-fn take_up(
-    mode: Mode,
-    profile: &Profile,
-    engine: &mut Engine,
-    happen: &inbox::Sender,
-) -> (Option<Journal>, Left) {
-    match mode.live.then(|| journal(profile, engine)) {
-        Some(Ok((journal, left))) => {
-            engine.resume_outgoing(left.sealed.clone());
-            if left.is_first {
-                engine.resume(jiff::Timestamp::now().as_millisecond());
-            }
-            for damage in &left.damage {
-                // The caller holds the receiver.
-                let _ = happen.send(Input::Trouble(damage.clone()));
-            }
-            (Some(journal), left)
-        }
-        Some(Err(trouble)) => {
-            let _ = happen.send(Input::Trouble(trouble));
-            (None, Left::default())
-        }
-        None => (None, Left::default()),
-    }
 }
 
 /// Reads typed or piped input on a thread of its own. Returns the line editor's output, if there is
@@ -431,18 +409,4 @@ fn lines_ui(
         return Box::new(ui::Messages::new(print));
     }
     Box::new(Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live))
-}
-
-/// The end-to-end engine with the profile's stored state for this server.
-fn engine(profile: &Arc<Profile>, retries: bool) -> anyhow::Result<Engine> {
-    let folder = Folder::open(&profile.data_folder, profile.founding())?;
-    Engine::open(profile.clone(), Box::new(folder), retries).map_err(storage::fault)
-}
-
-/// The journal for this server.
-fn journal(profile: &Profile, engine: &Engine) -> Result<(Journal, Left), String> {
-    let stem = profile.data_folder.journal_stem(profile.founding());
-    Journal::open(&stem, engine.record_key()).map_err(|error| {
-        format!("the outbox cannot be opened, so unsent messages are only in memory: {error}")
-    })
 }

@@ -4,11 +4,10 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::clock_watch::ClockWatch;
-use super::connection::Dialer;
+use super::connection::connects::Connects;
 use super::connection::inbox::{Entry, Permit, Sender};
 use super::connection::profile::Profile;
 use super::model::{self, Action, Ahead, Input, Model, Output};
@@ -20,21 +19,23 @@ use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::e2e::storage::Account;
 use crate::e2e::{self, Engine};
 use crate::fault::code;
-use crate::print::err;
+use crate::system::clock::{self, Instant};
+use crate::system::threads;
 
 /// Delay before changes are stored and sent together.
 const TICK_AFTER: Duration = Duration::from_millis(500);
 
-pub struct Runtime {
+pub struct Runtime<C> {
     pub model: Model,
     pub engine: Engine,
-    pub dialer: Dialer,
+    pub dialer: C,
     pub ui: Box<dyn Ui>,
     pub journal: Option<Journal>,
     pub disk: DiskReports,
     pub ignore_file: Option<IgnoreFile>,
     pub profile: Arc<Profile>,
     pub happen: Sender,
+    pub waits: Waits,
 }
 
 /// Delay before a failed sync of the outbox is tried again.
@@ -53,85 +54,120 @@ pub struct DiskReports {
     failed: Option<Instant>,
 }
 
-/// Timers.
-struct Waits {
+/// Timers, and inputs that are not handled to their end.
+pub struct Waits {
     watch: ClockWatch,
     tick: Option<Instant>,
     /// End of the model's `Action::Wait`.
     wait: Option<Instant>,
+    /// The budget of inputs that the model still holds.
+    held: Vec<Permit>,
 }
 
-impl Runtime {
-    /// Runs the client and returns the exit code.
-    pub fn run(mut self, inputs: &Receiver<Entry>) -> u8 {
+impl Waits {
+    pub fn new() -> Waits {
+        Waits { watch: ClockWatch::new(), tick: None, wait: None, held: Vec::new() }
+    }
+}
+
+impl<C: Connects> Runtime<C> {
+    /// Runs the client and returns the exit code. The error is that the trust file cannot be
+    /// written.
+    pub fn run(mut self, inputs: &Receiver<Entry>) -> (u8, Result<(), String>) {
         let code = self.turn(inputs);
-        if let Err(problem) = self.engine.save_trust() {
-            err!("error: {problem}");
-        }
-        code
+        (code, self.engine.save_trust())
+    }
+
+    /// Begins to connect.
+    pub fn start(&mut self) {
+        self.ui.show(&Output::State(model::State::Connecting));
+        self.dialer.dial(0);
     }
 
     fn turn(&mut self, inputs: &Receiver<Entry>) -> u8 {
-        self.ui.show(&Output::State(model::State::Connecting));
-        self.dialer.dial(0);
-        let mut waits = Waits { watch: ClockWatch::new(), tick: None, wait: None };
-        // The budget of inputs that the model still holds.
-        let mut held: Vec<Permit> = Vec::new();
+        self.start();
         loop {
-            let now_ms = self.clock_ms(&mut waits);
-            let rest_ms = self.engine.rests_ms(now_ms);
-            let maintenance_due = Instant::now() + Duration::from_millis(rest_ms);
-            let sync = self.disk.failed.map(|failed| failed + SYNC_AGAIN);
-            let due = waits.tick.into_iter().chain(waits.wait).chain(sync);
-            let due = due.fold(maintenance_due, Instant::min);
+            let due = self.due();
             let left = due.saturating_duration_since(Instant::now());
-            let (input, permit) = match self.next(inputs, left) {
-                Ok(Entry { input, permit }) => (input, permit),
-                Err(RecvTimeoutError::Timeout) if waits.wait == Some(due) => {
-                    waits.wait = None;
-                    (Input::Waited, None)
-                }
-                Err(RecvTimeoutError::Timeout) => (Input::Tick, None),
+            let entry = match self.next(inputs, left) {
+                Ok(entry) => entry,
+                Err(RecvTimeoutError::Timeout) => self.late(due),
                 Err(RecvTimeoutError::Disconnected) => return 0,
             };
-            self.ui.carries(permit.clone());
-            let is_typed = input.is_typed();
-            if let Some(code) = self.handle(input, &mut waits) {
+            if let Some(code) = self.take(entry) {
                 return code;
             }
-            self.ui.carries(None);
-            if is_typed {
-                self.ui.handled();
-            }
-            match self.model.holds_input() {
-                true => held.extend(permit.filter(|_| is_typed)),
-                false => held.clear(),
-            }
-            waits.tick = match waits.tick {
-                _ if !self.model.wants_tick() => None,
-                None => Some(Instant::now() + TICK_AFTER),
-                due => due,
-            };
         }
     }
 
-    /// The next input; a sync of the outbox is one, once nothing else is there.
+    /// Returns the time at which `late` has an input, if no other one comes before.
+    pub fn due(&mut self) -> Instant {
+        let now_ms = self.clock_ms();
+        let rest_ms = self.engine.rests_ms(now_ms);
+        let maintenance_due = Instant::now() + Duration::from_millis(rest_ms);
+        let sync = self.disk.failed.map(|failed| failed + SYNC_AGAIN);
+        let due = self.waits.tick.into_iter().chain(self.waits.wait).chain(sync);
+        due.fold(maintenance_due, Instant::min)
+    }
+
+    /// Returns the input of a time that `due` has returned, and that has come.
+    pub fn late(&mut self, due: Instant) -> Entry {
+        let input = match self.waits.wait == Some(due) {
+            true => {
+                self.waits.wait = None;
+                Input::Waited
+            }
+            false => Input::Tick,
+        };
+        Entry { input, permit: None }
+    }
+
+    /// Handles an input. Returns the exit code if the client ends.
+    pub fn take(&mut self, Entry { input, permit }: Entry) -> Option<u8> {
+        self.ui.carries(permit.clone());
+        let is_typed = input.is_typed();
+        if let Some(code) = self.handle(input) {
+            return Some(code);
+        }
+        self.ui.carries(None);
+        if is_typed {
+            self.ui.handled();
+        }
+        match self.model.holds_input() {
+            true => self.waits.held.extend(permit.filter(|_| is_typed)),
+            false => self.waits.held.clear(),
+        }
+        self.waits.tick = match self.waits.tick {
+            _ if !self.model.wants_tick() => None,
+            None => Some(Instant::now() + TICK_AFTER),
+            due => due,
+        };
+        None
+    }
+
+    /// The next input.
     fn next(
         &mut self,
         inputs: &Receiver<Entry>,
         patience: Duration,
     ) -> Result<Entry, RecvTimeoutError> {
+        match self.waiting(inputs) {
+            Some(entry) => Ok(entry),
+            None => inputs.recv_timeout(patience),
+        }
+    }
+
+    /// The next input that is there; a sync of the outbox is one, once nothing else is there.
+    pub fn waiting(&mut self, inputs: &Receiver<Entry>) -> Option<Entry> {
         let unsynced = self.model.unsynced();
         if unsynced.is_none_or(|messages| messages < SYNC_MESSAGES_MAX)
             && let Ok(entry) = inputs.try_recv()
         {
-            return Ok(entry);
+            return Some(entry);
         }
         let again = self.disk.failed.is_some_and(|failed| failed.elapsed() >= SYNC_AGAIN);
-        match unsynced.is_some() || again {
-            true => Ok(Entry { input: self.sync(), permit: None }),
-            false => inputs.recv_timeout(patience),
-        }
+        let syncs = unsynced.is_some() || again;
+        syncs.then(|| Entry { input: self.sync(), permit: None })
     }
 
     fn sync(&mut self) -> Input {
@@ -155,17 +191,17 @@ impl Runtime {
     }
 
     /// Returns the time of the clock. Notifies the engine if the clock was set.
-    fn clock_ms(&mut self, waits: &mut Waits) -> i64 {
-        let now_ms = jiff::Timestamp::now().as_millisecond();
-        if let Some(by_ms) = waits.watch.set_by(now_ms) {
+    fn clock_ms(&mut self) -> i64 {
+        let now_ms = clock::now_ms();
+        if let Some(by_ms) = self.waits.watch.set_by(now_ms) {
             self.engine.clock_is_set(by_ms);
         }
         now_ms
     }
 
     /// Handles one input and everything that consequences from it.
-    fn handle(&mut self, input: Input, waits: &mut Waits) -> Option<u8> {
-        let now_ms = self.clock_ms(waits);
+    fn handle(&mut self, input: Input) -> Option<u8> {
+        let now_ms = self.clock_ms();
         let maintenance = self.engine.maintain(now_ms);
         let next = match input {
             Input::Event(event) => outputs(self.engine.received(event, now_ms)),
@@ -176,7 +212,7 @@ impl Runtime {
             }
             Input::Lost(loss) => {
                 self.engine.lost();
-                self.dialer.transfers.lost();
+                self.dialer.lost();
                 vec![Next::Input(Input::Lost(loss))]
             }
             other => vec![Next::Input(other)],
@@ -192,7 +228,7 @@ impl Runtime {
             let actions = self.model.update(input, rand::random());
             let mut consequences = VecDeque::new();
             for action in actions {
-                match self.perform(action, now_ms, waits) {
+                match self.perform(action, now_ms) {
                     Done::Go(more) => consequences.extend(more.into_iter().map(Next::Input)),
                     Done::End(code) => return Some(code),
                 }
@@ -204,7 +240,7 @@ impl Runtime {
         None
     }
 
-    fn perform(&mut self, action: Action, now_ms: i64, waits: &mut Waits) -> Done {
+    fn perform(&mut self, action: Action, now_ms: i64) -> Done {
         match action {
             Action::Output(output) => self.ui.show(&output),
             Action::Send(request) => {
@@ -234,7 +270,8 @@ impl Runtime {
             }
             Action::Wait(ms) => {
                 let due = Instant::now() + Duration::from_millis(ms);
-                waits.wait = Some(waits.wait.map_or(due, |wait| wait.min(due)));
+                let wait = self.waits.wait.map_or(due, |wait| wait.min(due));
+                self.waits.wait = Some(wait);
             }
             Action::Derive { name, pin, made } => self.derive(name, pin, made),
             Action::LookUp { name, confirms } => {
@@ -249,14 +286,14 @@ impl Runtime {
                 let next = self.engine.forget(&channel, now_ms);
                 return Done::Go(self.perform_all(next));
             }
-            Action::Transfer(work) => self.dialer.transfers.work(work),
+            Action::Transfer(work) => self.dialer.work(work),
             Action::Again(lines) => return Done::Go(typed_ahead(lines)),
             Action::Dial(after_ms) => self.dialer.dial(after_ms),
             Action::Echo => self.dialer.echo(),
             Action::Close => self.dialer.close(),
             Action::Cut => self.dialer.cut(),
             Action::Quit(code) => {
-                self.dialer.transfers.finish();
+                self.dialer.finish();
                 let is_whole = self.ui.end(code);
                 return Done::End(if code == 0 && !is_whole { code::OTHER } else { code });
             }
@@ -302,8 +339,7 @@ impl Runtime {
             // The runtime may already have ended.
             let _ = happen.send(Input::Derived { name, key, made: made.then_some(pin) });
         };
-        let spawned = thread::Builder::new().name("pin".into()).spawn(job);
-        spawned.expect("a client can start a thread");
+        threads::start("pin", job);
     }
 
     /// Writes to the journal. The first of several failures is reported.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::files::decode::Picture;
+use super::files::picture::Picture;
 use crate::chat::{Code, Descriptor, MsgId, Seq, Target};
 use crate::fault::code;
 

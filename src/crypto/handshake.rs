@@ -2,6 +2,8 @@
 //! initiator. Each state is a type, and only the last one can send data. docs/protocol.md has every
 //! step.
 
+use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::dhkem::{self, Ephemeral};
@@ -275,17 +277,34 @@ impl ServerGated {
     }
 }
 
+/// The client's key: that of the caller, or one that outlives the call.
+enum Own<'a> {
+    Lent(&'a Identity),
+    Shared(Arc<Identity>),
+}
+
+impl Deref for Own<'_> {
+    type Target = Identity;
+
+    fn deref(&self) -> &Identity {
+        match self {
+            Own::Lent(identity) => identity,
+            Own::Shared(identity) => identity,
+        }
+    }
+}
+
 /// Client state after R0, waiting for R1.
 pub struct ClientStart<'a> {
-    identity: &'a Identity,
-    server: &'a PublicKey,
+    identity: Own<'a>,
+    server: Cow<'a, PublicKey>,
     suites: Suites,
     r0: [u8; R0_BYTES],
 }
 
 /// Client state after R2, waiting for R3.
 pub struct ClientSent<'a> {
-    identity: &'a Identity,
+    identity: Own<'a>,
     symmetric: Symmetric,
 }
 
@@ -297,6 +316,18 @@ impl<'a> ClientStart<'a> {
         suites: Suites,
     ) -> (Self, [u8; R0_BYTES]) {
         let r0 = hello::r0(&server.fingerprint(), suites);
+        let (identity, server) = (Own::Lent(identity), Cow::Borrowed(server));
+        (ClientStart { identity, server, suites, r0 }, r0)
+    }
+
+    /// Same as [`ClientStart::new`], for a handshake whose records arrive in later calls.
+    pub fn shared(
+        identity: Arc<Identity>,
+        server: PublicKey,
+        suites: Suites,
+    ) -> (ClientStart<'static>, [u8; R0_BYTES]) {
+        let r0 = hello::r0(&server.fingerprint(), suites);
+        let (identity, server) = (Own::Shared(identity), Cow::Owned(server));
         (ClientStart { identity, server, suites, r0 }, r0)
     }
 
@@ -314,13 +345,13 @@ impl<'a> ClientStart<'a> {
         let suite = suite_of(r1).filter(|suite| self.suites.contains(*suite));
         let suite = suite.ok_or(HandshakeError)?;
         let (public, offer) = r1.split_at(sizes(suite).0);
-        let mut symmetric = Symmetric::new(suite, &self.r0, self.server);
+        let mut symmetric = Symmetric::new(suite, &self.r0, &self.server);
         symmetric.mix_hash(public);
         symmetric.mix_hash(offer);
         let (mut r2, secret) = encapsulate(suite, public)?;
         symmetric.mix_hash(&r2);
         symmetric.mix_key(&secret);
-        let (ct, secret) = rsa(self.server);
+        let (ct, secret) = rsa(&self.server);
         r2.extend(symmetric.encrypt_and_hash(&ct));
         symmetric.mix_key_and_hash(&secret);
         r2.extend(symmetric.encrypt_and_hash(self.identity.public().modulus()));

@@ -173,7 +173,7 @@ fn every_byte_of_every_record_counts() {
 fn a_client_with_another_servers_key_fails_at_the_gate() {
     // R0 is made under the right fingerprint, all else under another key.
     let (start, hello, r1) = greet(SERVER.public());
-    let start = ClientStart { server: OTHER.public(), ..start };
+    let start = ClientStart { server: Cow::Borrowed(OTHER.public()), ..start };
     let (_, r2) = start.answer(&r1).unwrap();
     assert!(hello.gate(&r2).is_err());
 }
@@ -203,6 +203,6 @@ fn a_thief_of_a_modulus_cannot_talk() {
     let (sent, r2) = thief.answer(&r1).unwrap();
     let (key, r3, _) = hello.gate(&r2).unwrap().finish().unwrap();
     assert_eq!(&key, CLIENT.public());
-    let blind = ClientSent { identity: &OTHER, symmetric: sent.symmetric };
+    let blind = ClientSent { identity: Own::Lent(&OTHER), symmetric: sent.symmetric };
     assert!(blind.finish(&r3).is_err());
 }

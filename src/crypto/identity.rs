@@ -57,9 +57,22 @@ pub struct Fingerprint(pub [u8; 32]);
 
 /// A private key with its public half. `Debug` shows the fingerprint only.
 pub struct Identity {
-    private: RsaPrivateKey,
-    operations: Rsa,
+    private: Private,
     public: PublicKey,
+}
+
+enum Private {
+    Here { key: Box<RsaPrivateKey>, operations: Rsa },
+    Elsewhere(Box<dyn KeyHolder>),
+}
+
+/// What holds a private key that never comes here, as a browser does.
+pub trait KeyHolder: Send + Sync {
+    /// Opens RSAES-OAEP with SHA-256 and this label. `None` if the ciphertext is not valid.
+    fn open(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Option<Secret>;
+
+    /// Signs with RSASSA-PSS, SHA-256 and a salt of 32 bytes. `None` if the key is gone.
+    fn sign(&self, message: &[u8]) -> Option<[u8; MODULUS_BYTES]>;
 }
 
 impl Identity {
@@ -70,15 +83,24 @@ impl Identity {
         Identity::new(private).expect("a key made here is a legal one")
     }
 
+    /// An identity whose private key stays with its holder.
+    pub fn held(public: PublicKey, holder: Box<dyn KeyHolder>) -> Identity {
+        Identity { private: Private::Elsewhere(holder), public }
+    }
+
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
 
     /// Returns PKCS#8 PEM; with a passphrase, encrypted (PBES2: scrypt and AES-256-CBC).
+    ///
+    /// # Panics
+    /// The private key is held elsewhere. No program that writes keys has such an identity.
     pub fn to_pem(&self, passphrase: Option<&str>) -> Zeroizing<String> {
+        let Private::Here { key, .. } = &self.private else { panic!("the key is held elsewhere") };
         let pem = match passphrase {
-            Some(passphrase) => self.private.to_pkcs8_encrypted_pem(passphrase, LineEnding::LF),
-            None => self.private.to_pkcs8_pem(LineEnding::LF),
+            Some(passphrase) => key.to_pkcs8_encrypted_pem(passphrase, LineEnding::LF),
+            None => key.to_pkcs8_pem(LineEnding::LF),
         };
         pem.expect("a whole key can be written")
     }
@@ -102,13 +124,24 @@ impl Identity {
         private.validate().map_err(malformed)?;
         let operations = Rsa::new(&private)
             .ok_or_else(|| KeyError::Malformed("its numbers do not fit together".into()))?;
-        Ok(Identity { private, operations, public })
+        Ok(Identity { private: Private::Here { key: Box::new(private), operations }, public })
     }
 
     /// Signs with RSASSA-PSS, SHA-256 and a salt of 32 bytes. Used only for device certificates and
     /// successions.
     pub(super) fn sign(&self, message: &[u8]) -> [u8; MODULUS_BYTES] {
-        self.operations.sign(message)
+        match &self.private {
+            Private::Here { operations, .. } => operations.sign(message),
+            // No server and no client accepts this in place of a signature.
+            Private::Elsewhere(holder) => holder.sign(message).unwrap_or([0; MODULUS_BYTES]),
+        }
+    }
+
+    fn open(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Option<Secret> {
+        match &self.private {
+            Private::Here { operations, .. } => operations.open(label, ct),
+            Private::Elsewhere(holder) => holder.open(label, ct),
+        }
     }
 
     /// Decapsulates. Never reports a failure: if OAEP fails, the secret is random, and the next
@@ -116,13 +149,13 @@ impl Identity {
     pub(super) fn decapsulate(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Secret {
         static REJECTION: OnceLock<[u8; 32]> = OnceLock::new();
         let rejected = hmac_sha256(REJECTION.get_or_init(random), &[ct]);
-        self.operations.open(label, ct).unwrap_or(Zeroizing::new(rejected))
+        self.open(label, ct).unwrap_or(Zeroizing::new(rejected))
     }
 
     /// Decapsulates and reports a failure.
     #[cfg(test)]
     pub(super) fn opens(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Option<Secret> {
-        self.operations.open(label, ct)
+        self.open(label, ct)
     }
 }
 
@@ -288,6 +321,32 @@ impl fmt::Debug for Identity {
 mod tests {
     use super::*;
     use crate::crypto::test_keys::ana;
+
+    /// Somebody who holds a key of the tests, and may have lost it.
+    struct Holder {
+        has_key: bool,
+    }
+
+    impl KeyHolder for Holder {
+        fn open(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Option<Secret> {
+            ana().opens(label, ct).filter(|_| self.has_key)
+        }
+
+        fn sign(&self, message: &[u8]) -> Option<[u8; MODULUS_BYTES]> {
+            self.has_key.then(|| ana().sign(message))
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_held_elsewhere_opens_and_signs_until_it_is_lost() {
+        let held = |has_key| Identity::held(ana().public().clone(), Box::new(Holder { has_key }));
+        let (ct, secret) = ana().public().encapsulate(HOP);
+        assert_eq!(held(true).decapsulate(HOP, &ct), secret);
+        assert_ne!(held(true).decapsulate(b"another label", &ct), secret);
+        assert_ne!(held(false).decapsulate(HOP, &ct), secret);
+        let verifies = |own: Identity| ana().public().verify(b"statement", &own.sign(b"statement"));
+        assert!(verifies(held(true)) && !verifies(held(false)));
+    }
 
     /// The same by the rsa crate, which does arithmetic with the numbers.
     fn read_by_rsa(spki: &[u8]) -> Option<PublicKey> {

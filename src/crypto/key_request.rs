@@ -13,7 +13,7 @@ pub const REQUEST_BYTES: usize = ASK.len() + NONCE_BYTES + 32;
 /// The modulus, sealed under a key derived from the fingerprint and the nonce.
 pub const ANSWER_BYTES: usize = MODULUS_BYTES + TAG_BYTES;
 
-pub(super) const NONCE_BYTES: usize = 16;
+pub const NONCE_BYTES: usize = 16;
 pub(super) const SALT: &[u8] = b"pychat/1 key request";
 
 /// Returns the request; `nonce` is new and random.

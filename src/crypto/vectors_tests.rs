@@ -137,9 +137,14 @@ fn shake(
     let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [server]) else { panic!("not an R0") };
     let (hello, r1) = ServerHello::start_with(hello, pair(handshake));
     let suites = suites(handshake);
-    let (sent, r2) = ClientStart { identity: client, server: server.public(), suites, r0 }
-        .answer_with(&r1, |_, to| Ok(encap(handshake, to)), |_| kem(handshake, "server"))
-        .unwrap();
+    let (sent, r2) = ClientStart {
+        identity: Own::Lent(client),
+        server: Cow::Borrowed(server.public()),
+        suites,
+        r0,
+    }
+    .answer_with(&r1, |_, to| Ok(encap(handshake, to)), |_| kem(handshake, "server"))
+    .unwrap();
     let gated = hello.gate(&r2).unwrap();
     let (key, r3, at_server) = gated.finish_with(|_| kem(handshake, "client")).unwrap();
     assert_eq!(&key, client.public());

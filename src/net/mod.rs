@@ -1,6 +1,7 @@
 //! Sockets: listening, dialing, and the handshake over them. The other modules see records only
 //! (`link.rs`).
 
+pub mod dial_error;
 #[cfg(feature = "server")]
 pub mod http;
 pub mod link;

@@ -41,7 +41,10 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
         "client",
         &[
             ("mod", 10),
+            ("core", 10),
             ("runtime", 9),
+            ("restored", 7),
+            ("wasm", 0),
             ("ui", 7),
             ("connection", 6),
             ("invited", 5),

@@ -13,6 +13,11 @@ export function h(tag, props = {}, ...children) {
 	return element;
 }
 
+const policy = window.trustedTypes?.createPolicy('pychat', { createScriptURL: (url) => url });
+
+/** The address of a script of this page, as a Worker takes it. */
+export const scriptUrl = (path) => (policy ? policy.createScriptURL(path) : path);
+
 export const $ = (id) => document.getElementById(id);
 
 const ICONS = {

@@ -52,6 +52,7 @@ export class Files {
 		const { app } = this;
 		const { room } = app;
 		if (!files.length) return;
+		if (app.link.isOwn) return app.fail('Files are not sent from this page yet. Nothing was sent.');
 		const most = app.store.limits?.file_bytes;
 		if (most === null) return app.fail('This server keeps no files. Nothing was sent.');
 		if (files.length > OFFERED_MAX) return app.fail(`At most ${OFFERED_MAX} files at once. Nothing was sent.`);

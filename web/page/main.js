@@ -2,12 +2,13 @@
 
 import { Composer } from './composer.js';
 import { Disk, Settings } from './disk.js';
-import { $, batch, button, h } from './dom.js';
+import { $, batch, button, h, scriptUrl } from './dom.js';
 import { Files } from './files.js';
 import { bindKeys } from './keys.js';
 import { Link, pasteToken, WRONG_TOKEN } from './link.js';
 import { List } from './list.js';
 import { Notify } from './notify.js';
+import { OwnLink, servedBy } from './own.js';
 import { Panes } from './panes.js';
 import { Rows } from './rows.js';
 import * as sheets from './sheets.js';
@@ -23,7 +24,8 @@ const WANTED_MS = 60000;
 const LAST_ROOM = 'pychat room';
 
 class App {
-	constructor() {
+	/** `server` serves this page; without one, the client on this computer does. */
+	constructor(server) {
 		this.settings = new Settings();
 		this.disk = new Disk();
 		this.flags = new Set();
@@ -38,7 +40,8 @@ class App {
 		this.panes = new Panes(this);
 		this.composer = new Composer(this);
 		this.notify = new Notify(this);
-		this.link = new Link((object) => this.#heard(object), (...told) => this.#told(...told));
+		const hears = [(object) => this.#heard(object), (...told) => this.#told(...told)];
+		this.link = server ? new OwnLink(server, ...hears) : new Link(...hears);
 		bindKeys(this);
 		this.look();
 	}
@@ -157,7 +160,7 @@ class App {
 
 	tick() {
 		this.panes.tick();
-		if ($('app').hidden && this.linkState?.state === 'lost') this.#card('The client does not answer. The page tries again by itself.');
+		if ($('app').hidden && !this.link.isOwn && this.linkState?.state === 'lost') this.#card('The client does not answer. The page tries again by itself.');
 	}
 
 	/** The line for the operator, while they have not registered the key. */
@@ -474,8 +477,7 @@ function shown(line) {
 /** The shell is stored for the time when the client does not run. */
 function register() {
 	if (!navigator.serviceWorker) return;
-	const policy = window.trustedTypes?.createPolicy('pychat', { createScriptURL: (url) => url });
-	navigator.serviceWorker.register(policy ? policy.createScriptURL('sw.js') : 'sw.js').catch(() => {});
+	navigator.serviceWorker.register(scriptUrl('sw.js')).catch(() => {});
 }
 
 if (!window.WebSocket || !window.HTMLDialogElement || !crypto.getRandomValues) {
@@ -483,7 +485,7 @@ if (!window.WebSocket || !window.HTMLDialogElement || !crypto.getRandomValues) {
 } else {
 	try {
 		sessionStorage.setItem('pychat test', '1');
-		new App().start();
+		new App(await servedBy()).start();
 	} catch (error) {
 		if (error.name !== 'SecurityError') throw error;
 		$('start').append(h('main', { class: 'card' }, h('h1', {}, 'pychat'), h('p', {}, 'This browser blocks the storage of this page. Allow it for this address, and load the page again.'),

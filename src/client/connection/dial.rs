@@ -7,27 +7,22 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::connects::{Connects, EVENTS_FIRST_MAX, PATIENCE, decides, login, too_long, why};
 use super::edge::Asked;
+use super::hearing::ECHO;
 use super::inbox::{EVENTS_BYTES_MAX, Sender};
-use super::listen::{ECHO, Listener, waits};
+use super::listen::{Listener, waits};
 use super::profile::Profile;
 use super::transfers::Transfers;
 use super::writer::Writer;
-use crate::chat::{Command, Event, Refusal, Request};
-use crate::client::model::{Input, Loss};
-use crate::client::transfer::Left;
+use crate::chat::{Event, Request};
+use crate::client::model::Input;
+use crate::client::transfer::{Left, Work};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::e2e::storage::Account;
-use crate::limits::Limits;
 use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, dial, fetch_lineage};
-use crate::wire::codec::{self, Login};
-
-/// Deadline for connecting and the whole login, until the server admits, refuses or asks for a
-/// password.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Events that the server may send before that.
-const EVENTS_FIRST_MAX: usize = 64;
+use crate::wire::codec;
 
 /// Makes connections, one at a time.
 pub struct Dialer {
@@ -40,7 +35,7 @@ pub struct Dialer {
     /// Server events. The sender blocks while the user interface is behind.
     events: Sender,
     /// Files that are sent and fetched.
-    pub transfers: Transfers,
+    transfers: Transfers,
 }
 
 impl Dialer {
@@ -58,9 +53,10 @@ impl Dialer {
             Transfers::start((&stem, key), !resumes, writer.clone(), happen.clone());
         (Dialer { profile, resumes, writer, asked, happen, events, transfers }, left)
     }
+}
 
-    /// Connects after a delay. The outcome is sent to the model.
-    pub fn dial(&mut self, after_ms: u64) {
+impl Connects for Dialer {
+    fn dial(&mut self, after_ms: u64) {
         let (profile, writer) = (Arc::clone(&self.profile), self.writer.clone());
         let (events, asked, resumes) = (self.events.clone(), self.asked.clone(), self.resumes);
         let transfers = self.transfers.clone();
@@ -86,7 +82,7 @@ impl Dialer {
         spawned.expect("a client can start a thread");
     }
 
-    pub fn send(&mut self, request: &Request) {
+    fn send(&mut self, request: &Request) {
         let mut body = Vec::new();
         codec::encode(request, &mut body);
         if body.len() > RECORD_BODY_BYTES_MAX {
@@ -98,31 +94,28 @@ impl Dialer {
         self.writer.send(RecordType::Json, &body);
     }
 
-    /// Sends a ping whose answer shows that all earlier requests were answered.
-    pub fn echo(&mut self) {
+    fn echo(&mut self) {
         self.writer.send(RecordType::Ping, ECHO);
     }
 
-    /// Cuts the connection; the server keeps the user's sessions for a while.
-    pub fn cut(&mut self) {
+    fn cut(&mut self) {
         self.writer.cut();
     }
 
-    /// Says goodbye and closes the connection, so that the server ends the session at once.
-    pub fn close(&mut self) {
+    fn close(&mut self) {
         self.writer.quit();
     }
-}
 
-/// A local refusal of a command that exceeds a record, in the form of the server's.
-fn too_long(command: &Command, bytes: usize) -> Event {
-    match command {
-        Command::Say(message) => {
-            let max_bytes = Limits::default().text_bytes_max;
-            let bytes = message.body.len();
-            Refusal::TooLong { bytes, max_bytes }.event(Some(message.id), None)
-        }
-        _ => Refusal::TooLong { bytes, max_bytes: RECORD_BODY_BYTES_MAX }.event(None, None),
+    fn work(&mut self, work: Work) {
+        self.transfers.work(work);
+    }
+
+    fn lost(&mut self) {
+        self.transfers.lost();
+    }
+
+    fn finish(&mut self) {
+        self.transfers.finish();
     }
 }
 
@@ -173,15 +166,7 @@ fn log_in(
     server: &PublicKey,
     resumes: bool,
 ) -> Result<(Tunnel, Vec<Event>), DialError> {
-    let features = ["ticket", "files", if resumes { "resume" } else { "job" }].into_iter();
-    let login = Login {
-        name: profile.name.clone(),
-        device: None,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        major: 1,
-        features: features.map(str::to_owned).collect(),
-        ticket: profile.ticket(),
-    };
+    let login = login(profile, resumes);
     let at = profile.server();
     let suites = profile.suites;
     let to = Dial { host: &at.host, port: at.port, server, suites, patience: PATIENCE };
@@ -203,11 +188,6 @@ fn log_in(
     Ok((tunnel, first))
 }
 
-/// Returns whether an event shows if the key is admitted.
-fn decides(event: &Event) -> bool {
-    matches!(event, Event::Welcome { .. } | Event::Password { .. } | Event::Goodbye { .. })
-}
-
 /// The pinned server's public key, stored or fetched by its fingerprint. A server on first use must
 /// also prove its founding key, because it may have been unreachable when the invite was read.
 fn server_key(profile: &Profile, happen: &Sender) -> Result<PublicKey, DialError> {
@@ -225,15 +205,4 @@ fn server_key(profile: &Profile, happen: &Sender) -> Result<PublicKey, DialError
         let _ = happen.send(Input::Trouble(text));
     }
     Ok(key)
-}
-
-fn why(error: DialError) -> Loss {
-    match error {
-        DialError::WrongKey => Loss::WrongServer,
-        DialError::Version { lowest, highest } => Loss::Version(format!("{lowest}-{highest}")),
-        DialError::Suite(_) => Loss::Suite(error.to_string()),
-        DialError::Busy => Loss::Busy,
-        DialError::Cut => Loss::Cut,
-        other => Loss::Unreachable(other.to_string()),
-    }
 }

@@ -5,7 +5,6 @@ mod reads;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use crate::chat::{Body, Command, Event, Message, Request, Target, UserName};
 use crate::clean;
@@ -14,6 +13,7 @@ use crate::limits::{
     ANSWER_BYTES_MAX, ANSWER_ROWS_MAX, ASKED_REFS_MAX, CONVERSATIONS_MAX, COUNTED_MAX,
     COUNTED_SENDERS_MAX, REF_BYTES_MAX, RETRY_MS, SHORT_TEXT_BYTES_MAX, TEXT_BYTES_MAX,
 };
+use crate::system::clock::Instant;
 use reads::Reads;
 
 /// Filter for the events of one connection.

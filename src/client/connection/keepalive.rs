@@ -1,6 +1,8 @@
 //! Keepalive: when to ping an idle server, and when to report that it does not respond. Pure.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::system::clock::Instant;
 
 /// Idle time before a ping, which shows that the connection still works.
 const IDLE: Duration = Duration::from_secs(5);

@@ -4,13 +4,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::edge::{Asked, Edge};
+use super::edge::Asked;
+use super::hearing::{ECHO, Heard, Hearing, LASTS, PING_AFTER, rekeys};
 use super::inbox::{Gone, Sender};
 use super::keepalive::{Due, Keepalive};
 use super::profile::Profile;
 use super::transfers::Transfers;
 use super::writer::Writer;
-use crate::chat::{Code, Event, Opaque, Ticket};
+use crate::chat::Event;
 use crate::client::model::{Input, Loss};
 use crate::crypto::{Fingerprint, RecordType};
 use crate::net::tunnel::{Incoming, Tunnel, TunnelReader};
@@ -18,37 +19,14 @@ use crate::wire::codec::{self, Parts};
 
 /// Interval between checks whether the server is silent.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Time between pings while the user interface is behind.
-const PING_AFTER: Duration = Duration::from_secs(30);
-/// Pings answered within `PING_AFTER`; a server sends one in that time.
-const PONGS_MAX: u32 = 30;
-/// A connection that ends sooner counts as a failure, and the next attempt is delayed.
-const LASTS: Duration = Duration::from_secs(5);
-
-/// Host key rotations that are processed in one connection.
-const SUCCESSORS_MAX: u32 = 4;
-
-const OVERFLOW: &str = "the server lists more than 10,000 conversations: the others are not shown";
-
-/// Body of a ping that asks for an echo.
-pub const ECHO: &[u8] = b"echo";
-
 pub struct Listener<'a> {
     profile: &'a Profile,
-    /// Fingerprint of the own key.
-    key: Fingerprint,
-    edge: Edge,
+    hearing: Hearing,
     writer: Writer,
     transfers: Transfers,
     events: Sender,
     /// Time of the last keepalive ping.
     pinged: Instant,
-    /// Count of answered pings, since the given time.
-    pongs: (u32, Instant),
-    /// Count of host key rotations.
-    successors: u32,
-    /// The server has sent a ticket; it may send one per connection.
-    has_ticket: bool,
 }
 
 impl<'a> Listener<'a> {
@@ -61,15 +39,11 @@ impl<'a> Listener<'a> {
     ) -> Listener<'a> {
         Listener {
             profile,
-            key,
-            edge: Edge::new(asked),
+            hearing: Hearing::new(key, asked),
             writer,
             transfers,
             events,
             pinged: Instant::now(),
-            pongs: (0, Instant::now()),
-            successors: 0,
-            has_ticket: false,
         }
     }
 
@@ -117,11 +91,7 @@ impl<'a> Listener<'a> {
                 Ok(Incoming::Record(..)) => {}
                 Ok(Incoming::Closed(reason)) => {
                     if reason.as_deref() == Some("rekey") {
-                        let reason =
-                            "the session keys have to be renewed: logging in again".to_owned();
-                        let code = Code::Shutdown;
-                        let goodbye = Event::Goodbye { code, reason, retry_ms: None };
-                        self.deliver(Input::Answer(goodbye), 0)?;
+                        self.deliver(rekeys(), 0)?;
                     }
                     return Ok(());
                 }
@@ -149,29 +119,8 @@ impl<'a> Listener<'a> {
 
     /// Handles a server event that the edge admits.
     fn event(&mut self, event: Event) -> Result<(), Gone> {
-        if let Some(goodbye) = self.rotated(&event) {
-            return self.deliver(Input::Answer(goodbye), 0);
-        }
-        let overflowed = self.edge.overflows;
-        let admitted = self.edge.admit(event);
-        if self.edge.overflows && !overflowed {
-            self.deliver(Input::Trouble(OVERFLOW.to_owned()), OVERFLOW.len())?;
-        }
-        let Some(event) = admitted else { return Ok(()) };
-        match event {
-            Event::Successor { key, signatures } => match self.rotate_host_key(&key, &signatures) {
-                Some(input) => self.deliver(input, 0),
-                None => Ok(()),
-            },
-            Event::Ticket { ticket } => match self.store_ticket(&ticket) {
-                Some(input) => self.deliver(input, 0),
-                None => Ok(()),
-            },
-            event => {
-                let bytes = event.bytes_in_memory();
-                self.deliver(Input::Event(event), bytes)
-            }
-        }
+        let heard = self.hearing.event(self.profile, event);
+        heard.into_iter().try_for_each(|Heard { input, bytes }| self.deliver(input, bytes))
     }
 
     /// Sends an input and waits for room in the queue. Meanwhile pings keep the connection alive.
@@ -187,43 +136,8 @@ impl<'a> Listener<'a> {
 
     /// Answers a ping, up to a rate.
     fn pong(&mut self, body: &[u8]) {
-        if self.pongs.1.elapsed() >= PING_AFTER {
-            self.pongs = (0, Instant::now());
-        }
-        self.pongs.0 = self.pongs.0.saturating_add(1);
-        if self.pongs.0 <= PONGS_MAX {
+        if self.hearing.answers_ping() {
             self.writer.send(RecordType::Pong, body);
-        }
-    }
-
-    /// If the key was removed while a next key exists, it was most likely replaced by it.
-    fn rotated(&self, event: &Event) -> Option<Event> {
-        let removed = matches!(event, Event::Goodbye { code: Code::Removed, .. });
-        let replaced = removed && self.profile.keys().another(&self.key, &self.profile.data_folder);
-        replaced.then(|| {
-            let reason = "your key was replaced: logging in with the new one".to_owned();
-            Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
-        })
-    }
-
-    /// Stores the device's ticket for the password.
-    fn store_ticket(&mut self, ticket: &Ticket) -> Option<Input> {
-        if std::mem::replace(&mut self.has_ticket, true) {
-            return None;
-        }
-        let error = self.profile.keep_ticket(ticket).err()?;
-        Some(Input::Trouble(format!("the device's ticket cannot be stored: {error}")))
-    }
-
-    /// Handles the announcement of the host key that follows the current one.
-    fn rotate_host_key(&mut self, key: &Opaque, signatures: &Opaque) -> Option<Input> {
-        self.successors = self.successors.saturating_add(1);
-        if self.successors > SUCCESSORS_MAX {
-            return None;
-        }
-        match self.profile.succeed(key.bytes(), signatures.bytes()) {
-            Ok(told) => told.map(Input::Reply),
-            Err(error) => Some(Input::Trouble(format!("the server's key stays pinned: {error:#}"))),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The connection to the server: whom the client trusts there and which key it uses, connecting,
 //! login and reading on a thread of its own, and the queue of what is read.
 
+pub mod connects;
 mod dial;
 mod edge;
+mod hearing;
+pub mod hop;
 pub mod inbox;
 mod keepalive;
 mod keys;

@@ -8,7 +8,9 @@ use crate::crypto::Fingerprint;
 use crate::crypto::lineage::Lineage;
 use crate::fault::{Fault, code};
 use crate::invite::{Invite, InviteError};
-use crate::net::tunnel::{DialError, fetch_lineage};
+use crate::net::dial_error::DialError;
+#[cfg(not(target_family = "wasm"))]
+use crate::net::tunnel::fetch_lineage;
 
 /// Timeout for a server's answer about its lineage.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,6 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub type Ask<'a> = &'a dyn Fn(&Invite, &Fingerprint) -> Result<Lineage, DialError>;
 
 /// Fetches them over the network.
+#[cfg(not(target_family = "wasm"))]
 pub fn ask(invite: &Invite, print: &Fingerprint) -> Result<Lineage, DialError> {
     Ok(fetch_lineage(&invite.host, invite.port, print, PATIENCE)?.1)
 }

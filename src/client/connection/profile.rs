@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use zeroize::Zeroizing;
 
 use super::keys::Keys;
-use super::pinning::{self, Pinned, pin};
+use super::pinning;
+#[cfg(not(target_family = "wasm"))]
+use super::pinning::{Pinned, pin};
 use crate::chat::{Ticket, UserName};
+#[cfg(not(target_family = "wasm"))]
 use crate::client::prompt::{Prompt, Question};
 use crate::client::storage::data_folder::{DataFolder, Server};
 use crate::client::ticket;
@@ -20,8 +22,10 @@ use crate::e2e::storage::Account;
 use crate::fault::{Fault, code};
 use crate::file::FileError;
 use crate::invite::key_line;
+#[cfg(not(target_family = "wasm"))]
 use crate::print::err;
 use crate::suite::Suites;
+#[cfg(not(target_family = "wasm"))]
 use crate::system::programs;
 
 /// The server, the user and the keys of a connection.
@@ -41,6 +45,7 @@ pub struct Profile {
 
 impl Profile {
     /// Collects everything needed to connect from arguments, stored state and answers.
+    #[cfg(not(target_family = "wasm"))]
     pub fn prepare(
         server: Option<&str>,
         name: Option<UserName>,
@@ -79,14 +84,17 @@ impl Profile {
         Ok(Profile { data_folder, keys, server, name, suites, founding, new, stored })
     }
 
-    #[cfg(test)]
+    /// A profile whose server, name and key are known.
+    ///
+    /// # Panics
+    /// The fingerprint of the server is incomplete.
     pub fn of(
         data_folder: DataFolder,
         identity: Identity,
         server: Server,
         name: UserName,
     ) -> Profile {
-        let founding = server.founding().unwrap();
+        let founding = server.founding().expect("its fingerprints were checked");
         let keys = Mutex::new(Keys::new(identity, None, None));
         let suites = Suites::default();
         Profile {
@@ -189,6 +197,7 @@ impl Profile {
     }
 
     /// Shows a new key as the line for the operator.
+    #[cfg(not(target_family = "wasm"))]
     pub fn announce(&self) {
         if self.new {
             self.show_key();
@@ -199,6 +208,7 @@ impl Profile {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(not(target_family = "wasm"))]
     pub fn show_key(&self) {
         for line in self.admission() {
             err!("{line}");
@@ -217,6 +227,7 @@ impl Profile {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 fn ask_server(prompt: &mut dyn Prompt) -> Result<Pinned, Fault> {
     let mut trouble: Option<String> = None;
     loop {
@@ -231,6 +242,7 @@ fn ask_server(prompt: &mut dyn Prompt) -> Result<Pinned, Fault> {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 fn ask_name(prompt: &mut dyn Prompt) -> Result<UserName, Fault> {
     let own = std::env::var(programs::USER).unwrap_or_default();
     let own: String = own.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
@@ -253,6 +265,7 @@ fn ask_name(prompt: &mut dyn Prompt) -> Result<UserName, Fault> {
 }
 
 /// Opens the key; `None` before one exists. The passphrase is kept for the next key.
+#[cfg(not(target_family = "wasm"))]
 fn open_key(
     data_folder: &DataFolder,
     passphrase: &mut Option<Zeroizing<String>>,
@@ -275,8 +288,9 @@ fn open_key(
 }
 
 /// Creates the key, and locks it if the user wants that.
+#[cfg(not(target_family = "wasm"))]
 fn make_key(data_folder: &DataFolder, prompt: &mut dyn Prompt) -> anyhow::Result<Identity> {
-    let identity = thread::scope(|scope| {
+    let identity = std::thread::scope(|scope| {
         let making = scope.spawn(|| data_folder.create_identity());
         prompt.wait("making an RSA-3072 key", &|| making.is_finished());
         making.join().expect("the key thread does not panic")

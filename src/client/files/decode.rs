@@ -13,6 +13,7 @@ use std::time::Duration;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::metadata::{Format, PICTURE_BYTES_MAX};
+pub use super::picture::Picture;
 use crate::system::programs;
 
 /// The hidden command of the decoding process; its arguments are the largest width and height.
@@ -46,14 +47,6 @@ pub enum NoPreview {
     NotStarted,
 }
 
-/// Pixels: red, green, blue and opacity of each, in rows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Picture {
-    width: u32,
-    height: u32,
-    rgba: Vec<u8>,
-}
-
 /// A picture made smaller, and the size that it had.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Decoded {
@@ -65,26 +58,6 @@ pub struct Decoded {
 pub struct Decoder {
     /// This program.
     program: PathBuf,
-}
-
-impl Picture {
-    /// `None` if the pixels are not as many as width and height say, or none.
-    pub fn new(width: u32, height: u32, rgba: Vec<u8>) -> Option<Picture> {
-        let bytes = 4 * u128::from(width) * u128::from(height);
-        (bytes > 0 && rgba.len() as u128 == bytes).then_some(Picture { width, height, rgba })
-    }
-
-    pub fn width(&self) -> u32 {
-        self.width
-    }
-
-    pub fn height(&self) -> u32 {
-        self.height
-    }
-
-    pub fn rgba(&self) -> &[u8] {
-        &self.rgba
-    }
 }
 
 impl Decoder {
@@ -175,10 +148,10 @@ fn write(code: u8, decoded: Option<&Decoded>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(&[code])?;
     let Some(Decoded { picture, original: [width, height] }) = decoded else { return out.flush() };
-    for number in [*width, *height, picture.width, picture.height] {
+    for number in [*width, *height, picture.width(), picture.height()] {
         out.write_all(&number.to_be_bytes())?;
     }
-    out.write_all(&picture.rgba)?;
+    out.write_all(picture.rgba())?;
     out.flush()
 }
 

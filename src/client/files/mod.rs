@@ -5,5 +5,6 @@ pub mod decode;
 pub mod download;
 pub mod metadata;
 pub mod name;
+pub mod picture;
 pub mod source;
 pub mod thumb;

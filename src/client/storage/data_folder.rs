@@ -1,9 +1,9 @@
 //! The profile on disk: the key and the known servers (files 0600 in a folder 0700).
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(not(target_family = "wasm"))]
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -15,6 +15,7 @@ use crate::file::{FileError, json_file};
 use crate::file::{make_folder, read_identity, read_text, replace, turn, write_new};
 use crate::suite::Suites;
 use crate::system::files;
+use crate::system::fs;
 
 /// Asks for the passphrase of a locked key; `None` if nobody can answer.
 pub type Ask<'a> = &'a mut dyn FnMut() -> Option<Zeroizing<String>>;
@@ -43,6 +44,7 @@ impl Default for Settings {
 
 impl DataFolder {
     /// Opens or creates the folder (0700).
+    #[cfg(not(target_family = "wasm"))]
     pub fn open() -> anyhow::Result<DataFolder> {
         let dir = etcetera::choose_base_strategy()?.data_dir().join("pychat");
         Ok(DataFolder::at(&dir)?)
@@ -134,10 +136,10 @@ impl DataFolder {
         if let Some(pem) = read_text(&key)? {
             replace(&old, pem.as_bytes(), 0o600)?;
         }
-        std::fs::rename(&waiting, &key).map_err(FileError::io(&waiting))?;
+        fs::rename(&waiting, &key).map_err(FileError::io(&waiting))?;
         files::sync_folder(&key).map_err(FileError::io(&key))?;
         // Without its private key this file is useless.
-        let _ = std::fs::remove_file(self.dir.join("id.next.pub.pem"));
+        let _ = fs::remove_file(self.dir.join("id.next.pub.pem"));
         Ok(())
     }
 

@@ -1,6 +1,5 @@
 //! Ignored users, and whether joins and parts are hidden. Stored beside the journal of the server.
 
-use std::fs;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use crate::chat::UserName;
 use crate::crypto::at_rest;
 use crate::file::{FileError, read_bytes_up_to, replace};
 use crate::limits::IGNORED_MAX;
+use crate::system::fs;
 
 /// Bytes read of the file, in which each name has at most 128 bytes.
 const FILE_BYTES_MAX: u64 = 256 << 10;

@@ -13,11 +13,11 @@ mod sealed_map;
 mod search_tests;
 #[cfg(test)]
 mod set_aside_tests;
+#[cfg(not(target_family = "wasm"))]
 pub mod transfer_folder;
 #[cfg(test)]
 mod trust_file_tests;
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,7 @@ use crate::e2e::storage::{
 use crate::file::FileError;
 use crate::file::{make_folder, overwrite, read_bytes_up_to, replace, turn, wipe, write_new};
 use crate::system::files;
+use crate::system::fs::{self, File, OpenOptions};
 use data_folder::{DataFolder, Settings};
 use sealed_map::Entries;
 pub use sealed_map::SealedMap;

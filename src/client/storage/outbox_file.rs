@@ -2,7 +2,6 @@
 //! that a damaged one is noticed and hides no other, and is rewritten when most of it is outdated.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use crate::chat::{MsgId, NewMessage, Opaque};
 use crate::file::replace_locked;
 use crate::limits::{OUTBOX_FILE_BYTES_MAX, OUTBOX_FILES_MAX};
 use crate::system::files;
+use crate::system::fs::{self, File};
 
 /// Lines that may wait for a sync, in bytes.
 const UNSYNCED_BYTES_MAX: usize = 1 << 20;

@@ -1,7 +1,6 @@
 //! The format of the outbox's files: entries, the encrypted lines that hold them, and reading.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -13,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::chat::{MsgId, NewMessage, Opaque};
 use crate::crypto::at_rest;
 use crate::limits::OUTBOX_FILE_BYTES_MAX;
+use crate::system::fs::File;
 
 /// An entry of the file.
 #[derive(Clone, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 //! A map on disk (0600), as an encrypted append-only file of changes. It is rewritten once most of
 //! it is outdated, so the cost of a write depends on the changes, not on the size of the map.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::crypto::at_rest;
 use crate::file::replace;
 use crate::system::files;
+use crate::system::fs::File;
 
 /// Bytes of a file. A longer one is neither written nor read: cut off, it would lose what the
 /// client has to remember.

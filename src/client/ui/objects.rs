@@ -6,6 +6,7 @@ use crate::chat::{Confidentiality, Descriptor, Event, Message};
 use crate::clean;
 use crate::client::model::{Origin, Output, State, is_unsealed};
 use crate::client::transfer::{Direction, Progress, TransferState};
+use crate::system::clock;
 
 /// Makes objects of outputs.
 pub struct Objects {
@@ -118,7 +119,7 @@ fn state(state: &State) -> Value {
         State::Connecting => json!({"type": "state", "state": "connecting"}),
         State::Connected { .. } => json!({"type": "state", "state": "connected"}),
         State::Silent { for_ms } => {
-            let now_ms = jiff::Timestamp::now().as_millisecond();
+            let now_ms = clock::now_ms();
             let since_ms = now_ms.saturating_sub_unsigned(*for_ms);
             let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
             json!({"type": "state", "state": "silent", "since": format!("{since:.3}")})

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -13,6 +13,7 @@ use crate::client::slash::Notify;
 use crate::crypto::at_rest;
 use crate::file::FileError;
 use crate::file::{read_bytes_up_to, replace};
+use crate::system::clock::Instant;
 
 /// Bound on stored rooms.
 const ROOMS_MAX: usize = 100;

@@ -8,6 +8,7 @@ use crate::chat::{
 };
 use crate::clean;
 use crate::client::model::State;
+use crate::system::clock;
 
 /// Colours of names, readable on dark and on light.
 pub const PALETTE: [u8; 16] =
@@ -128,7 +129,7 @@ pub const PARTIAL: &str = "cut short after its share of the server's time: older
 
 /// The time before so many milliseconds, in this time zone.
 fn since(ms: u64) -> jiff::Zoned {
-    let since_ms = jiff::Timestamp::now().as_millisecond().saturating_sub_unsigned(ms);
+    let since_ms = clock::now_ms().saturating_sub_unsigned(ms);
     let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
     since.to_zoned(jiff::tz::TimeZone::system())
 }

@@ -2,12 +2,13 @@
 //! `ref` is part of the answer to one of them, or rejected.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::chat::{Command, Message, Request, Seq, Target};
 use crate::limits::{
     ANSWER_LINES_MAX, ANSWER_S_MAX, HISTORY_LINES, OPEN_READS_MAX, REF_BYTES_MAX, SEARCH_LINES,
 };
+use crate::system::clock::Instant;
 
 #[derive(Default)]
 pub struct Reads(VecDeque<Read>);

@@ -57,6 +57,11 @@ struct Complete {
 impl Commands {
     pub fn new(core: Arc<Core>, queue: Arc<Queue>) -> Commands {
         let happen = core.inputs();
+        Commands::with_sender(core, queue, happen)
+    }
+
+    /// Same as [`Commands::new`], with a sender of the caller.
+    pub fn with_sender(core: Arc<Core>, queue: Arc<Queue>, happen: Sender) -> Commands {
         Commands { core, queue, happen, before: String::new() }
     }
 

@@ -3,15 +3,12 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use serde_json::Value;
 
-use super::queue::{CLOSE_PATIENCE, Queue, close};
-use super::routes::Names;
+use super::queue::{Queue, close};
 use super::spool::Spool;
 use super::state::State;
-use super::token::Token;
 use crate::client::connection::inbox::Sender;
 use crate::client::model::{Origin, Output};
 use crate::client::transfer::TransferId;
@@ -19,8 +16,6 @@ use crate::client::ui::objects::Objects;
 use crate::limits::{PAGES_MAX, UNSETTLED_BYTES_MAX};
 
 pub struct Core {
-    pub token: Token,
-    pub names: Names,
     pub spool: Spool,
     inner: Mutex<Inner>,
     happen: Sender,
@@ -34,9 +29,9 @@ struct Inner {
 }
 
 impl Core {
-    pub fn new((token, names): (Token, Names), state: State, spool: Spool, happen: Sender) -> Core {
+    pub fn new(state: State, spool: Spool, happen: Sender) -> Core {
         let inner = Mutex::new(Inner { state, pages: Vec::new(), has_ended: false });
-        Core { token, names, spool, inner, happen }
+        Core { spool, inner, happen }
     }
 
     /// Returns a sender of its own for the inputs of one page.
@@ -44,11 +39,8 @@ impl Core {
         self.happen.bounded(UNSETTLED_BYTES_MAX)
     }
 
-    /// Attaches a page with the right token. The error is the reason to close it.
-    pub fn attach(&self, token: &str) -> Result<Arc<Queue>, u16> {
-        if !self.token.is(token) {
-            return Err(close::WRONG_TOKEN);
-        }
+    /// Attaches a page. The error is the reason to close it.
+    pub fn attach(&self) -> Result<Arc<Queue>, u16> {
         self.spool.close_door();
         let mut inner = self.lock();
         inner.pages.retain(|page| !page.is_closing());
@@ -94,8 +86,8 @@ impl Core {
         self.lock().state.file_bytes_max()
     }
 
-    /// Ends all pages, which get a last object. Returns the last error.
-    pub fn end(&self, reason: &str) -> Option<(Origin, String)> {
+    /// Ends all pages, which get a last object. Returns the last error, and the pages.
+    pub fn end(&self, reason: &str) -> (Option<(Origin, String)>, Vec<Arc<Queue>>) {
         let mut inner = self.lock();
         let (error, bye) = inner.state.parting();
         inner.send(&[Objects::bye(bye.as_deref().unwrap_or(reason))]);
@@ -103,13 +95,7 @@ impl Core {
         let pages = std::mem::take(&mut inner.pages);
         drop(inner);
         pages.iter().for_each(|page| page.close(close::ENDS));
-        let until = Instant::now() + CLOSE_PATIENCE / 4;
-        for page in pages {
-            // A page that does not read is not waited for.
-            let _ = page.ends_before(until);
-        }
-        self.spool.end();
-        error
+        (error, pages)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

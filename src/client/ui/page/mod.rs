@@ -4,25 +4,28 @@
 mod answers;
 mod browser;
 mod carried;
-mod commands;
+pub mod commands;
 mod connection;
-mod core;
+pub mod core;
+mod door;
 mod outgoing;
-mod queue;
+pub mod queue;
 mod room;
 mod routes;
 mod session;
+mod shown;
 mod slots;
 mod spool;
-mod state;
+pub mod state;
 mod token;
 mod unread;
+mod wrong;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Person, Ui};
 use crate::client::connection::inbox::Sender;
@@ -32,7 +35,10 @@ use crate::net::local::LocalListener;
 use crate::print::{err, out};
 use crate::system;
 use core::Core;
+use door::Door;
+use queue::CLOSE_PATIENCE;
 use routes::Names;
+pub use shown::Shown;
 use slots::Slots;
 pub use spool::Spool;
 use state::State;
@@ -83,14 +89,15 @@ impl Opened {
         happen: Sender,
     ) -> Page {
         let Opened { listener, address } = self;
-        let secrets = (Token::new(), Names::of(address));
-        let core = Arc::new(Core::new(secrets, State::new(person, server), spool, happen));
-        let accepting = Arc::clone(&core);
+        let core = Arc::new(Core::new(State::new(person, server), spool, happen));
+        let (token, names) = (Token::new(), Names::of(address));
+        let door = Arc::new(Door { token, names, core: Arc::clone(&core) });
+        let accepting = Arc::clone(&door);
         let spawned = thread::Builder::new()
             .name("pages".into())
             .spawn(move || accept(&accepting, &listener));
         spawned.expect("a client can start a thread");
-        announce(&core, address);
+        announce(&door, address);
         Page { core }
     }
 }
@@ -109,7 +116,7 @@ fn bind(wanted: SocketAddr) -> io::Result<LocalListener> {
     bound
 }
 
-fn accept(core: &Arc<Core>, listener: &LocalListener) {
+fn accept(door: &Arc<Door>, listener: &LocalListener) {
     let slots = Slots::default();
     loop {
         let Ok(stream) = listener.accept() else {
@@ -120,22 +127,22 @@ fn accept(core: &Arc<Core>, listener: &LocalListener) {
             stream.cut();
             continue;
         };
-        let core = Arc::clone(core);
-        let serve = move || connection::serve(&core, stream, &slot);
+        let door = Arc::clone(door);
+        let serve = move || connection::serve(&door, stream, &slot);
         // Without a thread the connection ends.
         let _ = thread::Builder::new().name("page".into()).spawn(serve);
     }
 }
 
 /// Prints the address with its token where only the user reads it, and opens the browser.
-fn announce(core: &Core, address: SocketAddr) {
-    let whole = format!("http://{address}/#{}", core.token.reveal());
+fn announce(door: &Door, address: SocketAddr) {
+    let whole = format!("http://{address}/#{}", door.token.reveal());
     match system::terminal::is_private_output() {
         // A closed pipe stops no chat.
         true => drop(out!("{whole}")),
         false => err!("the page's address is a secret: only a terminal or a pipe is given it"),
     }
-    if let Err(problem) = browser::open(&core.spool, &whole) {
+    if let Err(problem) = browser::open(&door.core.spool, &whole) {
         err!("no browser was opened: {problem}");
     }
 }
@@ -156,7 +163,13 @@ impl Ui for Page {
             code::INTERRUPTED => "interrupted",
             _ => "see the last error",
         };
-        let error = self.core.end(reason);
+        let (error, pages) = self.core.end(reason);
+        let until = Instant::now() + CLOSE_PATIENCE / 4;
+        for page in pages {
+            // A page that does not read is not waited for.
+            let _ = page.ends_before(until);
+        }
+        self.core.spool.end();
         if let Some((origin, text)) = error.filter(|_| !matches!(exit_code, 0 | code::INTERRUPTED))
         {
             super::report(origin, &text);

@@ -3,9 +3,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::limits::PAGE_BEHIND_BYTES_MAX;
+use crate::system::clock::Instant;
+#[cfg(not(target_family = "wasm"))]
 use crate::wire::websocket::text_head;
 
 /// Bytes that are written at once.
@@ -96,6 +98,7 @@ impl Queue {
     }
 
     /// Waits for the end of the connection. Returns false if it has not come in time.
+    #[cfg(not(target_family = "wasm"))]
     pub fn ends_before(&self, until: Instant) -> bool {
         let patience = until.saturating_duration_since(Instant::now());
         let waits =
@@ -107,6 +110,7 @@ impl Queue {
     ///
     /// # Errors
     /// The status code of the end.
+    #[cfg(not(target_family = "wasm"))]
     pub fn next(&self, frames: &mut Vec<u8>) -> Result<(), u16> {
         let idle = |waiting: &mut Waiting| waiting.is_idle();
         let waiting = self.changed.wait_while(self.lock(), idle);
@@ -123,6 +127,12 @@ impl Queue {
             Some(code) if frames.is_empty() => Err(code),
             _ => Ok(()),
         }
+    }
+
+    /// Takes the objects that wait, without frames.
+    pub fn take(&self) -> Vec<Arc<str>> {
+        let mut waiting = self.lock();
+        std::iter::from_fn(|| waiting.pop()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

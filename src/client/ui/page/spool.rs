@@ -3,17 +3,17 @@
 //! profile, which is removed with the run. A file whose upload continues in the next run stays.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::routes::Wrong;
+use super::wrong::Wrong;
 use crate::client::files::name;
 use crate::client::transfer::{Left, TransferId};
 use crate::file::{FileError, make_folder, turn, write_new};
 use crate::limits::{PAGE_FILES_MAX, PAGE_VIEWED_BYTES_MAX};
 use crate::system::files;
+use crate::system::fs::{self, File};
 
 /// The file of a run that is locked while the run lasts.
 const LOCK: &str = "lock";

@@ -1,0 +1,11 @@
+//! What a browser has of this folder: no sockets, threads and transfers.
+
+pub mod connects;
+mod edge;
+mod hearing;
+pub mod hop;
+pub mod inbox;
+mod keepalive;
+mod keys;
+pub mod pinning;
+pub mod profile;

@@ -1,0 +1,29 @@
+//! A decoded picture.
+
+/// Pixels: red, green, blue and opacity of each, in rows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    width: u32,
+    height: u32,
+    rgba: Vec<u8>,
+}
+
+impl Picture {
+    /// `None` if the pixels are not as many as width and height say, or none.
+    pub fn new(width: u32, height: u32, rgba: Vec<u8>) -> Option<Picture> {
+        let bytes = 4 * u128::from(width) * u128::from(height);
+        (bytes > 0 && rgba.len() as u128 == bytes).then_some(Picture { width, height, rgba })
+    }
+
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    pub fn rgba(&self) -> &[u8] {
+        &self.rgba
+    }
+}

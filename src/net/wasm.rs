@@ -1,0 +1,3 @@
+//! What a browser has of this folder: its own sockets carry the records.
+
+pub mod dial_error;

@@ -1,0 +1,383 @@
+//! Files in memory, with the functions of the standard library that the client uses. The Worker
+//! loads them at its start and takes what has changed after each call. Folders exist as soon as
+//! they have files.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A file is stored in parts of this size: a change writes only those that it touches, in bytes.
+pub const PART_BYTES: usize = 64 << 10;
+/// All files together, in bytes. A search log has at most a quarter of it.
+const DISK_BYTES_MAX: usize = 256 << 20;
+
+static DISK: Mutex<Disk> = Mutex::new(Disk { files: BTreeMap::new(), stored: BTreeMap::new() });
+/// Bytes of all files.
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+struct Disk {
+    files: BTreeMap<PathBuf, Arc<Node>>,
+    /// The files that the Worker has, by their path.
+    stored: BTreeMap<PathBuf, Arc<Node>>,
+}
+
+/// The content of a file, whatever its path is.
+#[derive(Default)]
+struct Node(Mutex<Content>);
+
+#[derive(Default)]
+struct Content {
+    bytes: Vec<u8>,
+    /// The first byte that the Worker does not have.
+    changed_from: Option<usize>,
+    is_locked: bool,
+}
+
+/// What the Worker has to store.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The content from a multiple of `PART_BYTES` on, up to the end of the file.
+    Write {
+        path: PathBuf,
+        from: usize,
+        bytes: Vec<u8>,
+    },
+    Remove(PathBuf),
+}
+
+/// Adds a file that the Worker has stored.
+pub fn load(path: PathBuf, bytes: Vec<u8>) {
+    BYTES.fetch_add(bytes.len(), Ordering::Relaxed);
+    let content = Content { bytes, changed_from: None, is_locked: false };
+    let node = Arc::new(Node(Mutex::new(content)));
+    let mut disk = disk();
+    disk.files.insert(path.clone(), Arc::clone(&node));
+    disk.stored.insert(path, node);
+}
+
+/// Takes what has changed since the last call.
+pub fn take_changes() -> Vec<Change> {
+    let mut disk = disk();
+    let Disk { files, stored } = &mut *disk;
+    let gone: Vec<_> = stored.keys().filter(|path| !files.contains_key(*path)).cloned().collect();
+    let mut changes: Vec<_> = gone.into_iter().map(Change::Remove).collect();
+    for (path, node) in files.iter() {
+        let is_other = stored.get(path).is_none_or(|known| !Arc::ptr_eq(known, node));
+        let mut content = node.content();
+        let from = content.changed_from.take();
+        let Some(from) = (if is_other { Some(0) } else { from }) else { continue };
+        let from = from.min(content.bytes.len()) / PART_BYTES * PART_BYTES;
+        let bytes = content.bytes[from..].to_vec();
+        changes.push(Change::Write { path: path.clone(), from, bytes });
+    }
+    *stored = files.clone();
+    changes
+}
+
+fn disk() -> MutexGuard<'static, Disk> {
+    DISK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Node {
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        BYTES.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+impl Content {
+    fn resize(&mut self, bytes: usize) -> io::Result<()> {
+        let before = self.bytes.len();
+        let others = BYTES.load(Ordering::Relaxed) - before;
+        if bytes > before && bytes > DISK_BYTES_MAX - others.min(DISK_BYTES_MAX) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.bytes.resize(bytes, 0);
+        BYTES.store(others + bytes, Ordering::Relaxed);
+        if bytes != before {
+            self.changes(before.min(bytes));
+        }
+        Ok(())
+    }
+
+    fn changes(&mut self, from: usize) {
+        self.changed_from = Some(self.changed_from.map_or(from, |before| before.min(from)));
+    }
+}
+
+/// An open file.
+pub struct File {
+    node: Arc<Node>,
+    position: AtomicUsize,
+    may_write: bool,
+    holds_lock: Mutex<bool>,
+}
+
+impl File {
+    pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
+        OpenOptions::new().read(true).open(path)
+    }
+
+    pub fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.writable()?;
+        let bytes = usize::try_from(bytes).map_err(|_| ErrorKind::StorageFull)?;
+        self.node.content().resize(bytes)
+    }
+
+    /// The Worker stores all changes before anything is sent.
+    pub fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub fn sync_all(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        let node = Arc::as_ptr(&self.node).addr();
+        Ok(Metadata { bytes: self.node.content().bytes.len() as u64, node })
+    }
+
+    pub fn is_same(&self, other: &File) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+
+    pub fn try_lock(&self) -> bool {
+        let mut holds = self.holds_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut content = self.node.content();
+        if content.is_locked && !*holds {
+            return false;
+        }
+        (content.is_locked, *holds) = (true, true);
+        true
+    }
+
+    fn writable(&self) -> io::Result<()> {
+        if self.may_write { Ok(()) } else { Err(ErrorKind::PermissionDenied.into()) }
+    }
+
+    fn read_at(&self, position: usize, into: &mut [u8]) -> usize {
+        let content = self.node.content();
+        let rest = content.bytes.get(position..).unwrap_or_default();
+        let bytes = rest.len().min(into.len());
+        into[..bytes].copy_from_slice(&rest[..bytes]);
+        bytes
+    }
+}
+
+/// Its lock ends with it.
+impl Drop for File {
+    fn drop(&mut self) {
+        if *self.holds_lock.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.node.content().is_locked = false;
+        }
+    }
+}
+
+impl Read for &File {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let position = self.position.load(Ordering::Relaxed);
+        let bytes = self.read_at(position, into);
+        self.position.store(position + bytes, Ordering::Relaxed);
+        Ok(bytes)
+    }
+}
+
+impl Read for File {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(into)
+    }
+}
+
+impl Write for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writable()?;
+        let position = self.position.load(Ordering::Relaxed);
+        let end = position.checked_add(bytes.len()).ok_or(ErrorKind::StorageFull)?;
+        let mut content = self.node.content();
+        if end > content.bytes.len() {
+            content.resize(end)?;
+        }
+        content.bytes[position..end].copy_from_slice(bytes);
+        content.changes(position);
+        drop(content);
+        self.position.store(end, Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for File {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (base, by) = match to {
+            SeekFrom::Start(bytes) => (0, i64::try_from(bytes).unwrap_or(i64::MAX)),
+            SeekFrom::Current(by) => (self.position.load(Ordering::Relaxed) as u64, by),
+            SeekFrom::End(by) => (self.node.content().bytes.len() as u64, by),
+        };
+        let position = base.checked_add_signed(by).ok_or(ErrorKind::InvalidInput)?;
+        let to = usize::try_from(position).map_err(|_| ErrorKind::InvalidInput)?;
+        self.position.store(to, Ordering::Relaxed);
+        Ok(position)
+    }
+}
+
+/// How a file is opened.
+#[derive(Clone, Default)]
+pub struct OpenOptions {
+    writes: bool,
+    creates: bool,
+    is_new: bool,
+    truncates: bool,
+    appends: bool,
+}
+
+impl OpenOptions {
+    pub fn new() -> OpenOptions {
+        OpenOptions::default()
+    }
+
+    /// Each file can be read.
+    pub fn read(&mut self, _reads: bool) -> &mut OpenOptions {
+        self
+    }
+
+    pub fn write(&mut self, writes: bool) -> &mut OpenOptions {
+        self.writes = writes;
+        self
+    }
+
+    pub fn create(&mut self, creates: bool) -> &mut OpenOptions {
+        self.creates = creates;
+        self
+    }
+
+    pub fn create_new(&mut self, is_new: bool) -> &mut OpenOptions {
+        self.is_new = is_new;
+        self
+    }
+
+    /// Writes begin at the end that the file has when it is opened.
+    pub fn append(&mut self, appends: bool) -> &mut OpenOptions {
+        self.appends = appends;
+        self
+    }
+
+    pub fn truncate(&mut self, truncates: bool) -> &mut OpenOptions {
+        self.truncates = truncates;
+        self
+    }
+
+    /// Opens a file, or creates it.
+    ///
+    /// # Errors
+    /// There is none, or it has to be a new one and is not.
+    pub fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let mut disk = disk();
+        let there = disk.files.get(path.as_ref()).cloned();
+        let node = match there {
+            Some(_) if self.is_new => return Err(ErrorKind::AlreadyExists.into()),
+            Some(node) => node,
+            None if self.creates || self.is_new => {
+                let node = Arc::new(Node::default());
+                disk.files.insert(path.as_ref().to_owned(), Arc::clone(&node));
+                node
+            }
+            None => return Err(ErrorKind::NotFound.into()),
+        };
+        drop(disk);
+        if self.truncates {
+            node.content().resize(0)?;
+        }
+        let start = if self.appends { node.content().bytes.len() } else { 0 };
+        let (position, holds_lock) = (AtomicUsize::new(start), Mutex::new(false));
+        let may_write = self.writes || self.appends;
+        Ok(File { node, position, may_write, holds_lock })
+    }
+}
+
+/// What is known about a file.
+pub struct Metadata {
+    bytes: u64,
+    /// What no other file has while this one exists.
+    node: usize,
+}
+
+impl Metadata {
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    pub fn node(&self) -> usize {
+        self.node
+    }
+
+    pub fn is_file(&self) -> bool {
+        true
+    }
+}
+
+pub fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
+    File::open(path)?.metadata()
+}
+
+pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+    let mut disk = disk();
+    let node = disk.files.remove(from.as_ref()).ok_or(ErrorKind::NotFound)?;
+    disk.files.insert(to.as_ref().to_owned(), node);
+    Ok(())
+}
+
+pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
+    let removed = disk().files.remove(path.as_ref());
+    removed.map(drop).ok_or_else(|| ErrorKind::NotFound.into())
+}
+
+/// Folders are gone with their files.
+pub fn remove_dir(_path: impl AsRef<Path>) -> io::Result<()> {
+    Ok(())
+}
+
+pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
+    disk().files.retain(|file, _| !file.starts_with(path.as_ref()));
+    Ok(())
+}
+
+/// An entry of a folder.
+pub struct DirEntry(PathBuf);
+
+impl DirEntry {
+    pub fn path(&self) -> PathBuf {
+        self.0.clone()
+    }
+
+    pub fn file_name(&self) -> OsString {
+        self.0.file_name().unwrap_or_default().to_owned()
+    }
+}
+
+/// Lists the files and folders in a folder, which is empty if it has no files.
+pub fn read_dir(path: impl AsRef<Path>) -> io::Result<std::vec::IntoIter<io::Result<DirEntry>>> {
+    let path = path.as_ref();
+    let mut names: Vec<PathBuf> = Vec::new();
+    for file in disk().files.keys() {
+        let first = file.strip_prefix(path).ok().and_then(|rest| rest.components().next());
+        let entry = first.map(|name| path.join(name));
+        names.extend(entry.filter(|entry| names.last() != Some(entry)));
+    }
+    Ok(names.into_iter().map(|name| Ok(DirEntry(name))).collect::<Vec<_>>().into_iter())
+}

@@ -1,0 +1,217 @@
+//! The client as a page's Worker runs it (`pychat::client::core`), against the real server: the test
+//! carries its records, one at a time, and its files stay in a folder.
+
+mod world;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pychat::client::core::{Core, Output, Start};
+use pychat::crypto::Identity;
+use pychat::wire::record::{RecordReader, head};
+use serde_json::{Value, json};
+use world::{DEADLINE, World};
+
+/// More than any record has, in bytes.
+const RECORD_BYTES_MAX: usize = 1 << 16;
+
+/// What arrives from the server: a record, or the end.
+type Arrivals = Receiver<Option<Vec<u8>>>;
+
+/// A person whose client is the core.
+struct Visitor {
+    core: Core,
+    address: String,
+    stream: Option<TcpStream>,
+    arrivals: Option<Arrivals>,
+    /// Whether the test breaks each connection.
+    is_cut_off: bool,
+    objects: Vec<Value>,
+    ended: Option<u8>,
+}
+
+impl World {
+    /// Starts a core with a key of its own.
+    fn visits(&self, name: &str, folder: &Path, identity: Identity) -> Visitor {
+        let (host, port) = self.address.rsplit_once(':').unwrap();
+        let start = Start {
+            folder,
+            identity,
+            name: name.parse().unwrap(),
+            host: host.to_owned(),
+            port: port.parse().unwrap(),
+            pinned: self.invite.parse::<pychat::invite::Invite>().unwrap().fingerprint.unwrap(),
+        };
+        let (core, address) = (Core::open(start).unwrap(), self.address.clone());
+        let (objects, stream, arrivals) = (Vec::new(), None, None);
+        Visitor { core, address, stream, arrivals, is_cut_off: false, objects, ended: None }
+    }
+
+    /// Registers a new key for a name, and starts a core with it.
+    fn admits(&self, name: &str, folder: &Path) -> Visitor {
+        let identity = Identity::generate();
+        self.registers(name, identity.public());
+        self.visits(name, folder, identity)
+    }
+}
+
+impl Visitor {
+    /// Does what the core wants, until something happens or its time has come.
+    fn turn(&mut self) {
+        let due = self.core.run();
+        for output in self.core.take() {
+            match output {
+                Output::Open => self.opens(),
+                Output::Record(record) => {
+                    let frame = [&head(record.len())[..], &record].concat();
+                    // A connection that has ended is noticed by its reader.
+                    let _ = self.stream.as_ref().map(|mut stream| stream.write_all(&frame));
+                }
+                Output::Close => self.closes(),
+                Output::Object(text) => self.objects.push(serde_json::from_str(&text).unwrap()),
+                Output::End(code) => self.ended = Some(code),
+            }
+        }
+        let left = due.saturating_duration_since(Instant::now()).min(Duration::from_millis(50));
+        let Some(arrivals) = &self.arrivals else {
+            return thread::sleep(left);
+        };
+        match arrivals.recv_timeout(left) {
+            Ok(Some(record)) => self.core.record(record),
+            Ok(None) => {
+                self.closes();
+                self.core.closed();
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn opens(&mut self) {
+        self.closes();
+        if self.is_cut_off {
+            return self.core.closed();
+        }
+        let stream = TcpStream::connect(&self.address).unwrap();
+        let (source, (arrives, arrivals)) = (stream.try_clone().unwrap(), mpsc::channel());
+        thread::spawn(move || {
+            let mut reader = RecordReader::new(source, RECORD_BYTES_MAX);
+            while let Ok(Some(record)) = reader.read() {
+                if arrives.send(Some(record.to_vec())).is_err() {
+                    return;
+                }
+            }
+            let _ = arrives.send(None);
+        });
+        (self.stream, self.arrivals) = (Some(stream), Some(arrivals));
+        self.core.opened();
+    }
+
+    fn closes(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+        self.arrivals = None;
+    }
+
+    /// Waits for an object. Those before it are forgotten.
+    #[track_caller]
+    fn sees(&mut self, kind: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let found = self.objects.iter().position(|one| one["type"] == kind && is(one));
+            if let Some(at) = found {
+                return self.objects.drain(..=at).next_back().unwrap();
+            }
+            assert!(Instant::now() < until, "never {kind}: {:#?}", self.objects);
+            self.turn();
+        }
+    }
+
+    #[track_caller]
+    fn sees_text(&mut self, text: &str) -> Value {
+        self.sees("message", |object| object["text"] == text)
+    }
+
+    fn types(&mut self, to: &str, line: &str) {
+        self.core.object(&json!({"type": "input", "to": to, "line": line}).to_string());
+    }
+
+    /// Types a message, and waits until the server has stored it.
+    #[track_caller]
+    fn says(&mut self, to: &str, text: &str) -> Value {
+        self.types(to, text);
+        self.sees_text(text)
+    }
+
+    #[track_caller]
+    fn enters(&mut self) {
+        self.sees("entered", |object| object["channel"] == "#lobby");
+    }
+}
+
+#[test]
+fn a_core_chats_with_a_terminal_client_in_the_lobby_in_private_and_under_a_pin() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let folder = tempfile::tempdir().unwrap();
+    let mut carol = world.admits("carol", folder.path());
+    carol.sees("ready", |object| object["name"] == "carol");
+    carol.enters();
+    alice.sees("carol joined");
+    assert_eq!(carol.says("#lobby", "from a page")["from"], "carol");
+    alice.sees("carol: from a page");
+    alice.types("/msg carol only for you");
+    assert_eq!(carol.sees_text("only for you")["confidentiality"], "sealed");
+    carol.says("@alice", "and for you");
+    alice.sees("and for you");
+    alice.types("/join #tea 4711");
+    alice.sees("you are in #tea");
+    carol.types("#lobby", "/join #tea 4711");
+    let tea = carol.sees("entered", |object| object["channel"] != "#lobby");
+    let tea = tea["channel"].as_str().unwrap().to_owned();
+    carol.says(&tea, "green");
+    alice.sees("carol: green");
+}
+
+#[test]
+fn an_unknown_key_waits_and_enters_once_it_is_registered() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity::generate();
+    let public = identity.public().clone();
+    let mut carol = world.visits("carol", folder.path(), identity);
+    carol.sees("state", |object| object["state"] == "not_admitted");
+    world.registers("carol", &public);
+    carol.enters();
+}
+
+#[test]
+fn a_message_that_was_not_sent_survives_the_end_of_the_core_and_is_sent_once() {
+    let world = World::new();
+    let alice = world.enters("alice");
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity::generate();
+    let pem = identity.to_pem(None);
+    world.registers("carol", identity.public());
+    let mut carol = world.visits("carol", folder.path(), identity);
+    carol.enters();
+    carol.is_cut_off = true;
+    carol.closes();
+    carol.core.closed();
+    carol.types("#lobby", "written without a network");
+    carol.sees("outgoing", |object| object["text"] == "written without a network");
+    carol.turn();
+    drop(carol);
+    let identity = Identity::from_pem(&pem, None).unwrap();
+    let mut carol = world.visits("carol", folder.path(), identity);
+    carol.sees_text("written without a network");
+    alice.sees("carol: written without a network");
+    carol.says("#lobby", "and one more");
+    alice.sees("carol: and one more");
+    let count = alice.seen("carol: written without a network");
+    assert_eq!(count, 1);
+}

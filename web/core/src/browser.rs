@@ -1,0 +1,91 @@
+//! What the browser does for the client: random bytes, operations with the user's key, and a report
+//! of a panic. The Worker waits for each, so the client's order of things stays.
+
+use pychat::crypto::identity::{KeyHolder, MODULUS_BYTES};
+use zeroize::Zeroizing;
+
+#[link(wasm_import_module = "page")]
+unsafe extern "C" {
+    /// Fills a buffer with random bytes.
+    fn random(bytes: *mut u8, length: usize);
+
+    /// Does an operation with the user's key. Returns the number of bytes that it has written, or
+    /// -1. Its arguments are the address and length of a label, then of an input, and the address
+    /// of `MODULUS_BYTES` bytes for the result.
+    fn rsa(
+        operation: u32,
+        label: *const u8,
+        label_bytes: usize,
+        input: *const u8,
+        input_bytes: usize,
+        result: *mut u8,
+    ) -> i32;
+
+    /// Reports the text of a panic, after which nothing runs.
+    fn panicked(text: *const u8, bytes: usize);
+}
+
+/// RSAES-OAEP with SHA-256.
+const OPEN: u32 = 1;
+/// RSASSA-PSS with SHA-256 and a salt of 32 bytes.
+const SIGN: u32 = 2;
+
+/// WebCrypto, which never gives the private key away.
+pub struct Browser;
+
+impl KeyHolder for Browser {
+    fn open(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Option<Zeroizing<[u8; 32]>> {
+        let (result, bytes) = operate(OPEN, label, ct);
+        let secret: [u8; 32] = result.get(..bytes?)?.try_into().ok()?;
+        Some(Zeroizing::new(secret))
+    }
+
+    fn sign(&self, message: &[u8]) -> Option<[u8; MODULUS_BYTES]> {
+        let (result, bytes) = operate(SIGN, b"", message);
+        (bytes? == MODULUS_BYTES).then_some(*result)
+    }
+}
+
+fn operate(
+    operation: u32,
+    label: &[u8],
+    input: &[u8],
+) -> (Zeroizing<[u8; MODULUS_BYTES]>, Option<usize>) {
+    let mut result = Zeroizing::new([0; MODULUS_BYTES]);
+    // SAFETY: the Worker reads so many bytes at these addresses, and writes at most
+    // `MODULUS_BYTES` to the last one. All of them live until it returns.
+    let bytes = unsafe {
+        rsa(
+            operation,
+            label.as_ptr(),
+            label.len(),
+            input.as_ptr(),
+            input.len(),
+            result.as_mut_ptr(),
+        )
+    };
+    (result, usize::try_from(bytes).ok())
+}
+
+/// Reports each panic to the Worker.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.to_string();
+        // SAFETY: the Worker reads so many bytes at this address before it returns.
+        unsafe { panicked(text.as_ptr(), text.len()) };
+    }));
+}
+
+/// The source of getrandom (`--cfg getrandom_backend="custom"`).
+///
+/// # Safety
+/// `dest` is the address of `len` bytes that may be written.
+#[unsafe(no_mangle)]
+unsafe extern "Rust" fn __getrandom_v03_custom(
+    dest: *mut u8,
+    len: usize,
+) -> Result<(), getrandom::Error> {
+    // SAFETY: the caller vouches for the buffer.
+    unsafe { random(dest, len) };
+    Ok(())
+}

@@ -1,0 +1,172 @@
+// The Worker that runs the client: WebAssembly, its connection to the server, and its files in IndexedDB.
+// Events are handled one after another. What the client has changed in its files is stored before anything is sent.
+
+import { each, whole } from './vault.js';
+
+const [OBJECT, OPENED, RECORD, CLOSED, ATTACH, END] = [1, 2, 3, 4, 5, 6];
+const OUTPUTS = ['', 'write', 'remove', 'open', 'record', 'close', 'object', 'end', 'due', 'error'];
+/** Words of the memory that this Worker shares with `keyholder.js`, and where its bytes begin. */
+const [STATE, OPERATION, LABEL, INPUT, RESULT] = [0, 1, 2, 3, 4];
+const BYTES = 32;
+const OAEP_BYTES = 384;
+
+let wasm;
+let vault;
+let shared;
+let keyholder;
+let socket;
+let timer;
+let ended = false;
+let events = Promise.resolve();
+const text = new TextDecoder();
+
+const memory = (at, length) => new Uint8Array(wasm.memory.buffer, at, length);
+
+/** The functions of the browser that the client calls and waits for. */
+const page = {
+	random(at, length) {
+		for (let from = 0; from < length; from += 65536) crypto.getRandomValues(memory(at + from, Math.min(65536, length - from)));
+	},
+	rsa(operation, label, labelBytes, input, inputBytes, result) {
+		const words = new Int32Array(shared);
+		const bytes = new Uint8Array(shared, BYTES);
+		if (labelBytes + inputBytes > bytes.length) return -1;
+		bytes.set(memory(label, labelBytes));
+		bytes.set(memory(input, inputBytes), labelBytes);
+		[words[OPERATION], words[LABEL], words[INPUT]] = [operation, labelBytes, inputBytes];
+		Atomics.store(words, STATE, 1);
+		keyholder.postMessage(0);
+		Atomics.wait(words, STATE, 1);
+		const length = words[RESULT];
+		if (length >= 0 && length <= OAEP_BYTES) memory(result, length).set(bytes.subarray(0, length));
+		bytes.fill(0);
+		return length;
+	},
+	panicked(at, length) { postMessage({ crashed: text.decode(memory(at, length)) }); },
+};
+
+function hand(...parts) {
+	const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+	let at = wasm.space(bytes);
+	for (const part of parts) {
+		memory(at, part.length).set(part);
+		at += part.length;
+	}
+}
+
+/** Lets the client handle an event, and does what it asks for. */
+async function handle(event, bytes = new Uint8Array()) {
+	if (ended) return;
+	hand(bytes);
+	wasm.input(event, Date.now(), performance.now());
+	await perform();
+}
+
+async function perform() {
+	const writes = [];
+	const removes = [];
+	const rest = [];
+	for (let kind = wasm.next(); kind; kind = wasm.next()) {
+		const bytes = memory(wasm.output(), wasm.output_bytes()).slice();
+		const name = OUTPUTS[kind];
+		if (name === 'write') writes.push(written(bytes));
+		else if (name === 'remove') removes.push(text.decode(bytes));
+		else rest.push([name, bytes]);
+	}
+	if (writes.length || removes.length) await store(writes, removes);
+	const objects = [];
+	for (const [name, bytes] of rest) {
+		if (name === 'object') objects.push(text.decode(bytes)); else act(name, bytes);
+	}
+	if (objects.length) postMessage({ objects });
+}
+
+function written(bytes) {
+	const head = new DataView(bytes.buffer);
+	const path = 8 + head.getUint32(4, true);
+	return { path: text.decode(bytes.subarray(8, path)), from: head.getUint32(0, true), bytes: bytes.subarray(path) };
+}
+
+async function store(writes, removes) {
+	try {
+		await vault.store(writes, removes);
+	} catch (error) {
+		postMessage({ unstored: String(error.message ?? error) });
+	}
+}
+
+function act(name, bytes) {
+	switch (name) {
+		case 'open': return open();
+		case 'record': return socket?.readyState === 1 && socket.send(bytes);
+		case 'close': return close();
+		case 'due': return wake(Number(text.decode(bytes)));
+		case 'end':
+			ended = true;
+			clearTimeout(timer);
+			// The browser still sends what was handed over.
+			close();
+			return postMessage({ ended: bytes[0] });
+		default: return postMessage({ failed: text.decode(bytes) });
+	}
+}
+
+function wake(ms) {
+	clearTimeout(timer);
+	timer = setTimeout(() => queue(() => handle(0)), Math.min(Math.max(ms, 1), 60000));
+}
+
+/** Does something after all that was there before. */
+function queue(does) {
+	events = events.then(does).catch((error) => {
+		ended = true;
+		postMessage({ crashed: String(error.stack ?? error) });
+	});
+}
+
+function close() {
+	const old = socket;
+	socket = null;
+	old?.close();
+}
+
+function open() {
+	close();
+	const url = new URL('hop', start.base);
+	url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+	const own = (socket = new WebSocket(url));
+	own.binaryType = 'arraybuffer';
+	const later = (event, bytes) => queue(() => (own === socket ? handle(event, bytes) : undefined));
+	own.onopen = () => later(OPENED);
+	own.onmessage = ({ data }) => typeof data !== 'string' && later(RECORD, new Uint8Array(data));
+	own.onclose = () => later(CLOSED);
+}
+
+let start;
+/** Starts the client: `base` is the page's address, `config` what it is started with, `port` leads to the key. */
+async function begin(given) {
+	start = given;
+	({ shared, keyholder } = given);
+	vault = await whole();
+	const response = await fetch(new URL('core.wasm', start.base));
+	if (!response.ok) throw new Error(`core.wasm: ${response.status}`);
+	({ instance: { exports: wasm } } = await WebAssembly.instantiateStreaming(response, { page }));
+	const utf8 = new TextEncoder();
+	await each(vault, (path, bytes) => {
+		const name = utf8.encode(path);
+		hand(name, bytes);
+		wasm.load(name.length);
+	});
+	hand(utf8.encode(JSON.stringify(start.config)));
+	wasm.start(Date.now(), performance.now());
+	await perform();
+}
+
+onmessage = ({ data }) => {
+	if (data.begin) return queue(() => begin(data.begin));
+	if (data.object) return queue(() => handle(OBJECT, new TextEncoder().encode(data.object)));
+	if (data.attach) return queue(() => handle(ATTACH));
+	if (data.end) return queue(() => handle(END));
+	if (data.retry) return queue(() => handle(0));
+	return undefined;
+};

@@ -1,0 +1,42 @@
+// The Worker that holds the user's key. The client's Worker asks it and waits, which a Worker can do only for another one.
+// WebCrypto gives the private key to nobody: it opens and signs.
+
+const [STATE, OPERATION, LABEL, INPUT, RESULT] = [0, 1, 2, 3, 4];
+const BYTES = 32;
+const OPEN = 1;
+
+let keys;
+let words;
+let bytes;
+
+async function operate() {
+	const [label, input] = [words[LABEL], words[INPUT]];
+	// What is shared cannot be handed to WebCrypto.
+	const given = bytes.slice(0, label + input);
+	const data = given.subarray(label);
+	const result = words[OPERATION] === OPEN
+		? await crypto.subtle.decrypt({ name: 'RSA-OAEP', label: given.subarray(0, label) }, keys.opens, data)
+		: await crypto.subtle.sign({ name: 'RSA-PSS', saltLength: 32 }, keys.signs, data);
+	const whole = new Uint8Array(result);
+	bytes.set(whole);
+	words[RESULT] = whole.length;
+	whole.fill(0);
+}
+
+async function asked() {
+	try {
+		await operate();
+	} catch {
+		// As for every ciphertext that nobody has made for this key.
+		words[RESULT] = -1;
+	}
+	Atomics.store(words, STATE, 2);
+	Atomics.notify(words, STATE);
+}
+
+onmessage = ({ data }) => {
+	keys = data.keys;
+	words = new Int32Array(data.shared);
+	bytes = new Uint8Array(data.shared, BYTES);
+	data.port.onmessage = asked;
+};

@@ -1,0 +1,81 @@
+// What this browser stores for the client: its key, which WebCrypto does not give away, and its files, which the
+// client has encrypted. A file is stored in parts, so that a change writes little.
+
+const NAME = 'pychat profile';
+const [PROFILE, FILES] = ['profile', 'files'];
+const PART_BYTES = 65536;
+
+const asked = (request) => new Promise((resolve, reject) => {
+	request.onsuccess = () => resolve(request.result);
+	request.onerror = () => reject(request.error);
+});
+const settled = (transaction) => new Promise((resolve, reject) => {
+	transaction.oncomplete = () => resolve();
+	transaction.onabort = () => reject(transaction.error ?? new Error('the browser stores nothing'));
+});
+
+class Vault {
+	constructor(database) { this.database = database; }
+
+	/** The user's key, name and server; nothing before the first contact. */
+	profile() { return asked(this.database.transaction(PROFILE).objectStore(PROFILE).get('own')); }
+
+	async keep(profile) {
+		const transaction = this.database.transaction(PROFILE, 'readwrite', { durability: 'strict' });
+		transaction.objectStore(PROFILE).put(profile, 'own');
+		await settled(transaction);
+	}
+
+	files() { return this.database.transaction(FILES).objectStore(FILES); }
+
+	/** Stores changes of files: all of them or none. */
+	async store(writes, removes) {
+		const transaction = this.database.transaction(FILES, 'readwrite', { durability: 'strict' });
+		const files = transaction.objectStore(FILES);
+		for (const path of removes) files.delete(parts(path, 0));
+		for (const { path, from, bytes } of writes) {
+			const first = Math.floor(from / PART_BYTES);
+			files.delete(parts(path, first));
+			for (let at = 0; at < bytes.length || at === 0; at += PART_BYTES) {
+				files.put(bytes.slice(at, at + PART_BYTES), [path, first + at / PART_BYTES]);
+			}
+		}
+		await settled(transaction);
+	}
+
+	/** Removes everything, for good. */
+	async forget() {
+		this.database.close();
+		await asked(indexedDB.deleteDatabase(NAME));
+	}
+}
+
+const parts = (path, from) => IDBKeyRange.bound([path, from], [path, []], false, true);
+
+/** Opens what is stored. */
+export async function whole() {
+	const request = indexedDB.open(NAME, 1);
+	request.onupgradeneeded = () => {
+		request.result.createObjectStore(PROFILE);
+		request.result.createObjectStore(FILES);
+	};
+	return new Vault(await asked(request));
+}
+
+/** Calls `does(path, bytes)` for each file. */
+export async function each(vault, does) {
+	const files = vault.files();
+	const [keys, values] = await Promise.all([asked(files.getAllKeys()), asked(files.getAll())]);
+	for (let first = 0, end; first < keys.length; first = end) {
+		const [path] = keys[first];
+		for (end = first + 1; end < keys.length && keys[end][0] === path;) end += 1;
+		const own = values.slice(first, end);
+		const bytes = new Uint8Array(own.reduce((sum, part) => sum + part.length, 0));
+		let at = 0;
+		for (const part of own) {
+			bytes.set(part, at);
+			at += part.length;
+		}
+		does(path, bytes);
+	}
+}
