@@ -49,6 +49,9 @@ async function isWhole({ keys }) {
 	}
 }
 
+/** A fingerprint as in an invite. */
+const ofInvite = (print) => print.replace(/^SHA256:/, '').replaceAll('+', '-').replaceAll('/', '_');
+
 const base64 = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)));
 
 export class OwnLink {
@@ -84,6 +87,11 @@ export class OwnLink {
 	// The first contact.
 
 	#greets() {
+		const { fingerprint, founding } = this.server;
+		const [invited] = location.hash.match(/[\w-]{43}(?![\w-])/) ?? [];
+		if (invited && ![fingerprint, founding].map(ofInvite).includes(invited)) {
+			return this.#card('This is another server than the one of your invite', h('p', {}, `Your invite names the key ${invited}, and this server has ${ofInvite(fingerprint)}. Nothing was made. Ask the person who sent it.`));
+		}
 		const problem = h('p', { class: 'error', role: 'alert' });
 		const name = h('input', { id: 'name', name: 'name', autocomplete: 'username', autocapitalize: 'off', spellcheck: 'false', required: true, maxlength: NAME_CHARS_MAX });
 		const make = h('button', { type: 'submit', class: 'primary' }, 'Make my key');
@@ -95,7 +103,7 @@ export class OwnLink {
 			make.textContent = 'Making your key ...';
 			try {
 				const keys = await makeKey();
-				const profile = { keys, name: name.value.trim(), fingerprint: this.server.fingerprint };
+				const profile = { keys, name: name.value.trim(), fingerprint: ofInvite(this.server.fingerprint) };
 				await this.vault.keep(profile);
 				const stored = await this.vault.profile();
 				if (!(await isWhole(stored))) throw new Error('this browser does not store keys');
@@ -109,7 +117,7 @@ export class OwnLink {
 		this.#card(`Chat on ${this.server.name || location.host}`,
 			h('p', {}, 'This browser makes a key for you. It stays here: nobody can copy it, and without it nobody can read your private messages. Use this browser again next time.'),
 			h('p', {}, `Key of the server: ${this.server.fingerprint}`), form);
-		name.focus();
+		return name.focus();
 	}
 
 	#unreadable() {
@@ -122,7 +130,12 @@ export class OwnLink {
 	async forget() {
 		this.close();
 		await this.vault.forget();
-		location.reload();
+		localStorage.clear();
+		sessionStorage.clear();
+		for (const name of await caches.keys()) await caches.delete(name);
+		const workers = await navigator.serviceWorker?.getRegistrations() ?? [];
+		for (const worker of workers) await worker.unregister();
+		location.replace(location.pathname);
 	}
 
 	// One client for each browser.

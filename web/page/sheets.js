@@ -323,6 +323,13 @@ export function settings(app) {
 	});
 	const line = (text) => () => app.line(app.room, text);
 	const { ready } = app.store;
+	const forgets = () => {
+		app.disk.close();
+		app.link.forget();
+	};
+	const forget = app.link.isOwn && h('div', { class: 'actions' }, button('Forget this browser', () => confirm(app, 'Forget this browser?',
+		`Your key and everything that is stored here are removed, for good. If you do not come back, ask the person who runs the server to remove the key: pychat users remove ${app.store.me}`,
+		'Forget it', forgets)));
 	sheet('Settings', h('div', { class: 'form' },
 		choice('Theme', 'theme', { system: 'as the system', light: 'light', dark: 'dark' }),
 		choice('Enter', 'enter', { auto: 'sends, on touch screens a new line', sends: 'sends', line: 'begins a new line' }),
@@ -330,7 +337,7 @@ export function settings(app) {
 		h('div', { class: 'actions' },
 			button('Away', () => formSheet('Away', [field('Text', { name: 'text', maxlength: 200 }, 'Others see it beside your name.')], (data) => { line(`/away ${data.get('text')}`)(); }, { verb: 'Set' })),
 			button('Back', line('/back')), button('Show or hide joins', line('/quiet')), button('Reconnect', line('/reconnect'))),
-		h('div', { class: 'actions' }, button('Keep messages for the search', line('/set search on')), button('Keep none', line('/set search off'))),
+		h('div', { class: 'actions' }, button('Keep messages for the search', line('/set search on')), button('Keep none', line('/set search off'))), forget,
 		rows([['You', app.store.me], ['Server', ready?.server], ['Fingerprint', ready?.fingerprint ?? app.store.hello?.server]])));
 }
 
