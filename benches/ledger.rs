@@ -41,7 +41,7 @@ const VOCABULARY: f64 = 20_000.0;
 /// People who have talked.
 const PEOPLE: usize = 50;
 /// What the server's replayer and an answer to `/history` read at once.
-const PAGE: Page = Page { lines_max: 100, bytes_max: 64 * 1024 };
+const PAGE: Page = Page { messages_max: 100, bytes_max: 64 * 1024 };
 /// The moment of the newest line.
 const NOW_MS: i64 = 1_764_079_391_123;
 /// Between two lines.

@@ -201,8 +201,12 @@ fn codecs(criterion: &mut Criterion) {
 
 /// What happens under the hub's lock for a line, before it is appended.
 fn registry(criterion: &mut Criterion) {
-    let limits =
-        Limits { lines_burst: u32::MAX, lines_per_s: 1e12, bytes_per_s: 1e12, ..Limits::default() };
+    let limits = Limits {
+        messages_burst: u32::MAX,
+        messages_per_s: 1e12,
+        bytes_per_s: 1e12,
+        ..Limits::default()
+    };
     let retention = Box::new(|_: &Conversation| Retention::Forever);
     let configured = Box::new(|_: &_| false);
     let forgets = Box::new(|_: &Conversation| false);

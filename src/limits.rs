@@ -72,12 +72,12 @@ pub const OUTBOX_FILE_BYTES_MAX: u64 = 64 << 20;
 /// Users whom a client ignores.
 pub const IGNORED_MAX: usize = 1_000;
 /// Messages in one answer to `history` or `search` as a client takes it, and the upper bound of
-/// `history_lines_max` (protocol).
-pub const ANSWER_LINES_MAX: usize = 1_000;
+/// `history_messages_max` (protocol).
+pub const ANSWER_MESSAGES_MAX: usize = 1_000;
 /// Messages in an answer to `history` where the request has no number (protocol).
-pub const HISTORY_LINES: usize = 100;
+pub const HISTORY_MESSAGES: usize = 100;
 /// Messages in an answer to `search` (protocol).
-pub const SEARCH_LINES: usize = 50;
+pub const SEARCH_MESSAGES: usize = 50;
 /// Seconds from a `history` or `search` after which a client takes no more messages of its answer:
 /// three times as long as a server lets a request wait.
 pub const ANSWER_S_MAX: u64 = 120;
@@ -201,17 +201,17 @@ limits! {
     /// Time in which a disconnected session can resume without an announced departure, in seconds.
     resume_window_s: u64 = 30,
     /// Messages sent to a client when it reconnects. The client loads older ones on demand.
-    resume_lines_max: usize = 500,
+    resume_messages_max: usize = 500,
     /// Messages of a conversation sent to a client that has no message of it.
-    first_lines_max: usize = 100,
+    first_messages_max: usize = 100,
     /// Messages in one answer to `/history` or `/search`, 1000 at most. An answer also has at most a quarter of `answers_bytes_max`: 250 messages of 260 bytes with name and time.
-    history_lines_max: usize = 250,
+    history_messages_max: usize = 250,
     /// Requests for `/history` and `/search` of one user, per second. The burst is ten times as many.
     histories_per_s: f64 = 2.0,
     /// CPU time of one answer to `/history` or `/search`, in milliseconds. When it is used up, the answer has the results found so far.
     search_ms_max: u64 = 250,
     /// Private messages queued for an absent user. One sender can fill a quarter of them.
-    mailbox_lines_max: usize = 1_000,
+    mailbox_messages_max: usize = 1_000,
     /// Time in which the sender can edit or delete a message, in seconds.
     change_s_max: u64 = 24 * 60 * 60,
     /// Messages queued for the ledger. When the queue is full, senders are blocked.
@@ -243,9 +243,9 @@ limits! {
     /// Unsent answers of one session, in bytes.
     answers_bytes_max: usize = 256 * 1024,
     /// Messages and topics that one user can send in a burst.
-    lines_burst: u32 = 5,
+    messages_burst: u32 = 5,
     /// Messages and topics of one user after the burst, per second.
-    lines_per_s: f64 = 2.0,
+    messages_per_s: f64 = 2.0,
     /// Text of messages and topics of one user, in bytes per second. The burst is ten times as many.
     bytes_per_s: f64 = 61_440.0,
     /// Other requests of one user (`/list`, pings, refused messages), per second. The burst is ten times as many.
@@ -335,7 +335,7 @@ impl Limits {
         match name {
             // What a client accepts.
             "topic_bytes_max" => SHORT_TEXT_BYTES_MAX as f64,
-            "history_lines_max" => ANSWER_LINES_MAX as f64,
+            "history_messages_max" => ANSWER_MESSAGES_MAX as f64,
             _ if unit("_per_s") => RATE_MAX,
             _ if unit("_ms_max") => DAY_MS as f64,
             _ if unit("_s") || unit("_s_max") => TEN_YEARS_S,
@@ -352,38 +352,9 @@ impl Limits {
         self.check_each().map_err(|(name, problem)| (name, problem.to_owned()))
     }
 
-    fn check_each(&self) -> Result<(), (&'static str, &'static str)> {
-        let positive = [
-            ("sessions_per_user_max", self.sessions_per_user_max),
-            ("channels_per_user_max", self.channels_per_user_max),
-            ("channels_max", self.channels_max),
-            ("unauthenticated_per_source_max", self.unauthenticated_per_source_max),
-            ("unauthenticated_max", self.unauthenticated_max),
-            ("handshakes_max", self.handshakes_max),
-            ("logins_max", self.logins_max),
-            ("web_connections_max", self.web_connections_max),
-            ("web_connections_per_source_max", self.web_connections_per_source_max),
-            ("lines_burst", self.lines_burst as usize),
-            ("ping_s", self.ping_s as usize),
-            ("session_age_s_max", self.session_age_s_max as usize),
-            ("login_ms_max", self.login_ms_max as usize),
-            ("password_s_max", self.password_s_max as usize),
-            ("text_bytes_max", self.text_bytes_max),
-            ("resume_lines_max", self.resume_lines_max),
-            ("history_lines_max", self.history_lines_max),
-            ("pin_joins_per_h", self.pin_joins_per_h),
-            ("ledger_waiting_max", self.ledger_waiting_max),
-            ("search_ms_max", self.search_ms_max as usize),
-            ("file_age_s_max", self.file_age_s_max as usize),
-            ("file_unfinished_s", self.file_unfinished_s as usize),
-            ("uploads_unfinished_max", self.uploads_unfinished_max),
-            ("transfers_per_session_max", self.transfers_per_session_max),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err((name, "0 would let nobody in or nothing through"));
-        }
+    fn check_rates(&self) -> Result<(), (&'static str, &'static str)> {
         let rates = [
-            ("lines_per_s", self.lines_per_s),
+            ("messages_per_s", self.messages_per_s),
             ("bytes_per_s", self.bytes_per_s),
             ("requests_per_s", self.requests_per_s),
             ("histories_per_s", self.histories_per_s),
@@ -398,8 +369,42 @@ impl Limits {
         {
             return Err((name, "a rate is a number of at least 0.000001"));
         }
+        Ok(())
+    }
+
+    fn check_each(&self) -> Result<(), (&'static str, &'static str)> {
+        let positive = [
+            ("sessions_per_user_max", self.sessions_per_user_max),
+            ("channels_per_user_max", self.channels_per_user_max),
+            ("channels_max", self.channels_max),
+            ("unauthenticated_per_source_max", self.unauthenticated_per_source_max),
+            ("unauthenticated_max", self.unauthenticated_max),
+            ("handshakes_max", self.handshakes_max),
+            ("logins_max", self.logins_max),
+            ("web_connections_max", self.web_connections_max),
+            ("web_connections_per_source_max", self.web_connections_per_source_max),
+            ("messages_burst", self.messages_burst as usize),
+            ("ping_s", self.ping_s as usize),
+            ("session_age_s_max", self.session_age_s_max as usize),
+            ("login_ms_max", self.login_ms_max as usize),
+            ("password_s_max", self.password_s_max as usize),
+            ("text_bytes_max", self.text_bytes_max),
+            ("resume_messages_max", self.resume_messages_max),
+            ("history_messages_max", self.history_messages_max),
+            ("pin_joins_per_h", self.pin_joins_per_h),
+            ("ledger_waiting_max", self.ledger_waiting_max),
+            ("search_ms_max", self.search_ms_max as usize),
+            ("file_age_s_max", self.file_age_s_max as usize),
+            ("file_unfinished_s", self.file_unfinished_s as usize),
+            ("uploads_unfinished_max", self.uploads_unfinished_max),
+            ("transfers_per_session_max", self.transfers_per_session_max),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err((name, "0 would let nobody in or nothing through"));
+        }
+        self.check_rates()?;
         if self.text_bytes_max > TEXT_BYTES_MAX {
-            return Err(("text_bytes_max", "a record of the protocol holds a line of 8192 bytes"));
+            return Err(("text_bytes_max", "a record holds a message of 8192 bytes"));
         }
         if self.search_ms_max > 1_000 {
             return Err((
@@ -408,7 +413,7 @@ impl Limits {
             ));
         }
         if self.tail_bytes_max < 65_536 {
-            return Err(("tail_bytes_max", "65536 is the least that holds a few long lines"));
+            return Err(("tail_bytes_max", "65536 is the least that holds a few long messages"));
         }
         if self.file_bytes_per_s < FILE_RATE_MIN {
             return Err((

@@ -109,13 +109,13 @@ fn an_ipv4_address_is_the_same_when_it_comes_mapped_into_ipv6() {
 
 #[test]
 fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
-    let world = World::with(r#"{"lines_burst": 2, "lines_per_s": 0.01}"#);
+    let world = World::with(r#"{"messages_burst": 2, "messages_per_s": 0.01}"#);
     let mut alice = world.enters("alice");
     for line in ["one", "two", "three"] {
         alice.types(line);
     }
     alice.sees("too fast");
-    let limits = r#""lines_burst": 10, "listen_backlog": 7"#;
+    let limits = r#""messages_burst": 10, "listen_backlog": 7"#;
     let config = format!(r#"{{"server_port": 9, "motd": "new", "limits": {{{limits}}}}}"#);
     fs::write(world.home().join("config.json"), config).unwrap();
     let (ok, told) = world.operator(&["ctl", "reload", "--json"]);
@@ -132,7 +132,7 @@ fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
     world.enters("bob").sees("server| new");
     // So it is with the rules of a channel.
     let (_, told) = world.operator(&["ctl", "retention", "--dry-run"]);
-    assert!(told.starts_with("0 lines"), "{told}");
+    assert!(told.starts_with("0 messages"), "{told}");
     let (ok, told) = reload(&world, r##"{"channels": {"#lobby": {"retention": "1s"}}}"##);
     assert!(ok, "{told}");
     world.until("lines of the lobby are too old", || {

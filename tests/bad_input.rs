@@ -64,7 +64,7 @@ fn a_wrong_configuration_stops_the_start_with_its_place() {
         ("{\"limits\": {\"ping_s\": true}}", "limits.ping_s: invalid type"),
         ("{\"server_port\": 1, \"server_port\": 2}", "duplicate field `server_port`"),
         ("{\"server_prot\": 1}", "hint:  did you mean server_port?"),
-        ("{\"limits\": {\"lines_brust\": 1}}", "hint:  did you mean lines_burst?"),
+        ("{\"limits\": {\"messages_brust\": 1}}", "hint:  did you mean messages_burst?"),
         ("{\"server_ip\": \"127.0", "EOF while parsing"),
         ("", "EOF while parsing"),
         ("{} {}", "trailing characters"),

@@ -35,7 +35,7 @@ fn fills(world: &World, channel: &str, messages: u32, bytes: usize) -> Peer {
     alice
 }
 
-const FAST: &str = r#""lines_burst": 100000, "bytes_per_s": 1e9, "requests_per_s": 1000"#;
+const FAST: &str = r#""messages_burst": 100000, "bytes_per_s": 1e9, "requests_per_s": 1000"#;
 
 #[test]
 fn who_logs_in_again_and_again_draws_no_more_than_who_stays() {
@@ -214,7 +214,7 @@ fn topics_wait_as_messages_do_where_the_ledger_does_not_keep_up() {
 #[test]
 fn who_asks_and_never_reads_costs_little_and_harms_nobody() {
     let world = World::with(
-        r#"{"lines_burst": 100000, "bytes_per_s": 1e9, "requests_per_s": 100000, "histories_per_s": 1e6,
+        r#"{"messages_burst": 100000, "bytes_per_s": 1e9, "requests_per_s": 100000, "histories_per_s": 1e6,
             "answer_bytes_per_s": 1e9}"#,
     );
     drop(fills(&world, "#lobby", 100, 8_000));
@@ -224,7 +224,7 @@ fn who_asks_and_never_reads_costs_little_and_harms_nobody() {
     world.admit("carol");
     let memory = world.server.memory_kib();
     let requests = [
-        r##"{"type":"history","to":"#lobby","lines":100}"##,
+        r##"{"type":"history","to":"#lobby","messages":100}"##,
         r##"{"type":"people","channel":"#lobby"}"##,
         r##"{"type":"search","text":"x"}"##,
         "nonsense",
@@ -253,7 +253,7 @@ fn who_asks_and_never_reads_costs_little_and_harms_nobody() {
 /// Bytes of a file for the tests of their rate, and the rate and the burst that they exceed twice.
 const FILE: usize = 1 << 20;
 const FILES: &str = r#""file_bytes_per_s": 524288, "file_burst_bytes": 524288,
-    "file_reserve_bytes": 0, "lines_burst": 1000, "requests_per_s": 1000"#;
+    "file_reserve_bytes": 0, "messages_burst": 1000, "requests_per_s": 1000"#;
 const RATE: f64 = 524_288.0;
 
 /// Sends a file in records of this size, and waits until it is kept.

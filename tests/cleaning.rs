@@ -24,7 +24,7 @@ fn around(terminal: &Terminal) -> Vec<Vec<String>> {
 
 #[test]
 fn nothing_received_reaches_beyond_the_lines() {
-    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let world = World::with(r#"{"messages_burst": 1000}"#);
     let mut alice = world.sits_down("alice");
     let mut carol = world.enters_as("carol", "--json");
     carol.sees("connected");
@@ -95,7 +95,7 @@ fn nothing_received_reaches_beyond_the_lines() {
 
 #[test]
 fn what_no_server_could_clean_is_cleaned_by_who_shows_it() {
-    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let world = World::with(r#"{"messages_burst": 1000}"#);
     let mut alice = world.sits_down("alice");
     let bob = world.enters("bob");
     let mut carol = world.enters_as("carol", "--json");

@@ -229,17 +229,17 @@ fn what_is_old_by_a_clock_that_leaps_stays_until_the_operator_accepts_the_clock(
     let (ok, told) = removes("--now");
     assert!(!ok && told.contains("the clock jumped") && told.contains("--trust-clock"), "{told}");
     let (ok, told) = removes("--dry-run");
-    assert!(ok && told.contains("10 lines") && told.contains("the clock jumped"), "{told}");
+    assert!(ok && told.contains("10 messages") && told.contains("the clock jumped"), "{told}");
     // Nor does the order approve of the next leap.
     clocks.set("server", 0.0);
     assert!(!removes("--now").0);
     clocks.set("server", 40.0);
     assert!(!removes("--now").0);
-    assert!(removes("--dry-run").1.contains("10 lines"));
+    assert!(removes("--dry-run").1.contains("10 messages"));
     let (ok, told) = removes("--trust-clock");
     assert!(ok, "{told}");
     let (ok, told) = removes("--now");
-    assert!(ok && told.contains("10 lines"), "{told}");
+    assert!(ok && told.contains("10 messages"), "{told}");
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn worst() -> Vec<Command> {
         Command::History {
             to: lobby(),
             before: None,
-            lines: Some(usize::MAX),
+            messages: Some(usize::MAX),
             span: None,
             kind: None,
         },
@@ -223,7 +223,7 @@ fn every_request_of_a_member_has_a_bound() {
 
     // The requests themselves are many, so that their number hides no other bound.
     let world = World::with(
-        r#"{"requests_per_s": 100, "histories_per_s": 100, "lines_per_s": 20, "lines_burst": 60}"#,
+        r#"{"requests_per_s": 100, "histories_per_s": 100, "messages_per_s": 20, "messages_burst": 60}"#,
     );
     let mut alice = world.enters("alice");
     let bob = world.enters("bob");
@@ -326,7 +326,7 @@ fn certificates_are_few_for_a_person_whichever_key_they_are_for() {
 
 #[test]
 fn whoever_is_not_in_a_channel_with_a_pin_learns_nothing_of_it() {
-    let world = World::with(r#"{"lines_burst": 100, "histories_per_s": 100}"#);
+    let world = World::with(r#"{"messages_burst": 100, "histories_per_s": 100}"#);
     world.admit("alice");
     world.admit("bob");
     let mut alice = Peer::enters(&world, "alice", "laptop");
@@ -409,7 +409,7 @@ fn pins_are_tried_ten_times_in_an_hour_and_the_operators_are_told() {
 #[test]
 fn topics_and_channels_that_are_over_leave_nothing() {
     let world =
-        World::with(r#"{"channel_empty_s": 0, "requests_per_s": 1000, "lines_burst": 1000}"#);
+        World::with(r#"{"channel_empty_s": 0, "requests_per_s": 1000, "messages_burst": 1000}"#);
     world.admit("alice");
     let mut alice = Peer::enters(&world, "alice", "laptop");
     let conversations = || -> u64 {

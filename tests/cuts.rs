@@ -28,7 +28,7 @@ fn bytes() -> (usize, Duration) {
 
 fn world() -> World {
     World::with(
-        r#"{"lines_per_s": 1000, "lines_burst": 1000, "requests_per_s": 1000, "bytes_per_s": 1e9,
+        r#"{"messages_per_s": 1000, "messages_burst": 1000, "requests_per_s": 1000, "bytes_per_s": 1e9,
         "file_bytes_per_s": 1e12, "file_bytes_max": 2000000000, "files_per_user_bytes_max": 4000000000, "logins_per_s": 100,
         "file_reserve_bytes": 0}"#,
     )

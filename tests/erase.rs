@@ -95,7 +95,7 @@ fn enters_with_key_of(world: &World, person: &str) -> Peer {
 
 #[test]
 fn an_erasure_goes_on_after_a_kill_and_takes_topics_along() {
-    let limits = r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#;
+    let limits = r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
     let mut world = World::with(limits);
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
@@ -113,7 +113,7 @@ fn an_erasure_goes_on_after_a_kill_and_takes_topics_along() {
     // What is deleted may stay in the files for a minute: the answer says when it is done.
     world.until("it is under way, or done", || {
         let (_, told) = world.operator(&["ctl", "stats", "--json"]);
-        told.contains(r#""erasing":{"lines""#) || !asked.shown().is_empty()
+        told.contains(r#""erasing":{"messages""#) || !asked.shown().is_empty()
     });
     world.server.signal(Signal::KILL);
     world.server.ends();
@@ -150,7 +150,7 @@ fn waits(peer: &mut Peer, first: u32, mut enough: impl FnMut(usize) -> bool) -> 
 
 #[test]
 fn an_erasure_delays_messages_of_others_by_a_part_alone() {
-    let limits = r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#;
+    let limits = r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
     let world = World::with(limits);
     for name in ["alice", "bob"] {
         world.admit(name);

@@ -12,8 +12,8 @@ use world::checker::{Fault, Run, ShownMessage, check};
 use world::proxy::Proxy;
 use world::{Program, World};
 
-const LIMITS: &str = r#"{"lines_burst": 1000000, "lines_per_s": 1e9, "bytes_per_s": 1e12,
-    "requests_per_s": 1e6, "answer_bytes_per_s": 1e12, "resume_lines_max": 1000000, "first_lines_max": 1000000,
+const LIMITS: &str = r#"{"messages_burst": 1000000, "messages_per_s": 1e9, "bytes_per_s": 1e12,
+    "requests_per_s": 1e6, "answer_bytes_per_s": 1e12, "resume_messages_max": 1000000, "first_messages_max": 1000000,
     "announce_people_max": 0}"#;
 
 /// Clients of people called p0, p1, ... and what they send.
@@ -98,7 +98,7 @@ impl Crowd {
         let (ok, told) = world.operator(&["verify"]);
         assert!(ok, "{told}");
         let ledger = Sqlite::open(&world.home().join("data/ledger.db"), 0).unwrap();
-        let page = Page { lines_max: usize::MAX >> 1, bytes_max: usize::MAX };
+        let page = Page { messages_max: usize::MAX >> 1, bytes_max: usize::MAX };
         let lobby = "#lobby".parse().unwrap();
         let lines = ledger.reader().read(&lobby, Seq(0), Seq(u64::MAX), page).unwrap();
         let line = |line: pychat::chat::Message| ShownMessage {

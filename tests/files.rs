@@ -12,7 +12,7 @@ use world::World;
 use world::sharer::{Heard, Sharer, blob, content};
 
 /// Without the bound on messages, and with little room on the disk asked for.
-const LIMITS: &str = r#"{"lines_per_s": 1000, "lines_burst": 1000, "requests_per_s": 1000,
+const LIMITS: &str = r#"{"messages_per_s": 1000, "messages_burst": 1000, "requests_per_s": 1000,
     "file_reserve_bytes": 0, "file_bytes_max": 50000000, "uploads_unfinished_max": 50}"#;
 
 /// The files in the store: unfinished ones and whole ones.
@@ -197,7 +197,7 @@ fn no_block_comes_after_leaving_or_after_the_deletion() {
 
 #[test]
 fn quotas_hold_and_equal_what_is_there() {
-    let limits = r#"{"lines_per_s": 1000, "lines_burst": 1000, "file_reserve_bytes": 0,
+    let limits = r#"{"messages_per_s": 1000, "messages_burst": 1000, "file_reserve_bytes": 0,
         "file_bytes_max": 1000000, "files_per_user_bytes_max": 1000000, "files_bytes_max": 1500000}"#;
     let world = World::with(limits);
     let (mut alice, mut bob) = (Sharer::enters(&world, "alice"), Sharer::enters(&world, "bob"));

@@ -181,7 +181,7 @@ const LURES: [&str; 20] = [
     r##"{"type":"parted","channel":"#lobby"}"##,
     r##"{"type":"gap","to":"#lobby","from_seq":"1","to_seq":"SEQ","stored":true}"##,
     r##"{"type":"gap","to":"@NAME","from_seq":"1","to_seq":"SEQ","stored":true}"##,
-    r##"{"type":"history","to":"#lobby","lines":0,"more":true,"ref":"older #lobby"}"##,
+    r##"{"type":"history","to":"#lobby","messages":0,"more":true,"ref":"older #lobby"}"##,
     r##"{"type":"conversations","conversations":[{"to":"@NAME","log":"LOG","last":"SEQ","read":"0","retention":"forever"}]}"##,
     r#"{"type":"keys","name":"NAME","keys":[]}"#,
     r#"{"type":"keys","name":"alice","keys":[]}"#,
@@ -216,7 +216,7 @@ fn answer(asked: &serde_json::Value, rng: &mut StdRng) -> Option<String> {
             field("ref")
         )),
         "history" => Some(format!(
-            r#"{{"type":"history","to":{},"lines":0,"more":true,"ref":{}}}"#,
+            r#"{{"type":"history","to":{},"messages":0,"more":true,"ref":{}}}"#,
             field("to"),
             field("ref")
         )),
@@ -354,7 +354,7 @@ const DIRTY: [&str; 14] = [
     r##"{"type":"people","channel":"#lobby","people":["bob"],"ref":"DIRTY"}"##,
     r##"{"type":"entered","channel":"#lobby","log":"00000000000000ff","last":"0","read":"0","retention":"2d","people":["bob"],"topic":"DIRTY","ref":"DIRTY"}"##,
     r##"{"type":"parted","channel":"#tea","ref":"DIRTY"}"##,
-    r##"{"type":"history","to":"#lobby","lines":1,"more":false,"ref":"DIRTY"}"##,
+    r##"{"type":"history","to":"#lobby","messages":1,"more":false,"ref":"DIRTY"}"##,
     r##"{"type":"keys","name":"bob","keys":[],"ref":"DIRTY"}"##,
     r##"{"type":"message","seq":"1","to":"#lobby","from":"bob","device":"main","id":"00000000000000000000000000000001","time_ms":1764079391123,"text":"asked DIRTY","ref":"DIRTY"}"##,
     r##"{"type":"message","seq":"2","to":"#lobby","from":"bob","device":"main","id":"00000000000000000000000000000002","time_ms":1764079391123,"text":"said DIRTY"}"##,

@@ -90,7 +90,8 @@ fn root_leaves_nothing_in_the_home_of_another_account() {
 #[test]
 fn on_a_full_disk_a_server_starts_and_removes_what_is_old() {
     apart("-m", "on_a_full_disk_a_server_starts_and_removes_what_is_old", || {
-        let limits = r#""limits": {"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#;
+        let limits =
+            r#""limits": {"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
         let world = World::configured(&format!("{{{limits}}}"));
         for name in ["alice", "bob"] {
             world.admit(name);
@@ -131,7 +132,7 @@ fn on_a_full_disk_a_server_starts_and_removes_what_is_old() {
             let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
             assert!(ok, "{told}");
             // The server's own sweep may have been first.
-            !told.starts_with("0 lines") || says(&world, "there is room", 1)
+            !told.starts_with("0 messages") || says(&world, "there is room", 1)
         });
         world.until("there is room", || says(&world, "there is room again", 1));
         assert!(world.home().join("data/reserve").exists(), "for the next time");
@@ -158,10 +159,10 @@ fn says(world: &World, texts: &[&str]) {
 }
 
 /// What `verify` of a file counts.
-fn lines_of(world: &World, file: &Path) -> u64 {
+fn messages_of(world: &World, file: &Path) -> u64 {
     let (ok, told) = world.operator(&["verify", &file.display().to_string(), "--json"]);
     assert!(ok, "{told}");
-    serde_json::from_str::<Value>(&told).unwrap()["lines"].as_u64().unwrap()
+    serde_json::from_str::<Value>(&told).unwrap()["messages"].as_u64().unwrap()
 }
 
 #[test]
@@ -190,16 +191,16 @@ fn a_backup_is_verified_and_restored_from_a_medium_that_cannot_be_written() {
         fs::write(medium.join("damaged.db"), bytes).unwrap();
         make_read_only(&medium);
         for name in ["backup.db", "copy.db"] {
-            assert_eq!(lines_of(&world, &medium.join(name)), 3, "{name}");
+            assert_eq!(messages_of(&world, &medium.join(name)), 3, "{name}");
             let file = medium.join(name).display().to_string();
             let (ok, told) = world.operator(&["restore", &file]);
-            assert!(ok && told.contains("restored: 3 lines"), "{name}: {told}");
+            assert!(ok && told.contains("restored: 3 messages"), "{name}: {told}");
         }
         let damaged = medium.join("damaged.db").display().to_string();
         let (ok, told) = world.operator(&["verify", &damaged]);
         assert!(!ok, "the control: {told}");
         let (ok, _) = world.operator(&["restore", &damaged]);
-        assert!(!ok && lines_of(&world, &world.home().join("data/ledger.db")) == 3);
+        assert!(!ok && messages_of(&world, &world.home().join("data/ledger.db")) == 3);
         let world = world.started();
         world.client("alice", &["--tail", "3"]).sees("three");
     });
@@ -239,7 +240,7 @@ fn what_an_interrupted_copy_or_restore_has_left_is_removed_and_never_taken_in() 
     }
     fs::write(data.join("ledger.restored-wal"), &log).unwrap();
     let (ok, told) = world.operator(&["restore", &backup.display().to_string()]);
-    assert!(ok && told.contains("restored: 2 lines"), "{told}");
+    assert!(ok && told.contains("restored: 2 messages"), "{told}");
     let under_way = folder.join(".pychat-copy-now.partial");
     let holder = fs::File::create(&under_way).unwrap();
     rustix::fs::flock(&holder, rustix::fs::FlockOperation::LockExclusive).unwrap();
@@ -264,7 +265,7 @@ fn what_an_interrupted_copy_or_restore_has_left_is_removed_and_never_taken_in() 
 
 #[test]
 fn a_backup_that_is_killed_leaves_nothing_after_the_next_one() {
-    let limits = r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#;
+    let limits = r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
     let world = World::with(limits);
     world.admit("alice");
     let long = "x".repeat(8_000);
@@ -288,7 +289,7 @@ fn a_backup_that_is_killed_leaves_nothing_after_the_next_one() {
     for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
         assert!(name.ends_with(".db"), "{name}");
-        assert_eq!(lines_of(&world, &entry.path()), 1_000, "{name} is whole");
+        assert_eq!(messages_of(&world, &entry.path()), 1_000, "{name} is whole");
     }
 }
 
@@ -507,7 +508,7 @@ fn every_operator_command_takes_yes_and_json() {
     let mut command = world.program("operator");
     command.args(["restore", &copy, "--yes", "--json", "--home"]).arg(world.home());
     let shown = String::from_utf8(command.output().unwrap().stdout).unwrap();
-    assert!(serde_json::from_str::<Value>(&shown).unwrap()["lines"].is_number(), "{shown}");
+    assert!(serde_json::from_str::<Value>(&shown).unwrap()["messages"].is_number(), "{shown}");
     let mut command = world.program("operator");
     command.args(["server", "--yes", "--json", "--no-owner", "--listen", "127.0.0.1:0", "--home"]);
     command.arg(world.home().join("next"));

@@ -144,7 +144,7 @@ fn a_line_as_ones_own_that_nobody_has_sealed_is_not_ones_own() {
     };
     story.world.until("it is counted", || asked().is_some());
     double.tells(json!({"type": "count", "ref": asked(), "conversations": [{"to": "@bob",
-        "after": "0", "upto": "1", "lines": 1, "by": [{"name": "bob", "lines": 1}]}]}));
+        "after": "0", "upto": "1", "messages": 1, "by": [{"name": "bob", "messages": 1}]}]}));
     screen.shows("2:@bob 1");
     double.tells(Value::Object({
         let mut again = line.as_object().unwrap().clone();
@@ -428,7 +428,7 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
         let older =
             json!({"seq": "22", "edited": true, "sealed": first["sealed"], "ref": request["ref"]});
         tells(double, &edited, older);
-        double.tells(json!({"type": "history", "to": edited["to"], "lines": 5, "more": false, "ref": request["ref"]}));
+        double.tells(json!({"type": "history", "to": edited["to"], "messages": 5, "more": false, "ref": request["ref"]}));
         // What the server sends and what is typed come on two ways.
         double.tells(json!({"type": "notice", "text": format!("all was sent: {mark}")}));
         plain.sees(&format!("all was sent: {mark}"));

@@ -114,14 +114,15 @@ fn a_deleted_message_does_not_come_back_under_another_spelling() {
         story.world.until("carol asks", || asked(&carol).0 > before);
         let answer = json!({"from": name, "replay": true, "ref": format!("h{name}")});
         double.tells(told(&said, 1, answer));
-        double
-            .tells(json!({"type": "history", "to": format!("@{name}"), "lines": 1, "more": false,
-            "ref": format!("h{name}")}));
+        double.tells(
+            json!({"type": "history", "to": format!("@{name}"), "messages": 1, "more": false,
+            "ref": format!("h{name}")}),
+        );
         carol
             .types(&format!(r#"{{"type":"search","to":"@{name}","text":"code","ref":"s{name}"}}"#));
         let found: Value =
             serde_json::from_str(&carol.sees(&format!(r#""ref":"s{name}""#))).unwrap();
-        assert_eq!((&found["type"], &found["lines"]), (&json!("history"), &json!(0)), "{found}");
+        assert_eq!((&found["type"], &found["messages"]), (&json!("history"), &json!(0)), "{found}");
         assert_eq!(asked(&carol).1, 0, "{name}: {:#?}", carol.shown());
     }
     let line = json!({"type": "message", "seq": "90", "to": "@carol", "from": "BOB", "device": "main",

@@ -63,7 +63,7 @@ fn lines_typed_while_offline_are_sent_in_order_and_once() {
 
 #[test]
 fn a_client_takes_up_each_conversation_where_it_was_left() {
-    let world = World::with(r#"{"resume_lines_max": 3, "lines_burst": 100}"#);
+    let world = World::with(r#"{"resume_messages_max": 3, "messages_burst": 100}"#);
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
     alice.types("one");
@@ -111,7 +111,7 @@ fn private_messages_wait_for_each_device_over_a_restart() {
 #[test]
 fn a_full_mailbox_is_refused_to_the_sender() {
     // A quarter of them is one sender's.
-    let world = World::with(r#"{"mailbox_lines_max": 8}"#);
+    let world = World::with(r#"{"mailbox_messages_max": 8}"#);
     let mut alice = world.enters("alice");
     world.admit("bob");
     for number in 1..=3 {
@@ -223,13 +223,13 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
         world
             .operator(&["ctl", "retention", "--dry-run"])
             .1
-            .contains("2 lines of 1 conversations would")
+            .contains("2 messages of 1 conversations would")
     });
     assert!(
         world
             .operator(&["ctl", "retention", "--now"])
             .1
-            .contains("2 lines of 1 conversations were")
+            .contains("2 messages of 1 conversations were")
     );
     assert_eq!(world.found_in("home/data", "zebramarker"), 0);
     alice.types("/history");
@@ -273,18 +273,19 @@ fn a_person_is_removed_with_everything_they_said() {
     bob.types("walrusmarker from bob");
     bob.sees("You: walrusmarker");
     let (ok, told) = world.operator(&["users", "remove", "alice", "--erase"]);
-    assert!(ok && told.contains("1 lines of alice were erased"), "{told}");
+    assert!(ok && told.contains("1 messages of alice were erased"), "{told}");
     assert_eq!(world.found_in("home", "zebramarker"), 0);
     assert!(world.found_in("home", "walrusmarker") > 0);
     let world = world.stopped();
     let (ok, told) = world.operator(&["users", "remove", "bob", "--erase"]);
-    assert!(ok && told.contains("1 lines of bob were erased"), "{told}");
+    assert!(ok && told.contains("1 messages of bob were erased"), "{told}");
     assert_eq!(world.found_in("home", "walrusmarker"), 0);
 }
 
 #[test]
 fn who_is_removed_while_they_talk_leaves_nothing() {
-    let world = World::with(r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#);
+    let world =
+        World::with(r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#);
     let alice = world.enters("alice");
     let mut bob = world.enters("bob");
     (0..3_000).for_each(|number| bob.types(&format!("walrusmarker {number}")));
@@ -296,7 +297,7 @@ fn who_is_removed_while_they_talk_leaves_nothing() {
 
 #[test]
 fn what_retention_removed_is_in_nobodys_mailbox() {
-    let world = World::configured(r#"{"retention": "1s", "limits": {"mailbox_lines_max": 8}}"#);
+    let world = World::configured(r#"{"retention": "1s", "limits": {"mailbox_messages_max": 8}}"#);
     world.admit("bob");
     let mut alice = world.enters("alice");
     for text in ["one", "two"] {
@@ -307,7 +308,7 @@ fn what_retention_removed_is_in_nobodys_mailbox() {
     alice.sees("the most per sender");
     world.until("both lines are too old", || {
         let told = world.operator(&["ctl", "retention", "--dry-run"]).1;
-        told.contains("2 lines of 1 conversations")
+        told.contains("2 messages of 1 conversations")
     });
     assert!(world.operator(&["ctl", "retention", "--now"]).0);
     alice.types("/pm bob four");
@@ -322,16 +323,16 @@ fn backups_are_made_while_it_runs_and_restored_while_it_does_not() {
     alice.sees("You: in the backup");
     let copy = world.home().join("copy.db");
     let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
-    assert!(ok && told.contains("1 lines of 1 conversations"), "{told}");
+    assert!(ok && told.contains("1 messages of 1 conversations"), "{told}");
     alice.types("after the backup");
     alice.sees("You: after the backup");
     let (ok, told) = world.operator(&["verify"]);
-    assert!(ok && told.contains("valid: 2 lines"), "{told}");
+    assert!(ok && told.contains("valid: 2 messages"), "{told}");
     let (ok, told) = world.operator(&["restore", copy.to_str().unwrap()]);
     assert!(!ok && told.contains("a server runs in"), "{told}");
     let world = world.stopped();
     let (ok, told) = world.operator(&["restore", copy.to_str().unwrap()]);
-    assert!(ok && told.contains("restored: 1 lines"), "{told}");
+    assert!(ok && told.contains("restored: 1 messages"), "{told}");
     let world = world.started();
     let bob = world.enters("bob");
     bob.sees("alice: in the backup");
@@ -490,13 +491,13 @@ fn whoever_reads_beside_the_server_is_waited_for_and_named() {
         world
             .operator(&["ctl", "retention", "--dry-run"])
             .1
-            .contains("1 lines of 1 conversations would")
+            .contains("1 messages of 1 conversations would")
     });
     let reader = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM lines;").unwrap();
     let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
     assert!(
-        !ok && told.contains("1 lines of 1 conversations were removed; their texts are still"),
+        !ok && told.contains("1 messages of 1 conversations were removed; their texts are still"),
         "{told}"
     );
     assert!(world.found_in("home/data", "zebramarker") > 0, "and they are");

@@ -309,7 +309,7 @@ fn a_replayed_or_garbled_r2_costs_no_rsa_operation() {
 fn a_slow_reader_harms_only_itself() {
     const LINES: u32 = 2_000;
     let world = World::with(
-        r#"{"tail_bytes_max": 65536, "lines_burst": 100000, "bytes_per_s": 1e9, "lines_per_s": 1e9,
+        r#"{"tail_bytes_max": 65536, "messages_burst": 100000, "bytes_per_s": 1e9, "messages_per_s": 1e9,
             "announce_people_max": 2, "idle_s_max": 600}"#,
     );
     let server = crowd(&world);
@@ -490,7 +490,7 @@ fn an_old_session_is_asked_to_log_in_again_and_its_client_does_so_by_itself() {
 #[test]
 fn what_a_kicked_session_had_sent_before_is_not_obeyed_after() {
     const LINES: u32 = 100;
-    let world = World::with(r#"{"lines_burst": 1, "lines_per_s": 0.5}"#);
+    let world = World::with(r#"{"messages_burst": 1, "messages_per_s": 0.5}"#);
     let server = crowd(&world);
     let mut alice = world.enters("alice");
     let mut peer = Peer::enters(&world, &server);

@@ -36,7 +36,7 @@ fn median_delays(ways: &mut [(Program, Program); 2], topic: &str) -> [Duration; 
 
 #[test]
 fn twenty_sessions_of_one_person_have_one_persons_budget() {
-    let limits = r#"{"lines_burst": 20, "lines_per_s": 20, "sessions_per_user_max": 20}"#;
+    let limits = r#"{"messages_burst": 20, "messages_per_s": 20, "sessions_per_user_max": 20}"#;
     let (world, elsewhere) = (World::with(limits), World::with(limits));
     let mut ways = [&world, &elsewhere].map(|world| (world.enters("alice"), world.enters("bob")));
     world.admit("eve");
@@ -64,7 +64,8 @@ fn twenty_sessions_of_one_person_have_one_persons_budget() {
     println!("{during:?} beside a flood, {undisturbed:?} without, {passed} of {budget:.0} lines");
     assert!(is_as_fast, "{during:?} beside a flood, {undisturbed:?} without");
     // In the three seconds that a line waits for its turn there are turns for 3 of 20 sessions now.
-    let slow = r#"{"limits": {"lines_burst": 20, "lines_per_s": 1, "sessions_per_user_max": 20}}"#;
+    let slow =
+        r#"{"limits": {"messages_burst": 20, "messages_per_s": 1, "sessions_per_user_max": 20}}"#;
     fs::write(world.home().join("config.json"), slow).unwrap();
     assert!(world.operator(&["ctl", "reload"]).0);
     let refused = |one: &Program| one.seen("\"code\":\"rate\"") > 0;
@@ -116,7 +117,7 @@ fn a_member_gets_in_at_once_however_many_silent_peers_there_are() {
 
 #[test]
 fn of_five_hundred_secrets_none_is_in_a_log() {
-    let rates = r#""limits": {"lines_burst": 10000, "requests_per_s": 10000, "histories_per_s": 10000, "answer_bytes_per_s": 1e9}"#;
+    let rates = r#""limits": {"messages_burst": 10000, "requests_per_s": 10000, "histories_per_s": 10000, "answer_bytes_per_s": 1e9}"#;
     let log = r#""log": {"level": "debug", "file": "data/log"}"#;
     let world = World::configured(&format!("{{{rates}, {log}}}"));
     world.admit_by_log("bob", "data/log");
@@ -154,7 +155,8 @@ fn of_five_hundred_secrets_none_is_in_a_log() {
 
 #[test]
 fn a_backup_under_load_is_whole_and_comes_back() {
-    let world = World::with(r#"{"lines_burst": 100000, "lines_per_s": 10000, "bytes_per_s": 1e8}"#);
+    let world =
+        World::with(r#"{"messages_burst": 100000, "messages_per_s": 10000, "bytes_per_s": 1e8}"#);
     world.admit("alice");
     let mut command = world.program("alice");
     command.args(["client", &world.invite, "--name", "alice", "--send"]);
@@ -171,15 +173,15 @@ fn a_backup_under_load_is_whole_and_comes_back() {
             }
         }
     });
-    world.until("many lines are stored", || world.figure("lines") >= 300);
+    world.until("many messages are stored", || world.figure("messages") >= 300);
     let copy = world.home().join("copy.db");
     let (mut before, mut after) = (0, 0);
-    world.until("lines were said during a backup", || {
+    world.until("messages were said during a backup", || {
         let _ = fs::remove_file(&copy);
-        before = world.figure("lines");
+        before = world.figure("messages");
         let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
         assert!(ok, "{told}");
-        after = world.figure("lines");
+        after = world.figure("messages");
         after > before
     });
     copied.store(true, Ordering::Relaxed);
@@ -188,7 +190,7 @@ fn a_backup_under_load_is_whole_and_comes_back() {
     let world = world.stopped();
     let (ok, told) = world.operator(&["verify", copy.to_str().unwrap(), "--json"]);
     let found: serde_json::Value = serde_json::from_str(&told).unwrap();
-    let kept = found["lines"].as_u64().unwrap();
+    let kept = found["messages"].as_u64().unwrap();
     assert!(ok && (before..=after).contains(&kept), "{before} {kept} {after}");
     let (ok, told) = world.operator(&["restore", copy.to_str().unwrap()]);
     assert!(ok, "{told}");
@@ -198,7 +200,7 @@ fn a_backup_under_load_is_whole_and_comes_back() {
     let bob = world.enters("bob");
     drop(bob);
     let (ok, told) = world.operator(&["verify", "--json"]);
-    assert!(ok && told.contains(&format!("\"lines\":{kept}")), "{told}");
+    assert!(ok && told.contains(&format!("\"messages\":{kept}")), "{told}");
 }
 
 #[test]

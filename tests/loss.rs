@@ -9,7 +9,7 @@ use std::process::Command;
 
 use world::{Program, World};
 
-const FAST: &str = r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#;
+const FAST: &str = r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
 
 /// Says so many messages as alice, and waits until bob has them.
 fn talks(alice: &mut Program, bob: &Program, name: &str, messages: u32) {
@@ -196,8 +196,8 @@ fn a_restore_that_is_killed_anywhere_leaves_the_old_ledger_or_the_new_one() {
         assert!(!log.iter().any(|line| line.contains("lacks")), "killed at call {call}: {log:#?}");
         let (ok, told) = world.operator(&["verify"]);
         assert!(ok, "{told}");
-        found.push(told.starts_with("valid: 2 lines"));
-        assert!(found[found.len() - 1] || told.starts_with("valid: 5 lines"), "{call}: {told}");
+        found.push(told.starts_with("valid: 2 messages"));
+        assert!(found[found.len() - 1] || told.starts_with("valid: 5 messages"), "{call}: {told}");
         world = world.stopped();
         if output.status.success() {
             break;

@@ -20,7 +20,8 @@ fn figure(page: &str, name: &str) -> f64 {
 
 #[test]
 fn metrics_count_what_happens_and_name_nobody() {
-    let config = r#"{"metrics": "127.0.0.1:0", "limits": {"lines_burst": 2, "lines_per_s": 0.01}}"#;
+    let config =
+        r#"{"metrics": "127.0.0.1:0", "limits": {"messages_burst": 2, "messages_per_s": 0.01}}"#;
     let world = World::configured(config);
     let mut alice = world.enters("alice");
     let bob = world.enters("bob");

@@ -16,7 +16,7 @@ const SAYS: &str = r##"{"type":"say","to":"#lobby","text":"TEXT"}"##;
 
 /// A world whose server is down, and alice, who has been there.
 fn offline() -> World {
-    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let world = World::with(r#"{"messages_burst": 1000}"#);
     world.admit("bob");
     let mut alice = world.enters("alice");
     alice.types("/exit");
@@ -207,7 +207,7 @@ fn finds(alice: &mut Program, number: usize) -> Vec<Value> {
 
 #[test]
 fn a_disk_that_was_full_once_takes_read_messages_again() {
-    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let world = World::with(r#"{"messages_burst": 1000}"#);
     world.admit("alice");
     let mut bob = world.enters("bob");
     let mut alice = without_file_signal(&world);

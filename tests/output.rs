@@ -84,7 +84,7 @@ const LINES: usize = 40_000;
 #[test]
 fn a_program_that_reads_no_answers_costs_bounded_memory_and_no_message() {
     let world = World::with(
-        r#"{"lines_burst": 1000000, "lines_per_s": 1e9, "bytes_per_s": 1e12, "text_bytes_max": 8192}"#,
+        r#"{"messages_burst": 1000000, "messages_per_s": 1e9, "bytes_per_s": 1e12, "text_bytes_max": 8192}"#,
     );
     world.admit("alice");
     let mut command = world.program("alice");

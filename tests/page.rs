@@ -84,18 +84,18 @@ fn unread_state_is_shared_by_pages_and_outlives_the_client() {
     let (mut one, mut other) = (host.enters(), host.enters());
     bob.types("first");
     let first = one.reads("first")["seq"].clone();
-    one.sees("unread", |unread| unread["to"] == "#lobby" && unread["lines"] == 1);
+    one.sees("unread", |unread| unread["to"] == "#lobby" && unread["messages"] == 1);
     let idle = one.gets_within(Duration::from_millis(500));
     assert!(idle.iter().all(|object| object["type"] != "unread"), "nothing is read by itself");
     one.sends(&json!({"type": "read", "conversations": [{"to": "#lobby", "seq": first}]}));
-    other.sees("unread", |unread| unread["lines"] == 0 && unread["read"] == first);
+    other.sees("unread", |unread| unread["messages"] == 0 && unread["read"] == first);
     // It is stored and sent within a second.
     laptop.sees(&format!("\"seq\":{first},\"to\":\"#lobby\",\"type\":\"read\""));
     bob.types("second");
     bob.types("third");
-    other.sees("unread", |unread| unread["lines"] == 2 && unread["read"] == first);
+    other.sees("unread", |unread| unread["messages"] == 2 && unread["read"] == first);
     let mut late = host.attaches();
-    late.has("unread", |unread| unread["to"] == "#lobby" && unread["lines"] == 2);
+    late.has("unread", |unread| unread["to"] == "#lobby" && unread["messages"] == 2);
     host.program.signal(Signal::INT);
     assert_eq!(host.program.ends().code(), Some(130));
     assert_eq!(
@@ -105,7 +105,7 @@ fn unread_state_is_shared_by_pages_and_outlives_the_client() {
     bob.types("fourth");
     let host = world.hosts_again("alice");
     let mut page = host.enters();
-    page.has("unread", |unread| unread["lines"] == 3 && unread["read"] == first);
+    page.has("unread", |unread| unread["messages"] == 3 && unread["read"] == first);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn older_messages_that_a_page_has_loaded_are_there_for_others() {
     bob.sees("line 30");
     let host = world.hosts("alice");
     let mut page = host.enters();
-    let history = json!({"type": "history", "to": "#lobby", "lines": 30, "ref": "p1"});
+    let history = json!({"type": "history", "to": "#lobby", "messages": 30, "ref": "p1"});
     page.sends(&history);
     page.sees("history", |history| history["ref"] == "p1");
     let late = host.attaches();
@@ -333,7 +333,8 @@ fn slow_and_many_connections_keep_nobody_out() {
 
 #[test]
 fn a_page_that_does_not_read_is_closed_and_the_others_go_on() {
-    let world = World::with("{\"lines_burst\": 2000, \"lines_per_s\": 1000, \"bytes_per_s\": 1e9}");
+    let world =
+        World::with("{\"messages_burst\": 2000, \"messages_per_s\": 1000, \"bytes_per_s\": 1e9}");
     let mut bob = world.enters_as("bob", "--json");
     bob.sees("\"entered\"");
     let host = world.hosts("alice");

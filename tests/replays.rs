@@ -29,7 +29,7 @@ fn conversations(last: u64) -> Value {
 }
 
 fn end(to: Option<&str>, reference: Option<&str>) -> Value {
-    json!({"type": "history", "to": to, "lines": 1, "more": false, "ref": reference})
+    json!({"type": "history", "to": to, "messages": 1, "more": false, "ref": reference})
 }
 
 /// Tells the message again in every way that looks like a part of an answer.

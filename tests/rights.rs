@@ -87,7 +87,7 @@ fn may(client: &mut Program, act: &str, asked: &mut usize) -> bool {
 
 #[test]
 fn every_cell_of_the_table_holds() {
-    let rates = r#"{"lines_burst": 1000, "requests_per_s": 1000, "histories_per_s": 1000}"#;
+    let rates = r#"{"messages_burst": 1000, "requests_per_s": 1000, "histories_per_s": 1000}"#;
     let world = World::with(rates);
     let columns = ["member", "moderator", "owner", "", "moderator"];
     let people = ["bob", "mona", "olga", "", "nora"];

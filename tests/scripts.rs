@@ -38,7 +38,7 @@ fn the_bare_name_of_a_channel_is_the_one_that_a_program_is_in() {
         said.contains(r##""to":"#work~"##) && said.contains(r#""confidentiality":"pin""#),
         "{said}"
     );
-    alice.types(r##"{"type":"history","to":"#work","lines":5,"ref":"h"}"##);
+    alice.types(r##"{"type":"history","to":"#work","messages":5,"ref":"h"}"##);
     alice.sees(r#""ref":"h""#);
     let after = r##""conversations":[{"to":"#lobby","seq":"0"},{"to":"#work","seq":"0"}]"##;
     alice.types(&format!(r#"{{"type":"count",{after}}}"#));
@@ -114,7 +114,7 @@ fn a_channel_that_is_not_there_is_created_only_where_that_is_asked_for() {
 
 #[test]
 fn a_tail_prints_the_last_messages_and_nothing_else() {
-    let world = World::with(r#"{"history_lines_max": 2, "lines_burst": 1000}"#);
+    let world = World::with(r#"{"history_messages_max": 2, "messages_burst": 1000}"#);
     let mut alice = world.enters("alice");
     world.admit("bob");
     for line in ["one", "two", "three", "four", "five"] {
@@ -159,8 +159,8 @@ fn what_a_program_types_wrongly_is_an_error_with_a_code() {
     }
     let mut alice = world.client("alice", &["--json"]);
     alice.sees("connected");
-    alice.types(r##"{"type":"history","to":"#lobby","lines":0}"##);
-    alice.sees("lines is 1 or more");
+    alice.types(r##"{"type":"history","to":"#lobby","messages":0}"##);
+    alice.sees("messages is 1 or more");
     alice.types(r##"{"type":"say","to":"#lobby","text":" /join #tea as it is"}"##);
     bob.sees("alice:  /join #tea as it is");
     assert_eq!(bob.seen("4711"), 0);

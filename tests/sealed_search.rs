@@ -163,7 +163,7 @@ fn a_program_searches_sealed_conversations_by_the_same_object() {
     bob.sees("the kettle sings");
     bob.types(r#"{"type":"search","to":"@alice","text":"Kettle","ref":"q1"}"#);
     let end = bob.sees(r#""type":"history""#);
-    assert!(end.contains(r#""lines":1"#) && end.contains(r#""ref":"q1""#), "{end}");
+    assert!(end.contains(r#""messages":1"#) && end.contains(r#""ref":"q1""#), "{end}");
     let hit = bob.sees(r#""ref":"q1","#);
     assert!(
         hit.contains("the kettle sings") && hit.contains(r#""confidentiality":"sealed""#),

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use world::peer::Peer;
 use world::{Program, World};
 
-const FAST: &str = r#""lines_burst": 1000, "bytes_per_s": 1e9, "histories_per_s": 1000"#;
+const FAST: &str = r#""messages_burst": 1000, "bytes_per_s": 1e9, "histories_per_s": 1000"#;
 
 /// What a search of this text in the lobby is answered with, by its mark.
 fn searches(who: &mut Program, text: &str, mark: &str) {
@@ -91,8 +91,9 @@ fn others_chat_and_load_history_beside_the_worst_searches_which_end_with_their_s
             searches(&mut alice, text, &format!("{round}-{number}"));
             searches(&mut bob, text, &format!("{round}-{number}"));
         }
-        carol
-            .types(&format!(r##"{{"type":"history","to":"#lobby","lines":50,"ref":"h{round}"}}"##));
+        carol.types(&format!(
+            r##"{{"type":"history","to":"#lobby","messages":50,"ref":"h{round}"}}"##
+        ));
         carol.shows("history", end(&format!("h{round}")));
         carol.types(&format!(r##"{{"type":"say","to":"#lobby","text":"round {round}"}}"##));
         carol.sees(&format!("round {round}"));

@@ -84,7 +84,7 @@ fn two_lines_in_one_segment_are_two_lines() {
 
 #[test]
 fn asking_after_many_lines_does_not_disconnect_the_reader() {
-    let world = World::with(r#"{"lines_burst": 100}"#);
+    let world = World::with(r#"{"messages_burst": 100}"#);
     let mut alice = world.enters("alice");
     for number in 0..30 {
         alice.types(&format!("line {number}."));

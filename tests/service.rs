@@ -55,7 +55,7 @@ fn systemd_hears_of_a_busy_server_and_not_of_one_whose_disk_hangs() {
     };
     // Twice a second; a thread has 3 s for its answer.
     let notify = format!("NOTIFY_SOCKET={} WATCHDOG_USEC=1000000", path.display());
-    let limits = r#"{"lines_burst": 1000000, "lines_per_s": 1e9, "bytes_per_s": 1e12}"#;
+    let limits = r#"{"messages_burst": 1000000, "messages_per_s": 1e9, "bytes_per_s": 1e12}"#;
     let (disk, world) = Disk::of_server_with(Syncs::Hang, &notify, limits);
     assert!(next(DEADLINE).unwrap().starts_with("READY=1"));
     world.admit("bob");

@@ -11,8 +11,8 @@ use world::pty::Terminal;
 use world::way::{Flow, Link};
 use world::{Program, World};
 
-const FAST: &str = r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9,
-    "mailbox_lines_max": 4000}"#;
+const FAST: &str = r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9,
+    "mailbox_messages_max": 4000}"#;
 
 /// A `--plain` client says numbered lines, and waits until they are stored.
 #[track_caller]
@@ -39,7 +39,7 @@ fn loads_all_before(client: &mut Program, to: &str, upto: usize) {
     for page in 1.. {
         let (reference, before) = (format!("{to} {page}"), loaded.first().unwrap_or(&upto));
         client.types(&format!(
-            r#"{{"type":"history","to":"{to}","before":"{before}","lines":200,"ref":"{reference}"}}"#
+            r#"{{"type":"history","to":"{to}","before":"{before}","messages":200,"ref":"{reference}"}}"#
         ));
         client.shows("the older messages", |lines| {
             let ends = |line: &String| line.contains(&reference) && line.contains(r#""history""#);
@@ -154,7 +154,7 @@ fn at_the_first_visit_what_is_not_loaded_is_counted_and_can_be_loaded() {
     let mut alice = world.client("alice", &["--json", "--join", "#tea"]);
     let unread = alice.sees(r#""type":"unread""#);
     let unread: Value = serde_json::from_str(&unread).unwrap();
-    assert_eq!((&unread["to"], &unread["lines"]), (&"@bob".into(), &300.into()));
+    assert_eq!((&unread["to"], &unread["messages"]), (&"@bob".into(), &300.into()));
     alice.sees("tea 300.");
     alice.sees("psst 300.");
     let gaps = alice.objects("gap");
@@ -252,7 +252,7 @@ fn own_messages_of_jobs_and_other_devices_are_not_unread() {
     let program = world.client("alice", &["--json", "--join", "#tea", "--join", "#work"]);
     program.sees(r#""type":"unread""#);
     let unread = program.objects("unread");
-    let counts: Vec<_> = unread.iter().map(|one| (&one["to"], &one["lines"])).collect();
+    let counts: Vec<_> = unread.iter().map(|one| (&one["to"], &one["messages"])).collect();
     assert_eq!(counts, [(&"#work".into(), &2.into())]);
 }
 

@@ -174,7 +174,7 @@ fn latencies(member: &mut Member, run: u128) -> [(&'static str, Vec<f64>); 3] {
             all[row].1.push(began.elapsed().as_secs_f64() * 1e3);
         };
         timed(0, &mut || {
-            answer(member, r##"{"type":"history","to":"#lobby","lines":100}"##);
+            answer(member, r##"{"type":"history","to":"#lobby","messages":100}"##);
         });
         let join = r##"{"type":"join","channel":"#tea"}"##;
         timed(1, &mut || drop(until(member, join, |line| line.contains(r#""seq":"100""#))));

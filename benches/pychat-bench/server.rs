@@ -26,7 +26,7 @@ pub const NO_LIMITS: &str = r#""sessions_per_user_max": 1000000, "channels_per_u
     "announce_people_max": 0,
     "requests_per_s": 1e9, "histories_per_s": 1e9, "answer_bytes_per_s": 1e12,
     "joins_announced_per_s": 1e9, "logins_per_s": 1e9, "conversations_per_h": 1e9, "pin_joins_per_h": 1000000,
-    "lines_burst": 1000000000, "lines_per_s": 1e9, "bytes_per_s": 1e12, "file_bytes_per_s": 1e12, "login_ms_max": 600000,
+    "messages_burst": 1000000000, "messages_per_s": 1e9, "bytes_per_s": 1e12, "file_bytes_per_s": 1e12, "login_ms_max": 600000,
     "ping_s": 600, "idle_s_max": 1200, "listen_backlog": 4096, "channel_empty_s": 1"#;
 
 /// A tail in which nobody who reads falls behind.

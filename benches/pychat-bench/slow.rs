@@ -14,7 +14,7 @@ pub struct Options {
     stop_every: usize,
     /// Of the whole room.
     #[arg(long, default_value_t = 500.0)]
-    lines_per_s: f64,
+    messages_per_s: f64,
     /// The sockets of who stopped are full after about 25 seconds.
     #[arg(long, default_value_t = 50.0)]
     seconds: f64,
@@ -46,7 +46,7 @@ pub fn measure(options: &Options) {
                 members: options.members,
                 senders: SENDERS,
                 window: usize::MAX,
-                pace: Some(options.lines_per_s / SENDERS as f64),
+                pace: Some(options.messages_per_s / SENDERS as f64),
                 seconds: options.seconds,
                 stop_every,
             };

@@ -64,14 +64,14 @@ pub enum Command {
     Certify { certificate: Opaque },
     /// Requests keys and certificates of users.
     Keys { names: Vec<UserName> },
-    /// Requests messages of a conversation before `before`: at most `lines`, none older than
+    /// Requests messages of a conversation before `before`: at most `messages`, none older than
     /// `span`.
     History {
         to: Target,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<Seq>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        lines: Option<usize>,
+        messages: Option<usize>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         span: Option<TimeSpan>,
         /// Only messages of this kind.

@@ -31,7 +31,7 @@ pub struct ConversationInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SenderCount {
     pub name: UserName,
-    pub lines: u64,
+    pub messages: u64,
 }
 
 /// The messages of a conversation after one seq and up to another that others sent and nobody
@@ -41,7 +41,7 @@ pub struct MessageCount {
     pub to: Target,
     pub after: Seq,
     pub upto: Seq,
-    pub lines: u64,
+    pub messages: u64,
     /// The senders with the most of them.
     pub by: Vec<SenderCount>,
     /// Not all messages were looked at.
@@ -154,7 +154,7 @@ pub enum Event {
     History {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Target>,
-        lines: usize,
+        messages: usize,
         more: bool,
         #[serde(default, skip_serializing_if = "is_false")]
         partial: bool,

@@ -244,7 +244,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let stem = (!mode.json && (mode.live || args.tail.is_some())).then(stem);
     let (ignore_file, ignore_list) = restored::ignore_list(stem, engine.record_key(), &happen);
     let (follows, disk, waits) = (args.follow, DiskReports::default(), Waits::new());
-    let tail = args.tail.map(|lines| TailOptions { to: target.clone(), lines, follows });
+    let tail = args.tail.map(|messages| TailOptions { to: target.clone(), messages, follows });
     let model = Model::new(usage, target, channels, outgoing, Conversations::of(left.positions));
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
     let model = model.with_destination(unknown).with_tail(tail).with_transfers(transfers, &outbox);

@@ -92,8 +92,8 @@ impl Outbox {
     }
 
     /// Returns the first few of the messages that wait for the rate, to be sent again.
-    pub fn again(&mut self, lines_max: usize) -> Vec<NewMessage> {
-        self.resend(Stage::Later, lines_max)
+    pub fn again(&mut self, messages_max: usize) -> Vec<NewMessage> {
+        self.resend(Stage::Later, messages_max)
     }
 
     /// Returns all messages that are not refused, to be sent over a new connection. Their ids make
@@ -112,8 +112,8 @@ impl Outbox {
         self.resend(Stage::Refused, usize::MAX)
     }
 
-    fn resend(&mut self, stage: Stage, lines_max: usize) -> Vec<NewMessage> {
-        let chosen = self.0.iter_mut().filter(|one| one.stage == stage).take(lines_max);
+    fn resend(&mut self, stage: Stage, messages_max: usize) -> Vec<NewMessage> {
+        let chosen = self.0.iter_mut().filter(|one| one.stage == stage).take(messages_max);
         let send = |one: &mut Outgoing| {
             one.stage = Stage::Sent;
             one.message.clone()

@@ -161,7 +161,7 @@ fn pin_channel() {
     let (from, context) = (certificate(&vectors, "ana"), context(&channel_name(&channel)));
     assert_eq!(hex(&context.0), known["context"]);
     let mut prev = [0; 32];
-    for (n, line) in known["lines"].as_array().unwrap().iter().enumerate() {
+    for (n, line) in known["messages"].as_array().unwrap().iter().enumerate() {
         let note = note([Kind::Say, EDIT, FILE][n], n as u64, prev);
         assert_eq!(described(&note), line["note"]);
         let draft = Draft { context: &context, note: &note, text: TEXT };
@@ -222,7 +222,7 @@ fn write() {
         "private_rsa_alone": private(Device::Bare(bob().public())),
         "pin_channel": {
             "pin": pin.text(), "name": "f\u{e4}mily", "root": hex(&channel.root()[..]),
-            "tag": channel.tag(), "sender": "Ana", "context": hex(&context.0), "lines": lines,
+            "tag": channel.tag(), "sender": "Ana", "context": hex(&context.0), "messages": lines,
         },
     });
     fs::write(path(), serde_json::to_string_pretty(&new).unwrap() + "\n").unwrap();

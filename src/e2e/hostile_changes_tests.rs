@@ -49,7 +49,7 @@ impl Story {
                 assert_eq!(seen.texts, [""; 0], "{:?}", seen.violations);
                 let end = Event::History {
                     to: Some(self.seen_as()),
-                    lines: 1,
+                    messages: 1,
                     more: false,
                     partial: false,
                     reference: Some("history".into()),

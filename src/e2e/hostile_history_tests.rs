@@ -49,7 +49,7 @@ impl Story {
             all.violations.extend(seen.violations);
         }
         let (to, reference) = (Some(self.seen_as()), Some("history".into()));
-        let end = Event::History { to, lines: count, more: true, partial: false, reference };
+        let end = Event::History { to, messages: count, more: true, partial: false, reference };
         all.violations.extend(self.bob.receives(&mut self.server, end).violations);
         all
     }
@@ -151,7 +151,7 @@ fn a_missing_last_message_of_an_answer_is_detected() {
         let dropped = story.chance.random_range(0..=1);
         lines.truncate(4 - dropped);
         let (to, reference) = (story.seen_as(), Some("history".into()));
-        let ask = Command::History { to, before, lines: None, span: None, kind: None };
+        let ask = Command::History { to, before, messages: None, span: None, kind: None };
         let asked = story.bob.engine.send(Request::new(ask, reference), NOW_MS);
         assert!(matches!(
             asked[..],

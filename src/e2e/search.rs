@@ -152,10 +152,10 @@ impl Search {
             }
         };
         let (found, more) = index.search(conversation, &text, now_ms, log);
-        let (lines, told) = (found.len(), Some(reference.clone().unwrap_or_default()));
+        let (messages, told) = (found.len(), Some(reference.clone().unwrap_or_default()));
         let line =
             |line| Event::Message(Message { reference: told.clone(), replay: false, ..line });
-        let end = Event::History { to: Some(to), lines, more, partial: false, reference };
+        let end = Event::History { to: Some(to), messages, more, partial: false, reference };
         found.into_iter().map(line).chain([end]).map(Output::Answer).collect()
     }
 

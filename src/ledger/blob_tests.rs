@@ -328,13 +328,13 @@ fn a_file_on_disk_passes_the_check_and_survives_a_start() {
     ledger.keep_blob(tea(1), 200).unwrap();
     ledger.commit(&[Record::line(announces("ana", 1, 1))]).unwrap();
     drop(ledger);
-    assert_eq!(jobs(&path).verify().unwrap().lines, 1);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 1);
     let mut ledger = Sqlite::open(&path, 60).unwrap();
     assert_eq!(ledger.blob(tea(1)).unwrap().unwrap().state, BlobState::Kept);
     ledger.commit(&[Record::line(removes("ana", 2, 1))]).unwrap();
     assert_eq!(ledger.doomed_blobs().unwrap(), [tea(1)]);
     drop(ledger);
-    assert_eq!(jobs(&path).verify().unwrap().lines, 2);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 2);
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn files_of_a_detached_channel_are_doomed_after_a_kill_too() {
     assert!(ledger.remove_detached().unwrap());
     drop(ledger);
     // A backup that is made meanwhile is sound.
-    let lines = jobs(&path).verify().unwrap().lines;
+    let lines = jobs(&path).verify().unwrap().messages;
     assert!(lines > 0 && lines < 40, "{lines}");
     let mut ledger = Sqlite::open(&path, 60).unwrap();
     assert_eq!(ledger.doomed_blobs().unwrap().len(), 40 - lines, "with their messages");

@@ -34,7 +34,7 @@ fn a_read_that_is_cut_short_tells_the_newest_lines_and_the_next_one_is_whole() {
     for mut made in [memory(), sqlite()] {
         fill(&mut made, "#tea", 2_000, &|number| format!("tea {number}"));
         let tea: Conversation = "#tea".parse().unwrap();
-        let all = Page { lines_max: 2_000, bytes_max: 1 << 30 };
+        let all = Page { messages_max: 2_000, bytes_max: 1 << 30 };
         let search = |work: &Arc<Work>| {
             made.reader.search(std::slice::from_ref(&tea), &wanted("tea"), all, work).unwrap()
         };
@@ -133,7 +133,7 @@ fn a_conversation_in_which_much_is_to_be_looked_at_hides_nothing_of_the_others()
     let (lines, more) = quarry().search(&conversations, &wanted("x"), PAGE, &work).unwrap();
     assert!(more && work.is_partial() && lines.len() == 40, "{} lines", lines.len());
     assert!(work.spent() < Duration::from_secs(10));
-    let small = Page { lines_max: 7, bytes_max: 1 << 20 };
+    let small = Page { messages_max: 7, bytes_max: 1 << 20 };
     let tea: Vec<Conversation> = vec!["#tea".parse().unwrap(); 1_000];
     let (lines, more) = quarry().search(&tea, &wanted("x"), small, &free()).unwrap();
     assert_eq!((lines.len(), more), (7, true));
@@ -198,20 +198,20 @@ fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_conversation_once()
     let (mut turns, mut gone) = (0, Swept::default());
     loop {
         let swept = kept.sweep(now_ms).unwrap();
-        assert!(swept.lines <= 256, "{} lines at once", swept.lines);
-        (turns, gone.lines, gone.conversations) =
-            (turns + 1, gone.lines + swept.lines, gone.conversations + swept.conversations);
+        assert!(swept.messages <= 256, "{} lines at once", swept.messages);
+        (turns, gone.messages, gone.conversations) =
+            (turns + 1, gone.messages + swept.messages, gone.conversations + swept.conversations);
         let mut left = 0;
         while {
             let counted = kept.count_old(now_ms).unwrap();
-            left += counted.lines;
+            left += counted.messages;
             counted.more
         } {}
-        assert_eq!(left + gone.lines, 452, "a count beside it counts all that is left");
+        assert_eq!(left + gone.messages, 452, "a count beside it counts all that is left");
         if !swept.more {
             break;
         }
     }
-    assert_eq!((gone.lines, gone.conversations), (452, 3));
+    assert_eq!((gone.messages, gone.conversations), (452, 3));
     assert!(turns >= 3, "{turns} turns");
 }

@@ -15,7 +15,7 @@ pub(super) struct Made {
 }
 
 const CHANGE_S_MAX: u64 = 60;
-pub(super) const PAGE: Page = Page { lines_max: 1_000, bytes_max: 1 << 20 };
+pub(super) const PAGE: Page = Page { messages_max: 1_000, bytes_max: 1 << 20 };
 
 pub(super) fn memory() -> Made {
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
@@ -166,10 +166,10 @@ contract! {
         };
         assert_eq!(read(5, 8, PAGE), [6, 7, 8]);
         assert_eq!(read(18, u64::MAX, PAGE), [19, 20]);
-        assert_eq!(read(0, 20, Page { lines_max: 3, ..PAGE }), [1, 2, 3]);
+        assert_eq!(read(0, 20, Page { messages_max: 3, ..PAGE }), [1, 2, 3]);
         assert_eq!(read(0, 20, Page { bytes_max: 1, ..PAGE }), [1], "one at least");
-        let history = |before: Option<u64>, lines_max| {
-            let page = Page { lines_max, ..PAGE };
+        let history = |before: Option<u64>, messages_max| {
+            let page = Page { messages_max, ..PAGE };
             let (lines, more) = made.reader.history(&conversation, Older { before: before.map(Seq), ..Older::default() }, page, &free()).unwrap();
             (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
         };
@@ -179,8 +179,8 @@ contract! {
         assert_eq!(late.0.len(), 0);
         made.says(Draft { time_ms: 2_000, ..draft("#tea", "ana", 21, "later") });
         made.says(Draft { time_ms: 3_000, ..draft("#tea", "ana", 22, "later") });
-        let not_older = |since_ms, lines_max| {
-            let page = Page { lines_max, ..PAGE };
+        let not_older = |since_ms, messages_max| {
+            let page = Page { messages_max, ..PAGE };
             let (lines, more) = made.reader.history(&conversation, since(Some(since_ms)), page, &free()).unwrap();
             (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
         };
@@ -238,8 +238,8 @@ contract! {
             .collect();
         made.ledger.commit(&lines).unwrap();
         let conversations = ["#tea", "#cake", "@ana@bob"].map(|conversation| conversation.parse().unwrap());
-        let search = |lines_max| {
-            let page = Page { lines_max, ..PAGE };
+        let search = |messages_max| {
+            let page = Page { messages_max, ..PAGE };
             let (lines, more) = made.reader.search(&conversations, &wanted("MARKER"), page, &free()).unwrap();
             (lines.iter().map(|line| line.time_ms / 1_000).collect::<Vec<_>>(), more)
         };
@@ -459,9 +459,9 @@ fn a_backup_is_whole_and_a_restore_begins_new_logs() {
     ledger.commit(&[Record::line(draft("#tea", "ana", 2, "after the backup"))]).unwrap();
     drop(ledger);
     let verified = jobs(&copy).verify().unwrap();
-    assert_eq!(verified, Verified { conversations: 1, lines: 1 });
+    assert_eq!(verified, Verified { conversations: 1, messages: 1 });
     let aside = restore(&copy, &path).unwrap();
-    assert_eq!(jobs(&aside).verify().unwrap().lines, 2, "what was there is kept");
+    assert_eq!(jobs(&aside).verify().unwrap().messages, 2, "what was there is kept");
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     assert_ne!(ledger.log_id(), log);
     assert_eq!(ledger.remembered(1_000).unwrap()[0].last, Seq(1));

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use super::contract_tests::{PAGE, draft, edit, found_on_disk, free, on_disk, since};
 use super::*;
 
-const ALL: Page = Page { bytes_max: 1 << 30, lines_max: 10_000 };
+const ALL: Page = Page { bytes_max: 1 << 30, messages_max: 10_000 };
 const CHANGE_S_MAX: u64 = 3_600;
 
 fn said(ledger: &mut Sqlite, id: u8, text: &str) {
@@ -85,7 +85,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     // Reading in pages gives the same result.
     let (mut paged, mut after) = (Vec::new(), Seq(0));
     loop {
-        let page = reader.read(&tea, after, Seq(300), Page { lines_max: 7, ..ALL }).unwrap();
+        let page = reader.read(&tea, after, Seq(300), Page { messages_max: 7, ..ALL }).unwrap();
         let Some(last) = page.last() else { break };
         assert!(page.len() <= 7);
         after = last.seq;
@@ -98,7 +98,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
         .history(
             &tea,
             Older { before: Some(Seq(160)), ..Older::default() },
-            Page { lines_max: 30, ..ALL },
+            Page { messages_max: 30, ..ALL },
             &free(),
         )
         .unwrap();

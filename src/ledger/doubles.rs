@@ -58,7 +58,7 @@ impl Ledger for Faulty {
     }
 
     fn stored(&self, line: &Draft) -> Option<Seq> {
-        let page = Page { lines_max: usize::MAX, bytes_max: usize::MAX };
+        let page = Page { messages_max: usize::MAX, bytes_max: usize::MAX };
         let lines = self.memory.read(&line.conversation, Seq(0), Seq(u64::MAX), page).unwrap();
         lines.iter().find(|one| (&one.from, one.id) == (&line.from, line.id)).map(|one| one.seq)
     }

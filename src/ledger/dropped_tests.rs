@@ -61,7 +61,7 @@ fn what_is_left_on_disk_of_a_conversation_that_is_in_memory_only_now_is_dropped(
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let off = Retentions::all(Retention::Off);
     let (mut kept, _) = SplitLedger::new(Some((Box::new(disk), Box::new(reader))), memory, off);
-    assert_eq!(kept.count_old(2_000).unwrap().lines, 1);
+    assert_eq!(kept.count_old(2_000).unwrap().messages, 1);
     assert_eq!(
         Sqlite::open(&path, CHANGE_S_MAX).unwrap().conversations().len(),
         1,

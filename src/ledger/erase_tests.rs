@@ -80,7 +80,7 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_write_meanwhile() {
     let (mut ledger, folder, path) = on_disk();
     fill(&mut ledger, 8_000);
     assert!(found_on_disk(folder.path(), "alicemarker") > 2_000, "the control: they are there");
-    let others = jobs(&path).verify().unwrap().lines;
+    let others = jobs(&path).verify().unwrap().messages;
     let mut said = 0u64;
     let (messages, _) = erase_in_parts(&mut ledger, "alice", |ledger| {
         said += 1;
@@ -92,8 +92,8 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_write_meanwhile() {
     assert_eq!(found_on_disk(folder.path(), "alicemarker"), 0);
     assert_eq!(found_on_disk(folder.path(), "licemarker"), 0, "nor as the index's prefix");
     let verified = jobs(&path).verify().unwrap();
-    assert_eq!(verified.lines as u64, others as u64 + said, "tombstones stay");
-    let page = Page { lines_max: 9, bytes_max: 1 << 20 };
+    assert_eq!(verified.messages as u64, others as u64 + said, "tombstones stay");
+    let page = Page { messages_max: 9, bytes_max: 1 << 20 };
     let search = |word: &str| {
         let tea = "#tea".parse().unwrap();
         ledger.reader().search_conversation(&tea, &wanted(word), page, &free()).unwrap().0.len()
@@ -106,7 +106,7 @@ fn what_is_deleted_or_edited_one_by_one_is_gone_too() {
     let (mut ledger, folder, path) = on_disk();
     fill(&mut ledger, 3_000);
     let tea: Conversation = "#tea".parse().unwrap();
-    let all = Page { lines_max: 10_000, bytes_max: 1 << 30 };
+    let all = Page { messages_max: 10_000, bytes_max: 1 << 30 };
     let own = ledger.reader().read(&tea, Seq(0), Seq(u64::MAX), all).unwrap();
     let own = own.iter().filter(|line| line.from.as_str() == "carol");
     let mut gone = Vec::new();
@@ -171,7 +171,7 @@ fn what_a_killed_process_has_committed_is_in_the_file_after_the_next_start() {
     let of_file_alone = |name: &str| {
         let copy = folder.path().join(name);
         std::fs::copy(&path, &copy).unwrap();
-        jobs(&copy).verify().map_or(0, |verified| verified.lines)
+        jobs(&copy).verify().map_or(0, |verified| verified.messages)
     };
     assert_eq!(of_file_alone("before"), 0, "the control: it is in the log");
     // The state that a killed process leaves.
@@ -194,7 +194,7 @@ fn the_file_shrinks_after_a_large_removal() {
     assert!(after < before / 2, "{before} bytes, then {after}");
     assert_eq!(found_on_disk(folder.path(), "carolmarker5x"), 0);
     let verified = jobs(&path).verify().unwrap();
-    assert!(verified.lines > 100, "{verified:?}");
+    assert!(verified.messages > 100, "{verified:?}");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn holders_of_a_name_are_known_after_a_restart() {
     let changes = [delete("bob", 3, 1), delete("bob", 4, 2)].map(Record::line);
     let outcomes = ledger.commit(&changes).unwrap();
     assert_eq!(outcomes, [Outcome::NotOwn, Outcome::Stored(Seq(3))]);
-    assert_eq!(jobs(&path).verify().unwrap().lines, 3);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 3);
 }
 
 #[test]

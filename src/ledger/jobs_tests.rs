@@ -26,7 +26,7 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
         })
         .unwrap();
     assert!(steps > 1, "the control: more than one step");
-    assert_eq!(jobs(&copy).verify().unwrap().lines, 1_200, "as it was when it began");
+    assert_eq!(jobs(&copy).verify().unwrap().messages, 1_200, "as it was when it began");
     let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
 }
@@ -79,12 +79,12 @@ fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
     let (_folder, old) = of_schema_1();
-    assert_eq!(jobs(&old).verify().unwrap(), Verified { conversations: 1, lines: 3 });
+    assert_eq!(jobs(&old).verify().unwrap(), Verified { conversations: 1, messages: 3 });
     let (other, _home, path) = on_disk();
     drop(other);
     restore(&old, &path).unwrap();
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    let page = Page { lines_max: 9, bytes_max: 1 << 20 };
+    let page = Page { messages_max: 9, bytes_max: 1 << 20 };
     let told = ledger.reader().read(&"#tea".parse().unwrap(), Seq(0), Seq(9), page).unwrap();
     let texts: Vec<_> = told.iter().map(|line| line.body.text()).collect();
     assert_eq!(texts, ["zebramarker one", "two, mended", "two, mended"]);
@@ -104,12 +104,12 @@ fn a_change_of_the_schema_that_broke_off_is_made_again_and_no_copy_is_lost() {
     std::fs::write(copy("ledger.schema-1.unfinished"), "a start that was interrupted").unwrap();
     Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     assert_eq!(std::fs::read(copy("ledger.schema-1.backup")).unwrap(), b"an earlier try");
-    assert_eq!(jobs(&copy("ledger.schema-1-2.backup")).verify().unwrap().lines, 3);
+    assert_eq!(jobs(&copy("ledger.schema-1-2.backup")).verify().unwrap().messages, 3);
     assert!(!copy("ledger.schema-1.unfinished").exists());
     // A start that ends between the migration and the name of the copy.
     std::fs::rename(copy("ledger.schema-1-2.backup"), copy("ledger.schema-1.unfinished")).unwrap();
     Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    assert_eq!(jobs(&copy("ledger.schema-1-2.backup")).verify().unwrap().lines, 3);
+    assert_eq!(jobs(&copy("ledger.schema-1-2.backup")).verify().unwrap().messages, 3);
     assert!(!copy("ledger.schema-1.unfinished").exists());
 }
 
@@ -124,9 +124,9 @@ fn a_second_restore_keeps_what_the_first_one_kept() {
     let first = restore(&copy, &path).unwrap();
     let second = restore(&copy, &path).unwrap();
     assert_ne!(first, second);
-    assert_eq!(jobs(&first).verify().unwrap().lines, 2, "the original");
-    assert_eq!(jobs(&second).verify().unwrap().lines, 1);
-    assert_eq!(jobs(&path).verify().unwrap().lines, 1);
+    assert_eq!(jobs(&first).verify().unwrap().messages, 2, "the original");
+    assert_eq!(jobs(&second).verify().unwrap().messages, 1);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 1);
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn a_restore_keeps_the_write_ahead_log_that_a_reader_keeps_from_the_ledger() {
     drop(ledger);
     let aside = restore(&copy, &path).unwrap();
     drop(reader);
-    assert_eq!(jobs(&aside).verify().unwrap().lines, 2);
-    assert_eq!(jobs(&path).verify().unwrap().lines, 1);
+    assert_eq!(jobs(&aside).verify().unwrap().messages, 2);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 1);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_verification_holds_up_nobody_and_is_held_up_by_nobody() {
     says(&mut ledger, 1, "one");
     ledger.break_with("BEGIN IMMEDIATE; UPDATE conversations SET topic = 'tea'");
     let began = std::time::Instant::now();
-    assert_eq!(jobs(&path).verify().unwrap().lines, 1);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 1);
     assert!(began.elapsed() < std::time::Duration::from_secs(4), "it waited for the writer");
     ledger.break_with("COMMIT");
     ledger
@@ -186,9 +186,9 @@ fn the_words_of_lines_that_are_changed_in_the_commit_that_stores_them_are_the_ne
     ];
     let records: Vec<Record> = records.into_iter().map(Record::line).collect();
     ledger.commit(&records).unwrap();
-    assert_eq!(jobs(&path).verify().unwrap().lines, 5);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 5);
     let conversations = ["#tea".parse().unwrap(), "#lobby".parse().unwrap()];
-    let page = Page { lines_max: 9, bytes_max: 1 << 20 };
+    let page = Page { messages_max: 9, bytes_max: 1 << 20 };
     let found = |word: &str| {
         let (lines, _) =
             ledger.reader().search(&conversations, &wanted(word), page, &free()).unwrap();

@@ -18,7 +18,7 @@ use blobs::MemoryBlobs;
 const LINE_BYTES: usize = 256;
 /// Messages that a reader copies at once under the lock that commits need. Texts are shared, so
 /// that a copy is about this many reference counts.
-const SLICE_LINES: usize = 500;
+const SLICE_MESSAGES: usize = 500;
 
 /// An erasure goes through conversations of so many messages under the lock, and through one at
 /// least, which `tail_bytes_max` bounds.
@@ -117,11 +117,11 @@ impl Memory {
     }
 
     /// Returns the newest messages of a conversation before `before`, newest first, at most
-    /// `SLICE_LINES`.
+    /// `SLICE_MESSAGES`.
     fn slice(&self, conversation: &Conversation, before: Seq) -> Vec<Line> {
         let all = self.lock();
         let Some(lines) = all.conversations.get(conversation) else { return Vec::new() };
-        lines.between(Seq(0), before).rev().take(SLICE_LINES).cloned().collect()
+        lines.between(Seq(0), before).rev().take(SLICE_MESSAGES).cloned().collect()
     }
 
     /// Returns the newest messages of a conversation before `before` that are `wanted`, oldest
@@ -516,7 +516,7 @@ impl Reader for Memory {
                 Some(Arc::clone(&target.draft))
             };
             let wanted = lines.between(after, Seq(upto.0.saturating_add(1)));
-            let wanted = wanted.take(page.lines_max.min(SLICE_LINES));
+            let wanted = wanted.take(page.messages_max.min(SLICE_MESSAGES));
             wanted.map(|line| (line.clone(), target(line))).collect()
         };
         Ok(page.take(taken.iter().map(|(line, target)| line.told(target.as_deref()))))

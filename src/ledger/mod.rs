@@ -89,7 +89,7 @@ pub enum Outcome {
 /// Bounds of one read; the one that is reached first applies.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    pub lines_max: usize,
+    pub messages_max: usize,
     /// Bytes of text, which bound the size of an answer.
     pub bytes_max: usize,
 }
@@ -106,7 +106,7 @@ impl Page {
     /// Returns whether another message fits after `lines` messages, if it makes `bytes` in all. The
     /// first one always fits.
     fn holds(self, lines: usize, bytes: usize) -> bool {
-        lines == 0 || (lines < self.lines_max && bytes <= self.bytes_max)
+        lines == 0 || (lines < self.messages_max && bytes <= self.bytes_max)
     }
 
     /// Takes as many messages as fit in the page, at least one.
@@ -167,7 +167,7 @@ pub type Place = (i64, i64);
 /// The result of a part of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    pub lines: usize,
+    pub messages: usize,
     pub conversations: usize,
     /// Conversations without remaining messages, and their last seqs.
     pub emptied: Vec<(Conversation, Seq)>,
@@ -455,7 +455,7 @@ pub trait Jobs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
     pub conversations: usize,
-    pub lines: usize,
+    pub messages: usize,
 }
 
 /// Returns a stored message as it is delivered from history.

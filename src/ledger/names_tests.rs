@@ -77,5 +77,5 @@ fn what_a_user_has_is_found_under_each_spelling_after_a_restart() {
     assert_eq!(topics(&ledger), 0);
     while ledger.erase_some().unwrap().is_some() {}
     drop(ledger);
-    assert_eq!(jobs(&path).verify().unwrap().lines, 4);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 4);
 }

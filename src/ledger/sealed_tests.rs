@@ -77,7 +77,7 @@ fn sealed_lines_are_kept_changed_and_taken_away_as_clear_ones_are() {
 fn a_sealed_line_whose_bytes_were_altered_on_the_disk_is_told_to_nobody() {
     let (mut ledger, _folder, path) = on_disk();
     ledger.commit(&[Record::line(sealed(1, b"one")), Record::line(sealed(2, b"two"))]).unwrap();
-    assert_eq!(jobs(&path).verify().unwrap().lines, 2);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 2);
     ledger.break_with("UPDATE lines SET sealed = x'00' WHERE sealed = x'6f6e65'");
     let lines = ledger.reader().read(&TEA.parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap();
     assert_eq!(lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [Seq(2)]);
@@ -95,7 +95,7 @@ fn a_file_of_before_lines_were_sealed_is_copied_and_goes_on() {
     ledger.commit(&[Record::line(sealed(2, b"two"))]).unwrap();
     let lines = ledger.reader().read(&"#tea".parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap();
     assert_eq!((lines.len(), lines[0].body.text()), (1, "hi"));
-    assert_eq!(jobs(&path).verify().unwrap().lines, 2);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 2);
 }
 
 #[test]

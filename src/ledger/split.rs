@@ -173,15 +173,15 @@ impl SplitLedger {
         let (mut swept, began) = (Swept::default(), Instant::now());
         while let Some((conversation, counted)) = conversations.pop() {
             let Some(before_ms) = expiry(&self.retentions, &conversation, now_ms) else { continue };
-            let (lines, more) = disk.expire(&conversation, before_ms)?;
-            swept.lines += lines;
-            swept.conversations += usize::from(lines > 0 && !counted);
+            let (messages, more) = disk.expire(&conversation, before_ms)?;
+            swept.messages += messages;
+            swept.conversations += usize::from(messages > 0 && !counted);
             if more {
-                conversations.push((conversation, counted || lines > 0));
+                conversations.push((conversation, counted || messages > 0));
             } else {
                 note_empty(&mut **disk, &self.retentions, conversation, &mut swept.emptied)?;
             }
-            if lines > 0 || began.elapsed() >= SWEEP_TURN {
+            if messages > 0 || began.elapsed() >= SWEEP_TURN {
                 swept.more = true;
                 self.unswept = Some(conversations);
                 return Ok(swept);
@@ -199,9 +199,9 @@ impl SplitLedger {
         let (mut swept, began) = (Swept::default(), Instant::now());
         while let Some(conversation) = left.pop() {
             let Some(before_ms) = expiry(&self.retentions, &conversation, now_ms) else { continue };
-            let (lines, next) = disk.count_old(&conversation, before_ms, place)?;
-            swept.lines += lines;
-            swept.conversations += usize::from(lines > 0 && place.is_none());
+            let (messages, next) = disk.count_old(&conversation, before_ms, place)?;
+            swept.messages += messages;
+            swept.conversations += usize::from(messages > 0 && place.is_none());
             place = next;
             if place.is_some() {
                 left.push(conversation);

@@ -118,7 +118,7 @@ fn each_part_of_forgetting_a_channel_is_bounded_and_it_goes_on_after_a_kill() {
             full.ledger.commit(&[Record::line(line)]).unwrap()[0]
         };
         let texts = |full: &Full| {
-            let page = Page { lines_max: 9, bytes_max: 1 << 20 };
+            let page = Page { messages_max: 9, bytes_max: 1 << 20 };
             let lines = full.ledger.reader().read(&tea(), Seq(0), Seq(1 << 30), page).unwrap();
             lines.into_iter().map(|line| line.body.text().to_owned()).collect::<Vec<_>>()
         };

@@ -127,7 +127,7 @@ mod tests {
         };
         work(&hub, &mut ledger, &mut vec![say(1), say(2), forget, say(3)]);
         assert_eq!(hub.counters().turns(), 3, "two commits and a job are progress");
-        let page = Page { lines_max: 10, bytes_max: 1 << 20 };
+        let page = Page { messages_max: 10, bytes_max: 1 << 20 };
         let lines = reader.read(&tea, Seq(0), Seq(10), page).unwrap();
         let lines: Vec<_> = lines.iter().map(|line| (line.seq, line.body.text())).collect();
         assert_eq!(lines, [(Seq(1), "line 3")]);

@@ -29,7 +29,7 @@ pub struct LedgerJobs {
 const YIELD: u32 = 3;
 /// A message within this time counts as writing.
 const RECENT: Duration = Duration::from_secs(1);
-/// Mailboxes that are counted in one turn, of at most `mailbox_lines_max` messages each.
+/// Mailboxes that are counted in one turn, of at most `mailbox_messages_max` messages each.
 const COUNTED_AT_ONCE: usize = 10;
 /// Interval of the checks for other readers of the ledger.
 const READ_PAUSE: Duration = Duration::from_millis(100);
@@ -37,17 +37,17 @@ const READ_PAUSE: Duration = Duration::from_millis(100);
 /// Detects whether others write during a long job.
 #[derive(Default)]
 struct Turns {
-    lines: Option<u64>,
+    messages: Option<u64>,
     until: Option<Instant>,
     /// The job has already been tried again after another one has released the reserve.
     retried: bool,
 }
 
 impl Turns {
-    /// `lines` is the number of messages stored so far.
-    fn others_write(&mut self, lines: u64) -> bool {
+    /// `messages` is the number of messages stored so far.
+    fn others_write(&mut self, messages: u64) -> bool {
         let now = Instant::now();
-        if self.lines.replace(lines).is_some_and(|before| before < lines) {
+        if self.messages.replace(messages).is_some_and(|before| before < messages) {
             self.until = Some(now + RECENT);
         }
         self.until.is_some_and(|until| now < until)
@@ -125,14 +125,14 @@ impl LedgerJobs {
         let swept = self.in_turns(
             move |ledger| if dry { ledger.count_old(now_ms) } else { ledger.sweep(now_ms) },
             |swept| {
-                all.lines += swept.lines;
+                all.messages += swept.messages;
                 all.conversations += swept.conversations;
                 self.hub.emptied(swept.emptied);
                 swept.more
             },
         );
         match swept? {
-            Ok(()) if all.lines > 0 && !dry => self.recount_mailboxes(),
+            Ok(()) if all.messages > 0 && !dry => self.recount_mailboxes(),
             Ok(()) => {}
             Err(error) => return Some(Err(error)),
         }
@@ -258,7 +258,7 @@ impl LedgerJobs {
             (job(ledger), began.elapsed())
         };
         let (done, took) = self.ask(timed)?;
-        if turns.others_write(self.hub.stats().lines) {
+        if turns.others_write(self.hub.stats().messages) {
             thread::sleep(took * YIELD);
         }
         Some(done)
@@ -266,11 +266,11 @@ impl LedgerJobs {
 
     /// Counts the waiting messages again, without removed ones, some mailboxes in each turn.
     pub fn recount_mailboxes(&self) {
-        let lines_max = self.config.get().limits.mailbox_lines_max;
+        let messages_max = self.config.get().limits.mailbox_messages_max;
         let (mut mailboxes, mut turns) = (self.hub.ledger.mailboxes(), Turns::default());
         while !mailboxes.is_empty() {
             let part = mailboxes.split_off(mailboxes.len().saturating_sub(COUNTED_AT_ONCE));
-            match self.turn(&mut turns, move |ledger| ledger.waiting(part, lines_max)) {
+            match self.turn(&mut turns, move |ledger| ledger.waiting(part, messages_max)) {
                 Some(Ok(counts)) => self.hub.ledger.recount(counts),
                 // The others keep their counts.
                 Some(Err(_)) | None => return,

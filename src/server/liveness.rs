@@ -44,7 +44,7 @@ impl Asked {
 /// Answers if the reader can look up a conversation.
 pub fn answer(asked: Option<Question>, reader: &dyn Reader) {
     let (lobby, page) =
-        (Conversation::Channel(ChannelName::lobby()), Page { lines_max: 1, bytes_max: 1 });
+        (Conversation::Channel(ChannelName::lobby()), Page { messages_max: 1, bytes_max: 1 });
     if let Some(question) = asked
         && reader.read(&lobby, Seq(0), Seq(0), page).is_ok()
     {

@@ -39,7 +39,7 @@ pub fn text(context: &Context) -> String {
     let files = context.files.as_ref().map(|files| files.totals()).unwrap_or_default();
     page.one("files", "gauge", "Encrypted files, at the last sweep.", files.files);
     page.one("file_bytes", "gauge", "Bytes of them.", files.bytes);
-    page.one("messages_total", "counter", "Stored messages.", hub.lines);
+    page.one("messages_total", "counter", "Stored messages.", hub.messages);
     let help = "Writes of messages and notices to sockets.";
     page.one("deliveries_total", "counter", help, counters.deliveries());
     let help = "Bytes queued for sockets that are not writable.";

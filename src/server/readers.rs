@@ -239,7 +239,7 @@ mod tests {
             Ok((Vec::new(), false))
         });
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
-        let page = Page { lines_max: 1, bytes_max: 1 };
+        let page = Page { messages_max: 1, bytes_max: 1 };
         let works = |read_queue: &ReadQueue, patience| {
             liveness::answers(&read_queue.ask(), Instant::now() + patience, || false)
         };
@@ -282,7 +282,7 @@ mod tests {
             let _ = held.recv();
             Ok((Vec::new(), false))
         });
-        let page = Page { lines_max: 1, bytes_max: 1 };
+        let page = Page { messages_max: 1, bytes_max: 1 };
         // Long enough for a thread to wake up on a busy machine.
         let readers = Readers {
             search: ReadQueue::with_patience(Duration::from_millis(500)),

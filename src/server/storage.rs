@@ -176,7 +176,7 @@ fn registry(ledger: &SplitLedger, config: &Config, users: &Users) -> anyhow::Res
     let random = || LogId(rand::random::<u64>() >> 1);
     let ids = LogIds { persistent: ledger.log_id(), ephemeral: random(), next: random() };
     let mut registry = Registry::new(hub::rules(config), ids, ledger.floor());
-    for known in ledger.remembered(config.limits.mailbox_lines_max)? {
+    for known in ledger.remembered(config.limits.mailbox_messages_max)? {
         registry.remember(known.spelled(|name| users.find(name).cloned()));
     }
     Ok(registry)

@@ -115,10 +115,10 @@ fn sweep_files(context: &Context, sweep: &mut Sweep) {
 fn expire(context: &Context) {
     context.records.expire(jiff::Timestamp::now().as_millisecond());
     match context.ledger.sweep(jiff::Timestamp::now().as_millisecond(), false) {
-        Some(Ok(swept)) if swept.lines > 0 => {
+        Some(Ok(swept)) if swept.messages > 0 => {
             log::info!(
                 "{} expired messages of {} conversations were removed",
-                swept.lines,
+                swept.messages,
                 swept.conversations
             );
         }

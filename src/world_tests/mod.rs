@@ -47,7 +47,7 @@ const STEPS: usize = 600;
 const ROUNDS_MAX: usize = 400;
 const PEOPLE: [&str; 4] = ["alice", "alice", "bob", "carol"];
 const CONVERSATIONS: [&str; 3] = ["#lobby", "#tea", "@alice@bob"];
-const PAGE: Page = Page { lines_max: 1 << 20, bytes_max: 1 << 30 };
+const PAGE: Page = Page { messages_max: 1 << 20, bytes_max: 1 << 30 };
 
 /// One process of the server.
 struct Server {
@@ -92,7 +92,7 @@ impl World {
     fn new(seed: u64) -> World {
         let mut chance = StdRng::seed_from_u64(seed);
         let limits = Limits {
-            lines_burst: 1_000_000,
+            messages_burst: 1_000_000,
             requests_per_s: 1e6,
             bytes_per_s: 1e12,
             answer_bytes_per_s: 1e12,
@@ -100,9 +100,9 @@ impl World {
             logins_per_s: 1e6,
             conversations_per_h: 1e6,
             sessions_per_user_max: 1_000,
-            resume_lines_max: 1 << 20,
-            first_lines_max: 1 << 20,
-            mailbox_lines_max: 1 << 20,
+            resume_messages_max: 1 << 20,
+            first_messages_max: 1 << 20,
+            mailbox_messages_max: 1 << 20,
             ledger_waiting_max: 1 << 20,
             tail_bytes_max: 4_096,
             answers_bytes_max: 1 << 20,

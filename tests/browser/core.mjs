@@ -36,10 +36,10 @@ const PEOPLE = ['bob', 'carol', 'alice', 'carol', 'bob', 'alice', 'bob-with-a-na
 export const BUSY = [
   entered('#lobby', 60, 56, 'green tea at five, and bring your own cup because there are never enough of them'),
   ...Array.from({ length: 60 }, (_, i) => message('#lobby', PEOPLE[i % 7], i + 1, i === 57 ? '@alice look' : TALK[i % 7])),
-  { type: 'unread', to: '#lobby', lines: 4, read: '56' },
-  entered('#work', 3, 1, ''), ...[1, 2, 3].map((seq) => message('#work', 'carol', seq, `plan ${seq}`)), { type: 'unread', to: '#work', lines: 2, read: '1' },
+  { type: 'unread', to: '#lobby', messages: 4, read: '56' },
+  entered('#work', 3, 1, ''), ...[1, 2, 3].map((seq) => message('#work', 'carol', seq, `plan ${seq}`)), { type: 'unread', to: '#work', messages: 2, read: '1' },
   entered('#tea~0123456789abcdefghjkmnpqr0', 1, 1, ''), message('#tea~0123456789abcdefghjkmnpqr0', 'bob', 1, 'sealed', { confidentiality: 'pin' }),
-  { type: 'conversation', to: '@bob', last: '2', read: '0' }, message('@alice', 'bob', 1, 'psst'), message('@bob', 'alice', 2, 'yes?'), { type: 'unread', to: '@bob', lines: 1, read: '0' },
+  { type: 'conversation', to: '@bob', last: '2', read: '0' }, message('@alice', 'bob', 1, 'psst'), message('@bob', 'alice', 2, 'yes?'), { type: 'unread', to: '@bob', messages: 1, read: '0' },
 ];
 
 function frame(text) {
@@ -71,8 +71,8 @@ const WHOIS = { type: 'whois', name: 'bob', fingerprints: [READY.fingerprint], d
 const ANSWERS = {
   whois: (ref) => [{ ...WHOIS, ref }],
   channels: (ref) => [{ type: 'channels', ref, channels: [{ channel: '#garden', here: 2, member: false }, { channel: '#work', here: 3, member: true }] }],
-  search: (ref) => [...[2, 9].map((seq) => message('#lobby', 'carol', seq, 'coffee?', { ref })), { type: 'history', ref, lines: 2, more: false }],
-  history: (ref) => [{ type: 'history', ref, lines: 0, more: false }],
+  search: (ref) => [...[2, 9].map((seq) => message('#lobby', 'carol', seq, 'coffee?', { ref })), { type: 'history', ref, messages: 2, more: false }],
+  history: (ref) => [{ type: 'history', ref, messages: 0, more: false }],
   complete: (ref, { text }) => [{ type: 'completions', ref, from: 0, candidates: text.startsWith('/') ? ['/join ', '/kick ', '/send '] : ['bob: '] }],
 };
 

@@ -96,7 +96,7 @@ export class World {
     const world = Object.assign(new World(), { binary, folder: fs.mkdtempSync(path.join(os.tmpdir(), 'pychat-browser-')), programs: [], wires: [], files: 0 });
     world.home = path.join(world.folder, 'home');
     fs.mkdirSync(world.home);
-    world.configure({ lines_burst: 2000, lines_per_s: 1000, bytes_per_s: 1e9, requests_per_s: 100000, histories_per_s: 1000, answer_bytes_per_s: 1e9, logins_per_s: 1000, file_reserve_bytes: 0 });
+    world.configure({ messages_burst: 2000, messages_per_s: 1000, bytes_per_s: 1e9, requests_per_s: 100000, histories_per_s: 1000, answer_bytes_per_s: 1e9, logins_per_s: 1000, file_reserve_bytes: 0 });
     await world.serve('127.0.0.1:0');
     return world;
   }

@@ -96,7 +96,7 @@ def check_pin_channel(pins, text, identities, certificates, signing):
     said = server, pins["sender"], f"#{pins['name']}~{pins['tag']}"
     context = sealed.context(*said)
     same("context", context, pins["context"])
-    for line in pins["lines"]:
+    for line in pins["messages"]:
         note, salt = sealed.note(line["note"]), bytes.fromhex(line["salt"])
         body = channel.seal(context, note, text, certificates["ana"], signing["ana"], salt)
         same("message", body, line["body"])

@@ -215,8 +215,8 @@ def two_independent_clients_chat(world, ana, ben):
     b.tell(type="count", conversations=conversations, ref="9")
     counts = {one["to"]: one for one in b.wait(type="count", ref="9")["conversations"]}
     same(sorted(counts), ["#lobby", "@ana"])
-    same((counts["#lobby"]["after"], counts["#lobby"]["lines"], counts["@ana"]["lines"]), ("0", 2, 0))
-    same(counts["#lobby"]["by"], [{"name": "ana", "lines": 2}])
+    same((counts["#lobby"]["after"], counts["#lobby"]["messages"], counts["@ana"]["messages"]), ("0", 2, 0))
+    same(counts["#lobby"]["by"], [{"name": "ana", "messages": 2}])
 
     # Records of types to come are skipped, and two messages in one record are two.
     a.send(200, b"from the future")

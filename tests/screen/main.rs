@@ -160,7 +160,8 @@ fn the_first_user_of_a_pin_channel_gets_a_notice_there() {
 #[test]
 #[ignore = "it measures: in release, with nothing else under way"]
 fn a_busy_room_leaves_keys_and_the_processor_alone() {
-    let world = World::with(r#"{"lines_burst": 1000000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#);
+    let world =
+        World::with(r#"{"messages_burst": 1000000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#);
     let mut alice = world.sits_down("alice");
     let mut bob = world.enters_as("bob", "--json");
     bob.sees("connected");

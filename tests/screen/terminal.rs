@@ -196,7 +196,7 @@ fn an_old_terminal_is_told_colours_that_it_knows() {
 
 #[test]
 fn the_window_changes_its_size_while_lines_come() {
-    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let world = World::with(r#"{"messages_burst": 1000}"#);
     let mut alice = world.sits_down("alice");
     let mut bob = world.enters("bob");
     alice.types("half typed");

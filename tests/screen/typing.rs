@@ -25,7 +25,7 @@ fn what_is_half_typed_stays_while_lines_come_in() {
 /// This terminal draws the two halves of a flag in cells of their own, as many do.
 #[test]
 fn what_was_said_before_leaves_nothing_among_later_lines() {
-    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let world = World::with(r#"{"messages_burst": 1000}"#);
     let alice = world.sits_down("alice");
     let mut bob = world.enters("bob");
     let hostile = ["คำ", "🇩🇪🇫🇷", "क्षमा", "👨\u{200d}👩", "❤\u{fe0f}", "漢字"];
@@ -194,7 +194,7 @@ fn what_is_typed_ahead_of_a_switch_is_said_in_the_new_conversation() {
 #[test]
 fn what_came_too_fast_is_said_later_and_in_order() {
     // Slower than the longest time that the server delays a message.
-    let world = World::with(r#"{"lines_burst": 1, "lines_per_s": 0.31}"#);
+    let world = World::with(r#"{"messages_burst": 1, "messages_per_s": 0.31}"#);
     let bob = world.enters("bob");
     let mut carol = world.enters("carol");
     let mut alice = world.sits_down("alice");

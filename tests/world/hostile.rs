@@ -188,7 +188,7 @@ impl Session {
                 self.tells(json!({"type": "conversations", "conversations": []}));
             }
             Command::History { to, .. } if reference == Some("tail") => self.tells(
-                json!({"type": "history", "to": to, "lines": 0, "more": false, "ref": "tail"}),
+                json!({"type": "history", "to": to, "messages": 0, "more": false, "ref": "tail"}),
             ),
             _ => {}
         }

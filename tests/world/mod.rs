@@ -243,7 +243,7 @@ impl World {
     /// that is ignored, so that the write fails.
     pub fn full_after(kib: u32) -> World {
         let word = format!("trap '' XFSZ && ulimit -f {}", 2 * kib);
-        World::under(&word, "{\"lines_burst\": 1000, \"bytes_per_s\": 1e9}")
+        World::under(&word, "{\"messages_burst\": 1000, \"bytes_per_s\": 1e9}")
     }
 
     /// Waits until something is so.

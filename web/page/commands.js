@@ -20,9 +20,9 @@ const LOCAL = {
 		app.list.show(room);
 	},
 	history: (app, room, count) => {
-		const lines = /^\d{1,4}$/.test(count) ? Math.min(250, Math.max(1, Number(count))) : 100;
+		const wanted = /^\d{1,4}$/.test(count) ? Math.min(250, Math.max(1, Number(count))) : 100;
 		if (!room.more) return app.say('there are no older messages');
-		return app.older(room, lines);
+		return app.older(room, wanted);
 	},
 	set: (app, room, text) => (/^(search\b.*)?$/.test(text) ? app.line(room, `/set ${text}`) : sheets.settings(app)),
 	get: (app, room, number) => numbered(app, room, number, (item) => app.files.get(room, item)),

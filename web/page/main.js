@@ -15,8 +15,8 @@ import * as sheets from './sheets.js';
 import { LOBBY, Store, written } from './store.js';
 import { compare, fold, hex, title } from './words.js';
 
-const HISTORY_LINES = 100;
-const MORE_LINES = 250;
+const HISTORY_MESSAGES = 100;
+const MORE_MESSAGES = 250;
 /** Requests for older messages until a message is found. */
 const ROUNDS_MAX = 12;
 const REFUSED_MS = 3000;
@@ -321,7 +321,7 @@ class App {
 	}
 
 	/** Loads older messages of a room. Resolves when they are here. */
-	older(room, lines = HISTORY_LINES) {
+	older(room, count = HISTORY_MESSAGES) {
 		if (room.loading || !room.more || !this.isOnline) return Promise.resolve(false);
 		room.loading = true;
 		return new Promise((resolve) => {
@@ -335,7 +335,7 @@ class App {
 				if (room === this.room) this.list.sync();
 				resolve(!refused);
 			};
-			if (!this.ask({ type: 'history', to: this.exact(room), before: room.oldest(), lines }, done)) {
+			if (!this.ask({ type: 'history', to: this.exact(room), before: room.oldest(), messages: count }, done)) {
 				room.loading = false;
 				resolve(false);
 			}
@@ -346,7 +346,7 @@ class App {
 	async olderUntil(room, found) {
 		for (let round = 0; round < ROUNDS_MAX && !found(); round += 1) {
 			if (room.loading) await new Promise((done) => { setTimeout(done, 100); });
-			else if (!room.more || !(await this.older(room, MORE_LINES))) break;
+			else if (!room.more || !(await this.older(room, MORE_MESSAGES))) break;
 			await new Promise((done) => { setTimeout(done, 0); });
 		}
 		return found();
@@ -454,7 +454,7 @@ class App {
 
 	/** Loads the messages of a gap, newest first. */
 	#fill(room, gap) {
-		const lines = Math.min(MORE_LINES, Number(BigInt(gap.to) - BigInt(gap.from)) + 1);
+		const count = Math.min(MORE_MESSAGES, Number(BigInt(gap.to) - BigInt(gap.from)) + 1);
 		const done = (end, messages) => {
 			if (end.type !== 'history') return this.fail(end.hint);
 			room.take(gap);
@@ -464,7 +464,7 @@ class App {
 			if (rest && end.more && rest >= BigInt(gap.from)) room.addGap({ from_seq: gap.from, to_seq: String(rest), stored: true });
 			return this.list.sync();
 		};
-		this.ask({ type: 'history', to: this.exact(room), before: String(BigInt(gap.to) + 1n), lines }, done);
+		this.ask({ type: 'history', to: this.exact(room), before: String(BigInt(gap.to) + 1n), messages: count }, done);
 	}
 }
 

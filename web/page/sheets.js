@@ -138,7 +138,7 @@ function around(app, room, message) {
 	const list = h('ol', { class: 'results' }, h('li', { class: 'hint' }, 'Loading …'));
 	sheet(`In ${title(room.to)}`, list, { kind: 'wide' });
 	const before = String(BigInt(message.seq) + BigInt(AROUND));
-	app.ask({ type: 'history', to: app.exact(room), before, lines: 2 * AROUND }, (end, messages) => {
+	app.ask({ type: 'history', to: app.exact(room), before, messages: 2 * AROUND }, (end, messages) => {
 		if (end.type !== 'history') return list.replaceChildren(h('li', { class: 'warning' }, end.hint));
 		return list.replaceChildren(...messages.filter((one) => one.kind !== 'edit' && one.kind !== 'delete').map((one) =>
 			h('li', { class: `row message${one.seq === message.seq ? ' found' : ''}` }, h('span', { class: 'name' }, one.from),
@@ -345,7 +345,7 @@ export function settings(app) {
 export function files(app, room) {
 	const list = h('div', { class: 'results' }, h('p', { class: 'hint' }, 'Loading …'));
 	const opened = sheet(`Files of ${title(room.to)}`, list);
-	app.ask({ type: 'files', to: app.exact(room), lines: 50 }, (end, messages) => {
+	app.ask({ type: 'files', to: app.exact(room), messages: 50 }, (end, messages) => {
 		if (end.type !== 'history') return list.replaceChildren(h('p', { class: 'warning' }, end.hint));
 		const shown = messages.filter((one) => one.file && !one.deleted).reverse();
 		if (!shown.length) return list.replaceChildren(h('p', { class: 'hint' }, 'No files.'));

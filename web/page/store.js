@@ -291,11 +291,11 @@ const APPLY = {
 		const room = this.room(object.to);
 		this.changed('items', room, room.addGap(object));
 	},
-	unread({ to, lines, read }) {
+	unread({ to, messages, read }) {
 		const room = this.room(to);
 		if (read) room.reads(read);
-		if (lines === 0 || !this.attends(room)) room.unread = lines;
-		if (lines === 0) room.mentioned = 0;
+		if (messages === 0 || !this.attends(room)) room.unread = messages;
+		if (messages === 0) room.mentioned = 0;
 		this.changed('rooms', room);
 	},
 	read({ to, seq }) {

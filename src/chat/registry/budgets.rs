@@ -65,7 +65,7 @@ macro_rules! budgets {
 budgets! {
     limits;
     /// Messages and topics, which others see.
-    lines: (limits.lines_burst.into(), limits.lines_per_s),
+    messages: (limits.messages_burst.into(), limits.messages_per_s),
     /// Bytes of messages and topics.
     bytes: tenfold(limits.bytes_per_s),
     requests: tenfold(limits.requests_per_s),
@@ -110,14 +110,14 @@ impl Budgets {
         let paid = match command {
             Command::Say(message) => {
                 let bytes = message.body.len() as f64;
-                take_both((&mut self.lines, 1.0), (&mut self.bytes, bytes), now)
+                take_both((&mut self.messages, 1.0), (&mut self.bytes, bytes), now)
             }
             // Stored at once, like a message.
-            Command::Put { .. } => self.lines.take(1.0, now),
+            Command::Put { .. } => self.messages.take(1.0, now),
             // A topic is shown to others like a message.
             Command::Topic { text: Some(text), .. } => {
                 let bytes = text.len() as f64;
-                take_both((&mut self.lines, 1.0), (&mut self.bytes, bytes), now)
+                take_both((&mut self.messages, 1.0), (&mut self.bytes, bytes), now)
             }
             Command::History { .. } | Command::Search { .. } | Command::Count { .. } => {
                 self.histories.take(1.0, now)

@@ -53,7 +53,7 @@ fn without(outcome: Outcome, channel: &str) -> String {
 #[test]
 fn outsiders_cannot_tell_whether_a_channel_with_a_pin_exists() {
     let mut chat = Chat::new();
-    chat.tune(|limits| (limits.lines_burst, limits.histories_per_s) = (100, 100.0));
+    chat.tune(|limits| (limits.messages_burst, limits.histories_per_s) = (100, 100.0));
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
     let (there, nowhere) = (tag(1), tag(2));
     chat.joins(alice, &there).unwrap();
@@ -73,7 +73,7 @@ fn outsiders_cannot_tell_whether_a_channel_with_a_pin_exists() {
         },
         &|to| {
             let to = to.parse().unwrap();
-            Command::History { to, before: None, lines: None, span: None, kind: None }
+            Command::History { to, before: None, messages: None, span: None, kind: None }
         },
         &|to| {
             let to = Some(to.parse().unwrap());
@@ -85,7 +85,7 @@ fn outsiders_cannot_tell_whether_a_channel_with_a_pin_exists() {
         },
         &|to| {
             let (to, kind) = (to.parse().unwrap(), Some(HistoryKind::File));
-            Command::History { to, before: None, lines: None, span: None, kind }
+            Command::History { to, before: None, messages: None, span: None, kind }
         },
         &|to| {
             let to = to.parse().unwrap();
@@ -315,7 +315,7 @@ fn announcements_of_one_user_are_limited() {
 #[test]
 fn topics_cost_as_much_as_messages() {
     let mut chat = Chat::new();
-    chat.tune(|limits| limits.lines_burst = 5);
+    chat.tune(|limits| limits.messages_burst = 5);
     let alice = chat.enters("alice");
     let mut set = || {
         let (channel, text) = (ChannelName::lobby(), Some("tea".to_owned()));

@@ -28,7 +28,7 @@ pub enum Query<'a> {
         to: &'a Target,
         conversation: Conversation,
         before: Option<Seq>,
-        lines: Option<usize>,
+        messages: Option<usize>,
         span: Option<TimeSpan>,
         kind: Option<HistoryKind>,
     },
@@ -111,7 +111,7 @@ pub struct Start {
     /// Messages after `after` and up to here are sent from the ledger, later ones live.
     pub upto: Seq,
     /// The most stored messages to send; the newest are chosen.
-    pub lines_max: usize,
+    pub messages_max: usize,
     /// The session had nothing of the conversation before: messages that no longer exist are not
     /// a gap.
     pub fresh: bool,

@@ -252,23 +252,23 @@ impl Logs {
     /// Returns where a session with the position `mark` starts to read a conversation.
     pub fn start(&mut self, conversation: &Conversation, mark: Option<Mark>) -> Start {
         let (resume_max, first_max) =
-            (self.rules.limits.resume_lines_max, self.rules.limits.first_lines_max);
+            (self.rules.limits.resume_messages_max, self.rules.limits.first_messages_max);
         let log = self.log(conversation);
         let first = log.first;
         let known = mark.filter(|mark| mark.log == log.id && mark.seq <= log.last);
         match known {
             Some(mark) => {
                 let after = mark.seq.max(first);
-                Start { after, upto: log.last, lines_max: resume_max, fresh: false }
+                Start { after, upto: log.last, messages_max: resume_max, fresh: false }
             }
-            None => Start { after: first, upto: log.last, lines_max: first_max, fresh: true },
+            None => Start { after: first, upto: log.last, messages_max: first_max, fresh: true },
         }
     }
 
     /// Starts after the newest message.
     pub fn start_now(&mut self, conversation: &Conversation) -> Start {
         let last = self.log(conversation).last;
-        Start { after: last, upto: last, lines_max: 0, fresh: true }
+        Start { after: last, upto: last, messages_max: 0, fresh: true }
     }
 
     /// Starts the lobby and all private conversations of a user at the client's positions. Returns

@@ -297,10 +297,10 @@ impl Registry {
                 self.membership.user_of(from).away = text.clone();
                 Decision::Effects(Vec::new())
             }
-            Command::History { to, before, lines, span, kind } => {
+            Command::History { to, before, messages, span, kind } => {
                 let conversation = self.may_read(from, to, directory)?;
-                let (before, lines, span, kind) = (*before, *lines, *span, *kind);
-                Decision::Query(Query::History { to, conversation, before, lines, span, kind })
+                let (before, messages, span, kind) = (*before, *messages, *span, *kind);
+                Decision::Query(Query::History { to, conversation, before, messages, span, kind })
             }
             Command::Search { text, to } => {
                 let conversations = self.searched(from, to.as_ref(), directory)?;

@@ -9,7 +9,7 @@ fn a_query_that_nobody_had_time_for_costs_nothing() {
     let alice = chat.enters("alice");
     let ask = || {
         let to = "#lobby".parse().unwrap();
-        Command::History { to, before: None, lines: None, span: None, kind: None }
+        Command::History { to, before: None, messages: None, span: None, kind: None }
     };
     let answers =
         |chat: &mut Chat| (0..1_000).take_while(|_| chat.does(alice, ask()).is_ok()).count();

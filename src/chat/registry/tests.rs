@@ -25,7 +25,7 @@ fn rules(limits: Limits) -> Rules {
 
 impl Chat {
     pub fn new() -> Self {
-        let limits = Limits { lines_burst: 1000, ..Limits::default() };
+        let limits = Limits { messages_burst: 1000, ..Limits::default() };
         let ids = LogIds { persistent: LogId(1), ephemeral: LogId(100), next: LogId(9) };
         let registry = Registry::new(rules(limits.clone()), ids, Seq(0));
         Chat { registry, limits, said_in: None, next: 0 }
@@ -153,7 +153,7 @@ fn a_private_message_reaches_all_devices_of_both() {
     let (alice, phone, bob) = (chat.enters("alice"), chat.enters("alice"), chat.enters("bob"));
     let effects = chat.says(bob, "@Alice", "psst").unwrap();
     let conversation = Conversation::private("bob".parse().unwrap(), "alice".parse().unwrap());
-    let start = Start { after: Seq(0), upto: Seq(0), lines_max: 0, fresh: true };
+    let start = Start { after: Seq(0), upto: Seq(0), messages_max: 0, fresh: true };
     let follow = |readers| Effect::Follow(conversation.clone(), readers, start);
     let begins = |effect: &Effect| matches!(effect, Effect::Send(_, Event::Conversations { .. }));
     let (begun, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(begins);
@@ -327,7 +327,7 @@ fn a_regular_leave_ends_lost_sessions_too() {
 #[test]
 fn private_messages_wait_for_offline_users_until_the_mailbox_is_full() {
     let mut chat = Chat::new();
-    chat.tune(|limits| limits.mailbox_lines_max = 3);
+    chat.tune(|limits| limits.mailbox_messages_max = 3);
     let (bob, carol) = (chat.enters("bob"), chat.enters("carol"));
     let [alice, sender, other] =
         ["alice", "bob", "carol"].map(|name| name.parse::<UserName>().unwrap());
@@ -373,8 +373,8 @@ fn each_conversation_resumes_at_the_client_position() {
     let resumed = chat.does(id, Command::Resume { conversations }).unwrap();
     let [Event::Conversations { conversations }] = answers(&resumed)[..] else { panic!() };
     assert_eq!((conversations[0].read, conversations[0].last), (Seq(30), Seq(40)));
-    let known = Start { after: Seq(35), upto: Seq(40), lines_max: 500, fresh: false };
-    let fresh = Start { after: Seq(0), upto: Seq(7), lines_max: 100, fresh: true };
+    let known = Start { after: Seq(35), upto: Seq(40), messages_max: 500, fresh: false };
+    let fresh = Start { after: Seq(0), upto: Seq(7), messages_max: 100, fresh: true };
     let wanted = [("#lobby".to_owned(), known), ("@alice@bob".to_owned(), fresh)];
     assert_eq!(starts(&resumed), wanted, "a mark of another log is ignored");
     let again = chat.does(id, Command::Resume { conversations: vec![] }).unwrap();
@@ -458,8 +458,8 @@ fn a_refused_message_costs_nothing() {
     chat.tune(|limits| limits.bytes_per_s = 10.0);
     let alice = chat.enters("alice");
     chat.says(alice, "#lobby", &"x".repeat(60)).unwrap();
-    let before = chat.registry.membership.user_of(alice).budgets.lines.clone();
+    let before = chat.registry.membership.user_of(alice).budgets.messages.clone();
     assert!(matches!(chat.says(alice, "#lobby", &"x".repeat(60)), Err(Refusal::Rate { .. })));
-    let after = chat.registry.membership.user_of(alice).budgets.lines.clone();
+    let after = chat.registry.membership.user_of(alice).budgets.messages.clone();
     assert_eq!(format!("{before:?}"), format!("{after:?}"));
 }

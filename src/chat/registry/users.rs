@@ -199,7 +199,7 @@ impl Users {
         sender: &UserName,
         now: Stamp,
     ) -> Result<(), Refusal> {
-        let max = self.rules.limits.mailbox_lines_max;
+        let max = self.rules.limits.mailbox_messages_max;
         let share = max.div_ceil(MAILBOX_SENDERS);
         let waiting = &mut self.user(name, now).waiting;
         if waiting.values().sum::<usize>() >= max {

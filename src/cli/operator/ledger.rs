@@ -113,7 +113,7 @@ pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     for copy in jobs(&path).remove_copies(Duration::ZERO)? {
         err!("{} was removed", copy.display());
     }
-    err!("{} lines of {name} were erased", jobs(&path).erase(name)?);
+    err!("{} messages of {name} were erased", jobs(&path).erase(name)?);
     audit::note(home, "erase", name.as_str(), None);
     Ok(())
 }
@@ -166,15 +166,16 @@ fn say(
     (found, files): (Verified, Option<Copied>),
     what: &str,
 ) -> Result<(), OutputError> {
-    let Verified { conversations, lines } = found;
+    let Verified { conversations, messages } = found;
     if json {
-        let mut object = json!({"file": file, "conversations": conversations, "lines": lines});
+        let mut object =
+            json!({"file": file, "conversations": conversations, "messages": messages});
         if let Some(Copied { there, bytes, missing }) = files {
             object["files"] = json!({"there": there, "bytes": bytes, "missing": missing});
         }
         return out!("{object}");
     }
-    out!("{what} {lines} lines of {conversations} conversations ({})", file.display())?;
+    out!("{what} {messages} messages of {conversations} conversations ({})", file.display())?;
     let Some(Copied { there, bytes, missing }) = files else { return Ok(()) };
     out!("{there} files, {}", FileBytes(bytes))?;
     if missing > 0 {

@@ -24,7 +24,7 @@ fn all() -> Vec<Value> {
         json!({"type": "conversations", "conversations": vec![json!({"to": "@bob", "log": log, "last": seq,
             "read": seq, "retention": "2d"}); 20_000]}),
         json!({"type": "read", "to": "#lobby", "seq": seq}),
-        json!({"type": "history", "to": "#lobby", "lines": usize::MAX, "more": true,
+        json!({"type": "history", "to": "#lobby", "messages": usize::MAX, "more": true,
             "ref": reference}),
         json!({"type": "entered", "channel": "#tea", "log": log, "last": seq, "read": seq,
             "retention": "2d", "people": names, "topic": dirty, "ref": reference}),
@@ -153,7 +153,7 @@ fn messages_with_a_reference_and_their_end_need_an_open_request() {
     };
     let end = |to: Option<&str>, reference: Option<&str>| {
         json!({"type": "history", "to": to,
-        "lines": 1, "more": false, "ref": reference})
+        "messages": 1, "more": false, "ref": reference})
     };
     let asks = |command: Value, reference: Option<&str>| {
         let command = serde_json::from_value(command).unwrap();

@@ -153,7 +153,7 @@ impl Incoming<'_> {
         actions.extend(self.exchange.tail_begins());
         actions.extend(self.exchange.transfers.connected());
         if old > 0 {
-            let what = if old == 1 { "a line" } else { "lines" };
+            let what = if old == 1 { "a message" } else { "messages" };
             let text = format!("{what} from the last run were refused: /retry or /cancel");
             actions.push(notice(text));
         }

@@ -9,7 +9,7 @@ use crate::chat::{Body, Command, Kind, MsgId, NewMessage, Request, Seq, Target};
 /// Minimum delay before messages refused for their rate are sent again.
 const AGAIN_MS: u64 = 1_000;
 /// Messages that are sent again at once; a server that refused them accepts two a second.
-const AGAIN_LINES: usize = 3;
+const AGAIN_MESSAGES: usize = 3;
 
 /// A change of an own message.
 pub enum Change {
@@ -207,7 +207,7 @@ impl Outgoing {
 
     /// Sends again after the delay that the server asked for.
     pub fn again(&mut self) -> Vec<Action> {
-        let again = self.outbox.again(AGAIN_LINES).into_iter();
+        let again = self.outbox.again(AGAIN_MESSAGES).into_iter();
         let mut actions: Vec<_> =
             again.map(|message| Action::Send(Command::Say(message).into())).collect();
         actions.extend(self.outbox.is_held().then_some(Action::Wait(AGAIN_MS)));

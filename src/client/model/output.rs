@@ -53,7 +53,7 @@ pub enum Output {
         to: Target,
         after: Seq,
         upto: Seq,
-        lines: u64,
+        messages: u64,
     },
     /// A conversation of the user, with its newest message and read position.
     Conversation {

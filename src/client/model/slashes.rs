@@ -91,7 +91,7 @@ impl Slashes<'_> {
             SlashCommand::Channels => self.exchange.ask(Command::Channels),
             SlashCommand::Whois(name) => self.exchange.ask(Command::Whois { name }),
             SlashCommand::Fingerprint { name, confirms } => self.fingerprint(name, confirms),
-            SlashCommand::History { lines, span } => self.history(lines, span),
+            SlashCommand::History { messages, span } => self.history(messages, span),
             SlashCommand::Search(text) => self.search(text),
             SlashCommand::Away(text) => self.away(Some(text.unwrap_or("away"))),
             SlashCommand::Back => self.away(None),
@@ -178,9 +178,9 @@ impl Slashes<'_> {
         if !self.exchange.connection.is_up() {
             return vec![error("there is no connection".into())];
         }
-        let lines = Some(FILES_LISTED);
+        let messages = Some(FILES_LISTED);
         let kind = Some(HistoryKind::File);
-        let command = Command::History { to: to.clone(), before: None, lines, span: None, kind };
+        let command = Command::History { to: to.clone(), before: None, messages, span: None, kind };
         let reference = Some(self.exchange.transfers.lists(to));
         let mut actions = self.exchange.ask(Request::new(command, reference));
         actions.extend(self.exchange.ask(Command::Usage));
@@ -261,10 +261,10 @@ impl Slashes<'_> {
         }
     }
 
-    fn history(&mut self, lines: Option<usize>, span: Option<TimeSpan>) -> Vec<Action> {
+    fn history(&mut self, messages: Option<usize>, span: Option<TimeSpan>) -> Vec<Action> {
         let (to, reference) = (self.exchange.target.clone(), Some("history".into()));
         self.exchange.ask(Request::new(
-            Command::History { to, before: None, lines, span, kind: None },
+            Command::History { to, before: None, messages, span, kind: None },
             reference,
         ))
     }

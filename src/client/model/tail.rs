@@ -19,7 +19,7 @@ pub const MEANWHILE_MAX: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct TailOptions {
     pub to: Target,
-    pub lines: usize,
+    pub messages: usize,
     /// Continue with each new message.
     pub follows: bool,
 }
@@ -60,10 +60,10 @@ impl Tail {
 
     /// Requests the newest messages of the conversation, once.
     pub fn begin(&mut self) -> Page {
-        match (std::mem::replace(&mut self.begun, true), self.options.lines) {
+        match (std::mem::replace(&mut self.begun, true), self.options.messages) {
             (true, _) => Page::Nothing,
             (false, 0) => self.show(),
-            (false, lines) => Page::Request(self.request(None, lines)),
+            (false, messages) => Page::Request(self.request(None, messages)),
         }
     }
 
@@ -101,9 +101,9 @@ impl Tail {
         let goes_on = more && self.pages < PAGES_MAX;
         let before = std::mem::replace(&mut self.found, std::mem::take(&mut self.page));
         self.found.extend(before);
-        match oldest.filter(|_| goes_on && self.found.len() < self.options.lines) {
+        match oldest.filter(|_| goes_on && self.found.len() < self.options.messages) {
             Some(oldest) => {
-                let missing = self.options.lines - self.found.len();
+                let missing = self.options.messages - self.found.len();
                 Page::Request(self.request(Some(oldest), missing.max(PAGE_LINES_MIN)))
             }
             None => self.show(),
@@ -116,9 +116,9 @@ impl Tail {
     }
 
     fn show(&mut self) -> Page {
-        let (follows, lines) = (self.options.follows, self.options.lines);
+        let (follows, wanted) = (self.options.follows, self.options.messages);
         let found = std::mem::take(&mut self.found);
-        let surplus = found.len().saturating_sub(lines);
+        let surplus = found.len().saturating_sub(wanted);
         let mut messages: Vec<Message> = found.into_iter().skip(surplus).collect();
         let meanwhile = self.meanwhile.take().unwrap_or_default();
         let is = |one: &Message, other: &Message| one.id == other.id && one.from == other.from;
@@ -128,12 +128,12 @@ impl Tail {
         Page::Show { messages, ends: !follows }
     }
 
-    fn request(&mut self, before: Option<Seq>, lines: usize) -> Request {
-        self.asked = lines;
+    fn request(&mut self, before: Option<Seq>, messages: usize) -> Request {
+        self.asked = messages;
         let command = Command::History {
             to: self.options.to.clone(),
             before,
-            lines: Some(lines),
+            messages: Some(messages),
             span: None,
             kind: None,
         };

@@ -67,7 +67,7 @@ fn typed(model: &mut Model, line: &str, id: u8) -> Vec<Action> {
 #[test]
 fn a_tail_holds_no_more_than_it_shows() {
     let to = "#lobby".parse().unwrap();
-    let options = TailOptions { to, lines: 2, follows: false };
+    let options = TailOptions { to, messages: 2, follows: false };
     let mut model = model_once().with_tail(Some(options));
     model.update(Input::Event(welcome()), [0; 16]);
     for number in 0..5_000 {

@@ -94,7 +94,7 @@ impl Transfer {
                 let command = Command::History {
                     to: get.from.clone(),
                     before: Some(Seq(get.seq.0.saturating_add(1))),
-                    lines: Some(1),
+                    messages: Some(1),
                     span: None,
                     kind: Some(HistoryKind::File),
                 };

@@ -60,11 +60,11 @@ impl Unread {
             let upto = count.map_or(last, |count| count.upto);
             let all = upto.0.saturating_sub(after.0);
             // Where the server has not looked at all of them, their number is the best estimate.
-            let lines = match count {
+            let messages = match count {
                 Some(count) if !count.partial => unignored(count, &ignores).min(all),
                 _ => all,
             };
-            Output::Unread { to, after, upto, lines }
+            Output::Unread { to, after, upto, messages }
         };
         Some(std::mem::take(&mut self.asked).into_iter().map(unread).collect())
     }
@@ -78,7 +78,7 @@ impl Unread {
 /// The counted messages without those of ignored users.
 fn unignored(count: &MessageCount, ignores: impl Fn(&UserName) -> bool) -> u64 {
     let ignored = count.by.iter().filter(|sender| ignores(&sender.name));
-    ignored.fold(count.lines, |lines, sender| lines.saturating_sub(sender.lines))
+    ignored.fold(count.messages, |messages, sender| messages.saturating_sub(sender.messages))
 }
 
 #[cfg(test)]

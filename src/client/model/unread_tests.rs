@@ -50,20 +50,22 @@ fn counts(actions: &[Action]) -> Vec<(String, usize)> {
 
 fn unread(actions: &[Action]) -> Vec<(String, u64)> {
     let count = |action: &Action| match action {
-        Action::Output(Output::Unread { to, lines, .. }) => Some((to.to_string(), *lines)),
+        Action::Output(Output::Unread { to, messages, .. }) => Some((to.to_string(), *messages)),
         _ => None,
     };
     actions.iter().filter_map(count).collect()
 }
 
-fn answered(model: &mut Model, reference: &str, lines: u64, by: &[(&str, u64)]) -> Vec<Action> {
-    let sender =
-        |(name, lines): &(&str, u64)| SenderCount { name: name.parse().unwrap(), lines: *lines };
+fn answered(model: &mut Model, reference: &str, messages: u64, by: &[(&str, u64)]) -> Vec<Action> {
+    let sender = |(name, messages): &(&str, u64)| SenderCount {
+        name: name.parse().unwrap(),
+        messages: *messages,
+    };
     let conversations = vec![MessageCount {
         to: "@alice".parse().unwrap(),
         after: Seq(2),
         upto: Seq(9),
-        lines,
+        messages,
         by: by.iter().map(sender).collect(),
         partial: false,
     }];
@@ -73,7 +75,7 @@ fn answered(model: &mut Model, reference: &str, lines: u64, by: &[(&str, u64)]) 
 
 #[test]
 fn ignored_people_do_not_count_and_no_number_exceeds_the_seqs() {
-    for (ignored, lines, by, wanted) in [
+    for (ignored, messages, by, wanted) in [
         ("", 6, &[("alice", 4), ("carol", 2)][..], 6),
         ("/ignore carol", 6, &[("alice", 4), ("Carol", 2)], 4),
         ("/ignore carol", 6, &[("carol", u64::MAX)], 0),
@@ -83,7 +85,7 @@ fn ignored_people_do_not_count_and_no_number_exceeds_the_seqs() {
         model.update(Input::Line(ignored.into()), [0; 16]);
         let asked = counts(&conversations_of(&mut model, ["alice".to_owned()].into_iter()));
         assert_eq!(asked.len(), 1);
-        let actions = answered(&mut model, &asked[0].0, lines, by);
+        let actions = answered(&mut model, &asked[0].0, messages, by);
         assert_eq!(unread(&actions), [("@alice".to_owned(), wanted)], "{ignored}");
         assert_eq!(answered(&mut model, &asked[0].0, 3, &[]).len(), 1, "another's, passed on");
     }
@@ -113,7 +115,7 @@ fn one_request_at_a_time_names_twenty_conversations_and_a_refused_one_is_estimat
     }
     assert_eq!(sizes, [20, 20, 9]);
     assert_eq!(found.len(), 50);
-    assert!(found.iter().all(|(_, lines)| *lines == 7), "{found:?}");
+    assert!(found.iter().all(|(_, messages)| *messages == 7), "{found:?}");
     // A lost connection forgets them: the next one tells again.
     conversations_of(&mut model, ["carol".to_owned()].into_iter());
     model.update(Input::Lost(Loss::Cut), [9; 16]);

@@ -95,10 +95,10 @@ pub fn fingerprint(operands: &str) -> Parsed<'_> {
 
 /// `/history`, `/history 50`, `/history 2d`.
 pub fn history(operands: &str) -> Parsed<'_> {
-    let (lines, span) = match operands {
+    let (messages, span) = match operands {
         "" => (None, None),
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => match number.parse() {
-            Ok(lines @ 1..) => (Some(lines), None),
+            Ok(messages @ 1..) => (Some(messages), None),
             _ => return Err("how many messages? /history COUNT".to_owned().into()),
         },
         span => {
@@ -106,7 +106,7 @@ pub fn history(operands: &str) -> Parsed<'_> {
             (Some(usize::MAX), Some(parsed))
         }
     };
-    Ok(SlashCommand::History { lines, span })
+    Ok(SlashCommand::History { messages, span })
 }
 
 pub fn edit(operands: &str) -> Parsed<'_> {

@@ -48,7 +48,7 @@ pub enum SlashCommand<'a> {
         confirms: bool,
     },
     History {
-        lines: Option<usize>,
+        messages: Option<usize>,
         span: Option<TimeSpan>,
     },
     Search(&'a str),

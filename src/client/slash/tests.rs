@@ -82,7 +82,7 @@ fn arguments_are_parsed_once_and_errors_name_the_problem() {
         "/fingerprint bob confirm",
         SlashCommand::Fingerprint { name: bob.clone(), confirms: true },
     );
-    reads("/history 50", SlashCommand::History { lines: Some(50), span: None });
+    reads("/history 50", SlashCommand::History { messages: Some(50), span: None });
     reads("/set search off", SlashCommand::Set(Setting::Search(Some(false))));
     reads("/notify all", SlashCommand::Screen(ScreenCommand::Notify(Some(Notify::All))));
     let sends = |path: &str, to, caption| SlashCommand::Send {

@@ -71,8 +71,8 @@ pub fn read(line: &str) -> Input {
     if object.contains_key("sealed") {
         return fault("the client seals messages itself: send only the text".into());
     }
-    if object.get("lines").is_some_and(|lines| *lines == 0) {
-        return fault("lines is 1 or more".into());
+    if object.get("messages").is_some_and(|messages| *messages == 0) {
+        return fault("messages is 1 or more".into());
     }
     let open = open_names(object);
     if object.get("type").and_then(Value::as_str) == Some("say") {

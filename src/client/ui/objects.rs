@@ -84,8 +84,10 @@ impl Objects {
             Output::Renumbered { to, after } => {
                 json!({"type": "renumbered", "to": to, "after": after})
             }
-            Output::Unread { lines: 0, .. } => return None,
-            Output::Unread { to, lines, .. } => json!({"type": "unread", "to": to, "lines": lines}),
+            Output::Unread { messages: 0, .. } => return None,
+            Output::Unread { to, messages, .. } => {
+                json!({"type": "unread", "to": to, "messages": messages})
+            }
             Output::Transfer(progress) => transfer(progress),
             // Several objects.
             Output::Transfers(_) | Output::Files { .. } => return None,

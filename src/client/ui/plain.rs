@@ -260,8 +260,8 @@ impl Ui for Plain {
                 let conversation = if to.is_lobby() { String::new() } else { format!("{to}: ") };
                 self.notice(&format!("{conversation}new --"));
             }
-            Output::Unread { to, lines: lines @ 1.., .. } if self.chatty => {
-                self.notice(&format!("{to}: {lines} not read"));
+            Output::Unread { to, messages: messages @ 1.., .. } if self.chatty => {
+                self.notice(&format!("{to}: {messages} not read"));
             }
             Output::Pending { stored, .. } => {
                 let memory = if *stored { "" } else { "; until then it is only in memory" };

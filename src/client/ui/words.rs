@@ -54,17 +54,17 @@ pub fn event_text(event: &Event) -> Option<String> {
         Event::Notice { text, .. } => Some(text.clone()),
         Event::Usage { bytes, of, .. } => Some(format!("your files here take {bytes} of {of}")),
         Event::Gap { to, from_seq, to_seq, stored } => {
-            let lines = to_seq.0.saturating_sub(from_seq.0).saturating_add(1);
-            Some(gap(to, lines, *stored))
+            let messages = to_seq.0.saturating_sub(from_seq.0).saturating_add(1);
+            Some(gap(to, messages, *stored))
         }
-        Event::History { lines, more, partial, .. } => {
+        Event::History { messages, more, partial, .. } => {
             let more = match (partial, more) {
                 (true, _) => "; ".to_owned() + PARTIAL,
                 (false, true) => "; there are older ones".to_owned(),
                 (false, false) => String::new(),
             };
-            let what = if *lines == 1 { "message" } else { "messages" };
-            Some(format!("{lines} {what}{more}"))
+            let what = if *messages == 1 { "message" } else { "messages" };
+            Some(format!("{messages} {what}{more}"))
         }
         _ => None,
     }
@@ -113,12 +113,12 @@ fn presence(idle_ms: Option<u64>, away: Option<&str>) -> String {
 }
 
 /// A gap in the messages.
-fn gap(to: &Target, lines: u64, stored: bool) -> String {
-    let (what, where_to) = match (lines, stored) {
+fn gap(to: &Target, messages: u64, stored: bool) -> String {
+    let (what, where_to) = match (messages, stored) {
         (1, true) => ("1 message".to_owned(), "was omitted: /history shows it"),
         (1, false) => ("1 message".to_owned(), "was omitted: it is gone"),
-        (lines, true) => (format!("{lines} messages"), "were omitted: /history shows them"),
-        (lines, false) => (format!("{lines} messages"), "were omitted: they are gone"),
+        (messages, true) => (format!("{messages} messages"), "were omitted: /history shows them"),
+        (messages, false) => (format!("{messages} messages"), "were omitted: they are gone"),
     };
     format!("{what} of {to} {where_to}")
 }

@@ -173,9 +173,9 @@ mod tests {
         }
         ledger.break_with(&format!("PRAGMA user_version = {}", FOLDED - 1));
         drop(ledger);
-        assert_eq!(jobs(&path).verify().unwrap().lines, 2, "before the step");
+        assert_eq!(jobs(&path).verify().unwrap().messages, 2, "before the step");
         let mut ledger = Sqlite::open(&path, 60).unwrap();
-        assert_eq!(jobs(&path).verify().unwrap().lines, 2, "after it");
+        assert_eq!(jobs(&path).verify().unwrap().messages, 2, "after it");
         let found = |reader: SqliteReader| {
             reader.read(&"@alice@bob".parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap()
         };

@@ -176,7 +176,7 @@ impl Sqlite {
         name: Conversation,
         before_ms: i64,
     ) -> Result<(usize, bool), LedgerError> {
-        let (began, lines_max) = (Instant::now(), self.pace.size());
+        let (began, messages_max) = (Instant::now(), self.pace.size());
         let gone = self.write(|ledger| {
             ledger.tidy.expect(&ledger.connection)?;
             let transaction = ledger.connection.unchecked_transaction()?;
@@ -186,8 +186,9 @@ impl Sqlite {
                 "INSERT OR IGNORE INTO spent SELECT ?4, sender, id, line & {SEQ_MAX}, time_ms \
                  FROM lines WHERE line IN ({old})"
             );
-            transaction.execute(&keep, params![row, before_ms, lines_max, name.folded()])?;
-            let (theirs, values) = (format!("line IN ({old})"), params![row, before_ms, lines_max]);
+            transaction.execute(&keep, params![row, before_ms, messages_max, name.folded()])?;
+            let (theirs, values) =
+                (format!("line IN ({old})"), params![row, before_ms, messages_max]);
             let doomed = doom(&transaction, EXPIRED, (&theirs, values))?;
             forget_gone(&transaction, (&theirs, values))?;
             let gone = transaction.execute(&format!("DELETE FROM lines WHERE {theirs}"), values)?;
@@ -207,7 +208,7 @@ impl Sqlite {
             self.tidy.note(gone);
             self.pace.done(began, self.commit_time);
         }
-        Ok((gone, gone == lines_max))
+        Ok((gone, gone == messages_max))
     }
 
     /// Calls `count` for each 100 steps of the database engine, and bounds parts by so many rows.

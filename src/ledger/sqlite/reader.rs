@@ -177,7 +177,7 @@ impl<'a> Damage<'a> {
         &self,
         (after, upto): (i64, i64),
         newest_first: bool,
-        lines_max: usize,
+        messages_max: usize,
         read: &dyn Fn(i64, i64) -> rusqlite::Result<Lines>,
     ) -> rusqlite::Result<Lines> {
         if self.looks.get() < LOOKS_MAX {
@@ -194,14 +194,14 @@ impl<'a> Damage<'a> {
         let middle = after + (upto - after) / 2;
         let (one, other) = ((after, middle), (middle, upto));
         let (first, second) = if newest_first { (other, one) } else { (one, other) };
-        let (mut lines, more) = self.around(first, newest_first, lines_max, read)?;
+        let (mut lines, more) = self.around(first, newest_first, messages_max, read)?;
         if more {
             return Ok((lines, true));
         }
-        let (rest, more) = self.around(second, newest_first, lines_max, read)?;
+        let (rest, more) = self.around(second, newest_first, messages_max, read)?;
         lines.extend(rest);
-        let more = more || lines.len() > lines_max;
-        lines.truncate(lines_max);
+        let more = more || lines.len() > messages_max;
+        lines.truncate(messages_max);
         Ok((lines, more))
     }
 }
@@ -224,7 +224,7 @@ impl Reader for SqliteReader {
             );
             let damage = Damage::new(&self.path, conversation);
             let range = (line_of(row, after.min(last)), line_of(row, upto.min(last)));
-            let lines = damage.around(range, false, page.lines_max, &|after, upto| {
+            let lines = damage.around(range, false, page.messages_max, &|after, upto| {
                 let mut query = connection.prepare_cached(&query)?;
                 damage.take(connection, query.query([after, upto, upto - after])?, page)
             });
@@ -264,7 +264,7 @@ impl Reader for SqliteReader {
             let (mut lines, more) = damage.around(
                 (first - 1, line_of(row, last)),
                 true,
-                page.lines_max,
+                page.messages_max,
                 &|after, upto| {
                     let mut query = connection.prepare_cached(&query)?;
                     let since_ms = since_ms.unwrap_or(i64::MIN);

@@ -36,7 +36,7 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
             copy.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)", [])
         })
         .map_err(&fault)?;
-    let lines = read_all(&connection, found).map_err(&fault)?;
+    let messages = read_all(&connection, found).map_err(&fault)?;
     let beyond: Option<String> = connection
         .query_row(
             "SELECT min(name) FROM conversations JOIN lines USING (conversation) \
@@ -58,5 +58,5 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let conversations = connection
         .query_row("SELECT count(*) FROM conversations", [], |row| row.get(0))
         .map_err(&fault)?;
-    Ok(Verified { conversations, lines })
+    Ok(Verified { conversations, messages })
 }

@@ -15,10 +15,10 @@ use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::wire::codec;
 
 /// A page: large enough for several records, small enough for a short turn.
-const PAGE: Page = Page { lines_max: 200, bytes_max: 48 * 1024 };
+const PAGE: Page = Page { messages_max: 200, bytes_max: 48 * 1024 };
 
 /// A page with the first of some messages.
-const FIRST: Page = Page { lines_max: 1, bytes_max: 0 };
+const FIRST: Page = Page { messages_max: 1, bytes_max: 0 };
 
 /// When a failed read is retried.
 const RETRY_AFTER: Duration = Duration::from_millis(500);

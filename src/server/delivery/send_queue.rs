@@ -168,8 +168,8 @@ impl SendQueue {
     /// Starts to read `conversation`: the part that `start` describes from the ledger, then the
     /// tail from `position` on.
     pub fn follow(&self, conversation: ConversationId, start: Start, position: u64) {
-        let Start { after: announced, upto, lines_max, fresh } = start;
-        let after = announced.max(Seq(upto.0.saturating_sub(lines_max as u64)));
+        let Start { after: announced, upto, messages_max, fresh } = start;
+        let after = announced.max(Seq(upto.0.saturating_sub(messages_max as u64)));
         let cursor = if announced == upto {
             Cursor::Live { position, seq: upto }
         } else {

@@ -14,7 +14,7 @@ pub struct HubStats {
     pub sessions: usize,
     pub people: usize,
     pub channels: usize,
-    pub lines: u64,
+    pub messages: u64,
     /// Messages that the ledger was found to lack since the start, at least.
     pub lost: u64,
     pub uptime_ms: u64,
@@ -98,7 +98,7 @@ impl Hub {
             sessions: state.queues().count(),
             people: state.registry.membership.people(),
             channels: state.registry.membership.channels().count(),
-            lines: state.logs.messages(),
+            messages: state.logs.messages(),
             lost: state.lost(),
             uptime_ms,
         }

@@ -77,10 +77,10 @@ impl Room {
         let config = Config::default();
         let limits = Limits {
             ledger_waiting_max,
-            lines_per_s: 1e9,
+            messages_per_s: 1e9,
             bytes_per_s: 1e12,
             logins_per_s: 1e6,
-            lines_burst: 1_000_000,
+            messages_burst: 1_000_000,
             ..config.limits.clone()
         };
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);

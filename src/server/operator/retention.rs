@@ -77,16 +77,15 @@ fn remove(call: &Call, dry: bool) -> Reply {
         context.records.expire(now_ms);
     }
     let did = if dry { "would be removed" } else { "were removed" };
-    let Swept { lines, conversations, .. } = swept;
-    let mut text = format!("{lines} lines of {conversations} conversations {did}");
+    let Swept { messages, conversations, .. } = swept;
+    let mut text = format!("{messages} messages of {conversations} conversations {did}");
     if remains {
         text.push_str(REMAINS);
     }
     if let Some(distrust) = distrust {
         text.push_str(&format!("; {distrust}"));
     }
-    let data =
-        json!({"lines": lines, "conversations": conversations, "dry_run": dry, "remains": remains});
+    let data = json!({"messages": messages, "conversations": conversations, "dry_run": dry, "remains": remains});
     Reply { ok: !remains, ..with(text, data) }
 }
 
@@ -94,7 +93,7 @@ fn remove(call: &Call, dry: bool) -> Reply {
 pub fn erase(call: &Call) -> Reply {
     let context = call.context;
     let Some(name) = call.operands.first().and_then(|name| name.parse::<UserName>().ok()) else {
-        return call.asks("whose lines?");
+        return call.asks("whose messages?");
     };
     // Sessions of a user who was just removed must end before the erasure.
     if let Err(error) = context.accounts.reload() {
@@ -113,9 +112,9 @@ pub fn erase(call: &Call) -> Reply {
         Err(error) => return no(&format!("a copy of a former ledger cannot be removed: {error}")),
     };
     match context.ledger.erase(&name) {
-        Some(Ok(lines)) => {
+        Some(Ok(messages)) => {
             context.records.record(&Decision { target: name.as_str(), ..call.done() });
-            let mut text = format!("{lines} lines of {name} were erased");
+            let mut text = format!("{messages} messages of {name} were erased");
             let remains =
                 !matches!(context.ledger.tidy(context.clock.time_ms(), READ_TIME), Some(Ok(true)));
             if remains {
@@ -124,7 +123,7 @@ pub fn erase(call: &Call) -> Reply {
             for copy in removed {
                 text.push_str(&format!("; {} was removed", copy.display()));
             }
-            with(text, json!({"lines": lines, "remains": remains}))
+            with(text, json!({"messages": messages, "remains": remains}))
         }
         Some(Err(error)) => unstored(&error),
         None => no("the server is stopping; the erasure continues at its next start"),

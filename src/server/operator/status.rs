@@ -51,7 +51,7 @@ pub fn brief(context: &Context) -> Reply {
         hub.people, hub.sessions, admission.connections, admission.connections_max
     );
     let text = match context.ledger.erasing() {
-        Some((name, lines)) => format!("{text}, erasing {name}: {lines} lines so far"),
+        Some((name, messages)) => format!("{text}, erasing {name}: {messages} messages so far"),
         None => text,
     };
     let text = match hub.lost {
@@ -67,13 +67,13 @@ fn counters(context: &Context) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"), "address": admission.address.to_string(),
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
-        "lines": hub.lines, "lost": hub.lost, "uptime_ms": hub.uptime_ms,
+        "messages": hub.messages, "lost": hub.lost, "uptime_ms": hub.uptime_ms,
         "connections": admission.connections, "connections_max": admission.connections_max,
         "unauthenticated": admission.unauthenticated, "evicted": admission.evicted,
         "logins": admission.logins, "login_failures": admission.failures, "key_requests": admission.asked, "refused": admission.refused,
         "busy": admission.busy, "rsa_operations": admission.rsa,
         "files": files.files, "file_bytes": files.bytes,
-        "erasing": context.ledger.erasing().map(|(name, lines)| json!({"name": name, "lines": lines})),
+        "erasing": context.ledger.erasing().map(|(name, messages)| json!({"name": name, "messages": messages})),
     })
 }
 

@@ -8,7 +8,7 @@ use crate::chat::registry::{CountSpan, Query};
 use crate::chat::{Event, Message, MessageCount, Refusal, SenderCount, Target, UserName};
 use crate::crypto::RecordType;
 use crate::ledger::{Counted, LedgerError, Older, Page, Reader, Work};
-use crate::limits::{COUNTED_SENDERS_MAX, HISTORY_LINES, REPLY_BYTES_MAX, SEARCH_LINES};
+use crate::limits::{COUNTED_SENDERS_MAX, HISTORY_MESSAGES, REPLY_BYTES_MAX, SEARCH_MESSAGES};
 use crate::server::context::Context;
 use crate::server::delivery::send_queue::SendQueue;
 use crate::server::operator::{self, Actor};
@@ -20,7 +20,7 @@ type Found = Result<(Vec<Message>, bool), LedgerError>;
 
 /// The messages of an answer.
 struct Answer {
-    lines: Vec<Message>,
+    messages: Vec<Message>,
     more: bool,
     /// Whether the search ended before it had read everything.
     partial: bool,
@@ -43,18 +43,18 @@ impl Answers<'_> {
     ) -> Result<(), Refusal> {
         let readers = &self.context.readers;
         match query {
-            Query::History { to, conversation, before, lines, span, kind } => {
+            Query::History { to, conversation, before, messages, span, kind } => {
                 let now_ms = jiff::Timestamp::now().as_millisecond();
                 let since_ms = span.map(|span| now_ms.saturating_sub(span.as_ms()));
                 let older = Older { before, since_ms, files: kind.is_some() };
-                let page = self.page(lines.unwrap_or(HISTORY_LINES));
+                let page = self.page(messages.unwrap_or(HISTORY_MESSAGES));
                 let found = self.read(&readers.history, move |reader, work| {
                     reader.history(&conversation, older, page, work)
                 })?;
                 self.send_found(Some(to.clone()), found, reference);
             }
             Query::Search { to, conversations, wanted } => {
-                let page = self.page(SEARCH_LINES);
+                let page = self.page(SEARCH_MESSAGES);
                 let found = self.read(&readers.search, move |reader, work| {
                     reader.search(&conversations, &wanted, page, work)
                 })?;
@@ -88,9 +88,9 @@ impl Answers<'_> {
         read_queue: &ReadQueue,
         read: impl FnOnce(&dyn Reader, &Arc<Work>) -> Found + Send + 'static,
     ) -> Result<Answer, Refusal> {
-        let ((lines, more), work) = self.read_paid(read_queue, read)?;
+        let ((messages, more), work) = self.read_paid(read_queue, read)?;
         let partial = work.is_partial();
-        Ok(Answer { lines, more: more || partial, partial })
+        Ok(Answer { messages, more: more || partial, partial })
     }
 
     /// Runs a read on a reader's thread and charges its price, which is refunded if no reader is
@@ -163,24 +163,24 @@ impl Answers<'_> {
     }
 
     /// Returns the bounds of one answer.
-    fn page(&self, lines: usize) -> Page {
+    fn page(&self, messages: usize) -> Page {
         let config = self.context.config.get();
         let limits = &config.limits;
-        let lines_max = lines.clamp(1, limits.history_lines_max);
-        Page { lines_max, bytes_max: limits.answers_bytes_max / 4 }
+        let messages_max = messages.clamp(1, limits.history_messages_max);
+        Page { messages_max, bytes_max: limits.answers_bytes_max / 4 }
     }
 
     /// Sends messages of the ledger and the end of the answer.
     fn send_found(&self, to: Option<Target>, found: Answer, reference: Option<String>) {
-        let Answer { lines, more, partial } = found;
-        let count = lines.len();
+        let Answer { messages, more, partial } = found;
+        let count = messages.len();
         let mut body = Vec::new();
-        for mut line in lines {
+        for mut line in messages {
             // Distinguishes them from new messages.
             line.reference = Some(reference.clone().unwrap_or_default());
             codec::encode(&Event::Message(line), &mut body);
         }
-        let end = Event::History { to, lines: count, more, partial, reference };
+        let end = Event::History { to, messages: count, more, partial, reference };
         codec::encode(&end, &mut body);
         self.context.hub.delivery.send(self.queue, RecordType::Json, &body);
     }
@@ -188,13 +188,13 @@ impl Answers<'_> {
 
 fn message_count(span: &CountSpan, counted: Counted, asker: &UserName) -> MessageCount {
     let Counted { by, partial } = counted;
-    let lines = by.iter().map(|(_, lines)| lines).sum();
-    let sender = |(name, lines)| SenderCount { name, lines };
+    let messages = by.iter().map(|(_, messages)| messages).sum();
+    let sender = |(name, messages)| SenderCount { name, messages };
     MessageCount {
         to: span.conversation.as_seen_by(asker),
         after: span.after,
         upto: span.upto,
-        lines,
+        messages,
         by: by.into_iter().take(COUNTED_SENDERS_MAX).map(sender).collect(),
         partial,
     }

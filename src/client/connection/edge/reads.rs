@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::chat::{Command, Message, Request, Seq, Target};
 use crate::limits::{
-    ANSWER_LINES_MAX, ANSWER_S_MAX, HISTORY_LINES, OPEN_READS_MAX, REF_BYTES_MAX, SEARCH_LINES,
+    ANSWER_MESSAGES_MAX, ANSWER_S_MAX, HISTORY_MESSAGES, OPEN_READS_MAX, REF_BYTES_MAX,
+    SEARCH_MESSAGES,
 };
 use crate::system::clock::Instant;
 
@@ -30,11 +31,11 @@ struct Read {
 impl Reads {
     /// Records a `history` or `search` request, and ignores others.
     pub fn note(&mut self, request: &Request, now: Instant) {
-        let (to, before, lines) = match &request.command {
-            Command::History { to, before, lines, .. } => {
-                (Some(to), *before, lines.unwrap_or(HISTORY_LINES))
+        let (to, before, messages) = match &request.command {
+            Command::History { to, before, messages, .. } => {
+                (Some(to), *before, messages.unwrap_or(HISTORY_MESSAGES))
             }
-            Command::Search { to, .. } => (to.as_ref(), None, SEARCH_LINES),
+            Command::Search { to, .. } => (to.as_ref(), None, SEARCH_MESSAGES),
             _ => return,
         };
         // The server does not return a longer one in its answer.
@@ -45,7 +46,7 @@ impl Reads {
             searches: matches!(request.command, Command::Search { .. }),
             before,
             last: Seq(0),
-            messages_left: lines.clamp(1, ANSWER_LINES_MAX),
+            messages_left: messages.clamp(1, ANSWER_MESSAGES_MAX),
             until: now + Duration::from_secs(ANSWER_S_MAX),
         });
         if self.0.len() > OPEN_READS_MAX {
@@ -133,7 +134,7 @@ mod tests {
     fn an_answer_is_bound_to_its_request() {
         let (mut reads, now) = (Reads::default(), Instant::now());
         assert!(!admits(&mut reads, 1, "", now) && !admits(&mut reads, 1, "q1", now));
-        let bob = json!({"type": "history", "to": "@bob", "before": "9", "lines": 3});
+        let bob = json!({"type": "history", "to": "@bob", "before": "9", "messages": 3});
         reads.note(&request(bob.clone(), Some("q1")), now);
         assert!(!admits(&mut reads, 1, "", now) && !admits(&mut reads, 1, "q2", now));
         assert!(!admits(&mut reads, 9, "q1", now), "it is not before the ninth");
@@ -166,10 +167,10 @@ mod tests {
     #[test]
     fn an_answer_and_the_open_requests_are_bounded() {
         let (mut reads, now) = (Reads::default(), Instant::now());
-        let bob = json!({"type": "history", "to": "@bob", "lines": 1_000_000});
+        let bob = json!({"type": "history", "to": "@bob", "messages": 1_000_000});
         reads.note(&request(bob.clone(), Some("q1")), now);
         let admitted = (1..5_000).filter(|seq| admits(&mut reads, *seq, "q1", now)).count();
-        assert_eq!(admitted, ANSWER_LINES_MAX);
+        assert_eq!(admitted, ANSWER_MESSAGES_MAX);
         (0..5_000).for_each(|_| reads.note(&request(bob.clone(), None), now));
         assert_eq!(reads.0.len(), OPEN_READS_MAX);
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use crate::chat::{Message, Seq, Target};
-use crate::limits::ANSWER_LINES_MAX;
+use crate::limits::ANSWER_MESSAGES_MAX;
 
 /// Open requests that are remembered; the oldest are forgotten.
 const ASKED_MAX: usize = 64;
@@ -37,7 +37,7 @@ impl Answers {
     /// Takes a message of an answer.
     pub fn gathers(&mut self, to: Target, message: &Message, object: Value) {
         let Some(at) = self.position(&to, message.reference.as_deref()) else { return };
-        if self.0[at].messages.len() < ANSWER_LINES_MAX {
+        if self.0[at].messages.len() < ANSWER_MESSAGES_MAX {
             self.0[at].messages.push((message.clone(), object));
         }
     }

@@ -101,9 +101,9 @@ impl Room {
         self.unread.learn(last.0, read.0);
     }
 
-    pub fn counts(&mut self, upto: Seq, lines: u64) {
+    pub fn counts(&mut self, upto: Seq, messages: u64) {
         self.last = self.last.max(upto.0);
-        self.unread.counts(upto.0, lines);
+        self.unread.counts(upto.0, messages);
     }
 
     /// Takes a read position, which is at most the newest message. Returns it.
@@ -126,11 +126,11 @@ impl Room {
         self.speakers.retain(|speaker| *speaker != message.from);
         self.speakers.insert(0, message.from.clone());
         self.speakers.truncate(SPEAKERS_MAX);
-        let before = self.unread.lines();
+        let before = self.unread.messages();
         if counts {
             self.unread.arrives(seq);
         }
-        self.unread.lines() != before
+        self.unread.messages() != before
     }
 
     /// Takes that messages up to a seq are left out.
@@ -216,8 +216,8 @@ impl Room {
 
     /// The number of unread messages, for pages.
     pub fn unread(&self) -> Value {
-        let (lines, read) = (self.unread.lines(), Seq(self.unread.read()));
-        json!({"type": "unread", "to": self.to, "lines": lines, "read": read, "origin": "client"})
+        let (messages, read) = (self.unread.messages(), Seq(self.unread.read()));
+        json!({"type": "unread", "to": self.to, "messages": messages, "read": read, "origin": "client"})
     }
 
     /// The positions, for pages.

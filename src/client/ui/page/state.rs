@@ -107,10 +107,10 @@ impl State {
                 }
             }
             // What is read opens no conversation.
-            Output::Unread { to, lines: 0, .. } if self.find(to).is_none() => {}
-            Output::Unread { to, upto, lines, .. } => {
+            Output::Unread { to, messages: 0, .. } if self.find(to).is_none() => {}
+            Output::Unread { to, upto, messages, .. } => {
                 let room = self.room(to);
-                room.counts(*upto, *lines);
+                room.counts(*upto, *messages);
                 objects = vec![room.unread()];
             }
             Output::Renumbered { to, after } => {

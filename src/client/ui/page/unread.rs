@@ -18,7 +18,7 @@ pub struct Unread {
 }
 
 impl Unread {
-    pub fn lines(&self) -> u64 {
+    pub fn messages(&self) -> u64 {
         self.counted.0 + self.fresh.len() as u64
     }
 
@@ -33,8 +33,8 @@ impl Unread {
     }
 
     /// Takes the server's count of the messages up to one.
-    pub fn counts(&mut self, upto: u64, lines: u64) {
-        self.counted = (lines, upto);
+    pub fn counts(&mut self, upto: u64, messages: u64) {
+        self.counted = (messages, upto);
         self.known = self.known.max(upto);
         self.fresh.retain(|seq| *seq > upto);
     }
@@ -57,9 +57,9 @@ impl Unread {
         }
         self.read = seq;
         self.fresh.retain(|fresh| *fresh > seq);
-        let (lines, upto) = self.counted;
+        let (messages, upto) = self.counted;
         self.counted.0 = match upto > seq {
-            true => lines.min(upto - seq).min(held(upto).unwrap_or(u64::MAX)),
+            true => messages.min(upto - seq).min(held(upto).unwrap_or(u64::MAX)),
             false => 0,
         };
     }
@@ -85,20 +85,20 @@ mod tests {
         unread.learn(40, 30);
         // Those up to the 40th are replayed, and counted by the server.
         (31..=42).for_each(|seq| unread.arrives(seq));
-        assert_eq!(unread.lines(), 2);
+        assert_eq!(unread.messages(), 2);
         unread.counts(40, 8);
-        assert_eq!(unread.lines(), 10);
+        assert_eq!(unread.messages(), 10);
         unread.reads(35, |_| None);
-        assert_eq!((unread.lines(), unread.read()), (7, 35));
+        assert_eq!((unread.messages(), unread.read()), (7, 35));
         unread.reads(38, |_| Some(1));
-        assert_eq!(unread.lines(), 3);
+        assert_eq!(unread.messages(), 3);
         unread.reads(41, |_| None);
-        assert_eq!(unread.lines(), 1);
+        assert_eq!(unread.messages(), 1);
         unread.reads(20, |_| None);
         unread.arrives(41);
-        assert_eq!((unread.lines(), unread.read()), (1, 41));
+        assert_eq!((unread.messages(), unread.read()), (1, 41));
         unread.reads(42, |_| None);
-        assert_eq!(unread.lines(), 0);
+        assert_eq!(unread.messages(), 0);
     }
 
     #[test]
@@ -107,15 +107,15 @@ mod tests {
         unread.counts(40, 8);
         unread.arrives(41);
         unread.renumbers(0);
-        assert_eq!((unread.lines(), unread.read()), (0, 0));
+        assert_eq!((unread.messages(), unread.read()), (0, 0));
         unread.arrives(1);
-        assert_eq!(unread.lines(), 1);
+        assert_eq!(unread.messages(), 1);
     }
 
     #[test]
     fn a_crowd_takes_bounded_memory() {
         let mut unread = Unread::default();
         (1..=2 * FRESH_MAX as u64).for_each(|seq| unread.arrives(seq));
-        assert_eq!(unread.lines(), FRESH_MAX as u64);
+        assert_eq!(unread.messages(), FRESH_MAX as u64);
     }
 }

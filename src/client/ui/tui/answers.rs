@@ -3,7 +3,7 @@
 use super::window::Line;
 use crate::chat::Target;
 use crate::client::model::Origin;
-use crate::limits::ANSWER_LINES_MAX;
+use crate::limits::ANSWER_MESSAGES_MAX;
 
 /// Bound on listed search results.
 const HITS_MAX: usize = 1_000;
@@ -43,7 +43,7 @@ impl Answers {
     /// Adds an older message. An answer has a bounded count of them.
     pub fn gathers(&mut self, to: Target, line: Line) {
         match self.gathering.iter_mut().find(|one| one.to == to) {
-            Some(one) if one.lines.len() >= ANSWER_LINES_MAX => {}
+            Some(one) if one.lines.len() >= ANSWER_MESSAGES_MAX => {}
             Some(one) => one.lines.push(line),
             None => self.gathering.push(Gathering { to, lines: vec![line] }),
         }

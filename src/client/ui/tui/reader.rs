@@ -37,15 +37,15 @@ pub enum Effect {
 }
 
 /// Messages per request when the user scrolls up.
-const OLDER_LINES: usize = 200;
+const OLDER_MESSAGES: usize = 200;
 /// Messages per request up to the first unread one.
-const NEWS_LINES: usize = 1_000;
+const NEW_MESSAGES: usize = 1_000;
 
 /// A request for older messages of a conversation.
 struct OlderRequest {
     index: usize,
     before: Option<Seq>,
-    lines: usize,
+    messages: usize,
 }
 
 /// The conversations on the screen, with what is typed into them.
@@ -399,12 +399,12 @@ impl Reader {
 /// Unread and older messages.
 impl Reader {
     /// Takes the number of unread messages of a conversation.
-    pub fn unread(&mut self, to: &Target, span: (Seq, Seq), lines: u64) {
-        if lines == 0 && self.position(to).is_none() {
+    pub fn unread(&mut self, to: &Target, span: (Seq, Seq), messages: u64) {
+        if messages == 0 && self.position(to).is_none() {
             return;
         }
         let index = self.conversation(to);
-        self.windows[index].counted(span, usize::try_from(lines).unwrap_or(usize::MAX));
+        self.windows[index].counted(span, usize::try_from(messages).unwrap_or(usize::MAX));
         self.look_at_it();
     }
 
@@ -450,13 +450,13 @@ impl Reader {
     pub fn fetch(&mut self, first: bool) {
         let next = self.next_older(first);
         if let Some(older) = self.pace.release(next, self.view.now_ms()) {
-            let OlderRequest { index, before, lines } = older;
+            let OlderRequest { index, before, messages } = older;
             let window = &mut self.windows[index];
             (window.older, window.asked) = (Older::Asked, before);
             let to = window.target.clone();
-            let (reference, lines) = (Some(format!("older {to}")), Some(lines));
+            let (reference, messages) = (Some(format!("older {to}")), Some(messages));
             let ask = Request::new(
-                Command::History { to, before, lines, span: None, kind: None },
+                Command::History { to, before, messages, span: None, kind: None },
                 reference,
             );
             self.happen(Input::Ask(Ok(ask)));
@@ -475,7 +475,7 @@ impl Reader {
         let goes_there = window.seeks && window.wants_older();
         if first && window.joined && window.older == Older::Perhaps && !goes_there {
             let before = window.oldest();
-            return Some(OlderRequest { index: current, before, lines: OLDER_LINES });
+            return Some(OlderRequest { index: current, before, messages: OLDER_MESSAGES });
         }
         let mut order = [current].into_iter().chain(0..self.windows.len());
         let index = order.find(|index| !is_open && self.windows[*index].wants_older())?;
@@ -484,6 +484,6 @@ impl Reader {
             Some((_, upto)) => Some(Seq(upto.0.saturating_add(1))),
             None => window.oldest(),
         };
-        Some(OlderRequest { index, before, lines: NEWS_LINES })
+        Some(OlderRequest { index, before, messages: NEW_MESSAGES })
     }
 }

@@ -71,7 +71,9 @@ impl Updates {
             Output::Secret(prompt) => reader.input.wants(prompt),
             Output::Timestamps(on) => reader.view.show_times(on),
             Output::Clear => reader.window_mut().clear(Older::Later),
-            Output::Unread { to, after, upto, lines } => reader.unread(&to, (after, upto), lines),
+            Output::Unread { to, after, upto, messages } => {
+                reader.unread(&to, (after, upto), messages)
+            }
             // The message itself shows that it waits.
             Output::Pending { stored: false, to, .. } => {
                 reader.status.stores(false);
@@ -269,9 +271,9 @@ impl Updates {
                     window.divider.take_if(|_| !is_here);
                 }
             }
-            Event::History { to, more, lines, partial, reference } => {
+            Event::History { to, more, messages, partial, reference } => {
                 if reference.as_deref() == Some("history") {
-                    reader.flash(format!("{lines} messages were loaded: PageUp"));
+                    reader.flash(format!("{messages} messages were loaded: PageUp"));
                 }
                 let older = match (partial, more) {
                     (true, _) => Some(words::PARTIAL),
@@ -279,7 +281,7 @@ impl Updates {
                     (false, false) => None,
                 };
                 match reference.as_deref() {
-                    Some("search") => return Some(self.found(origin, lines, older, reader)),
+                    Some("search") => return Some(self.found(origin, messages, older, reader)),
                     _ => self.loaded(to, more, reader),
                 }
             }
@@ -305,7 +307,7 @@ impl Updates {
     fn found(
         &mut self,
         origin: Origin,
-        lines: usize,
+        messages: usize,
         older: Option<&str>,
         reader: &Reader,
     ) -> Pane {
@@ -315,7 +317,7 @@ impl Updates {
         let row = |hit: &Hit| format!("{}  {}", hit.to, paper.plain(&hit.line));
         let mut text: Vec<String> = hits.iter().filter(|hit| hit.by == origin).map(row).collect();
         older.iter().for_each(|older| text.insert(0, (*older).into()));
-        let title = format!("search: {lines} found");
+        let title = format!("search: {messages} found");
         Pane::new(title, text).of(origin)
     }
 
@@ -336,12 +338,12 @@ fn gap(reader: &mut Reader, to: &Target, (from, upto): (Seq, Seq), stored: bool)
         return true;
     }
     let index = reader.conversation(to);
-    let lines = upto.0.saturating_sub(from.0).saturating_add(1);
-    reader.status.omits(usize::try_from(lines).unwrap_or(usize::MAX));
+    let messages = upto.0.saturating_sub(from.0).saturating_add(1);
+    reader.status.omits(usize::try_from(messages).unwrap_or(usize::MAX));
     let window = &reader.windows[index];
     // Nothing of a channel is unread at the first visit.
     if window.divider.is_none() && window.newest().is_none() {
-        reader.flash(format!("{lines} older messages of {to}: PageUp"));
+        reader.flash(format!("{messages} older messages of {to}: PageUp"));
     }
     reader.windows[index].gap(from, upto)
 }

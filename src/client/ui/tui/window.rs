@@ -23,7 +23,7 @@ pub struct Presence {
 }
 
 /// Loaded messages of a room with unread ones, among which mentions are looked for.
-const MENTIONS_LINES_MAX: usize = 5_000;
+const MENTIONS_MESSAGES_MAX: usize = 5_000;
 /// Silence after which a part is not shown, in milliseconds.
 const SILENCE_MS: i64 = 5 * 60_000;
 
@@ -396,22 +396,22 @@ impl Window {
     }
 
     /// Takes the number of unread messages after one seq and up to another.
-    pub fn counted(&mut self, (after, upto): (Seq, Seq), lines: usize) {
+    pub fn counted(&mut self, (after, upto): (Seq, Seq), messages: usize) {
         let later = self.lines.iter().rev().take_while(|line| line.seq.is_none_or(|it| it > upto));
         let later = later.filter(|line| line.seq.is_some() && !line.is_own()).count();
-        let lines = lines.saturating_add(later);
+        let messages = messages.saturating_add(later);
         self.last = self.last.max(upto);
         if self.read <= after {
-            (self.read, self.unread) = (after, lines);
+            (self.read, self.unread) = (after, messages);
             if matches!(self.target, Target::User(_)) {
-                self.mentions = lines;
+                self.mentions = messages;
             }
         }
-        match lines {
+        match messages {
             0 => drop(self.divider.take_if(|divider| *divider == after)),
             _ => {
                 self.divider.get_or_insert(after);
-                self.new = lines;
+                self.new = messages;
             }
         }
     }
@@ -518,7 +518,7 @@ impl Window {
             Some(divider) => Some(divider),
             None => {
                 let channel = matches!(self.target, Target::Channel(_));
-                let few = self.lines.len() < MENTIONS_LINES_MAX && !self.made_room;
+                let few = self.lines.len() < MENTIONS_MESSAGES_MAX && !self.made_room;
                 Some(self.read).filter(|_| channel && few && self.unread > 0)
             }
         };

@@ -8,9 +8,9 @@ fn line(seq: u64) -> Value {
         "device": "main", "id": format!("{seq:032x}"), "time_ms": NOON_MS, "text": format!("line {seq}.")})
 }
 
-fn count(desk: &mut Desk, to: &str, span: (u64, u64), lines: u64) {
+fn count(desk: &mut Desk, to: &str, span: (u64, u64), messages: u64) {
     let (after, upto) = (Seq(span.0), Seq(span.1));
-    desk.app.show(Output::Unread { to: to.parse().unwrap(), after, upto, lines });
+    desk.app.show(Output::Unread { to: to.parse().unwrap(), after, upto, messages });
 }
 
 /// The last requests for older messages: `before`, and how many.
@@ -19,7 +19,7 @@ fn asked(desk: &mut Desk) -> Vec<(String, u64)> {
     let asks = desk.effects().into_iter().filter(|effect| effect.contains("\"history\""));
     let ask = |effect: String| {
         let ask: Value = serde_json::from_str(&effect).unwrap();
-        (ask["before"].as_str().unwrap_or_default().to_owned(), ask["lines"].as_u64().unwrap())
+        (ask["before"].as_str().unwrap_or_default().to_owned(), ask["messages"].as_u64().unwrap())
     };
     asks.map(ask).collect()
 }
@@ -32,7 +32,7 @@ fn loads(desk: &mut Desk, seqs: std::ops::RangeInclusive<u64>, more: bool) {
         line["ref"] = "older #lobby".into();
         desk.hears(line);
     }
-    desk.hears(json!({"type": "history", "to": "#lobby", "lines": lines, "more": more,
+    desk.hears(json!({"type": "history", "to": "#lobby", "messages": lines, "more": more,
         "ref": "older #lobby"}));
 }
 
@@ -173,7 +173,7 @@ fn only_messages_of_others_are_divided_and_counted() {
 #[test]
 fn rooms_with_unread_messages_are_searched_for_mentions_one_request_at_a_time() {
     let mut desk = Desk::new(100, 20);
-    let end = json!({"type": "history", "to": "#lobby", "lines": 0, "more": false, "ref": "older #lobby"});
+    let end = json!({"type": "history", "to": "#lobby", "messages": 0, "more": false, "ref": "older #lobby"});
     desk.hears(end);
     let rooms = ["#tea", "#work"];
     for room in rooms {
@@ -186,7 +186,7 @@ fn rooms_with_unread_messages_are_searched_for_mentions_one_request_at_a_time() 
         (line["to"], line["text"]) = (room.into(), "Alice, look".into());
         line["ref"] = format!("older {room}").into();
         desk.hears(line);
-        desk.hears(json!({"type": "history", "to": room, "lines": 1, "more": true, "ref": format!("older {room}")}));
+        desk.hears(json!({"type": "history", "to": room, "messages": 1, "more": true, "ref": format!("older {room}")}));
     };
     assert_eq!(asked(&mut desk).len(), 1);
     answer(&mut desk, "#tea");
@@ -194,7 +194,7 @@ fn rooms_with_unread_messages_are_searched_for_mentions_one_request_at_a_time() 
     // Then older ones of the same room: the first unread one is not here yet.
     assert_eq!(asked(&mut desk), [("7".to_owned(), 1_000)]);
     desk.hears(
-        json!({"type": "history", "to": "#tea", "lines": 0, "more": false, "ref": "older #tea"}),
+        json!({"type": "history", "to": "#tea", "messages": 0, "more": false, "ref": "older #tea"}),
     );
     assert_eq!(asked(&mut desk).len(), 1);
     answer(&mut desk, "#work");
@@ -205,7 +205,7 @@ fn rooms_with_unread_messages_are_searched_for_mentions_one_request_at_a_time() 
 /// at once, and each answer has an older message.
 fn asks_in_ten_seconds(mut then: impl FnMut(&mut Desk)) -> usize {
     let mut desk = Desk::new(100, 20);
-    desk.hears(json!({"type": "history", "to": "#lobby", "lines": 0, "more": false,
+    desk.hears(json!({"type": "history", "to": "#lobby", "messages": 0, "more": false,
         "ref": "older #lobby"}));
     desk.enters("#tea", 5_000, 5, &["alice", "bob"]);
     count(&mut desk, "#tea", (5, 5_000), 4_995);
@@ -221,7 +221,7 @@ fn asks_in_ten_seconds(mut then: impl FnMut(&mut Desk)) -> usize {
             let mut line = line(seq);
             (line["to"], line["ref"]) = ("#tea".into(), "older #tea".into());
             desk.hears(line);
-            desk.hears(json!({"type": "history", "to": "#tea", "lines": 1, "more": true,
+            desk.hears(json!({"type": "history", "to": "#tea", "messages": 1, "more": true,
                 "ref": "older #tea"}));
             then(&mut desk);
         }

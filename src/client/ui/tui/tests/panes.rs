@@ -157,7 +157,7 @@ fn search_results_open_a_pane() {
     let mut desk = Desk::new(100, 7);
     desk.says_as("bob", "#lobby", "tea at five", json!({"ref": "search"}));
     desk.says_as("carol", "@alice", "tea, then?", json!({"ref": "search"}));
-    desk.hears(json!({"type": "history", "lines": 2, "more": true, "ref": "search"}));
+    desk.hears(json!({"type": "history", "messages": 2, "more": true, "ref": "search"}));
     assert_snapshot!(desk.picture(), @"
     #lobby                                                 open: members and the operator read  3 online
     rooms            │ server| search: 2 found                               Esc closes │people

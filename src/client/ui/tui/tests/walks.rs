@@ -36,7 +36,7 @@ fn scrolling_up_loads_older_lines_and_the_view_does_not_jump() {
     let before = texts(&mut desk);
     assert_eq!(before[0], "line 301");
     let asked: Value = serde_json::from_str(&desk.effects()[0]).unwrap();
-    assert_eq!((&asked["before"], &asked["lines"]), (&json!("301"), &json!(200)));
+    assert_eq!((&asked["before"], &asked["messages"]), (&json!("301"), &json!(200)));
     desk.draws();
     assert!(desk.effects().is_empty(), "it is asked for once");
     // New messages arrive while the old ones are loading.
@@ -46,7 +46,7 @@ fn scrolling_up_loads_older_lines_and_the_view_does_not_jump() {
         desk.says_as("bob", "#lobby", &format!("line {number}"), more);
     }
     assert_eq!(texts(&mut desk), before);
-    let told = json!({"type": "history", "to": "#lobby", "lines": 200, "more": true,
+    let told = json!({"type": "history", "to": "#lobby", "messages": 200, "more": true,
         "ref": "older #lobby"});
     desk.hears(told);
     assert_eq!(texts(&mut desk), before);
@@ -60,7 +60,7 @@ fn scrolling_up_loads_older_lines_and_the_view_does_not_jump() {
     desk.presses("alt-home");
     desk.draws();
     assert!(desk.effects().last().unwrap().contains("older #lobby"));
-    desk.hears(json!({"type": "history", "to": "#lobby", "lines": 0, "more": false,
+    desk.hears(json!({"type": "history", "to": "#lobby", "messages": 0, "more": false,
         "ref": "older #lobby"}));
     desk.presses("pagedown alt-home");
     desk.draws();
