@@ -76,13 +76,15 @@ impl Canary {
             || coming(world).iter().any(|path| size(path) > 2 * SEALED_CHUNK_BYTES as u64);
         world.until("some bytes are there", is_half);
         link.set(Flow::Stalls);
-        let blob = uploaded(world);
+        let blob = uploads(world).pop().expect("the control: the transfer is in the profile");
         self.takes_key(world, &sender, blob, to != "#lobby");
         for (what, bytes) in self.hidden() {
             assert_eq!(world.found_in("alice", &bytes), 0, "{what} of {} in the profile", path);
         }
         link.set(Flow::Passes);
         sender.sees(r#""state":"sent""#);
+        // A client that is killed before continues with the file at its next start.
+        world.until("the profile has forgotten it", || uploads(world).is_empty());
         self.key = None;
     }
 
@@ -113,18 +115,19 @@ impl Canary {
     }
 }
 
-/// The id of the file that alice's program sends.
-fn uploaded(world: &World) -> [u8; 16] {
+/// The ids of the files that alice's profile uploads.
+fn uploads(world: &World) -> Vec<[u8; 16]> {
     let servers = fs::read_dir(world.data_folder("alice").join("servers")).unwrap();
     let folders = servers.map(|entry| entry.unwrap().path());
     let folders = folders.filter(|path| path.extension().is_some_and(|it| it == "transfers"));
-    let mut files = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
-    let state = files.find_map(|file| {
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
+    let states = files.filter_map(|file| {
         let path = file.unwrap().path();
         path.extension().is_some_and(|it| it == "state").then_some(path)
     });
-    let state = state.expect("the control: the transfer is in the profile");
-    state.file_stem().unwrap().to_str().unwrap().parse::<BlobId>().unwrap().0
+    states
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().parse::<BlobId>().unwrap().0)
+        .collect()
 }
 
 /// The ids of the files that arrive in a folder, and how much has arrived.
