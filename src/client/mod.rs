@@ -347,7 +347,7 @@ fn read_input(
     }
     let typed = happen.bounded(UNSETTLED_BYTES_MAX);
     match (&args.send, args.tail) {
-        _ if mode.full => {}
+        _ if mode.full || mode.web => {}
         (Some(text), _) => ui::input::lines_to_send(text.as_deref(), typed),
         (None, Some(_)) => {}
         (None, None) if mode.json => ui::input::objects(typed),
