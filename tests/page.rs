@@ -75,6 +75,21 @@ fn a_page_needs_the_token_and_two_pages_see_the_same() {
 }
 
 #[test]
+fn stdin_is_not_read() {
+    let world = World::new();
+    let bob = world.enters("bob");
+    let mut host = world.hosts("alice");
+    let mut page = host.enters();
+    host.program.types("words for the shell");
+    host.program.hangs_up();
+    page.types("#lobby", "hello from a page");
+    bob.sees("hello from a page");
+    page.reads("hello from a page");
+    assert_eq!(bob.seen("words for the shell"), 0);
+    assert!(host.program.is_running(), "the end of stdin ends nothing");
+}
+
+#[test]
 fn unread_state_is_shared_by_pages_and_outlives_the_client() {
     let world = World::new();
     let mut bob = world.enters("bob");
@@ -234,6 +249,15 @@ fn files_go_both_ways_and_leave_no_copy() {
     let path = path.as_str().unwrap();
     assert!(path.ends_with("/t\u{e9}a.txt"), "{path}");
     assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    let (_, body) = alice.ask(&(head("refused.txt", &alice.token) + &bytes));
+    let refused = serde_json::from_str::<Value>(&body).unwrap()["path"].clone();
+    for pin in ["4711", "4712"] {
+        page.sends(&json!({"type": "join", "channel": "#tea", "pin": pin}));
+        page.sees("entered", |object| object["readers"] == "pin");
+    }
+    page.sends(&json!({"type": "send_file", "path": refused, "to": "#tea", "ref": "p0"}));
+    page.sees("refused", |object| object["ref"] == "p0" && object["origin"] == "client");
+    world.until("the refused copy is gone", || !Path::new(refused.as_str().unwrap()).exists());
     page.sends(
         &json!({"type": "send_file", "path": path, "to": "@bob", "text": "for you", "ref": "p1"}),
     );

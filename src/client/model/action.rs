@@ -2,9 +2,9 @@
 
 use super::super::storage::ignore_list::IgnoreList;
 use super::super::transfer::Work;
-use super::output::Output;
+use super::output::{Origin, Output};
 use crate::chat::{
-    ChannelName, MsgId, NewMessage, Position, Request, SecretText, Target, UserName,
+    ChannelName, Code, Event, MsgId, NewMessage, Position, Request, SecretText, Target, UserName,
 };
 use crate::e2e::Choice;
 
@@ -75,4 +75,13 @@ pub fn notice(text: String) -> Action {
 
 pub fn error(text: String) -> Action {
     Action::Output(Output::Error(text))
+}
+
+/// Declines a request of the user or of a program, which finds the answer by its reference.
+pub fn declined(code: Code, problem: String, reference: Option<String>) -> Action {
+    if reference.is_none() {
+        return error(problem);
+    }
+    let event = Event::Refused { code, hint: problem, id: None, retry_ms: None, reference };
+    Action::Output(Output::Event(Origin::Client, event))
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::super::conversations::Conversations;
 use super::super::input::Loss;
 use super::super::outbox::Outbox;
-use super::action::{Action, error, notice};
+use super::action::{Action, declined, error, notice};
 use super::connection::{Connection, Open, why};
 use super::destination::{Destination, Found};
 use super::ending::{Ending, Leaving, Next};
@@ -21,8 +21,8 @@ use super::transfers::Transfers;
 use super::unread::Unread;
 use super::usage::Use;
 use crate::chat::{
-    ChannelName, Command, Event, Kind, Mark, MessageCount, MsgId, NewMessage, Position, Request,
-    SecretText, Target, UserName,
+    ChannelName, Code, Command, Event, Kind, Mark, MessageCount, MsgId, NewMessage, Position,
+    Request, SecretText, Target, UserName,
 };
 use crate::e2e::Choice;
 use crate::fault::code;
@@ -106,7 +106,8 @@ impl Exchange {
             return vec![Action::Send(self.membership.requested(request))];
         }
         if self.connection.was_in() {
-            return vec![error("not connected: try again when the connection is back".into())];
+            let problem = "not connected: try again when the connection is back".to_owned();
+            return vec![declined(Code::Unavailable, problem, request.reference)];
         }
         self.outgoing.early(request);
         Vec::new()

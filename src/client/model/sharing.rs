@@ -1,8 +1,8 @@
 //! Files between the user, the server and the engine: wishes and answers for the transfers.
 
-use super::action::{Action, error};
+use super::action::{Action, declined, error};
 use super::exchange::Exchange;
-use crate::chat::{Event, MsgId, Target};
+use crate::chat::{Code, Event, MsgId, Target};
 use crate::client::transfer::{Report, TransferId, Wish};
 
 /// Begins what a user or a program wants. The bare name of a channel means the one channel of
@@ -15,10 +15,10 @@ pub fn wish(
     chance: [u8; 16],
 ) -> Vec<Action> {
     let begun = resolve(exchange, wish.conversation(), exactly)
-        .and_then(|()| exchange.transfers.begin(wish, MsgId(chance), reference));
+        .and_then(|()| exchange.transfers.begin(wish, MsgId(chance), reference.clone()));
     begun.unwrap_or_else(|problem| {
         exchange.ending.fails();
-        vec![error(problem)]
+        vec![declined(Code::BadRequest, problem, reference)]
     })
 }
 

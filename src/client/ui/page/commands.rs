@@ -121,7 +121,7 @@ impl Commands {
             Input::Wish { wish: Wish::Send(send), exactly, reference } => {
                 let number = || format!("page-{:016x}", rand::random::<u64>());
                 let reference = reference.unwrap_or_else(number);
-                self.core.spool.sends(&send.path, &reference);
+                self.core.spool.names(&send.path, &reference);
                 let (wish, reference) = (Wish::Send(send), Some(reference));
                 Ok(Some(Input::Wish { wish, exactly, reference }))
             }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::queue::{Queue, close};
 use super::spool::Spool;
 use super::state::State;
+use crate::chat::Event;
 use crate::client::connection::inbox::Sender;
 use crate::client::model::{Origin, Output};
 use crate::client::transfer::TransferId;
@@ -73,6 +74,15 @@ impl Core {
                 |(id, reference): (TransferId, Option<String>)| (id, reference, state.fetched(id));
             (ended.into_iter().map(with_file).collect::<Vec<_>>(), objects)
         });
+        match output {
+            Output::Transfer(progress) => {
+                progress.reference.iter().for_each(|reference| self.spool.sends(reference));
+            }
+            Output::Event(Origin::Client, Event::Refused { reference: Some(reference), .. }) => {
+                self.spool.refused(reference);
+            }
+            _ => {}
+        }
         for (id, reference, file) in ended {
             self.spool.ended(id, reference.as_deref(), file);
         }

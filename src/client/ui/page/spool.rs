@@ -49,7 +49,9 @@ enum Stage {
     Arriving,
     /// No command has named it yet.
     Waiting,
-    /// By the reference of its command.
+    /// A command with this reference has named it.
+    Named(String),
+    /// A transfer sends it, for the command with this reference.
     Sent(String),
 }
 
@@ -109,12 +111,28 @@ impl Spool {
         self.lock().remove(number);
     }
 
-    /// A command sends a file, under this reference.
-    pub fn sends(&self, path: &Path, reference: &str) {
+    /// A command with this reference names a file.
+    pub fn names(&self, path: &Path, reference: &str) {
         let mut held = self.lock();
         if let Some(handed) = held.files.values_mut().find(|handed| handed.path == path) {
-            handed.stage = Stage::Sent(reference.to_owned());
+            handed.stage = Stage::Named(reference.to_owned());
         }
+    }
+
+    /// The command with this reference has begun a transfer.
+    pub fn sends(&self, reference: &str) {
+        let mut held = self.lock();
+        if let Some(number) = held.named(reference) {
+            held.files
+                .entry(number)
+                .and_modify(|handed| handed.stage = Stage::Sent(reference.to_owned()));
+        }
+    }
+
+    /// The command with this reference was refused.
+    pub fn refused(&self, reference: &str) {
+        let mut held = self.lock();
+        held.named(reference).into_iter().for_each(|number| held.remove(number));
     }
 
     /// A transfer has ended, with this file if it was fetched.
@@ -203,6 +221,12 @@ impl Held {
         }
     }
 
+    /// The file that a command names, if no transfer has begun.
+    fn named(&self, reference: &str) -> Option<u64> {
+        let is = |handed: &Handed| matches!(&handed.stage, Stage::Named(own) if own == reference);
+        self.files.iter().find(|(_, handed)| is(handed)).map(|(number, _)| *number)
+    }
+
     fn viewed_bytes(&self) -> u64 {
         self.viewed.iter().map(|(_, bytes)| bytes).sum()
     }
@@ -262,10 +286,25 @@ mod tests {
         assert!(path.starts_with(stem.with_extension("pages")), "{}", path.display());
         assert_eq!(path.file_name().unwrap(), "_tea.jpg");
         assert_eq!(files::exposed(&path).unwrap(), None);
-        spool.sends(&path, "p1");
+        spool.names(&path, "p1");
+        spool.sends("p1");
+        spool.refused("p1");
         spool.ended(TransferId(1), Some("p2"), None);
         assert!(path.exists());
         spool.ended(TransferId(1), Some("p1"), None);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_goes_with_the_refusal_of_its_command() {
+        let home = tempfile::tempdir().unwrap();
+        let spool = Spool::open(&home.path().join("server"), &Left::default()).unwrap();
+        let (number, _, path) = spool.begin("tea.jpg").unwrap();
+        spool.arrived(number);
+        spool.names(&path, "p1");
+        spool.refused("p2");
+        assert!(path.exists());
+        spool.refused("p1");
         assert!(!path.exists());
     }
 
@@ -282,7 +321,10 @@ mod tests {
         let paths: Vec<_> = (0..PAGE_FILES_MAX).map(|_| take("a").unwrap()).collect();
         let later = take("b").unwrap();
         assert!(!paths[0].exists() && paths[1].exists() && later.exists());
-        paths[1..].iter().chain([&later]).for_each(|path| spool.sends(path, "p"));
+        for path in paths[1..].iter().chain([&later]) {
+            spool.names(path, "p");
+            spool.sends("p");
+        }
         assert_eq!(take("c").unwrap_err(), Wrong::Busy, "all are being sent");
         spool.ended(TransferId(9), Some("p"), None);
         let waits = take("c").unwrap();
