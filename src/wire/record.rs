@@ -10,15 +10,27 @@ pub struct RecordReader<R> {
     start: usize,
     end: usize,
     bytes_max: usize,
+    /// Bytes of the last record; 0 after a silence.
+    last_bytes: usize,
 }
 
 /// Size of the buffer of an idle reader.
 const BUFFER_BYTES: usize = 2_048;
+/// Size of the buffer while long records arrive: it takes several in one read. It shrinks after a
+/// short record and after a silence.
+const BUSY_BYTES: usize = 64 << 10;
 
 impl<R: Read> RecordReader<R> {
     /// Records above `bytes_max` are an `InvalidData` error.
     pub fn new(source: R, bytes_max: usize) -> Self {
-        RecordReader { source, buffer: vec![0; BUFFER_BYTES], start: 0, end: 0, bytes_max }
+        RecordReader {
+            source,
+            buffer: vec![0; BUFFER_BYTES],
+            start: 0,
+            end: 0,
+            bytes_max,
+            last_bytes: 0,
+        }
     }
 
     /// Allows longer records after the login.
@@ -46,6 +58,7 @@ impl<R: Read> RecordReader<R> {
                 let first = self.start + 2;
                 if self.end >= first + bytes {
                     self.start = first + bytes;
+                    self.last_bytes = bytes;
                     return Ok(Some(&mut self.buffer[first..first + bytes]));
                 }
             }
@@ -55,7 +68,10 @@ impl<R: Read> RecordReader<R> {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(bytes) => self.end += bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.last_bytes = 0;
+                    return Err(error);
+                }
             }
         }
     }
@@ -65,12 +81,13 @@ impl<R: Read> RecordReader<R> {
         Some(usize::from(u16::from_be_bytes(*head)))
     }
 
-    /// Moves the unread bytes to the front, and doubles the buffer if it is full with the start of
-    /// one record.
+    /// Moves the unread bytes to the front. Doubles the buffer if it is full with the start of one
+    /// record, or was full of long ones.
     fn make_room(&mut self) {
+        let is_busy = self.last_bytes > BUFFER_BYTES;
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            if self.buffer.len() > 4 * BUFFER_BYTES {
+            if self.buffer.len() > 4 * BUFFER_BYTES && !is_busy {
                 self.buffer.truncate(BUFFER_BYTES);
                 self.buffer.shrink_to_fit();
             }
@@ -78,7 +95,7 @@ impl<R: Read> RecordReader<R> {
         if self.end == self.buffer.len() {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
-            if self.end == self.buffer.len() {
+            if self.end == self.buffer.len() || (is_busy && self.buffer.len() < BUSY_BYTES) {
                 self.buffer.resize(2 * self.buffer.len(), 0);
             }
         }
@@ -132,6 +149,50 @@ mod tests {
             bytes.truncate(cut);
             let read = read_all(Dripping { bytes, pieces: vec![], late: false }, 65_535);
             prop_assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    /// A source with whole records and silences, which counts its reads.
+    struct Counting {
+        bytes: io::Cursor<Vec<u8>>,
+        reads: usize,
+        is_silent: bool,
+    }
+
+    impl Read for Counting {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.is_silent {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.reads += 1;
+            self.bytes.read(buffer)
+        }
+    }
+
+    #[test]
+    fn long_records_take_few_reads_and_an_idle_reader_little_memory() {
+        let records =
+            |bytes: usize, count: usize| [&head(bytes)[..], &vec![7; bytes]].concat().repeat(count);
+        for (last, is_silent) in [(100, false), (0, true)] {
+            let mut bytes = records(16_400, 100);
+            let short = if last > 0 { records(last, 1) } else { Vec::new() };
+            bytes.extend_from_slice(&short);
+            let source = Counting { bytes: io::Cursor::new(bytes), reads: 0, is_silent: false };
+            let mut reader = RecordReader::new(source, 65_535);
+            for _ in 0..100 {
+                assert_eq!(reader.read().unwrap().unwrap().len(), 16_400);
+            }
+            assert!(reader.source.reads < 50, "{} reads of 100 records", reader.source.reads);
+            assert!(reader.buffer.len() <= BUSY_BYTES);
+            if last > 0 {
+                assert_eq!(reader.read().unwrap().unwrap().len(), last);
+            }
+            reader.source.is_silent = is_silent;
+            // A timeout of the socket, and the next wait.
+            for _ in 0..2 {
+                assert!(reader.read().is_err() || !is_silent);
+            }
+            assert_eq!(reader.buffer.len(), BUFFER_BYTES);
         }
     }
 

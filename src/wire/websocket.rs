@@ -12,6 +12,9 @@ use crate::limits::RECORD_FRAMES_MAX;
 
 /// Size of the buffer of an idle reader.
 const BUFFER_BYTES: usize = 2_048;
+/// Size of the buffer while long messages arrive: it takes several in one read. It shrinks after a
+/// short message and after a silence.
+const BUSY_BYTES: usize = 64 << 10;
 /// Payload of a control frame, in bytes.
 const CONTROL_BYTES_MAX: usize = 125;
 /// Longest payload whose length has two bytes.
@@ -77,6 +80,8 @@ pub struct MessageReader<R> {
     frames: usize,
     pong: Vec<u8>,
     bytes_max: usize,
+    /// Bytes of the last message; 0 after a silence.
+    last_bytes: usize,
 }
 
 /// The head of a frame.
@@ -110,6 +115,7 @@ impl<R: Read> MessageReader<R> {
             frames: 0,
             pong: Vec::new(),
             bytes_max,
+            last_bytes: 0,
         }
     }
 
@@ -177,7 +183,10 @@ impl<R: Read> MessageReader<R> {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(bytes) => self.raw.end += bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.last_bytes = 0;
+                    return Err(error);
+                }
             }
         }
     }
@@ -231,17 +240,20 @@ impl<R: Read> MessageReader<R> {
             return None;
         }
         self.frames = 0;
+        self.last_bytes = self.message.len();
         Some(Received::Message)
     }
 
-    /// Moves the needed bytes to the front. Doubles the buffer if they fill it.
+    /// Moves the needed bytes to the front. Doubles the buffer if they fill it, or long messages
+    /// have filled it.
     fn make_room(&mut self) {
+        let is_busy = self.last_bytes > BUFFER_BYTES;
         if !self.is_open {
             self.message = self.raw.start..self.raw.start;
         }
         if self.message.is_empty() && self.raw.is_empty() {
             (self.message, self.raw) = (0..0, 0..0);
-            if self.buffer.len() > 4 * BUFFER_BYTES {
+            if self.buffer.len() > 4 * BUFFER_BYTES && !is_busy {
                 self.buffer.truncate(BUFFER_BYTES);
                 self.buffer.shrink_to_fit();
             }
@@ -251,7 +263,7 @@ impl<R: Read> MessageReader<R> {
             self.buffer.copy_within(self.message.clone(), 0);
             self.buffer.copy_within(self.raw.clone(), gathered);
             (self.message, self.raw) = (0..gathered, gathered..gathered + raw);
-            if self.raw.end == self.buffer.len() {
+            if self.raw.end == self.buffer.len() || (is_busy && self.buffer.len() < BUSY_BYTES) {
                 self.buffer.resize(2 * self.buffer.len(), 0);
             }
         }
