@@ -131,14 +131,25 @@ impl Sealer {
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), RecordError> {
-        if body.len() > RECORD_BODY_BYTES_MAX {
+        self.seal_parts(kind, [body, b""], out)
+    }
+
+    /// Does the same for a body in two parts, so that a caller need not join them.
+    pub fn seal_parts(
+        &mut self,
+        kind: RecordType,
+        parts: [&[u8]; 2],
+        out: &mut Vec<u8>,
+    ) -> Result<(), RecordError> {
+        let body_bytes = parts[0].len() + parts[1].len();
+        if body_bytes > RECORD_BODY_BYTES_MAX {
             return Err(RecordError);
         }
         let counter = self.0.next()?;
         let start = out.len();
         out.push(kind.into());
-        out.extend_from_slice(body);
-        out.resize(start + sealed_bytes(body.len()) - TAG_BYTES, b' ');
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+        out.resize(start + sealed_bytes(body_bytes) - TAG_BYTES, b' ');
         let plain = &mut out[start..];
         let tag = self.0.key.seal(nonce(counter), b"", plain);
         out.extend_from_slice(&tag.ok_or(RecordError)?);

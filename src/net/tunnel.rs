@@ -110,9 +110,19 @@ impl TunnelWriter {
 
     /// Encrypts and sends one record.
     pub fn send(&mut self, kind: RecordType, body: &[u8]) -> io::Result<()> {
+        self.send_all(std::iter::once((kind, body)))
+    }
+
+    /// Encrypts records and sends them in one call.
+    pub fn send_all<'a>(
+        &mut self,
+        records: impl Iterator<Item = (RecordType, &'a [u8])>,
+    ) -> io::Result<()> {
         self.sealed.clear();
-        self.sink.frame(sealed_bytes(body.len()), &mut self.sealed);
-        self.sealer.seal(kind, body, &mut self.sealed).map_err(io::Error::other)?;
+        for (kind, body) in records {
+            self.sink.frame(sealed_bytes(body.len()), &mut self.sealed);
+            self.sealer.seal(kind, body, &mut self.sealed).map_err(io::Error::other)?;
+        }
         // The owner of the sink sends the queued bytes.
         self.sink.send(&self.sealed).map(drop)
     }

@@ -35,6 +35,20 @@ pub enum TransferRecord<'a> {
 #[error("a transfer record that has another form")]
 pub struct TransferError;
 
+/// Replaces `out` by the body of DATA up to its bytes, for a caller that appends them.
+///
+/// # Panics
+/// DATA has no bytes, or more than `DATA_BYTES_MAX`.
+pub fn data_head(transfer: u32, offset: u64, bytes: usize, out: &mut Vec<u8>) {
+    assert!((1..=DATA_BYTES_MAX).contains(&bytes), "DATA fits a record");
+    out.clear();
+    out.reserve_exact(DATA_HEAD_BYTES + bytes);
+    out.push(DATA);
+    out.extend_from_slice(&transfer.to_be_bytes());
+    out.extend_from_slice(&offset.to_be_bytes());
+    out.extend_from_slice(&(bytes as u16).to_be_bytes());
+}
+
 impl<'a> TransferRecord<'a> {
     /// Returns the number of the transfer.
     pub fn transfer(&self) -> u32 {
@@ -51,6 +65,15 @@ impl<'a> TransferRecord<'a> {
     /// # Panics
     /// DATA has no bytes, or more than `DATA_BYTES_MAX`.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let bytes = self.encode_head(out);
+        out.extend_from_slice(bytes);
+    }
+
+    /// Replaces `out` by the beginning of the body. Returns its rest: the bytes of DATA.
+    ///
+    /// # Panics
+    /// As `encode`.
+    pub fn encode_head(&self, out: &mut Vec<u8>) -> &'a [u8] {
         out.clear();
         let mut head = |operation: u8, transfer: u32| {
             out.push(operation);
@@ -58,11 +81,8 @@ impl<'a> TransferRecord<'a> {
         };
         match *self {
             TransferRecord::Data { transfer, offset, bytes } => {
-                assert!((1..=DATA_BYTES_MAX).contains(&bytes.len()), "DATA fits a record");
-                head(DATA, transfer);
-                out.extend_from_slice(&offset.to_be_bytes());
-                out.extend_from_slice(&(bytes.len() as u16).to_be_bytes());
-                out.extend_from_slice(bytes);
+                data_head(transfer, offset, bytes.len(), out);
+                return bytes;
             }
             TransferRecord::Have { transfer, written, limit } => {
                 head(HAVE, transfer);
@@ -78,6 +98,7 @@ impl<'a> TransferRecord<'a> {
                 out.push(code);
             }
         }
+        &[]
     }
 
     /// Reads the body of a record with its padding, as the tunnel opens records of this type. The

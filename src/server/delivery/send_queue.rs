@@ -18,6 +18,7 @@ use crate::crypto::{Fingerprint, RecordType, Sealer};
 use crate::net::link::RecordSink;
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::wire::codec;
+use crate::wire::transfer::TransferRecord;
 
 /// A conversation's number while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -332,10 +333,10 @@ impl SendQueue {
         false
     }
 
-    /// Sends the body of a transfer record, at most one record, if nothing is queued: bytes of
-    /// files never delay messages and answers, and are not charged as answers. It was not sent
-    /// after `StillBlocked` and `Over`.
-    pub fn transfer(&self, body: &[u8]) -> Offered {
+    /// Sends transfer records in one call if nothing is queued: bytes of files never delay messages
+    /// and answers, and are not charged as answers. No record was sent after `StillBlocked` and
+    /// `Over`.
+    pub fn transfer(&self, records: &[TransferRecord<'_>]) -> Offered {
         let mut state = self.lock();
         if self.is_over() {
             return Offered::Over;
@@ -343,7 +344,7 @@ impl SendQueue {
         if state.is_waiting() {
             return Offered::StillBlocked;
         }
-        let taken = self.write(&mut state, RecordType::Binary, body);
+        let taken = self.alone(&mut state, |state| self.seal_transfers(state, records));
         if taken { Offered::Taken } else { Offered::Blocked }
     }
 
@@ -455,6 +456,24 @@ impl SendQueue {
                 rest = tail;
                 if rest.is_empty() {
                     break;
+                }
+            }
+            self.settle(state, self.sink.send(sealed))
+        })
+    }
+
+    /// Seals transfer records and sends them in one call. Returns false if the sink holds a rest.
+    fn seal_transfers(&self, state: &mut State, records: &[TransferRecord<'_>]) -> bool {
+        SEALED.with_borrow_mut(|sealed| {
+            sealed.clear();
+            let mut head = Vec::new();
+            for record in records {
+                let bytes = record.encode_head(&mut head);
+                self.sink.frame(sealed_bytes(head.len() + bytes.len()), sealed);
+                let parts = [&head[..], bytes];
+                if state.sealer.seal_parts(RecordType::Binary, parts, sealed).is_err() {
+                    self.cut(state);
+                    return true;
                 }
             }
             self.settle(state, self.sink.send(sealed))

@@ -19,12 +19,6 @@ fn session(room: usize) -> (SendQueue, TunnelReader, Arc<Pipe>) {
     (queue, TunnelReader::new(other.source, opener), pipe)
 }
 
-fn body(record: TransferRecord<'_>) -> Vec<u8> {
-    let mut body = Vec::new();
-    record.encode(&mut body);
-    body
-}
-
 /// The types of all records that have arrived; transfer records must be the wanted ones.
 fn arrived(reader: &mut TunnelReader, pipe: &Pipe, wanted: &[TransferRecord<'_>]) -> String {
     pipe.carry(usize::MAX);
@@ -47,7 +41,7 @@ fn transfer_records_arrive_whole_between_answers() {
         .map(|n| TransferRecord::Data { transfer: 0x2020_2020, offset: 32, bytes: &spaces[..n] })
         .into();
     for record in &sent {
-        assert_eq!(queue.transfer(&body(*record)), Offered::Taken);
+        assert_eq!(queue.transfer(&[*record]), Offered::Taken);
         assert!(!queue.answer(&Event::Notice { text: "hi".into(), reference: None }));
     }
     assert_eq!(arrived(&mut reader, &pipe, &sent), "21".repeat(sent.len()));
@@ -56,12 +50,30 @@ fn transfer_records_arrive_whole_between_answers() {
 }
 
 #[test]
+fn records_of_one_call_are_sent_together_or_not_at_all() {
+    let (queue, mut reader, pipe) = session(usize::MAX);
+    let bytes = [b' '; DATA_BYTES_MAX];
+    let records: Vec<_> = (0..4)
+        .map(|index| TransferRecord::Data { transfer: 1, offset: index * 16_368, bytes: &bytes })
+        .collect();
+    assert_eq!(queue.transfer(&records), Offered::Taken);
+    assert_eq!(arrived(&mut reader, &pipe, &records), "2222");
+    pipe.set_room(20_000);
+    assert_eq!(queue.transfer(&records), Offered::Blocked, "the rest is in the sink");
+    assert_eq!(queue.transfer(&records[..1]), Offered::StillBlocked);
+    pipe.carry(usize::MAX);
+    pipe.set_room(usize::MAX);
+    assert!(queue.resume());
+    assert_eq!(arrived(&mut reader, &pipe, &records), "2222");
+}
+
+#[test]
 fn a_transfer_record_waits_for_an_empty_queue_and_is_never_kept() {
     let (queue, mut reader, pipe) = session(100);
     let bytes = [7; 1_000];
     let record = TransferRecord::Data { transfer: 1, offset: 0, bytes: &bytes };
-    assert_eq!(queue.transfer(&body(record)), Offered::Blocked, "the rest is in the sink");
-    assert_eq!(queue.transfer(&body(record)), Offered::StillBlocked);
+    assert_eq!(queue.transfer(&[record]), Offered::Blocked, "the rest is in the sink");
+    assert_eq!(queue.transfer(&[record]), Offered::StillBlocked);
     assert!(!queue.answer(&Event::Notice { text: "hi".into(), reference: None }));
     while !queue.resume() {
         pipe.carry(usize::MAX);
@@ -70,7 +82,7 @@ fn a_transfer_record_waits_for_an_empty_queue_and_is_never_kept() {
     pipe.set_room(usize::MAX);
     assert!(queue.resume());
     assert_eq!(arrived(&mut reader, &pipe, &[record]), "21");
-    assert_eq!(queue.transfer(&body(record)), Offered::Taken);
+    assert_eq!(queue.transfer(&[record]), Offered::Taken);
     queue.end(None, "quit");
-    assert_eq!(queue.transfer(&body(record)), Offered::Over);
+    assert_eq!(queue.transfer(&[record]), Offered::Over);
 }

@@ -13,8 +13,8 @@ use crate::server::delivery::send_queue::{Offered, SendQueue};
 use crate::sync::{Mutex, Rank};
 use crate::wire::transfer::{DATA_BYTES_MAX, TransferRecord};
 
-/// Bytes of one turn.
-const TURN_BYTES: u64 = 64 << 10;
+/// Bytes of one turn: four full records.
+const TURN_BYTES: u64 = 4 * DATA_BYTES_MAX as u64;
 /// The thread looks again after this time, whether it was woken or not.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Files that are open at once. `admission/capacity.rs` counts these.
@@ -55,7 +55,7 @@ struct State {
     /// Downloads whose clients accept more bytes.
     order: VecDeque<Key>,
     /// HAVE of uploads whose session had other bytes queued.
-    reports: BTreeMap<Key, (Arc<SendQueue>, Vec<u8>)>,
+    reports: BTreeMap<Key, (Arc<SendQueue>, TransferRecord<'static>)>,
 }
 
 /// What a turn of a download needs.
@@ -144,11 +144,11 @@ impl Downloads {
 
     /// Sends HAVE of an upload, at once or as soon as nothing else is queued for the session. It
     /// replaces a HAVE that is still queued, so that the client never receives an older one later.
-    pub(super) fn report(&self, queue: &Arc<SendQueue>, transfer: u32, body: Vec<u8>) {
-        let key = (queue.id, transfer);
+    pub(super) fn report(&self, queue: &Arc<SendQueue>, have: TransferRecord<'static>) {
+        let key = (queue.id, have.transfer());
         let mut state = self.state.lock();
-        if state.reports.contains_key(&key) || !self.ports.send(queue, &body) {
-            state.reports.insert(key, (Arc::clone(queue), body));
+        if state.reports.contains_key(&key) || !self.ports.send(queue, have) {
+            state.reports.insert(key, (Arc::clone(queue), have));
         }
     }
 
@@ -160,7 +160,7 @@ impl Downloads {
     /// Sends the reports that wait.
     pub(super) fn send_reports(&self) {
         let mut state = self.state.lock();
-        state.reports.retain(|_, (queue, body)| !queue.is_over() && !self.ports.send(queue, body));
+        state.reports.retain(|_, (queue, have)| !queue.is_over() && !self.ports.send(queue, *have));
     }
 
     /// Takes the next download whose session has room, and whose user has not exceeded the rate,
@@ -210,11 +210,12 @@ impl Downloads {
         }
     }
 
-    /// Sends a record, unless the download has ended. Returns whether it can go on.
-    pub(super) fn send(&self, key: Key, next: u64, body: &[u8]) -> bool {
+    /// Sends the records before the byte `next`, unless the download has ended. Returns whether they
+    /// were sent.
+    pub(super) fn send(&self, key: Key, next: u64, records: &[TransferRecord<'_>]) -> bool {
         let mut state = self.state.lock();
         let Some(running) = state.running.get_mut(&key) else { return false };
-        let offered = running.download.queue.transfer(body);
+        let offered = running.download.queue.transfer(records);
         match offered {
             Offered::Taken | Offered::Blocked => running.download.next = next,
             _ => return false,
@@ -225,22 +226,22 @@ impl Downloads {
         if next == running.download.bytes {
             state.running.remove(&key);
         }
-        offered == Offered::Taken
+        true
     }
 
     /// Serves downloads until the process ends.
     pub fn run(&self) {
-        let (mut body, mut open) = (Vec::new(), Open::default());
+        let (mut buffer, mut open) = (Vec::new(), Open::default());
         loop {
             let now = Instant::now();
-            if !self.turn(&mut open, &mut body) {
+            if !self.turn(&mut open, &mut buffer) {
                 self.ports.wait(self.until_next(now));
             }
         }
     }
 
     /// Sends reports, and the bytes of one turn. Returns whether there were any to send.
-    pub(super) fn turn(&self, open: &mut Open, body: &mut Vec<u8>) -> bool {
+    pub(super) fn turn(&self, open: &mut Open, buffer: &mut Vec<u8>) -> bool {
         self.send_reports();
         let next = self.next(Instant::now());
         // A removed file occupies the disk until it is closed. The close may take long, because it
@@ -249,7 +250,7 @@ impl Downloads {
         let Some((key, turn)) = next else { return false };
         match self.file(key, turn.stored, open) {
             Some(file) => {
-                let bytes = self.serve(key, &turn, &*file, body);
+                let bytes = self.serve(key, &turn, &*file, buffer);
                 self.charge(key, &turn.queue, bytes);
             }
             None => self.fail(key, &turn, &Refusal::FileLost),
@@ -277,35 +278,36 @@ impl Downloads {
         Some(opened)
     }
 
-    /// Sends the bytes of one turn. Returns how many its user pays for.
-    fn serve(&self, key: Key, turn: &Turn, file: &dyn Kept, body: &mut Vec<u8>) -> u64 {
-        let mut buffer = [0; DATA_BYTES_MAX];
-        let (mut next, mut paid) = (turn.next, 0);
-        while next < turn.upto {
-            let wanted = (turn.upto - next).min(DATA_BYTES_MAX as u64) as usize;
-            let bytes = match file.read_at(next, &mut buffer[..wanted]) {
-                Ok(read) if read == wanted => &buffer[..read],
-                failed => {
-                    if let Err(error) = failed {
-                        log::error!("a file cannot be read: {error}");
-                    }
-                    self.fail(key, turn, &Refusal::FileLost);
-                    return paid;
+    /// Sends the bytes of one turn, read and sent in one call each. Returns how many its user pays
+    /// for.
+    fn serve(&self, key: Key, turn: &Turn, file: &dyn Kept, buffer: &mut Vec<u8>) -> u64 {
+        let wanted = (turn.upto - turn.next) as usize;
+        buffer.resize(TURN_BYTES as usize, 0);
+        let bytes = match file.read_at(turn.next, &mut buffer[..wanted]) {
+            Ok(read) if read == wanted => &buffer[..read],
+            failed => {
+                if let Err(error) = failed {
+                    log::error!("a file cannot be read: {error}");
                 }
-            };
-            paid += (wanted as u64).max(FILE_RECORD_BYTES_MIN);
-            // The read may have been slow: the user may have left in between.
-            if !self.ports.may_read(turn.queue.id, &turn.conversation) {
-                self.fail(key, turn, &Refusal::NoSuchFile);
-                return paid;
+                self.fail(key, turn, &Refusal::FileLost);
+                return 0;
             }
-            TransferRecord::Data { transfer: key.1, offset: next, bytes }.encode(body);
-            next += wanted as u64;
-            if !self.send(key, next, body) {
-                break;
-            }
+        };
+        // The read may have been slow: the user may have left in between.
+        if !self.ports.may_read(turn.queue.id, &turn.conversation) {
+            self.fail(key, turn, &Refusal::NoSuchFile);
+            return 0;
         }
-        paid
+        let offsets = (turn.next..).step_by(DATA_BYTES_MAX);
+        let records: Vec<TransferRecord> = offsets
+            .zip(bytes.chunks(DATA_BYTES_MAX))
+            .map(|(offset, bytes)| TransferRecord::Data { transfer: key.1, offset, bytes })
+            .collect();
+        if !self.send(key, turn.upto, &records) {
+            return 0;
+        }
+        let least = FILE_RECORD_BYTES_MIN;
+        bytes.chunks(DATA_BYTES_MAX).map(|bytes| (bytes.len() as u64).max(least)).sum()
     }
 
     fn fail(&self, key: Key, turn: &Turn, refusal: &Refusal) {

@@ -11,6 +11,7 @@ use crate::ledger::{LedgerError, SplitLedger};
 use crate::server::delivery::flusher::Deliver;
 use crate::server::delivery::send_queue::{Offered, SendQueue};
 use crate::server::hub::{Hub, Job};
+use crate::wire::transfer::TransferRecord;
 
 /// Adds a job to the ledger's queue.
 pub type Ask<'a> = &'a dyn Fn(Job);
@@ -82,10 +83,10 @@ impl Ports {
         self.answer(queue, &event);
     }
 
-    /// Sends the body of a transfer record if nothing else waits for the session. Returns false if
-    /// it has to be sent later.
-    pub fn send(&self, queue: &Arc<SendQueue>, body: &[u8]) -> bool {
-        match queue.transfer(body) {
+    /// Sends a transfer record if nothing else waits for the session. Returns false if it has to be
+    /// sent later.
+    pub fn send(&self, queue: &Arc<SendQueue>, record: TransferRecord<'_>) -> bool {
+        match queue.transfer(&[record]) {
             Offered::Blocked => self.watch(queue),
             Offered::StillBlocked => return false,
             _ => {}

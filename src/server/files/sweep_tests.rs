@@ -265,9 +265,9 @@ fn a_session_whose_socket_the_last_record_fills_goes_on() {
             bytes,
         };
         server.files.downloads().add(download);
-        let mut body = Vec::new();
-        TransferRecord::Data { transfer: 1, offset: 0, bytes: &[7; 1_000] }.encode(&mut body);
-        assert_eq!(server.files.downloads().send((SessionId(1), 1), 1_000, &body), fits);
+        let data = TransferRecord::Data { transfer: 1, offset: 0, bytes: &[7; 1_000] };
+        assert!(server.files.downloads().send((SessionId(1), 1), 1_000, &[data]));
+        assert_eq!(queue.is_behind(), !fits);
         assert_eq!(blocked(), usize::from(!fits), "it is resumed once there is room");
     }
 }

@@ -267,8 +267,6 @@ impl Uploads {
         transfer: u32,
         (written, limit): (u64, u64),
     ) {
-        let mut body = Vec::new();
-        TransferRecord::Have { transfer, written, limit }.encode(&mut body);
-        self.downloads.report(queue, transfer, body);
+        self.downloads.report(queue, TransferRecord::Have { transfer, written, limit });
     }
 }

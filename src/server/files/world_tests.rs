@@ -450,8 +450,8 @@ impl World {
             910..920 => self.drops(),
             920..935 => self.gets(),
             935..970 => {
-                let mut body = Vec::new();
-                self.server.files.downloads().turn(&mut self.server.open, &mut body);
+                let mut buffer = Vec::new();
+                self.server.files.downloads().turn(&mut self.server.open, &mut buffer);
             }
             970..980 => {
                 self.now_ms += [1, 30, 400][self.below(3)] * HOUR_MS;
