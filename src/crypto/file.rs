@@ -111,9 +111,15 @@ impl FileKey {
     /// Encrypts chunk `index` of the file, whose bytes are `file`, into `out`. `None` if the layout
     /// has no such chunk, or the chunk has another size.
     pub fn seal_chunk(&self, index: u64, file: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let nonce = self.nonce(index).filter(|_| file.len() == self.layout.file_bytes(index))?;
         out.clear();
         out.extend_from_slice(file);
+        self.seal_in_place(index, out)
+    }
+
+    /// Encrypts the bytes of the file in chunk `index`, which `out` contains. `None` as for
+    /// `seal_chunk`.
+    pub fn seal_in_place(&self, index: u64, out: &mut Vec<u8>) -> Option<()> {
+        let nonce = self.nonce(index).filter(|_| out.len() == self.layout.file_bytes(index))?;
         out.resize(self.layout.chunk_bytes(index), 0);
         let tag = self.aead.seal(nonce, b"", out)?;
         out.extend_from_slice(&tag);

@@ -22,6 +22,10 @@ const PIECES_PER_S: u64 = 32;
 /// The window before anything is measured.
 const FIRST_BYTES: u64 = 4 * PIECE_BYTES_MIN;
 const WINDOW_BYTES_MAX: u64 = 4 << 20;
+/// A reader reports the room of a window in this many steps: the link stays full. Steps above
+/// 64 KiB would save little.
+const STEPS: u64 = 8;
+const STEP_BYTES_MAX: u64 = 64 << 10;
 /// The queue that a transfer keeps in the link is worth this time: 64 KiB, but within bounds. Below
 /// 25 ms, delays of the systems on both sides would empty it; above 100 ms, people notice.
 const QUEUE_BYTES: u64 = 64 << 10;
@@ -106,6 +110,13 @@ impl Window {
     pub fn piece(&self) -> Option<u64> {
         let piece = self.piece_bytes();
         (self.on_the_way == 0 || self.on_the_way + piece <= self.bytes).then_some(piece)
+    }
+
+    /// Returns whether a reader should report the room of the window. If it reported each piece, a
+    /// fast download would cost both sides a record for each record.
+    pub fn has_step(&self) -> bool {
+        let step = (self.bytes / STEPS).min(STEP_BYTES_MAX);
+        self.on_the_way == 0 || self.on_the_way + step <= self.bytes
     }
 
     /// Returns the bytes that are on their way.

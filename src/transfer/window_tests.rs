@@ -32,6 +32,32 @@ impl Paced for Window {
     }
 }
 
+/// The window of a download's reader, who grants bytes in steps.
+#[derive(Default)]
+struct InSteps {
+    window: Window,
+    waits: bool,
+    pieces: u64,
+    steps: u64,
+}
+
+impl Paced for InSteps {
+    fn piece(&self) -> Option<u64> {
+        self.window.piece().filter(|_| !self.waits)
+    }
+
+    fn sent(&mut self, now_us: u64, transfer: u32, upto: u64, bytes: u64) {
+        self.window.sent(now_us, transfer, upto, bytes);
+        self.pieces += 1;
+    }
+
+    fn acknowledged(&mut self, now_us: u64, transfer: u32, upto: u64) {
+        self.window.acknowledged(now_us, transfer, upto);
+        self.waits = !self.window.has_step();
+        self.steps += u64::from(!self.waits);
+    }
+}
+
 /// The control: as many bytes on their way, whatever the link.
 struct Fixed {
     bytes: u64,
@@ -192,10 +218,20 @@ fn is_good(paced: &mut dyn Paced, wanted: (u64, u64, u64, u64, u64)) -> (bool, S
 #[test]
 fn the_link_is_full_and_chat_is_quick() {
     for wanted in LINKS {
-        let (is_good, shown) = is_good(&mut Window::default(), *wanted);
-        println!("{shown}");
-        assert!(is_good, "{shown}");
+        let both: [&mut dyn Paced; 2] = [&mut Window::default(), &mut InSteps::default()];
+        for paced in both {
+            let (is_good, shown) = is_good(paced, *wanted);
+            println!("{shown}");
+            assert!(is_good, "{shown}");
+        }
     }
+}
+
+#[test]
+fn a_fast_download_reports_few_of_its_pieces() {
+    let mut reader = InSteps::default();
+    run(&mut reader, &mut Link::new(1_000_000, 2), 1, 10);
+    assert!(reader.steps < reader.pieces / 3, "{} of {}", reader.steps, reader.pieces);
 }
 
 #[test]

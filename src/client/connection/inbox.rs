@@ -74,8 +74,15 @@ pub struct Budget(Arc<Account>);
 
 struct Account {
     bytes_max: usize,
-    taken: Mutex<usize>,
+    taken: Mutex<Taken>,
     freed: Condvar,
+}
+
+#[derive(Default)]
+struct Taken {
+    bytes: usize,
+    /// Sources that wait. Nobody is woken otherwise: each wake-up costs a system call.
+    waiting: usize,
 }
 
 /// A share of a budget, which is returned when its last clone is dropped.
@@ -89,21 +96,26 @@ struct Share {
 
 impl Budget {
     pub fn new(bytes_max: usize) -> Budget {
-        let account = Account { bytes_max, taken: Mutex::new(0), freed: Condvar::new() };
+        let account = Account { bytes_max, taken: Mutex::default(), freed: Condvar::new() };
         Budget(Arc::new(account))
     }
 
     /// Waits at most for `patience`. An input larger than the whole budget passes alone.
     pub fn take(&self, bytes: usize, patience: Duration) -> Option<Permit> {
         let Account { bytes_max, taken, freed } = &*self.0;
-        let full = |taken: &mut usize| *taken > 0 && taken.saturating_add(bytes) > *bytes_max;
-        let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = freed.wait_timeout_while(taken, patience, full);
-        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let full =
+            |taken: &mut Taken| taken.bytes > 0 && taken.bytes.saturating_add(bytes) > *bytes_max;
+        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
         if full(&mut taken) {
-            return None;
+            taken.waiting += 1;
+            let waited = freed.wait_timeout_while(taken, patience, full);
+            (taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            taken.waiting -= 1;
+            if full(&mut taken) {
+                return None;
+            }
         }
-        *taken += bytes;
+        taken.bytes += bytes;
         Some(Permit(Arc::new(Share { account: Arc::clone(&self.0), bytes })))
     }
 }
@@ -111,8 +123,10 @@ impl Budget {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut taken = self.account.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        *taken -= self.bytes;
-        self.account.freed.notify_all();
+        taken.bytes -= self.bytes;
+        if taken.waiting > 0 {
+            self.account.freed.notify_all();
+        }
     }
 }
 

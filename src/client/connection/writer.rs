@@ -12,8 +12,11 @@ use crate::net::tunnel::{Closer, TunnelWriter};
 /// Bound on queued requests. Beyond it the runtime waits, and so does the program or the paste that
 /// causes them.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
-/// Bytes in the queue from which on files wait: four records of them.
-const ROOM_BYTES: usize = 64 << 10;
+/// Bytes in the queue from which on files wait: eight records of them, so that the next ones are
+/// encrypted while others are written.
+const ROOM_BYTES: usize = 128 << 10;
+/// Records are written together up to this size.
+const BATCH_BYTES: usize = 64 << 10;
 /// Memory of a queued record beside its body.
 const ENTRY_BYTES: usize = 64;
 /// Time for the queued records at the end. Messages that are not sent stay in the outbox.
@@ -88,22 +91,25 @@ impl Writer {
                 return;
             }
         }
-        self.push(&mut state, kind, body);
+        self.push(&mut state, kind, body.to_vec());
     }
 
     /// Queues a transfer record of the connection of this number, and drops that of an earlier one.
-    pub fn send_transfer(&self, number: u64, body: &[u8]) {
+    pub fn send_transfer(&self, number: u64, body: Vec<u8>) {
         let mut state = self.lock();
         if state.number == number {
             self.push(&mut state, RecordType::Binary, body);
         }
     }
 
-    fn push(&self, state: &mut State, kind: RecordType, body: &[u8]) {
+    fn push(&self, state: &mut State, kind: RecordType, body: Vec<u8>) {
         if state.closer.is_some() {
             state.bytes += ENTRY_BYTES + body.len();
-            state.queue.push_back((kind, body.to_vec()));
-            self.shared.changed.notify_all();
+            state.queue.push_back((kind, body));
+            // Otherwise the thread takes it after those before it, without waiting.
+            if state.queue.len() == 1 {
+                self.shared.changed.notify_all();
+            }
         }
     }
 
@@ -135,7 +141,7 @@ impl Writer {
     /// `END_PATIENCE`.
     pub fn quit(&self) {
         let mut state = self.lock();
-        self.push(&mut state, RecordType::Close, b"");
+        self.push(&mut state, RecordType::Close, Vec::new());
         let number = state.number;
         let is_busy = |state: &mut State| state.number == number && state.bytes > 0;
         let waited = self.shared.changed.wait_timeout_while(state, END_PATIENCE, is_busy);
@@ -168,9 +174,12 @@ impl State {
         self.wake();
     }
 
-    fn wrote(&mut self, bytes: usize) {
+    /// Returns whether a request, or the end, may wait for this.
+    fn wrote(&mut self, bytes: usize) -> bool {
+        let was_full = self.bytes > QUEUE_BYTES_MAX;
         self.bytes -= bytes;
         self.wake();
+        was_full || self.bytes == 0
     }
 
     /// Wakes the engine if it waits for room.
@@ -191,22 +200,29 @@ impl Shared {
 
     /// Writes the records of a connection until it ends.
     fn write(&self, number: u64, mut half: TunnelWriter) {
-        while let Some((kind, body)) = self.next(number) {
-            let written = match kind {
-                RecordType::Close => {
+        let mut batch = Vec::new();
+        while self.next(number, &mut batch) {
+            let written = match batch.first() {
+                Some((RecordType::Close, _)) => {
                     half.close("quit");
                     Ok(())
                 }
-                kind => half.send(kind, &body),
+                _ => half.send_all(batch.iter().map(|(kind, body)| (*kind, &body[..]))),
             };
+            let bytes = batch.drain(..).map(|(_, body)| ENTRY_BYTES + body.len()).sum();
             let mut state = self.lock();
             if state.number == number {
-                match written {
-                    Ok(()) => state.wrote(ENTRY_BYTES + body.len()),
+                let wakes = match written {
+                    Ok(()) => state.wrote(bytes),
                     // The reading half may wait for the runtime, and the runtime for this queue.
-                    Err(_) => state.end(),
+                    Err(_) => {
+                        state.end();
+                        true
+                    }
+                };
+                if wakes {
+                    self.changed.notify_all();
                 }
-                self.changed.notify_all();
             }
             drop(state);
             if written.is_err() {
@@ -215,12 +231,27 @@ impl Shared {
         }
     }
 
-    /// The next record; `None` once the connection has ended.
-    fn next(&self, number: u64) -> Option<(RecordType, Vec<u8>)> {
+    /// Waits for the next records that can be written together; the close is written alone. Returns
+    /// false once the connection has ended.
+    fn next(&self, number: u64, batch: &mut Vec<(RecordType, Vec<u8>)>) -> bool {
         let is_idle = |state: &mut State| state.number == number && state.queue.is_empty();
         let waited = self.changed.wait_while(self.lock(), is_idle);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.number == number { state.queue.pop_front() } else { None }
+        if state.number != number {
+            return false;
+        }
+        let mut bytes = 0;
+        let mut fits = |(kind, body): &mut (RecordType, Vec<u8>)| {
+            bytes += body.len();
+            bytes <= BATCH_BYTES && *kind != RecordType::Close
+        };
+        while let Some(record) = state.queue.pop_front_if(&mut fits) {
+            batch.push(record);
+        }
+        if batch.is_empty() {
+            batch.extend(state.queue.pop_front());
+        }
+        true
     }
 }
 

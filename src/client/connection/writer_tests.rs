@@ -7,6 +7,7 @@ use super::*;
 use crate::crypto::Opener;
 use crate::crypto::record_cipher::pair;
 use crate::net::link::RecordSink;
+use crate::wire::record;
 
 /// What does not happen within this time does not happen.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -32,7 +33,9 @@ impl Stalled {
 }
 
 impl RecordSink for Stalled {
-    fn frame(&self, _: usize, _: &mut Vec<u8>) {}
+    fn frame(&self, record_bytes: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(&record::head(record_bytes));
+    }
 
     fn send(&self, framed: &[u8]) -> io::Result<bool> {
         let stalls = |flow: &mut Flow| !flow.is_open && !flow.is_cut;
@@ -40,7 +43,12 @@ impl RecordSink for Stalled {
         if flow.is_cut {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        self.records.send(framed.to_vec()).unwrap();
+        let mut framed = framed;
+        while let Some((head, rest)) = framed.split_first_chunk::<2>() {
+            let (record, next) = rest.split_at(usize::from(u16::from_be_bytes(*head)));
+            self.records.send(record.to_vec()).unwrap();
+            framed = next;
+        }
         Ok(true)
     }
 
@@ -68,7 +76,7 @@ fn a_connection_that_accepts_nothing_keeps_no_request_and_no_ping() {
     writer.wakes(move || woken.send(()).unwrap());
     let mut pieces = 0;
     while writer.has_room() {
-        writer.send_transfer(writer.number(), &[1; 16_000]);
+        writer.send_transfer(writer.number(), vec![1; 16_000]);
         pieces += 1;
     }
     assert!(pieces * 16_000 < 2 * ROOM_BYTES, "{pieces} pieces wait");
@@ -135,8 +143,8 @@ fn records_of_an_earlier_connection_are_dropped() {
     writer.clear();
     let (sink, read, mut opener) = connects(&writer);
     sink.set(|flow| flow.is_open = true);
-    writer.send_transfer(before, b"old");
-    writer.send_transfer(writer.number(), b"new");
+    writer.send_transfer(before, b"old".to_vec());
+    writer.send_transfer(writer.number(), b"new".to_vec());
     let mut record = read.recv_timeout(DEADLINE).unwrap();
     assert!(opener.open(&mut record).unwrap().1.starts_with(b"new"));
 }

@@ -52,7 +52,6 @@ pub struct Sealing {
     source: Source,
     digests: Digests,
     key: FileKey,
-    buffer: Vec<u8>,
 }
 
 const MAGIC: &[u8; 8] = b"pychat-s";
@@ -209,7 +208,7 @@ impl Sealing {
         }
         let secret = zeroize::Zeroizing::new(*secret);
         let key = FileKey::new(&secret, &digests.blob.0, digests.layout());
-        Ok(Sealing { source, digests, key, buffer: Vec::with_capacity(CHUNK_BYTES) })
+        Ok(Sealing { source, digests, key })
     }
 
     pub fn layout(&self) -> Layout {
@@ -225,17 +224,18 @@ impl Sealing {
     /// The layout has no such chunk.
     pub fn seal_chunk(&mut self, index: u64, out: &mut Vec<u8>) -> Result<(), SourceError> {
         out.clear();
-        self.source.read_chunk(index, &mut self.buffer)?;
+        let read = self.source.read_chunk(index, out);
         // Chunks of padding alone have no digest, and no other content.
         let recorded = usize::try_from(index).ok().and_then(|index| self.digests.chunks.get(index));
         let is_recorded = match recorded {
-            Some(recorded) => chunk_digest(&self.buffer) == *recorded,
-            None => self.buffer.is_empty(),
+            Some(recorded) => chunk_digest(out) == *recorded,
+            None => out.is_empty(),
         };
-        if !is_recorded {
-            return Err(self.source.changed());
+        if read.is_err() || !is_recorded {
+            out.clear();
+            return read.and_then(|()| Err(self.source.changed()));
         }
-        self.key.seal_chunk(index, &self.buffer, out).expect("a chunk of the layout");
+        self.key.seal_in_place(index, out).expect("a chunk of the layout");
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use crate::client::transfer::{
 };
 use crate::transfer::turns::Turns;
 use crate::transfer::window::Window;
-use crate::wire::transfer::TransferRecord;
+use crate::wire::transfer::{TransferRecord, data_head};
 
 /// One direction of the connection.
 #[derive(Default)]
@@ -58,7 +58,6 @@ pub struct Engine {
     early: BTreeMap<u32, u64>,
     up: Way,
     down: Way,
-    record: Vec<u8>,
 }
 
 impl Engine {
@@ -84,7 +83,6 @@ impl Engine {
             early: BTreeMap::new(),
             up: Way::default(),
             down: Way::default(),
-            record: Vec::new(),
         }
     }
 
@@ -285,14 +283,13 @@ impl Engine {
         let id = self.numbers[&number];
         let Some((upload, _)) = self.uploads.get_mut(&id) else { return false };
         let offset = upload.next();
-        match upload.take(bytes) {
-            Ok(bytes) => {
-                let record = TransferRecord::Data { transfer: number, offset, bytes: &bytes };
-                record.encode(&mut self.record);
+        let mut record = Vec::new();
+        data_head(number, offset, bytes as usize, &mut record);
+        match upload.take(bytes, &mut record) {
+            Ok(()) => {
                 let now_us = self.began.elapsed().as_micros() as u64;
-                let (upto, piece) = (offset + bytes.len() as u64, bytes.len() as u64);
-                self.up.window.sent(now_us, number, upto, piece);
-                self.writer.send_transfer(self.connection, &self.record);
+                self.up.window.sent(now_us, number, offset + bytes, bytes);
+                self.writer.send_transfer(self.connection, record);
             }
             Err(error) => {
                 self.pause(id);
@@ -302,8 +299,11 @@ impl Engine {
         true
     }
 
-    /// Lets the server send more, as far as the window goes.
+    /// Lets the server send more, as far as the window goes, in steps that are worth a record.
     fn grants(&mut self) {
+        if !self.down.window.has_step() {
+            return;
+        }
         let mut granted = BTreeMap::new();
         while let Some(wanted) = self.down.window.piece() {
             let wants = |number: u32| {
@@ -319,8 +319,7 @@ impl Engine {
             granted.insert(number, upto);
         }
         for (transfer, upto) in granted {
-            TransferRecord::Want { transfer, upto }.encode(&mut self.record);
-            self.writer.send_transfer(self.connection, &self.record);
+            self.sends_record(TransferRecord::Want { transfer, upto });
         }
     }
 
@@ -382,8 +381,13 @@ impl Engine {
 
     /// Ends a download at the server.
     fn stop_there(&mut self, transfer: u32) {
-        TransferRecord::Stop { transfer, code: 0 }.encode(&mut self.record);
-        self.writer.send_transfer(self.connection, &self.record);
+        self.sends_record(TransferRecord::Stop { transfer, code: 0 });
+    }
+
+    fn sends_record(&self, record: TransferRecord) {
+        let mut body = Vec::new();
+        record.encode(&mut body);
+        self.writer.send_transfer(self.connection, body);
     }
 
     /// Ends a download that has all bytes.

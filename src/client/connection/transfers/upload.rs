@@ -16,21 +16,21 @@ pub struct Upload {
     /// The server accepts bytes before `limit`, and has written those before the next field.
     limit: u64,
     written: u64,
-    /// Sealed bytes from `next` on.
-    buffer: Vec<u8>,
+    /// A sealed chunk, of which the bytes before `taken` were taken.
     chunk: Vec<u8>,
+    taken: usize,
 }
 
 impl Upload {
     pub fn new(ready: Ready) -> Upload {
-        let (buffer, chunk) = (Vec::new(), Vec::new());
-        Upload { ready, number: None, next: 0, limit: 0, written: 0, buffer, chunk }
+        Upload { ready, number: None, next: 0, limit: 0, written: 0, chunk: Vec::new(), taken: 0 }
     }
 
     /// Begins or continues at the byte that the server wants next.
     pub fn begin(&mut self, number: u32, have: u64, limit: u64) {
         (self.number, self.next, self.limit, self.written) = (Some(number), have, limit, have);
-        self.buffer.clear();
+        self.chunk.clear();
+        self.taken = 0;
     }
 
     pub fn pause(&mut self) {
@@ -69,20 +69,23 @@ impl Upload {
         (piece > 0 && is_worth).then_some(piece)
     }
 
-    /// Seals and takes the next bytes.
+    /// Seals the next bytes and appends them to `out`.
     ///
     /// # Errors
-    /// The file cannot be read, or has changed.
-    pub fn take(&mut self, bytes: u64) -> Result<Vec<u8>, SourceError> {
-        let chunk_bytes = SEALED_CHUNK_BYTES as u64;
-        while (self.buffer.len() as u64) < bytes {
-            let from = self.next + self.buffer.len() as u64;
-            self.ready.sealing.seal_chunk(from / chunk_bytes, &mut self.chunk)?;
-            let skipped = (from % chunk_bytes) as usize;
-            self.buffer.extend_from_slice(&self.chunk[skipped..]);
+    /// The file cannot be read, or has changed: the upload cannot go on.
+    pub fn take(&mut self, bytes: u64, out: &mut Vec<u8>) -> Result<(), SourceError> {
+        let (chunk_bytes, end) = (SEALED_CHUNK_BYTES as u64, self.next + bytes);
+        while self.next < end {
+            if self.taken == self.chunk.len() {
+                self.ready.sealing.seal_chunk(self.next / chunk_bytes, &mut self.chunk)?;
+                self.taken = (self.next % chunk_bytes) as usize;
+            }
+            let part = ((end - self.next) as usize).min(self.chunk.len() - self.taken);
+            out.extend_from_slice(&self.chunk[self.taken..self.taken + part]);
+            self.taken += part;
+            self.next += part as u64;
         }
-        self.next += bytes;
-        Ok(self.buffer.drain(..bytes as usize).collect())
+        Ok(())
     }
 
     /// Removes all that is stored of it.
