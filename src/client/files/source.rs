@@ -54,6 +54,8 @@ pub struct Sealing {
     key: FileKey,
 }
 
+/// A file whose size is not that of its content.
+const UNSIZED: &str = "a file of the system without a size";
 const MAGIC: &[u8; 8] = b"pychat-s";
 /// Magic, blob, bytes, whether the size is hidden; then the digests, and a digest of all.
 const HEAD_BYTES: usize = 8 + 16 + 8 + 1;
@@ -111,6 +113,14 @@ impl Source {
         let grown = self.file.metadata().map_err(|error| self.io(error))?.len();
         if grown != self.bytes {
             return Err(self.changed());
+        }
+        // Files of /proc have a size of 0, whatever they contain.
+        let end = self.file.seek(SeekFrom::Start(self.bytes));
+        if end.and_then(|_| self.file.read(&mut [0])).map_err(|error| self.io(error))? > 0 {
+            return Err(match self.bytes {
+                0 => SourceError::NotAFile { path: self.path.clone(), what: UNSIZED },
+                _ => self.changed(),
+            });
         }
         let digests = Digests { blob, bytes: self.bytes, hides_size, chunks };
         write_new(record, &digests.encode(), 0o600)?;
@@ -314,6 +324,10 @@ mod tests {
                 std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
             assert!(what(&folder.path().join("s")).contains("is a socket"));
             assert!(what(Path::new("/dev/zero")).contains("is a device"));
+            // What would be sent as an empty file.
+            let mut maps = Source::open(Path::new("/proc/self/maps")).unwrap();
+            let read = maps.digest(BLOB, false, &folder.path().join("record"), &mut go_on);
+            assert!(matches!(read, Err(SourceError::NotAFile { .. })), "{read:?}");
             // A link leads to what it leads to.
             std::os::unix::fs::symlink(&pipe, folder.path().join("link")).unwrap();
             assert!(what(&folder.path().join("link")).contains("is a pipe"));

@@ -21,6 +21,7 @@ use crate::client::transfer::{Failure, Recorded, ToSend};
 use crate::crypto::file::new_secret;
 use crate::fault::code;
 use crate::file::write_new;
+use crate::limits::TEXT_BYTES_MAX;
 use crate::system::files;
 
 /// Bytes that show the format of a picture.
@@ -49,6 +50,9 @@ impl Reader {
         message: MsgId,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Ready, Failure> {
+        if send.caption.as_ref().is_some_and(|caption| caption.len() > TEXT_BYTES_MAX) {
+            return Err(long_caption());
+        }
         send.path = std::path::absolute(&send.path).unwrap_or(send.path);
         let source = Source::open(&send.path).map_err(failure)?;
         let stamp = stamp(&send.path)?;
@@ -122,7 +126,11 @@ impl Reader {
             file.media = media.to_owned();
             preview(&sent, &mut file);
         }
-        Ok((source, digests, file))
+        // Otherwise the server would refuse the message after the upload.
+        match file.text().len() > TEXT_BYTES_MAX {
+            true => Err(long_caption()),
+            false => Ok((source, digests, file)),
+        }
     }
 
     /// Writes the picture without its metadata. Returns whether there is one.
@@ -184,6 +192,14 @@ pub fn reopened(held: Held, upload: StoredUpload) -> Result<Ready, Failure> {
             Err(failure(error))
         }
     }
+}
+
+fn long_caption() -> Failure {
+    let hint = format!(
+        "the caption is too long: the name, the preview and the caption of a file may have \
+         {TEXT_BYTES_MAX} bytes together"
+    );
+    Failure::local("too_long", hint, code::NOT_ACKNOWLEDGED)
 }
 
 /// Values that change with a file.
