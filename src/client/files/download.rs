@@ -3,7 +3,7 @@
 //! continues the partial file.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::name;
@@ -31,7 +31,7 @@ pub enum DownloadError {
     /// Another download writes the same file.
     #[error("{} is being written by another client: wait for it, or choose another folder", part.display())]
     InUse { part: PathBuf },
-    #[error("{} was moved or replaced while the file arrived", part.display())]
+    #[error("{} was moved, replaced or changed while the file arrived", part.display())]
     Moved { part: PathBuf },
 }
 
@@ -109,7 +109,7 @@ impl Download {
             bytes += read as u64;
         }
         self.file.set_len(bytes).map_err(&io)?;
-        io::Seek::seek(&mut self.file, io::SeekFrom::Start(bytes)).map(drop).map_err(io)
+        self.file.seek(io::SeekFrom::Start(bytes)).map(drop).map_err(io)
     }
 
     /// Returns the offset of the next byte of the stored file.
@@ -126,10 +126,17 @@ impl Download {
     ///
     /// # Errors
     /// A chunk is not what the sender sent, or more bytes arrive than it has sent. The disk is full
-    /// or fails: what arrived can be taken again after [`Download::begin`].
+    /// or fails, or the file was cut: what arrived can be taken again after [`Download::begin`].
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
         let Download { part, file, check } = self;
-        check.take(bytes, &mut |chunk| file.write_all(chunk).map_err(error(part)))
+        check.take(bytes, &mut |chunk| {
+            // Another program may have cut the file: the next write would leave a hole.
+            let end = file.metadata().map_err(error(part))?.len();
+            if file.stream_position().map_err(error(part))? != end {
+                return Err(DownloadError::Moved { part: part.clone() });
+            }
+            file.write_all(chunk).map_err(error(part))
+        })
     }
 
     /// Gives the whole file its name in its folder: `name`, or `name (1)` where that is taken, and

@@ -77,6 +77,20 @@ fn a_download_goes_on_at_a_whole_chunk() {
 }
 
 #[test]
+fn a_file_that_another_program_cuts_is_fetched_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, stored, wanted) = stored(200_000, true);
+    let mut download = Download::begin(folder.path(), "a", &wanted).unwrap();
+    download.take(&stored[..140_000]).unwrap();
+    let part = part_path(folder.path(), "a", BLOB);
+    fs::OpenOptions::new().write(true).open(&part).unwrap().set_len(10).unwrap();
+    let taken = download.take(&stored[140_000..]);
+    assert!(matches!(taken, Err(DownloadError::Moved { .. })), "a hole is left: {taken:?}");
+    drop(download);
+    assert_eq!(fs::read(fetch(folder.path(), "a", &stored, &wanted)).unwrap(), file);
+}
+
+#[test]
 fn what_its_sender_has_not_sent_gets_no_name() {
     let folder = tempfile::tempdir().unwrap();
     let (_, stored, wanted) = stored(100_000, true);

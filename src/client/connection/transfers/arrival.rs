@@ -12,6 +12,10 @@ use crate::client::storage::transfer_folder::{Held, TransferFolder};
 use crate::client::transfer::{Failure, Place, Then, ToGet};
 use crate::crypto::file::{Layout, file_bytes_in};
 use crate::fault::code;
+use crate::system::files;
+
+/// The longest name of a file on the usual file systems.
+const NAME_BYTES_MAX: usize = 255;
 
 pub struct Arrival {
     sink: Sink,
@@ -75,6 +79,7 @@ impl Arrival {
                 return Err(Failure::local("disk", hint, code::USAGE));
             }
             Place::Named(path) => {
+                refuse_name(path)?;
                 let own = path.file_name().map(|name| name.to_string_lossy().into_owned());
                 let no_name = || Failure::local("disk", "the path names no file", code::USAGE);
                 let own = Name::Own(own.ok_or_else(no_name)?);
@@ -187,6 +192,21 @@ impl Sink {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let download = Download::begin(folder, text, wanted).map_err(failure)?;
         Ok(Sink::File { download, name })
+    }
+}
+
+/// Refuses a name that no file can get, before a byte is fetched.
+fn refuse_name(path: &Path) -> Result<(), Failure> {
+    let refuse = |why: &str| {
+        let hint = format!("{} {why}: choose another path", path.display());
+        Err(Failure::local("disk", hint, code::USAGE))
+    };
+    if path.file_name().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+        return refuse("has a name that is too long");
+    }
+    match std::fs::metadata(path).ok().as_ref().and_then(files::irregular) {
+        Some(what) => refuse(&format!("is {what}")),
+        None => Ok(()),
     }
 }
 
