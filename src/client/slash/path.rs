@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Returns the path that a text means: quotes around it and backslashes in it, which terminals add
-/// to dropped files, are removed, and `~/` is the home folder. `None` for an empty text.
+/// to dropped files, are removed, and `~` and `~/` are the home folder. `None` for an empty text.
 pub fn typed(text: &str) -> Option<PathBuf> {
     let text = text.trim();
     let quoted = ['\'', '"']
@@ -17,7 +17,8 @@ pub fn typed(text: &str) -> Option<PathBuf> {
     if plain.is_empty() {
         return None;
     }
-    let home = plain.strip_prefix("~/").and_then(|rest| {
+    let in_home = if plain == "~" { Some("") } else { plain.strip_prefix("~/") };
+    let home = in_home.and_then(|rest| {
         let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
         home.map(|home| home.join(rest))
     });
@@ -105,6 +106,9 @@ mod tests {
         ] {
             assert_eq!(typed(text), Some(PathBuf::from(path)), "{text}");
         }
+        let home = std::env::home_dir().expect("a test has a home");
+        assert_eq!((typed("~"), typed("~/x")), (Some(home.clone()), Some(home.join("x"))));
+        assert_eq!(typed("~x"), Some(PathBuf::from("~x")));
         assert_eq!(typed("  "), None);
         assert_eq!(typed("\'\'"), None);
         let file = tempfile::NamedTempFile::new().unwrap();
