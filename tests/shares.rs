@@ -398,8 +398,27 @@ fn a_picture_is_shown_in_pixels_where_the_terminal_answers_that_it_can() {
     assert!(chunks.iter().all(|chunk| chunk.len() <= 4_096));
     let pixels = STANDARD.decode(chunks.concat()).unwrap();
     assert_eq!((pixels.len(), &pixels[..4]), (80 * 80 * 4, &[255, 0, 0, 255][..]));
+    // A change of its rows, as by somebody who joins, places it again and sends no pixels.
+    let transmitted = || alice.bytes().matches("\x1b_Ga=T,").count();
+    let before = transmitted();
+    world.admit("carol");
+    let carol = world.client("carol", &["--json"]);
+    carol.sees("connected");
+    world.until("it is placed again", || alice.bytes().contains("\x1b_Ga=p,"));
+    assert_eq!((before, transmitted()), (1, 1));
     alice.types("\x1b");
     world.until("it is removed with its pane", || alice.bytes().contains("\x1b_Ga=d,"));
+    // The end of the program removes it too.
+    let mut alice = views_in_kitty(&world, "alice", "1");
+    alice.types("\x1b_Gi=31;OK\x1b\\");
+    world.until("the picture is sent", || alice.bytes().contains("m=0;"));
+    assert!(!alice.bytes().contains("\x1b_Ga=d,"), "the control");
+    alice.signal(Signal::TERM);
+    world.until("it is removed", || {
+        let bytes = alice.bytes();
+        let removed = bytes.rfind("\x1b_Ga=d,");
+        removed.is_some() && removed < bytes.rfind("\x1b[?1049l")
+    });
     // A terminal that does not answer keeps the half blocks. A part of an answer is no typed text.
     let mut bob = views_in_kitty(&world, "bob", "1");
     bob.types("\x1b_Gi=31;EINVAL\x1b\\");

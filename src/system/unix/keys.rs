@@ -52,12 +52,15 @@ pub struct Decoder {
     paste: Paste,
     events: VecDeque<Event>,
     has_graphics: bool,
+    /// The beginning of an answer about graphics that a pause has cut off: its rest comes with the
+    /// next bytes.
+    cut: Option<Vec<u8>>,
 }
 
 impl Decoder {
     pub fn new() -> Decoder {
         let (bytes, events) = (Vec::new(), VecDeque::new());
-        Decoder { bytes, paste: Paste::No, events, has_graphics: false }
+        Decoder { bytes, paste: Paste::No, events, has_graphics: false, cut: None }
     }
 
     /// Returns once whether the terminal has answered that it has kitty's graphics protocol.
@@ -79,7 +82,13 @@ impl Decoder {
     }
 
     /// Adds the bytes of one read.
-    pub fn takes(&mut self, bytes: &[u8]) {
+    pub fn takes(&mut self, mut bytes: &[u8]) {
+        if let Some(begun) = self.cut.take()
+            && let Some(end) = find(bytes, STRING_END).filter(|end| *end < ANSWER_BYTES_MAX)
+        {
+            self.has_graphics |= [&begun, &bytes[..end]].concat() == b"OK";
+            bytes = &bytes[end + STRING_END.len()..];
+        }
         if matches!(self.paste, Paste::Overdue) {
             let late = bytes.len() > TYPED_BYTES_MAX || find(bytes, PASTE_END).is_some();
             self.paste = if late { Paste::Begun(Vec::new()) } else { Paste::No };
@@ -102,6 +111,7 @@ impl Decoder {
             }
             before => {
                 self.paste = before;
+                self.cut = self.bytes.strip_prefix(GRAPHICS).map(<[u8]>::to_vec);
                 self.decode(true);
             }
         }

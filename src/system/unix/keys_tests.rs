@@ -131,4 +131,18 @@ fn the_answer_about_graphics_is_no_typed_text() {
     decoder.takes(b"\x1b_");
     decoder.lapses();
     assert!(decoder.next().is_some(), "Alt-_ alone");
+    // Over a slow connection an answer comes in two parts.
+    for (first, rest, has) in [
+        (&b"\x1b_Gi=31;"[..], &b"OK\x1b\\x"[..], true),
+        (b"\x1b_Gi=31;O", b"K\x1b\\x", true),
+        (b"\x1b_Gi=31;E", b"BADF\x1b\\x", false),
+        (b"\x1b_Gi=31;", b"x", false),
+    ] {
+        let mut decoder = Decoder::new();
+        decoder.takes(first);
+        decoder.lapses();
+        decoder.takes(rest);
+        let events = std::iter::from_fn(|| decoder.next()).count();
+        assert_eq!((decoder.takes_graphics(), events), (has, 1), "{rest:?}: only the key x");
+    }
 }

@@ -51,11 +51,12 @@ pub fn hear_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
     out.write_all(MOUSE[usize::from(on)])
 }
 
-/// Restores the terminal after a full-screen program. Does not wait for a thread that writes to it.
-pub fn give_back() {
+/// Restores the terminal after a full-screen program, after the bytes `first`. Does not wait for a
+/// thread that writes to it.
+pub fn give_back(first: &[u8]) {
     // A terminal that is gone needs no restoring.
     let _ = disable_raw_mode();
-    let _ = rustix::io::write(io::stdout(), LEAVE);
+    let _ = rustix::io::write(io::stdout(), &[first, LEAVE].concat());
 }
 
 /// Writes all bytes to stdout, also if another program has made it non-blocking. Holds no lock, for

@@ -37,13 +37,15 @@ pub fn hear_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
     }
 }
 
-/// Restores the console after a full-screen program. Does not wait for a thread that writes to it.
-pub fn give_back() {
+/// Restores the console after a full-screen program, after the bytes `first`. Does not wait for a
+/// thread that writes to it.
+pub fn give_back(first: &[u8]) {
     // A console that is gone needs no restoring. The mouse is first, because it restores the modes
     // that it has found.
     let _ = hear_mouse(&mut io::sink(), false);
     let _ = disable_raw_mode();
-    let _ = OpenOptions::new().write(true).open("CONOUT$").and_then(|mut out| out.write(LEAVE));
+    let last = [first, LEAVE].concat();
+    let _ = OpenOptions::new().write(true).open("CONOUT$").and_then(|mut out| out.write(&last));
 }
 
 /// Keyboard input of the console.

@@ -2,7 +2,6 @@
 //! this. The picture lies over its cells, which show it in half blocks elsewhere.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,8 +13,6 @@ use crate::client::transfer::Shown;
 const CHUNK_BYTES: usize = 4_096;
 /// Removes the picture, and what the terminal has stored of it.
 pub const DELETE: &[u8] = b"\x1b_Ga=d,d=I,i=31,q=2\x1b\\";
-/// Time for the answer of the terminal.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A picture over cells of the screen.
 #[derive(Clone)]
@@ -26,13 +23,24 @@ pub struct Graphic {
 
 impl PartialEq for Graphic {
     fn eq(&self, other: &Graphic) -> bool {
-        self.area == other.area && Arc::ptr_eq(&self.picture.0, &other.picture.0)
+        self.area == other.area && self.is_of(&other.picture)
     }
 }
 
 impl Graphic {
+    pub fn is_of(&self, picture: &Shown) -> bool {
+        Arc::ptr_eq(&self.picture.0, &picture.0)
+    }
+
     pub fn is_in_row(&self, row: u16) -> bool {
         (self.area.top()..self.area.bottom()).contains(&row)
+    }
+
+    /// The sequence that places the picture, which the terminal has stored, at the cursor. It
+    /// replaces the earlier placement.
+    pub fn placement(&self) -> Vec<u8> {
+        let Rect { width, height, .. } = self.area;
+        format!("\x1b_Ga=p,q=2,i=31,p=1,c={width},r={height},C=1\x1b\\").into_bytes()
     }
 
     /// The sequences that transmit the picture and place it at the cursor, which stays there.
@@ -45,7 +53,7 @@ impl Graphic {
             let more = u8::from(index + 1 < chunks.len());
             let head = match index {
                 0 => format!(
-                    "\x1b_Ga=T,q=2,i=31,f=32,s={},v={},c={width},r={height},C=1,m={more};",
+                    "\x1b_Ga=T,q=2,i=31,p=1,f=32,s={},v={},c={width},r={height},C=1,m={more};",
                     picture.width(),
                     picture.height(),
                 ),
@@ -65,7 +73,7 @@ pub enum Graphics {
     /// It is not asked: others may show the question as text.
     Unlikely,
     Unasked,
-    Asked(Instant),
+    Asked,
     There,
 }
 
@@ -85,19 +93,17 @@ impl Graphics {
     }
 
     /// Returns whether the terminal has to be asked now.
-    pub fn asks(&mut self, now: Instant) -> bool {
+    pub fn asks(&mut self) -> bool {
         let asks = *self == Graphics::Unasked;
         if asks {
-            *self = Graphics::Asked(now);
+            *self = Graphics::Asked;
         }
         asks
     }
 
-    /// Takes the answer. A late one counts as none.
-    pub fn answered(&mut self, now: Instant) {
-        if let Graphics::Asked(at) = *self
-            && now.saturating_duration_since(at) < PATIENCE
-        {
+    /// Takes the answer, which is late over a slow connection.
+    pub fn answered(&mut self) {
+        if *self == Graphics::Asked {
             *self = Graphics::There;
         }
     }
@@ -115,7 +121,7 @@ mod tests {
         let graphic = Graphic { area: Rect::new(3, 4, 20, 7), picture };
         let text = String::from_utf8(graphic.sequences()).unwrap();
         let parts: Vec<_> = text.split_terminator("\x1b\\").collect();
-        assert!(parts[0].starts_with("\x1b_Ga=T,q=2,i=31,f=32,s=60,v=40,c=20,r=7,C=1,m=1;"));
+        assert!(parts[0].starts_with("\x1b_Ga=T,q=2,i=31,p=1,f=32,s=60,v=40,c=20,r=7,C=1,m=1;"));
         assert_eq!(parts.len(), (rgba.len().div_ceil(3) * 4).div_ceil(CHUNK_BYTES));
         let chunk = |part: &&str| part.split_once(';').unwrap().1.to_owned();
         let chunks: Vec<_> = parts.iter().map(chunk).collect();
@@ -125,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_terminal_that_answers_in_time_gets_pictures() {
+    fn only_a_terminal_that_answers_gets_pictures() {
         let of = |variables: &[(&str, &str)]| {
             let value = |name: &str| variables.iter().find(|(one, _)| *one == name);
             Graphics::of(|name| value(name).map(|(_, value)| (*value).to_owned()))
@@ -133,13 +139,10 @@ mod tests {
         assert_eq!(of(&[("TERM", "xterm-256color")]), Graphics::Unlikely);
         assert_eq!(of(&[("TERM", "xterm-kitty"), ("TMUX", "/tmp/1")]), Graphics::Unlikely);
         let mut kitty = of(&[("TERM", "xterm-kitty")]);
-        let now = Instant::now();
-        kitty.answered(now);
+        kitty.answered();
         assert_ne!(kitty, Graphics::There, "it was not asked");
-        assert!(kitty.asks(now) && !kitty.asks(now));
-        let mut late = kitty;
-        late.answered(now + PATIENCE);
-        kitty.answered(now);
-        assert_eq!((kitty, late), (Graphics::There, Graphics::Asked(now)));
+        assert!(kitty.asks() && !kitty.asks());
+        kitty.answered();
+        assert_eq!(kitty, Graphics::There);
     }
 }

@@ -13,6 +13,7 @@ use ratatui::layout::Position;
 
 use super::graphics::{self, Graphic};
 use super::links::Hyperlink;
+use crate::client::transfer::Shown;
 
 /// Starts a synchronized update: the terminal shows the frame only when it is complete.
 const BEGIN: &[u8] = b"\x1b[?2026h";
@@ -64,16 +65,30 @@ pub struct Painter<W: Write> {
     /// The picture over its cells, and the one of the next frame.
     graphic: Option<Graphic>,
     next: Option<Graphic>,
+    /// The picture that the terminal has stored. It is transmitted once, and placed again after
+    /// each change of its rows.
+    stored: Option<Shown>,
 }
 
 impl<W: Write> Painter<W> {
     pub fn new(to: W) -> Painter<W> {
-        Painter { out: CrosstermBackend::new(to), shown: None, graphic: None, next: None }
+        let (graphic, next, stored) = (None, None, None);
+        Painter { out: CrosstermBackend::new(to), shown: None, graphic, next, stored }
     }
 
     /// Sets the picture over the cells of the next frames.
     pub fn cover(&mut self, graphic: Option<Graphic>) {
         self.next = graphic;
+    }
+
+    /// Returns whether the next frame has a picture over its cells.
+    pub fn will_have_graphic(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Returns whether a picture lies over its cells.
+    pub fn has_graphic(&self) -> bool {
+        self.graphic.is_some()
     }
 
     /// Marks the terminal's content as unknown, so that the next frame is written whole.
@@ -98,6 +113,7 @@ impl<W: Write> Painter<W> {
             Some(shown) if shown.0.area == picture.area => shown,
             _ => {
                 is_overwritten = true;
+                self.stored = None;
                 self.out.clear_region(ClearType::All)?;
                 (Buffer::empty(picture.area), Vec::new())
             }
@@ -131,14 +147,18 @@ impl<W: Write> Painter<W> {
         if self.graphic == self.next && !is_overwritten {
             return Ok(());
         }
-        if self.graphic.is_some() {
+        let is_stored = |next: &Graphic| self.stored.as_ref().is_some_and(|it| next.is_of(it));
+        let places = self.next.as_ref().is_some_and(is_stored);
+        if self.graphic.is_some() && !places {
             self.out.write_all(graphics::DELETE)?;
         }
         self.graphic.clone_from(&self.next);
         if let Some(graphic) = &self.graphic {
             queue!(self.out, MoveTo(graphic.area.x, graphic.area.y))?;
-            self.out.write_all(&graphic.sequences())?;
+            let sequences = if places { graphic.placement() } else { graphic.sequences() };
+            self.out.write_all(&sequences)?;
         }
+        self.stored = self.graphic.as_ref().map(|graphic| graphic.picture.clone());
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ratatui::backend::{Backend, ClearType, WindowSize};
 use ratatui::buffer::Cell;
@@ -27,6 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Another program uses the terminal, so Ctrl-C is for that one.
 static LENT: AtomicBool = AtomicBool::new(false);
+
+/// A picture in pixels lies over the screen.
+static PICTURE: AtomicBool = AtomicBool::new(false);
+/// Removes it, also where the end of the program has cut its transmission off.
+const REMOVES: &[u8] = b"\x1b\\\x1b_Ga=d,d=I,i=31,q=2\x1b\\";
 
 /// An event of the terminal or the system.
 #[derive(Debug)]
@@ -106,16 +111,20 @@ impl Tty {
         let drawn = self.terminal.draw(|frame| (links, graphic) = draw(frame))?;
         let picture = drawn.buffer.clone();
         links.retain(|_| self.links);
-        if graphic.is_some() && self.graphics.asks(Instant::now()) {
+        if graphic.is_some() && self.graphics.asks() {
             self.write(GRAPHICS_QUERY)?;
         }
         self.painter.cover(graphic.filter(|_| self.graphics == Graphics::There));
-        self.painter.paint(picture, links, self.terminal.backend().cursor)
+        // Before the terminal gets it: the program may end meanwhile.
+        PICTURE.fetch_or(self.painter.will_have_graphic(), Ordering::SeqCst);
+        self.painter.paint(picture, links, self.terminal.backend().cursor)?;
+        PICTURE.store(self.painter.has_graphic(), Ordering::SeqCst);
+        Ok(())
     }
 
     /// Records that the terminal has kitty's graphics protocol.
     pub fn has_graphics(&mut self) {
-        self.graphics.answered(Instant::now());
+        self.graphics.answered();
     }
 
     /// Redraws everything.
@@ -179,7 +188,8 @@ impl Drop for Tty {
 /// Restores the terminal, if it was taken over.
 pub fn leave() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        terminal::give_back();
+        let picture = if PICTURE.swap(false, Ordering::SeqCst) { REMOVES } else { b"" };
+        terminal::give_back(picture);
     }
 }
 
