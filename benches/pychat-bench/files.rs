@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
@@ -29,6 +29,12 @@ pub struct Options {
     /// Uploads, and as many downloads, beside the chat of others.
     #[arg(long, default_value_t = 4)]
     beside: usize,
+    /// Measures pychat without the other programs and without chat.
+    #[arg(long)]
+    alone: bool,
+    /// Transfers at the same time, one half of them uploads; nothing else is measured.
+    #[arg(long)]
+    at_once: Option<usize>,
 }
 
 /// One transfer of the whole file.
@@ -166,11 +172,14 @@ pub fn measure(options: &Options) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     write_random(&file, options.mib << 10);
-    let couriers: [(&str, Box<dyn Courier>); 3] = [
-        ("pychat", Box::new(Pychat::start())),
-        ("scp, AES-256-GCM", Box::new(Scp(Host::start("sshd")))),
-        ("curl and nginx, TLS 1.3", Box::new(Nginx(Host::start("nginx")))),
-    ];
+    if let Some(transfers) = options.at_once {
+        return at_once(&file, transfers);
+    }
+    let mut couriers: Vec<(&str, Box<dyn Courier>)> = vec![("pychat", Box::new(Pychat::start()))];
+    if !options.alone {
+        couriers.push(("scp, AES-256-GCM", Box::new(Scp(Host::start("sshd")))));
+        couriers.push(("curl and nginx, TLS 1.3", Box::new(Nginx(Host::start("nginx")))));
+    }
     println!(
         "{} MiB, medians of {} turns\n\n| | direction | MiB/s | server CPU s/GiB | client CPU s/GiB \
          | client KiB | server grew KiB |\n|---|---|---|---|---|---|---|",
@@ -185,7 +194,7 @@ pub fn measure(options: &Options) {
                 let path: &PathBuf = if up { &file } else { &back };
                 all[2 * index + offset].push(courier.moves(up, path));
                 if !up {
-                    assert!(fs::read(&back).unwrap() == fs::read(&file).unwrap(), "{name}");
+                    assert!(is_same(&back, &file), "{name}");
                     fs::remove_file(back).unwrap();
                 }
             }
@@ -206,11 +215,79 @@ pub fn measure(options: &Options) {
         );
     }
     drop(couriers);
-    beside_chat(options, &file);
+    if !options.alone {
+        // With 2 cores, 8 clients at the priority of the server take most of its time. Clients of
+        // real users run on other computers.
+        beside_chat(options, &file, "0");
+        beside_chat(options, &file, "19");
+    }
 }
 
-/// Measures the delay of other members' messages during uploads and downloads.
-fn beside_chat(options: &Options, file: &Path) {
+/// Compares two files without reading them whole.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let [mut one, mut other] = [one, other].map(|path| File::open(path).unwrap());
+    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let length = one.metadata().unwrap().len();
+    if other.metadata().unwrap().len() != length {
+        return false;
+    }
+    let mut rest = length;
+    while rest > 0 {
+        let part = rest.min(1 << 20) as usize;
+        one.read_exact(&mut left[..part]).unwrap();
+        other.read_exact(&mut right[..part]).unwrap();
+        if left[..part] != right[..part] {
+            return false;
+        }
+        rest -= part as u64;
+    }
+    true
+}
+
+/// Measures how equally transfers that begin together share the server.
+fn at_once(file: &Path, transfers: usize) {
+    let pychat = Pychat::start();
+    let mut first = pychat.command(true, file).spawn().unwrap();
+    assert!(first.wait().unwrap().success());
+    let folder = tempfile::tempdir().unwrap();
+    let before_kib = pychat.server.process.high_water_kib().unwrap();
+    let began = Instant::now();
+    let running: Vec<_> = (0..transfers)
+        .map(|number| {
+            let is_up = number % 2 == 0;
+            let back = folder.path().join(number.to_string());
+            let mut command = pychat.command(is_up, if is_up { file } else { &back });
+            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+            let ends = thread::spawn(move || {
+                Process(child).ends();
+                began.elapsed().as_secs_f64()
+            });
+            (is_up, back, ends)
+        })
+        .collect();
+    let mut seconds = [Vec::new(), Vec::new()];
+    for (is_up, back, ends) in running {
+        seconds[usize::from(is_up)].push(ends.join().unwrap());
+        assert!(is_up || is_same(&back, file));
+    }
+    for (way, mut seconds) in ["down", "up"].into_iter().zip(seconds) {
+        seconds.sort_by(f64::total_cmp);
+        let (Some(middle), Some(slowest)) = (seconds.get(seconds.len() / 2), seconds.last()) else {
+            continue;
+        };
+        println!(
+            "{} {way}: median {middle:.1} s, slowest {slowest:.1} s, {:.2} times the median",
+            seconds.len(),
+            slowest / middle
+        );
+    }
+    let grew = pychat.server.process.high_water_kib().unwrap() - before_kib;
+    println!("the server's memory grew by {grew} KiB");
+}
+
+/// Measures the delay of other members' messages during uploads and downloads by clients of this
+/// priority (`nice`).
+fn beside_chat(options: &Options, file: &Path, nice: &str) {
     let pychat = Pychat::start();
     let mut first = pychat.command(true, file).spawn().unwrap();
     assert!(first.wait().unwrap().success());
@@ -231,7 +308,8 @@ fn beside_chat(options: &Options, file: &Path) {
             let back = folder.path().join(number.to_string());
             [pychat.command(true, file), pychat.command(false, &back)]
         })
-        .map(|mut command| {
+        .map(|command| {
+            let mut command = under(nice, command);
             Process(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
         })
         .collect();
@@ -239,7 +317,7 @@ fn beside_chat(options: &Options, file: &Path) {
     let alive = transfers.into_iter().map(|mut it| it.0.try_wait().unwrap().is_none());
     println!(
         "\nOthers' messages, p50 / p99 ms: {:.2} / {:.2} idle, {:.2} / {:.2} beside {} uploads and as \
-         many downloads ({} of {} still under way at the end)",
+         many downloads of clients with nice {nice} ({} of {} still under way at the end)",
         idle.p50_ms,
         idle.p99_ms,
         busy.p50_ms,
@@ -347,6 +425,20 @@ impl Talker {
         }
         delays
     }
+}
+
+/// The same command with a priority.
+fn under(nice: &str, command: Command) -> Command {
+    let mut niced = Command::new("nice");
+    niced.args(["-n", nice]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        niced.env(name, value.expect("none is removed"));
+    }
+    if let Some(folder) = command.get_current_dir() {
+        niced.current_dir(folder);
+    }
+    niced.stderr(Stdio::null());
+    niced
 }
 
 /// Writes a file of incompressible bytes.
