@@ -93,6 +93,26 @@ fn an_upload_goes_on_after_a_cut_and_a_start_of_the_server() {
     assert_eq!(stored(&world), (0, 1));
 }
 
+/// The server accepts 16 MiB beyond its last sync, and syncs after each 8 MiB. Bytes before a cut
+/// count for both.
+#[test]
+fn an_upload_that_was_cut_before_a_sync_goes_on_beyond_its_first_limit() {
+    let world = World::with(LIMITS);
+    let content = content(40 << 20);
+    let mut alice = Sharer::enters(&world, "alice");
+    let mut have = 0;
+    for reached in [7 << 20, 14 << 20, 21 << 20, 35 << 20] {
+        let answer = alice.put("#lobby", 1, content.len());
+        assert_eq!(answer["have"], have);
+        assert_eq!(alice.uploads(&answer, &content, reached), None);
+        drop(alice);
+        alice = Sharer::returns(&world, "alice");
+        have = reached;
+    }
+    let answer = alice.put("#lobby", 1, content.len());
+    assert_eq!(alice.uploads(&answer, &content, content.len()).unwrap()["type"], "kept");
+}
+
 /// What a client does with its transfer.
 type Breaks = Box<dyn Fn(u32, &mut Sharer)>;
 

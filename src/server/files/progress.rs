@@ -150,7 +150,9 @@ impl Progress {
     ) -> Progress {
         let state = State {
             reached,
-            asked: reached.written,
+            // Bytes of an earlier transfer count too: without a sync of them the client would wait
+            // for a higher limit for ever.
+            asked: reached.synced,
             syncs: 0,
             keeping: false,
             is_over: false,
@@ -330,12 +332,16 @@ impl Upload {
         Taken::Written
     }
 
-    /// Completes the upload at once if no byte is missing.
+    /// Completes the upload at once if no byte is missing. Syncs what an earlier transfer has
+    /// written if it is much.
     pub fn begin(&self) {
         let Some(progress) = self.progress.upgrade() else { return };
         let mut state = progress.lock();
-        if state.reached.written == progress.bytes {
+        let written = state.reached.written;
+        if written == progress.bytes {
             progress.keep(&self.uploads, &mut state);
+        } else if written - state.asked >= self.uploads.ahead().sync_bytes {
+            progress.sync(&self.uploads, &mut state);
         }
     }
 
