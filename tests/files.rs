@@ -113,6 +113,40 @@ fn an_upload_that_was_cut_before_a_sync_goes_on_beyond_its_first_limit() {
     assert_eq!(alice.uploads(&answer, &content, content.len()).unwrap()["type"], "kept");
 }
 
+#[test]
+fn a_record_of_a_download_ends_where_the_client_wants() {
+    let world = World::with(LIMITS);
+    let mut alice = Sharer::enters(&world, "alice");
+    let content = content(40_000);
+    alice.shares("#lobby", 1, &content);
+    alice.announces("#lobby", 1);
+    let answer = alice.get("#lobby", 1, 0);
+    let transfer = answer["transfer"].as_u64().unwrap() as u32;
+    let ends: Vec<u64> = (1..=8).map(|number| number * 2_000).collect();
+    for upto in &ends {
+        alice.record(TransferRecord::Want { transfer, upto: *upto });
+    }
+    let mut next = 0;
+    while next < 16_000 {
+        if let Heard::Data { offset, bytes, .. } = alice.next() {
+            let end = offset + bytes.len() as u64;
+            assert!(
+                offset == next && ends.contains(&end) && bytes.len() <= 2_000,
+                "{offset} {end}"
+            );
+            next = end;
+        }
+    }
+    // Without small steps, records are full.
+    alice.record(TransferRecord::Want { transfer, upto: 40_000 });
+    let full = loop {
+        if let Heard::Data { bytes, .. } = alice.next() {
+            break bytes.len();
+        }
+    };
+    assert_eq!(full, DATA_BYTES_MAX);
+}
+
 /// What a client does with its transfer.
 type Breaks = Box<dyn Fn(u32, &mut Sharer)>;
 

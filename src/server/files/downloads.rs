@@ -17,6 +17,8 @@ use crate::wire::transfer::{DATA_BYTES_MAX, TransferRecord};
 const TURN_BYTES: u64 = 4 * DATA_BYTES_MAX as u64;
 /// The thread looks again after this time, whether it was woken or not.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Ends of records that are stored for a download: those of a window of small pieces.
+const ENDS_MAX: usize = 64;
 /// Files that are open at once. `admission/capacity.rs` counts these.
 const OPEN_FILES_MAX: usize = 8;
 
@@ -37,6 +39,8 @@ struct Running {
     download: Download,
     /// The client accepts bytes before this one.
     upto: u64,
+    /// Offsets at which a record ends: those that the client has accepted, one after the other.
+    ends: VecDeque<u64>,
     /// Whether it is in `order`.
     waits: bool,
     /// The user has exceeded the rate of files until then.
@@ -65,6 +69,7 @@ struct Turn {
     stored: BlobId,
     next: u64,
     upto: u64,
+    ends: VecDeque<u64>,
 }
 
 pub struct Downloads {
@@ -85,10 +90,9 @@ impl Downloads {
     pub fn add(&self, download: Download) {
         let key = (download.queue.id, download.transfer);
         let upto = download.next;
-        self.state
-            .lock()
-            .running
-            .insert(key, Running { download, upto, waits: false, resumes: None });
+        let ends = VecDeque::new();
+        let running = Running { download, upto, ends, waits: false, resumes: None };
+        self.state.lock().running.insert(key, running);
     }
 
     /// Returns whether a download has not ended.
@@ -101,7 +105,12 @@ impl Downloads {
         let mut state = self.state.lock();
         let State { running, order, .. } = &mut *state;
         let Some(running) = running.get_mut(&key) else { return };
-        running.upto = running.upto.max(upto.min(running.download.bytes));
+        let upto = upto.min(running.download.bytes);
+        if upto > running.upto {
+            running.upto = upto;
+            running.ends.truncate(ENDS_MAX - 1);
+            running.ends.push_back(upto);
+        }
         if running.download.next < running.upto && !running.waits {
             running.waits = true;
             order.push_back(key);
@@ -187,6 +196,7 @@ impl Downloads {
                 stored: *stored,
                 next: *next,
                 upto: one.upto.min(next + TURN_BYTES),
+                ends: one.ends.clone(),
             };
             return Some((key, turn));
         }
@@ -220,6 +230,7 @@ impl Downloads {
             Offered::Taken | Offered::Blocked => running.download.next = next,
             _ => return false,
         }
+        running.ends.retain(|end| *end > next);
         if offered == Offered::Blocked {
             self.ports.watch(&running.download.queue);
         }
@@ -298,21 +309,63 @@ impl Downloads {
             self.fail(key, turn, &Refusal::NoSuchFile);
             return 0;
         }
-        let offsets = (turn.next..).step_by(DATA_BYTES_MAX);
-        let records: Vec<TransferRecord> = offsets
-            .zip(bytes.chunks(DATA_BYTES_MAX))
-            .map(|(offset, bytes)| TransferRecord::Data { transfer: key.1, offset, bytes })
+        let parts = parts(bytes, (turn.next, &turn.ends));
+        let transfer = key.1;
+        let records: Vec<TransferRecord> = parts
+            .iter()
+            .map(|&(offset, bytes)| TransferRecord::Data { transfer, offset, bytes })
             .collect();
         if !self.send(key, turn.upto, &records) {
             return 0;
         }
-        let least = FILE_RECORD_BYTES_MIN;
-        bytes.chunks(DATA_BYTES_MAX).map(|bytes| (bytes.len() as u64).max(least)).sum()
+        let paid = |(_, bytes): &(u64, &[u8])| (bytes.len() as u64).max(FILE_RECORD_BYTES_MIN);
+        parts.iter().map(paid).sum()
     }
 
     fn fail(&self, key: Key, turn: &Turn, refusal: &Refusal) {
         if self.end(key) {
             self.ports.stop(&turn.queue, key.1, refusal);
         }
+    }
+}
+
+/// Cuts the bytes from an offset on into those of records, also at the wanted ends.
+fn parts<'a>(
+    mut bytes: &'a [u8],
+    (mut offset, ends): (u64, &VecDeque<u64>),
+) -> Vec<(u64, &'a [u8])> {
+    let mut parts = Vec::new();
+    while !bytes.is_empty() {
+        let end = ends.iter().find(|end| **end > offset);
+        let most = end.map_or(u64::MAX, |end| end - offset).min(DATA_BYTES_MAX as u64);
+        let (part, rest) = bytes.split_at(bytes.len().min(most as usize));
+        parts.push((offset, part));
+        offset += part.len() as u64;
+        bytes = rest;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_end_at_wanted_ends_and_at_their_size() {
+        let bytes = vec![7; 40_000];
+        let sizes = |from: u64, ends: &[u64]| -> Vec<usize> {
+            let ends = ends.iter().copied().collect();
+            let parts = parts(&bytes, (from, &ends));
+            let mut next = from;
+            for (offset, part) in &parts {
+                assert_eq!(*offset, next);
+                next += part.len() as u64;
+            }
+            assert_eq!(next, from + 40_000);
+            parts.iter().map(|(_, part)| part.len()).collect()
+        };
+        assert_eq!(sizes(0, &[40_000]), [16_368, 16_368, 7_264]);
+        assert_eq!(sizes(500, &[100, 500, 2_500, 40_500]), [2_000, 16_368, 16_368, 5_264]);
+        assert_eq!(sizes(0, &[]), [16_368, 16_368, 7_264]);
     }
 }

@@ -23,7 +23,7 @@ use crate::client::transfer::{
 };
 use crate::transfer::turns::Turns;
 use crate::transfer::window::Window;
-use crate::wire::transfer::{TransferRecord, data_head};
+use crate::wire::transfer::{DATA_BYTES_MAX, TransferRecord, data_head};
 
 /// One direction of the connection.
 #[derive(Default)]
@@ -304,7 +304,7 @@ impl Engine {
         if !self.down.window.has_step() {
             return;
         }
-        let mut granted = BTreeMap::new();
+        let mut granted = Vec::<(u32, u64)>::new();
         while let Some(wanted) = self.down.window.piece() {
             let wants = |number: u32| {
                 let arrival = self.numbers.get(&number).and_then(|id| self.arrivals.get(id));
@@ -316,7 +316,13 @@ impl Engine {
             let Some((piece, upto)) = arrival.and_then(|(one, _)| one.grant(wanted)) else { break };
             let now_us = self.began.elapsed().as_micros() as u64;
             self.down.window.sent(now_us, number, upto, piece);
-            granted.insert(number, upto);
+            // A server ends a record at each bound. On a slow link a record of several pieces would
+            // be acknowledged late and at once, and the window would take the link for a faster one.
+            let earlier = granted.iter_mut().find(|(one, _)| *one == number);
+            match earlier.filter(|_| wanted == DATA_BYTES_MAX as u64) {
+                Some(earlier) => earlier.1 = upto,
+                None => granted.push((number, upto)),
+            }
         }
         for (transfer, upto) in granted {
             self.sends_record(TransferRecord::Want { transfer, upto });
