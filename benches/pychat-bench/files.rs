@@ -82,6 +82,10 @@ struct Pychat {
 
 impl Pychat {
     fn start() -> Pychat {
+        Pychat::start_at("127.0.0.1:0")
+    }
+
+    fn start_at(listen: &str) -> Pychat {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
         fs::create_dir_all(home.join("users")).unwrap();
@@ -100,7 +104,7 @@ impl Pychat {
             "files_bytes_max": {bytes}, "file_reserve_bytes": 0, "uploads_unfinished_max": 100"#
         );
         let config = format!(r#"{{"history": "on", "limits": {{{limits}}}}}"#);
-        let server = Server::start(&home, &config, &crowd);
+        let server = Server::start_at(&home, &config, &crowd, listen);
         let invite = server.invite.clone();
         Pychat { server, invite, folder }
     }
@@ -339,9 +343,10 @@ pub struct LinkOptions {
 }
 
 /// Measures a client's own messages while it sends a file and fetches it, on a link that the caller
-/// has made slow.
+/// has made slow. Packets to the server have the address 127.0.0.2, so that each direction can have
+/// a queue of its own.
 pub fn measure_link(options: &LinkOptions) {
-    let pychat = Pychat::start();
+    let pychat = Pychat::start_at("127.0.0.2:0");
     let file = pychat.folder.path().join("file");
     write_random(&file, options.kib);
     let mut talker = Talker::start(&pychat);

@@ -27,9 +27,10 @@ const WINDOW_BYTES_MAX: u64 = 4 << 20;
 const STEPS: u64 = 8;
 const STEP_BYTES_MAX: u64 = 64 << 10;
 /// The queue that a transfer keeps in the link is worth this time: 64 KiB, but within bounds. Below
-/// 25 ms, delays of the systems on both sides would empty it; above 100 ms, people notice.
+/// 25 ms, delays of the systems on both sides would empty it. 80 ms hold two pieces and a half, and
+/// more of them would delay messages and carry nothing more.
 const QUEUE_BYTES: u64 = 64 << 10;
-const QUEUE_US: (u64, u64) = (25_000, 100_000);
+const QUEUE_US: (u64, u64) = (25_000, 80_000);
 /// The shortest round trip is measured again after this time, since a route may change.
 const ROUND_TRIP_US: u64 = 60_000_000;
 /// Pieces that measure it, one after the other: a pause of the other side spoils one.
@@ -244,6 +245,10 @@ impl Window {
                 return;
             }
             self.phase = Phase::Steady;
+            if late > queue / 2 {
+                // Only now the link is full. Some links begin with a burst, at another rate.
+                self.rates = [piece_rate].into();
+            }
         }
         if let Phase::Probe(_) = self.phase {
             self.bytes = 0;
