@@ -220,8 +220,8 @@ impl Downloads {
         }
     }
 
-    /// Sends the records before the byte `next`, unless the download has ended. Returns whether they
-    /// were sent.
+    /// Sends the records before the byte `next`, unless the download has ended. Returns whether
+    /// they were sent.
     pub(super) fn send(&self, key: Key, next: u64, records: &[TransferRecord<'_>]) -> bool {
         let mut state = self.state.lock();
         let Some(running) = state.running.get_mut(&key) else { return false };

@@ -317,7 +317,8 @@ impl Engine {
             let now_us = self.began.elapsed().as_micros() as u64;
             self.down.window.sent(now_us, number, upto, piece);
             // A server ends a record at each bound. On a slow link a record of several pieces would
-            // be acknowledged late and at once, and the window would take the link for a faster one.
+            // be acknowledged late and at once, and the window would take the link for a faster
+            // one.
             let earlier = granted.iter_mut().find(|(one, _)| *one == number);
             match earlier.filter(|_| wanted == DATA_BYTES_MAX as u64) {
                 Some(earlier) => earlier.1 = upto,
