@@ -290,9 +290,9 @@ limits! {
     session_age_s_max: u64 = 24 * 60 * 60,
     /// Time in which the server accepts its former key after a change, in seconds.
     key_overlap_s: u64 = 30 * 24 * 60 * 60,
-    /// Connections to the web port whose request is not answered yet. A new connection replaces the oldest one of the network with the most connections.
+    /// Connections to the web port that are no `/hop`. A new connection replaces the oldest one of the network with the most connections.
     web_connections_max: usize = 64,
-    /// Connections to the web port whose request is not answered yet, of one IPv4 address or IPv6 /64. Networks have more, as with `unauthenticated_per_source_max`.
+    /// Connections to the web port that are no `/hop`, of one IPv4 address or IPv6 /64. Networks have more, as with `unauthenticated_per_source_max`.
     web_connections_per_source_max: usize = 16,
     /// Time from the stop command to the exit, in milliseconds.
     drain_ms_max: u64 = 4_000,

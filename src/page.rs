@@ -1,6 +1,8 @@
 //! The files of the page (`web/`), which are part of the program.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
@@ -52,6 +54,9 @@ const ASSETS: &[Asset] = assets! {
     "sw.js"
 };
 
+/// The client for browsers (WebAssembly), compressed with gzip. This build has none.
+static CORE: Option<Asset> = None;
+
 /// The first page.
 const INDEX: &str = "/index.html";
 
@@ -60,6 +65,17 @@ pub fn find(path: &str) -> Option<&'static Asset> {
     let path = if path == "/" { INDEX } else { path };
     ASSETS.iter().find(|asset| asset.path == path)
 }
+
+/// Returns the client for browsers, which only a server serves; `None` if this build has none.
+pub fn core() -> Option<&'static Asset> {
+    CORE.as_ref()
+}
+
+/// The entity tags, by path. Each is computed once.
+static TAGS: LazyLock<BTreeMap<&'static str, String>> = LazyLock::new(|| {
+    let tag = |asset: &Asset| (asset.path, format!("\"{}\"", hex(Sha256::digest(asset.bytes))));
+    ASSETS.iter().chain(core()).map(tag).collect()
+});
 
 /// Returns a text that differs between builds with other files.
 pub fn tag() -> String {
@@ -72,6 +88,11 @@ fn hex(hash: impl AsRef<[u8]>) -> String {
 }
 
 impl Asset {
+    /// Returns whether this is its path.
+    pub fn is_at(&self, path: &str) -> bool {
+        self.path == path
+    }
+
     /// Returns the type of its content, by its name.
     pub fn content_type(&self) -> &'static str {
         match self.path.rsplit_once('.').map_or("", |(_, extension)| extension) {
@@ -81,14 +102,20 @@ impl Asset {
             "svg" => "image/svg+xml",
             "png" => "image/png",
             "json" => "application/json",
+            "wasm" => "application/wasm",
             "webmanifest" => "application/manifest+json",
             _ => "application/octet-stream",
         }
     }
 
     /// Returns its entity tag: a page that is there already is not sent again.
-    pub fn tag(&self) -> String {
-        format!("\"{}\"", hex(Sha256::digest(self.bytes)))
+    pub fn tag(&self) -> &'static str {
+        &TAGS[self.path]
+    }
+
+    /// Returns whether its bytes are compressed with gzip.
+    pub fn is_compressed(&self) -> bool {
+        self.path.ends_with(".wasm")
     }
 }
 

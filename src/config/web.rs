@@ -41,6 +41,10 @@ impl WebOrigin {
         host_of(&self.authority).expect("it was parsed")
     }
 
+    pub fn is_https(&self) -> bool {
+        self.scheme == "https"
+    }
+
     /// Whether a request with this `Host` is for the origin's server.
     pub fn is_at(&self, host: &str) -> bool {
         let port = if self.scheme == "https" { ":443" } else { ":80" };

@@ -48,6 +48,20 @@ impl HttpStream {
         (&*self.stream).write_all(bytes)
     }
 
+    /// Sends as many bytes as the connection takes now. Returns their number.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it takes none; the connection has failed.
+    pub fn send_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match (&*self.stream).write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => return sent,
+            }
+        }
+    }
+
     /// Ends the sending direction only.
     pub fn finish(&self) {
         // A socket that is already closed is fine.

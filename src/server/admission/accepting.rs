@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::net::listener::Listener;
-use crate::net::ready;
+use crate::net::ready::{self, Wanted};
 
 /// How often a loop checks whether the server stops.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -21,7 +21,7 @@ pub struct Accepting {
     paused: Option<Instant>,
 }
 
-/// Where there is input.
+/// What is ready.
 pub struct Ready {
     pub listener: bool,
     /// In the order of the sockets.
@@ -29,12 +29,13 @@ pub struct Ready {
 }
 
 impl Accepting {
-    /// Waits for a connection, for input, or for the first deadline, at most for `PATIENCE`. If the
-    /// system cannot wait, everything counts as ready after a pause: nothing that reads it waits.
+    /// Waits for a connection, for a socket, or for the first deadline, at most for `PATIENCE`. If
+    /// the system cannot wait, everything counts as ready after a pause: nothing that uses it
+    /// waits.
     pub fn wait(
         &self,
         listener: &Listener,
-        sockets: &[BorrowedFd],
+        sockets: &[(BorrowedFd, Wanted)],
         deadlines: impl Iterator<Item = Instant>,
     ) -> Ready {
         let now = Instant::now();
@@ -43,8 +44,8 @@ impl Accepting {
             // Rounded up by a millisecond, so that the deadline has passed when the wait ends.
             (until.saturating_duration_since(now) + Duration::from_millis(1)).min(PATIENCE)
         });
-        let listening = paused.is_none().then(|| listener.as_fd());
-        match ready::inputs(sockets.iter().copied().chain(listening), patience) {
+        let listening = paused.is_none().then(|| (listener.as_fd(), Wanted::Input));
+        match ready::wait(sockets.iter().copied().chain(listening), patience) {
             Ok(mut sockets) => {
                 let listener = listening.is_some() && sockets.pop().unwrap_or(false);
                 Ready { listener, sockets }

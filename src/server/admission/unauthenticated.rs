@@ -16,6 +16,7 @@ use super::penalties::Offence;
 use super::table::Stage;
 use crate::net::link::Link;
 use crate::net::listener::Listener;
+use crate::net::ready::Wanted;
 use crate::server::observe::log as server_log;
 use crate::server::stop::Stop;
 
@@ -47,8 +48,8 @@ impl<'a> Unauthenticated<'a> {
     fn turn(&mut self, ways: &Ways) {
         let sinks = self.connections.iter().map(|(id, connection)| (id, &connection.link.sink));
         let (ids, streams): (Vec<u64>, Vec<_>) =
-            sinks.filter_map(|(id, sink)| Some((*id, sink.fd()?))).unzip();
-        let sockets = [&[ways.arrivals.as_fd()], &streams[..]].concat();
+            sinks.filter_map(|(id, sink)| Some((*id, (sink.fd()?, Wanted::Input)))).unzip();
+        let sockets = [&[(ways.arrivals.as_fd(), Wanted::Input)], &streams[..]].concat();
         let deadlines = self.connections.values().map(|connection| connection.deadline);
         let ready = self.accepting.wait(&ways.listener, &sockets, deadlines);
         let readable = ids.into_iter().zip(&ready.sockets[1..]).filter(|(_, ready)| **ready);

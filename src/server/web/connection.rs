@@ -4,12 +4,15 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::routes::{Answer, Wrong, answer};
-use super::rules::{Way, source};
+use super::pages::Page;
+use super::routes::{Answer, Site, Wrong, answer};
+use super::rules::{self, Way, is_secure, source};
 use crate::config::WebOrigin;
 use crate::net::http::HttpStream;
 use crate::net::link::Link;
+use crate::net::ready::Wanted;
 use crate::server::observe::log as server_log;
+use crate::wire::http::Request;
 use crate::wire::{http, proxy};
 
 /// Bytes of one read.
@@ -19,12 +22,17 @@ const PART_BYTES: usize = 2_048;
 const IGNORED_BYTES_MAX: usize = 64 * 1024;
 /// How long the peer may take to read the answer and to close.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long the peer may take to read a page or a file of it.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// The state of the server that an answer depends on.
 pub struct Asked<'a> {
     pub origins: &'a [WebOrigin],
     pub is_proxy: &'a dyn Fn(IpAddr) -> bool,
     pub is_open: bool,
+    /// Time for a request, and for the login after it.
+    pub login_time: Duration,
+    pub about: &'a dyn Fn() -> String,
 }
 
 pub struct Connection {
@@ -38,7 +46,9 @@ pub struct Connection {
     /// there is a header.
     named: Option<Option<SocketAddr>>,
     is_head: bool,
-    /// Bytes received after the answer; `None` before it.
+    /// The page that is being sent, and how many of its bytes are.
+    page: Option<(Page, usize)>,
+    /// Bytes received after the last answer; `None` before it.
     ignored: Option<usize>,
 }
 
@@ -59,6 +69,7 @@ impl Connection {
             searched: 0,
             named: None,
             is_head: false,
+            page: None,
             ignored: None,
         }
     }
@@ -71,10 +82,20 @@ impl Connection {
         self.deadline
     }
 
-    /// Handles the received bytes.
+    /// What the connection waits for.
+    pub fn wanted(&self) -> Wanted {
+        if self.page.is_some() { Wanted::Output } else { Wanted::Input }
+    }
+
+    /// Sends what is left of a page, and handles the received bytes.
     pub fn advance(&mut self, asked: &Asked<'_>) -> Progress {
         let mut part = [0; PART_BYTES];
         loop {
+            match self.send_page(asked.login_time) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Waits,
+                Err(_) => return Progress::Over,
+            }
             let bytes = match self.stream.read(&mut part) {
                 Ok(0) => return Progress::Over,
                 Ok(bytes) => bytes,
@@ -93,6 +114,7 @@ impl Connection {
                 Ok(None) => {}
                 Ok(Some((Answer::Hop(head), peer))) => return self.hop(&head, peer),
                 Ok(Some((Answer::Text(text), _))) => self.end(&text),
+                Ok(Some((Answer::Page(page), _))) => self.begin_page(page),
                 Err(wrong) => {
                     log::debug!("{}: {wrong:?}", server_log::address(self.stream.peer));
                     self.end(&wrong.answer(!self.is_head));
@@ -116,14 +138,22 @@ impl Connection {
         }
         let request = http::parse(&self.received)?;
         self.is_head = request.method == "HEAD";
-        let answer = answer(&request, asked.origins, asked.is_open)?;
+        let is_secure = self.is_secure(&request, asked)?;
+        let (origins, is_open, about) = (asked.origins, asked.is_open, asked.about);
+        let answer = answer(&request, &Site { origins, is_open, is_secure, about })?;
         let way = Way { peer: self.stream.peer, named: self.named.flatten() };
         let peer = match answer {
-            Answer::Text(_) => way.peer,
+            Answer::Text(_) | Answer::Page(_) => way.peer,
             Answer::Hop(_) => source(&way, request.values("x-forwarded-for"), asked.is_proxy)
                 .ok_or(Wrong::Source)?,
         };
         Ok(Some((answer, peer)))
+    }
+
+    fn is_secure(&self, request: &Request<'_>, asked: &Asked<'_>) -> Result<bool, Wrong> {
+        let by_proxy = (asked.is_proxy)(self.stream.peer.ip());
+        let scheme = if by_proxy { request.only("x-forwarded-proto")? } else { None };
+        Ok(is_secure(request.host, rules::Path { by_proxy, scheme }, asked.origins))
     }
 
     /// Removes a PROXY header from `received`. Returns false if more bytes are needed.
@@ -149,12 +179,90 @@ impl Connection {
         }
     }
 
+    fn begin_page(&mut self, page: Page) {
+        self.received = Vec::new();
+        self.searched = 0;
+        self.page = Some((page, 0));
+        self.deadline = Instant::now() + ANSWER_TIME;
+    }
+
+    /// Sends what is left of a page. A further request has the same time as the first one.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the peer has to read before more can be sent; the connection has failed.
+    fn send_page(&mut self, login_time: Duration) -> io::Result<()> {
+        let Some((page, sent)) = &mut self.page else { return Ok(()) };
+        let head_bytes = page.head.len();
+        while *sent < head_bytes + page.body.len() {
+            let rest = match sent.checked_sub(head_bytes) {
+                None => &page.head[*sent..],
+                Some(sent) => &page.body[sent..],
+            };
+            *sent += self.stream.send_some(rest)?;
+        }
+        let keeps = page.keeps;
+        self.page = None;
+        match keeps {
+            true => self.deadline = Instant::now() + login_time,
+            false => self.finish(),
+        }
+        Ok(())
+    }
+
     fn end(&mut self, answer: &[u8]) {
         // The connection ends anyway, so a failed write is ignored.
         let _ = self.stream.send(answer);
+        self.finish();
+    }
+
+    /// Sends nothing more, and reads the rest.
+    fn finish(&mut self) {
         self.stream.finish();
         self.received = Vec::new();
         self.ignored = Some(0);
         self.deadline = self.deadline.min(Instant::now() + LINGER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::io::Read;
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::net::listener::Listener;
+
+    #[test]
+    fn a_page_larger_than_the_buffers_of_the_system_arrives_whole() {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let mut browser = TcpStream::connect(listener.address()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let stream = loop {
+            if let Some(stream) = listener.accept_http().unwrap() {
+                break stream;
+            }
+            assert!(Instant::now() < deadline);
+        };
+        let mut connection = Connection::new(stream, deadline);
+        let body: Vec<u8> = (0..64 << 20).map(|at| at as u8).collect();
+        let page = Page { head: b"head".to_vec(), body: Cow::Owned(body.clone()), keeps: false };
+        connection.begin_page(page);
+        let time = Duration::from_secs(60);
+        let error = connection.send_page(time).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "the control: it is too large");
+        assert_eq!(connection.wanted(), Wanted::Output);
+        let reading = std::thread::spawn(move || {
+            let mut read = Vec::new();
+            browser.read_to_end(&mut read).unwrap();
+            read
+        });
+        while let Err(error) = connection.send_page(time) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        assert_eq!(connection.wanted(), Wanted::Input);
+        assert!(reading.join().unwrap() == [&b"head"[..], &body].concat());
     }
 }

@@ -1,7 +1,8 @@
-//! The web port: HTTP/1.1 until a request opens a hop, which is handed to the login loop. One
-//! thread handles all its connections, so that each costs only a descriptor and a buffer.
+//! The web port: the page by HTTP/1.1, until a request opens a hop, which is handed to the login
+//! loop. One thread handles all its connections, so that each costs only a descriptor and a buffer.
 
 mod connection;
+mod pages;
 mod routes;
 mod rules;
 
@@ -44,7 +45,7 @@ pub fn run(web: Web, listener: &Listener, stop: &Stop) {
     }
 }
 
-/// The connections whose request is not answered yet.
+/// The connections that are no hop.
 struct Pages {
     web: Web,
     table: Table<HttpStream>,
@@ -56,12 +57,13 @@ struct Pages {
 impl Pages {
     fn turn(&mut self, listener: &Listener) {
         let connections = self.connections.iter();
-        let (ids, streams): (Vec<u64>, Vec<_>) =
-            connections.map(|(id, connection)| (*id, connection.stream().as_fd())).unzip();
+        let sockets = connections
+            .map(|(id, connection)| (*id, (connection.stream().as_fd(), connection.wanted())));
+        let (ids, streams): (Vec<u64>, Vec<_>) = sockets.unzip();
         let deadlines = self.connections.values().map(Connection::deadline);
         let ready = self.accepting.wait(listener, &streams, deadlines);
-        let readable = ids.into_iter().zip(ready.sockets).filter(|(_, ready)| *ready);
-        readable.for_each(|(id, _)| self.advance(id));
+        let active = ids.into_iter().zip(ready.sockets).filter(|(_, ready)| *ready);
+        active.for_each(|(id, _)| self.advance(id));
         self.expire();
         if ready.listener {
             self.accept(listener);
@@ -102,6 +104,8 @@ impl Pages {
             origins: &config.web_origins,
             is_proxy: &is_proxy,
             is_open: admission.is_open(),
+            login_time: admission.login_time(),
+            about: &|| pages::about(&admission.keys(), &config),
         };
         let advance = || connection.advance(&asked);
         // A panic must not affect other peers.

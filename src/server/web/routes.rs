@@ -4,6 +4,7 @@ use crate::config::WebOrigin;
 use crate::wire::http::{Request, RequestError};
 use crate::wire::websocket::accept_key;
 
+use super::pages::{self, Page};
 use super::rules::{admits_origin, is_own_host};
 
 /// The path of the hop.
@@ -11,7 +12,7 @@ const HOP: &str = "/hop";
 /// The path of the health check for proxies and monitors.
 const HEALTH: &str = "/health";
 
-/// Headers that forbid browsers to render, frame, sniff or cache an answer: no answer is a page.
+/// Headers that forbid browsers to render, frame, sniff or cache an answer that is no page.
 const HEADERS: &str = "Content-Type: text/plain; charset=utf-8\r\n\
     Content-Security-Policy: default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
     X-Content-Type-Options: nosniff\r\n\
@@ -28,6 +29,18 @@ pub enum Answer {
     Text(Vec<u8>),
     /// The connection is a hop after these bytes.
     Hop(Vec<u8>),
+    Page(Page),
+}
+
+/// The state of the server that an answer depends on.
+pub struct Site<'a> {
+    pub origins: &'a [WebOrigin],
+    /// Whether new connections are admitted.
+    pub is_open: bool,
+    /// Whether browsers allow encryption to a page at the address of the request.
+    pub is_secure: bool,
+    /// Returns the text of `/server.json`.
+    pub about: &'a dyn Fn() -> String,
 }
 
 /// Why a request is refused.
@@ -98,16 +111,12 @@ impl Wrong {
     }
 }
 
-/// Answers a request. `is_open`: new connections are admitted.
+/// Answers a request.
 ///
 /// # Errors
 /// The request is not for this server, its path does not exist, or its form is wrong.
-pub fn answer(
-    request: &Request<'_>,
-    origins: &[WebOrigin],
-    is_open: bool,
-) -> Result<Answer, Wrong> {
-    if !is_own_host(request.host, origins) {
+pub fn answer(request: &Request<'_>, site: &Site<'_>) -> Result<Answer, Wrong> {
+    if !is_own_host(request.host, site.origins) {
         return Err(Wrong::Host);
     }
     let has_body = match request.method {
@@ -116,13 +125,16 @@ pub fn answer(
         _ => return Err(Wrong::Method),
     };
     match request.target {
-        HOP => hop(request, origins),
-        HEALTH if is_open => Ok(Answer::Text(response("200 OK", "", "ok", has_body))),
+        HOP => hop(request, site.origins),
+        HEALTH if site.is_open => Ok(Answer::Text(response("200 OK", "", "ok", has_body))),
         HEALTH => {
             let status = "503 Service Unavailable";
             Ok(Answer::Text(response(status, "", "no connections are admitted", has_body)))
         }
-        _ => Err(Wrong::Path),
+        _ => {
+            let page = pages::find(request, site.is_secure, site.about);
+            Ok(Answer::Page(page.ok_or(Wrong::Path)?))
+        }
     }
 }
 
@@ -163,9 +175,13 @@ mod tests {
     fn answers(line: &str, headers: &str) -> Result<String, Wrong> {
         let head = format!("{line} HTTP/1.1\r\n{headers}\r\n");
         let origins = ["https://chat.example.org".parse().unwrap()];
-        let answer = answer(&parse(head.as_bytes())?, &origins, true)?;
-        let (Answer::Text(bytes) | Answer::Hop(bytes)) = answer;
-        Ok(String::from_utf8(bytes).unwrap())
+        let about = || "{}".to_owned();
+        let site = Site { origins: &origins, is_open: true, is_secure: true, about: &about };
+        let bytes = match answer(&parse(head.as_bytes())?, &site)? {
+            Answer::Text(bytes) | Answer::Hop(bytes) => bytes,
+            Answer::Page(page) => [&page.head[..], &page.body].concat(),
+        };
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     #[test]
@@ -215,7 +231,10 @@ mod tests {
             ("GET /hop/", own.clone(), Wrong::Path),
             ("GET /hop?a", own.clone(), Wrong::Path),
             ("GET /../hop", own.clone(), Wrong::Path),
-            ("GET /", own.clone(), Wrong::Path),
+            ("GET /page", own.clone(), Wrong::Path),
+            ("GET /index.html?a", own.clone(), Wrong::Path),
+            ("GET /page/../index.html", own.clone(), Wrong::Path),
+            ("POST /", own.clone(), Wrong::Method),
         ];
         for (line, headers, wanted) in cases {
             assert_eq!(answers(line, &headers), Err(wanted), "{line}\n{headers}");

@@ -22,6 +22,32 @@ pub fn admits_origin(origin: Option<&str>, host: &str, origins: &[WebOrigin]) ->
     origin.is_at(host) || origins.contains(&origin)
 }
 
+/// How a request has come, as far as its encryption is concerned.
+#[derive(Clone, Copy, Default)]
+pub struct Path<'a> {
+    /// Whether a proxy of `web_proxies` has sent it.
+    pub by_proxy: bool,
+    /// The value of `X-Forwarded-Proto`, which counts only from such a proxy.
+    pub scheme: Option<&'a str>,
+}
+
+/// Returns whether the page that sends this `Host` may use encryption: browsers allow it on this
+/// computer and by https only (secure contexts).
+pub fn is_secure(host: &str, path: Path<'_>, origins: &[WebOrigin]) -> bool {
+    let Some(name) = host_of(host) else { return false };
+    let is_loopback = |ip: &str| ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let inside = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    if name.eq_ignore_ascii_case("localhost") || is_loopback(inside.unwrap_or(name)) {
+        return true;
+    }
+    if path.by_proxy {
+        return !path.scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+    }
+    // A proxy that the operator has not listed.
+    let is_own = |origin: &WebOrigin| origin.is_https() && origin.host().eq_ignore_ascii_case(name);
+    origins.iter().any(is_own)
+}
+
 /// The addresses of a connection to the web port.
 pub struct Way {
     /// The peer of the TCP connection.
@@ -105,6 +131,24 @@ mod tests {
             assert!(!is_own_host(host, &origins()), "{host}");
         }
         assert!(!is_own_host("chat.example.org", &[]));
+    }
+
+    #[test]
+    fn a_page_may_encrypt_on_this_computer_and_by_https() {
+        let direct = Path::default();
+        for host in ["localhost:5080", "127.0.0.1", "127.8.9.1:5080", "[::1]:5080"] {
+            assert!(is_secure(host, direct, &[]), "{host}");
+        }
+        for host in ["192.168.1.7:5080", "[2001:db8::1]", "chat.example.org", "", "localhost.x"] {
+            assert!(!is_secure(host, direct, &[]), "{host}");
+        }
+        let by_proxy = |scheme| Path { by_proxy: true, scheme };
+        assert!(is_secure("chat.example.org", by_proxy(Some("https")), &[]));
+        assert!(is_secure("chat.example.org", by_proxy(None), &[]));
+        assert!(!is_secure("chat.example.org", by_proxy(Some("http")), &origins()));
+        assert!(is_secure("chat.example.org", direct, &origins()));
+        let plain = ["http://chat.example.org".parse().unwrap()];
+        assert!(!is_secure("chat.example.org", direct, &plain));
     }
 
     #[test]

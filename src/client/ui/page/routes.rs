@@ -105,7 +105,7 @@ fn asset(request: &Request<'_>) -> Result<Route, Wrong> {
     if !matches!(request.method, "GET" | "HEAD") {
         return Err(Wrong::Method("GET, HEAD"));
     }
-    let is_there = request.has_token("if-none-match", &asset.tag());
+    let is_there = request.has_token("if-none-match", asset.tag());
     Ok(Route::Asset { asset, is_there, is_head: request.method == "HEAD" })
 }
 
