@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::nearest::nearest;
 use crate::suite::Suites;
 pub use host::{InviteHost, is_reachable};
-pub use web::{WebOrigin, host_of};
+pub use web::{WebOrigin, WebTls, host_of};
 
 /// The configuration. The keys `server_ip` and `server_port` are a complete config.json; all others
 /// have defaults.
@@ -52,6 +52,9 @@ pub struct Config {
     /// Address of the web port, where clients connect by WebSocket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web: Option<SocketAddr>,
+    /// Certificate of the web port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_tls: Option<WebTls>,
     /// Origins of this server on the web, as browsers name them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub web_origins: Vec<WebOrigin>,
@@ -353,6 +356,7 @@ impl Default for Config {
             log_ip: true,
             metrics: None,
             web: None,
+            web_tls: None,
             web_origins: Vec::new(),
             web_proxies: Vec::new(),
             history: History::On,

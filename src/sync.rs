@@ -49,6 +49,7 @@ ranks! {
     Room "room on the disk for a file that is being created",
     Downloads "downloads, and the reports of uploads that wait for a session",
     SendQueue "one session's sealer, cursors and answers",
+    Tls "the state of a TLS connection",
     Sink "what a socket has not taken yet",
     Reader "requests for a reader, and the pending liveness check of the commit thread",
     Backfill "sessions that wait for older messages",

@@ -56,6 +56,9 @@ fn a_browser_gets_the_page_with_its_rules() {
         assert!(policy.split("; ").any(|own| own == rule), "{rule}: {policy}");
     }
     assert_eq!(value(&head, "X-Content-Type-Options"), Some("nosniff"));
+    // Workers of the page share memory.
+    assert_eq!(value(&head, "Cross-Origin-Opener-Policy"), Some("same-origin"));
+    assert_eq!(value(&head, "Cross-Origin-Embedder-Policy"), Some("require-corp"));
     assert_eq!(value(&head, "Connection"), Some("close"));
     for (path, kind) in [
         ("/page/main.js", "text/javascript; charset=utf-8"),
@@ -165,4 +168,44 @@ fn a_hundred_pages_do_not_keep_a_terminal_client_out() {
     let mut page = connect(&web);
     let (head, _) = next(&mut page, &get("localhost", "/page/main.js", ""));
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+}
+
+#[test]
+fn an_invite_for_browsers_is_the_address_of_the_page_and_the_key() {
+    let world = World::configured(WEB);
+    let print = world.server_key().fingerprint().to_url();
+    let invites = |config: &str, args: &[&str]| {
+        std::fs::write(world.home().join("config.json"), config).unwrap();
+        world.operator(&[&["invite", "bob", "--web"], args].concat())
+    };
+    let tls = r#""web_tls": {"certificate": "a", "key": "b"}"#;
+    for (config, wanted) in [
+        (r#"{"web": "127.0.0.1:5080"}"#.to_owned(), "http://127.0.0.1:5080"),
+        (
+            r#"{"web": "127.0.0.1:5080", "web_origins": ["http://a.example", "https://b.example"]}"#
+                .to_owned(),
+            "https://b.example",
+        ),
+        (format!(r#"{{"web": "192.0.2.7:5080", {tls}}}"#), "https://192.0.2.7:5080"),
+        (
+            format!(r#"{{"web": "0.0.0.0:443", "invite_host": "chat.example.org", {tls}}}"#),
+            "https://chat.example.org:443",
+        ),
+    ] {
+        let (ok, told) = invites(&config, &[]);
+        assert!(ok && told.contains(&format!("{wanted}/#{print}\n")), "{told}");
+        assert_eq!(told.contains("only browsers on this computer"), wanted.starts_with("http:"));
+        let (ok, told) = invites(&config, &["--json"]);
+        let object: Value = serde_json::from_str(&told).unwrap();
+        assert!(ok && object["invite"] == format!("{wanted}/#{print}"), "{told}");
+        let (ok, told) = invites(&config, &["--qr"]);
+        assert!(ok && told.contains('\u{2588}'), "{told}");
+    }
+    for (config, wanted) in [
+        ("{}", "the server has no web port"),
+        (r#"{"web": "0.0.0.0:5080"}"#, "browsers need an address with https"),
+    ] {
+        let (ok, told) = invites(config, &[]);
+        assert!(!ok && told.contains(wanted), "{told}");
+    }
 }

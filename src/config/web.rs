@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -16,6 +17,16 @@ pub struct WebOrigin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an origin has the form https://chat.example.org or http://192.168.1.7:5080")]
 pub struct OriginError;
+
+/// The certificate of the web port, and its key: files in PEM form. A relative path is below the
+/// home.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebTls {
+    /// The certificate, and those that lead to its authority.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
 
 /// The host of `HOST` or `HOST:PORT`; `None` if it is neither. An IPv6 address has its brackets.
 pub fn host_of(authority: &str) -> Option<&str> {

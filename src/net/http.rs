@@ -7,8 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::link::Link;
-use super::websocket;
+use rustls::ServerConfig;
+
+use super::link::{Link, RecordSink};
+use super::tls::Tls;
+use super::websocket::{self, Pipe};
 
 /// Time limit of a request and its response. Further connections wait.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -20,11 +23,27 @@ const ASK_BYTES_MAX: usize = 4_096;
 pub struct HttpStream {
     stream: Arc<TcpStream>,
     pub peer: SocketAddr,
+    tls: Option<Arc<Tls>>,
 }
 
 impl HttpStream {
     pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> HttpStream {
-        HttpStream { stream: Arc::new(stream), peer }
+        HttpStream { stream: Arc::new(stream), peer, tls: None }
+    }
+
+    /// Continues the connection in TLS, whose first bytes were received.
+    ///
+    /// # Errors
+    /// They begin no TLS, or the connection has failed.
+    pub fn begin_tls(&mut self, config: Arc<ServerConfig>, received: &[u8]) -> io::Result<()> {
+        let tls = Tls::accept(Arc::clone(&self.stream), config, received)?;
+        self.tls = Some(Arc::new(tls));
+        Ok(())
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Reads available bytes, at most `part.len()`. Returns 0 at the end of the stream.
@@ -33,7 +52,11 @@ impl HttpStream {
     /// `WouldBlock` if no byte is available; the connection has failed.
     pub fn read(&self, part: &mut [u8]) -> io::Result<usize> {
         loop {
-            match (&*self.stream).read(part) {
+            let read = match &self.tls {
+                Some(tls) => tls.read(&*self.stream, part),
+                None => (&*self.stream).read(part),
+            };
+            match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => return read,
             }
@@ -45,7 +68,27 @@ impl HttpStream {
     /// # Errors
     /// The send buffer is full, or the connection has failed.
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        (&*self.stream).write_all(bytes)
+        match &self.tls {
+            Some(tls) if tls.send(bytes)? => Ok(()),
+            Some(_) => Err(io::ErrorKind::WouldBlock.into()),
+            None => (&*self.stream).write_all(bytes),
+        }
+    }
+
+    /// Sends what the connection has not taken yet.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it does not take all of it now; the connection has failed.
+    pub fn flush(&self) -> io::Result<()> {
+        match &self.tls {
+            Some(tls) if !tls.sink().flush()? => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether bytes wait until the peer reads.
+    pub fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.sink().unsent_bytes() > 0)
     }
 
     /// Sends as many bytes as the connection takes now. Returns their number.
@@ -53,6 +96,9 @@ impl HttpStream {
     /// # Errors
     /// `WouldBlock` if it takes none; the connection has failed.
     pub fn send_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(tls) = &self.tls {
+            return tls.send_some(bytes);
+        }
         loop {
             match (&*self.stream).write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -64,6 +110,7 @@ impl HttpStream {
 
     /// Ends the sending direction only.
     pub fn finish(&self) {
+        self.tls.iter().for_each(|tls| tls.close());
         // A socket that is already closed is fine.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
@@ -74,7 +121,8 @@ impl HttpStream {
 
     /// Returns the link for the rest of the connection, which is WebSocket. `peer` is the source.
     pub fn into_link(self, peer: SocketAddr) -> Link {
-        websocket::link(self.stream, peer)
+        let pipe = self.tls.map_or_else(|| Pipe::plain(&self.stream), Pipe::Tls);
+        websocket::link(self.stream, pipe, peer)
     }
 }
 

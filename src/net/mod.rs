@@ -13,6 +13,8 @@ pub mod memory;
 #[cfg(feature = "server")]
 pub mod ready;
 pub mod tcp;
+#[cfg(feature = "server")]
+pub mod tls;
 pub mod tunnel;
 #[cfg(feature = "server")]
 pub mod websocket;

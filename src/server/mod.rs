@@ -71,6 +71,8 @@ use records::Records;
 use stop::{Stop, essential, spawn};
 use storage::Storage;
 pub use storage::check_ledger;
+use web::certificate::Certificate;
+pub use web::certificate::check as check_certificate;
 
 /// The parameters of a server.
 pub struct Options {
@@ -102,7 +104,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let _lock = home.lock()?;
     let backlog = config.limits.listen_backlog;
     let listener = Listener::bind(listen, backlog)?;
-    let web_listener = config.web.map(|address| Listener::bind(address, backlog)).transpose()?;
+    let web_port = bind_web(&home, &config)?;
     let stop = Arc::new(Stop::default());
     let hangups = stop::on_signals(Arc::clone(&stop))?;
     if config.history == History::On && !new_ledger {
@@ -143,8 +145,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let socket = start_jobs(&context, watch, hangups)?;
     let (entrance, arrivals) = entrance().context("no pipe for the admission")?;
     let admission_thread = open_admission(&context, Ways { listener, arrivals })?;
-    if let Some(listener) = web_listener {
-        open_web(&context, listener, entrance)?;
+    if let Some(port) = web_port {
+        open_web(&context, port, entrance)?;
     }
     on_ready(bound);
     systemd::notify(&format!("READY=1\nSTATUS=listening on {bound}"));
@@ -207,15 +209,23 @@ fn open_admission(context: &Arc<Context>, ways: Ways) -> anyhow::Result<JoinHand
     })
 }
 
+/// Binds the web port, and reads its certificate.
+fn bind_web(home: &Home, config: &Config) -> anyhow::Result<Option<(Listener, Certificate)>> {
+    let Some(address) = config.web else { return Ok(None) };
+    let certificate = Certificate::open(home, config.web_tls.as_ref())?;
+    Ok(Some((Listener::bind(address, config.limits.listen_backlog)?, certificate)))
+}
+
 /// Starts the thread of the web port.
 fn open_web(
     context: &Arc<Context>,
-    listener: Listener,
+    (listener, certificate): (Listener, Certificate),
     entrance: Entrance,
 ) -> anyhow::Result<JoinHandle<()>> {
     ::log::info!("web at ws://{}/hop", listener.address());
     let (admission, config) = (Arc::clone(&context.admission), Arc::clone(&context.config));
-    let (web, stop) = (web::Web { admission, config, entrance }, Arc::clone(&context.stop));
+    let web = web::Web { admission, config, entrance, certificate };
+    let stop = Arc::clone(&context.stop);
     essential("web", &context.stop, move || web::run(web, &listener, &stop))
 }
 

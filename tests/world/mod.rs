@@ -22,7 +22,7 @@ pub mod web;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -264,6 +264,13 @@ impl World {
     /// With these keys of config.json.
     pub fn configured(config: &str) -> World {
         World::begin_here(home(config), "true")
+    }
+
+    /// With these keys of config.json, and with what is put into the home.
+    pub fn configured_with(config: &str, prepare: impl FnOnce(&Path)) -> World {
+        let folder = home(config);
+        prepare(&folder.path().join("home"));
+        World::begin_here(folder, "true")
     }
 
     /// Counts the occurrences of the bytes in the files of a folder of this world.

@@ -169,7 +169,7 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
         let note = "invite_host names this computer only: others cannot connect by the invites";
         found.notes.push(note.into());
     }
-    web_rules(&config, found);
+    web_rules(home, &config, found);
     addresses(home, [Some(listen), config.metrics, config.web], found);
 }
 
@@ -204,13 +204,19 @@ fn loopback_rule(config: &Config, listen: IpAddr, found: &mut Findings) {
 }
 
 /// Notes settings of the web port that have no effect, or another effect than expected.
-fn web_rules(config: &Config, found: &mut Findings) {
+fn web_rules(home: &Home, config: &Config, found: &mut Findings) {
     let Some(web) = config.web else {
-        if !config.web_origins.is_empty() || !config.web_proxies.is_empty() {
-            found.notes.push("web_origins and web_proxies have no effect: web is not set".into());
+        let has_proxies = !config.web_origins.is_empty() || !config.web_proxies.is_empty();
+        if has_proxies || config.web_tls.is_some() {
+            let what = "web_origins, web_proxies and web_tls have no effect: web is not set";
+            found.notes.push(what.into());
         }
         return;
     };
+    let checked = config.web_tls.as_ref().map(|tls| crate::server::check_certificate(home, tls));
+    if let Some(Err(error)) = checked {
+        found.problem(error.to_string(), "web_tls names the files of a certificate and its key");
+    }
     if web.ip().to_canonical().is_loopback() && config.web_proxies.is_empty() {
         found.notes.push(
             "the web port listens on this computer only. If a proxy connects other people to it, \

@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod files;
 mod given_key;
+mod invite;
 mod ledger;
 mod serve;
 mod server_key;
@@ -30,21 +31,7 @@ pub enum Job {
     /// Run the chat server of a home folder
     Server(serve::Args),
     /// Print the invite to this home's server
-    Invite {
-        /// Who is invited; used in the text around the line only
-        name: Option<String>,
-        #[command(flatten)]
-        home: HomeArgs,
-        /// The server's address, if it differs from that of the running server or of config.json
-        #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
-        listen: Option<SocketAddr>,
-        /// Also print a QR code
-        #[arg(long)]
-        qr: bool,
-        /// Print one line of JSON instead
-        #[arg(long, conflicts_with = "qr")]
-        json: bool,
-    },
+    Invite(invite::Args),
     /// Manage registered users
     #[command(subcommand)]
     Users(users::Job),
@@ -128,9 +115,7 @@ pub enum Job {
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     match job {
         Job::Server(args) => serve::serve(args),
-        Job::Invite { name, home, listen, qr, json } => {
-            serve::invite(&home.open(), name.as_deref(), listen, qr, json)
-        }
+        Job::Invite(args) => invite::run(&args),
         Job::Users(job) => users::run(job),
         Job::ServerKey(job) => server_key::run(job),
         Job::Ctl { mut words, home, json, dry_run, now, trust_clock } => {

@@ -1,4 +1,4 @@
-//! `pychat server` and `pychat invite`: the first start, what it asks, and the invite.
+//! `pychat server`: the first start, what it asks, and the invite that it prints.
 
 use std::io::{BufRead, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -13,15 +13,14 @@ use crate::chat::rights::Role;
 use crate::chat::{UserName, look};
 use crate::cli::report::error_text;
 use crate::client::storage::data_folder::{DataFolder, Server};
-use crate::config::{Config, InviteHost, is_reachable};
+use crate::config::{Config, is_reachable};
 use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
 use crate::file;
 use crate::home::{self, Home, Settings, Users};
 use crate::invite::Invite;
-use crate::print::{self, err, out};
-use crate::server::operator::ctl;
+use crate::print::{self, err};
 use crate::server::{self, Options, Overrides};
 use crate::system::programs;
 
@@ -98,60 +97,6 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     server::observe::log::print_plainly();
     served?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Prints the invite of a home's server.
-pub fn invite(
-    home: &Home,
-    name: Option<&str>,
-    listen: Option<SocketAddr>,
-    qr: bool,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&home.config_file())?;
-    let Some(keys) = home.server_keys()? else {
-        let error = format!("there is no server in {} yet", home.dir().display());
-        let hint = "pychat server creates it; --home DIR selects another home";
-        return Err(Fault::new(code::UNREADABLE, error, hint).into());
-    };
-    let address = listen.or_else(|| running(home));
-    let address = address.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
-    let invite = invite_to(&config, address, &keys.own.public().fingerprint(), &keys.founding())?;
-    let line = invite.to_string();
-    if json {
-        let print = keys.own.public().fingerprint().to_string();
-        let (host, port) = (invite.host, invite.port);
-        out!("{}", json!({"invite": line, "host": host, "port": port, "fingerprint": print}))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if qr {
-        let level = qrcode::EcLevel::L;
-        let code = qrcode::QrCode::with_error_correction_level(&line, level);
-        let code = code.context("the invite is too long for a picture")?;
-        let picture = code.render::<qrcode::render::unicode::Dense1x2>().build();
-        // Cameras need black on white, whatever the terminal's colours are.
-        let (paint, end) = match std::io::stderr().is_terminal() {
-            true => ("\x1b[38;5;16;48;5;231m", "\x1b[0m"),
-            false => ("", ""),
-        };
-        picture.lines().for_each(|row| err!("{paint}{row}{end}"));
-    }
-    err!("send this line to {} (it is public):", name.unwrap_or("your friend"));
-    out!("{line}")?;
-    err!("the command is:  pychat client {line}");
-    err!("the server's key, to read aloud:  {}", keys.own.public().fingerprint().spoken());
-    if invite.host.parse().is_ok_and(|host: InviteHost| host.is_loopback()) {
-        err!("note: others cannot connect by this line, because it names this computer only: see");
-        err!("server_ip and invite_host in config.json");
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The address of a home's running server, if it answers: its command line may override
-/// config.json.
-fn running(home: &Home) -> Option<SocketAddr> {
-    let stats = ctl::ask(home, &["stats".to_owned()]).ok()??;
-    stats.data["address"].as_str()?.parse().ok()
 }
 
 /// Reads the configuration; where there is none, writes one for the chosen mode.
@@ -296,7 +241,7 @@ const INVITE_HOST: &str =
 ///
 /// # Errors
 /// The address, or the port, is none that others can connect to.
-fn invite_to(
+pub fn invite_to(
     config: &Config,
     bound: SocketAddr,
     key: &Fingerprint,
@@ -321,7 +266,7 @@ fn invite_to(
 
 /// The address of this computer in its network: the source address of a packet to elsewhere. No
 /// packet is sent. A server that listens on every IPv6 address listens on every IPv4 address, too.
-fn own_address(bound: IpAddr) -> Option<IpAddr> {
+pub fn own_address(bound: IpAddr) -> Option<IpAddr> {
     let source = |own: IpAddr, other: IpAddr| {
         let socket = UdpSocket::bind((own, 0)).ok()?;
         socket.connect((other, 9)).ok()?;

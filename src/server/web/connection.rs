@@ -2,15 +2,19 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::pages::Page;
-use super::routes::{Answer, Site, Wrong, answer};
+use rustls::ServerConfig;
+
+use super::pages::{Page, Site};
+use super::routes::{Answer, Wrong, answer};
 use super::rules::{self, Way, is_secure, source};
 use crate::config::WebOrigin;
 use crate::net::http::HttpStream;
 use crate::net::link::Link;
 use crate::net::ready::Wanted;
+use crate::net::tls;
 use crate::server::observe::log as server_log;
 use crate::wire::http::Request;
 use crate::wire::{http, proxy};
@@ -33,6 +37,8 @@ pub struct Asked<'a> {
     /// Time for a request, and for the login after it.
     pub login_time: Duration,
     pub about: &'a dyn Fn() -> String,
+    /// The certificate; `None` if the port has none.
+    pub tls: Option<&'a Arc<ServerConfig>>,
 }
 
 pub struct Connection {
@@ -84,7 +90,7 @@ impl Connection {
 
     /// What the connection waits for.
     pub fn wanted(&self) -> Wanted {
-        if self.page.is_some() { Wanted::Output } else { Wanted::Input }
+        if self.page.is_some() || self.stream.has_unsent() { Wanted::Output } else { Wanted::Input }
     }
 
     /// Sends what is left of a page, and handles the received bytes.
@@ -115,6 +121,7 @@ impl Connection {
                 Ok(Some((Answer::Hop(head), peer))) => return self.hop(&head, peer),
                 Ok(Some((Answer::Text(text), _))) => self.end(&text),
                 Ok(Some((Answer::Page(page), _))) => self.begin_page(page),
+                Err(Wrong::Tls) => return Progress::Over,
                 Err(wrong) => {
                     log::debug!("{}: {wrong:?}", server_log::address(self.stream.peer));
                     self.end(&wrong.answer(!self.is_head));
@@ -126,6 +133,15 @@ impl Connection {
     /// Returns the answer and the source of the request, once the request is complete.
     fn answer(&mut self, asked: &Asked<'_>) -> Result<Option<(Answer, SocketAddr)>, Wrong> {
         if self.named.is_none() && !self.skip_proxy_header(asked)? {
+            return Ok(None);
+        }
+        if self.begins_tls()
+            && let Some(config) = asked.tls
+        {
+            let received = std::mem::take(&mut self.received);
+            let begun = self.stream.begin_tls(Arc::clone(config), &received);
+            // A peer that speaks no TLS 1.3 has got an alert.
+            begun.map_err(|_| Wrong::Tls)?;
             return Ok(None);
         }
         let Some(bytes) = http::head_bytes(&self.received, self.searched)? else {
@@ -140,7 +156,9 @@ impl Connection {
         self.is_head = request.method == "HEAD";
         let is_secure = self.is_secure(&request, asked)?;
         let (origins, is_open, about) = (asked.origins, asked.is_open, asked.about);
-        let answer = answer(&request, &Site { origins, is_open, is_secure, about })?;
+        let has_tls = asked.tls.is_some();
+        let site = Site { origins, is_open, is_secure, has_tls, about };
+        let answer = answer(&request, &site)?;
         let way = Way { peer: self.stream.peer, named: self.named.flatten() };
         let peer = match answer {
             Answer::Text(_) | Answer::Page(_) => way.peer,
@@ -150,10 +168,18 @@ impl Connection {
         Ok(Some((answer, peer)))
     }
 
+    fn begins_tls(&self) -> bool {
+        !self.stream.is_tls() && self.received.first() == Some(&tls::FIRST_BYTE)
+    }
+
     fn is_secure(&self, request: &Request<'_>, asked: &Asked<'_>) -> Result<bool, Wrong> {
         let by_proxy = (asked.is_proxy)(self.stream.peer.ip());
         let scheme = if by_proxy { request.only("x-forwarded-proto")? } else { None };
-        Ok(is_secure(request.host, rules::Path { by_proxy, scheme }, asked.origins))
+        Ok(is_secure(
+            request.host,
+            rules::Path { is_tls: self.stream.is_tls(), by_proxy, scheme },
+            asked.origins,
+        ))
     }
 
     /// Removes a PROXY header from `received`. Returns false if more bytes are needed.
@@ -191,6 +217,7 @@ impl Connection {
     /// # Errors
     /// `WouldBlock` if the peer has to read before more can be sent; the connection has failed.
     fn send_page(&mut self, login_time: Duration) -> io::Result<()> {
+        self.stream.flush()?;
         let Some((page, sent)) = &mut self.page else { return Ok(()) };
         let head_bytes = page.head.len();
         while *sent < head_bytes + page.body.len() {
@@ -200,6 +227,7 @@ impl Connection {
             };
             *sent += self.stream.send_some(rest)?;
         }
+        self.stream.flush()?;
         let keeps = page.keeps;
         self.page = None;
         match keeps {

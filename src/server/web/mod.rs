@@ -1,6 +1,7 @@
 //! The web port: the page by HTTP/1.1, until a request opens a hop, which is handed to the login
 //! loop. One thread handles all its connections, so that each costs only a descriptor and a buffer.
 
+pub mod certificate;
 mod connection;
 mod pages;
 mod routes;
@@ -23,6 +24,7 @@ use crate::config::Config;
 use crate::net::http::HttpStream;
 use crate::net::listener::Listener;
 use crate::sync::Snapshot;
+use certificate::Certificate;
 use connection::{Asked, Connection, Progress};
 
 /// The most connections accepted before the existing ones are handled again.
@@ -33,6 +35,7 @@ pub struct Web {
     pub admission: Arc<Admission>,
     pub config: Arc<Snapshot<Config>>,
     pub entrance: Entrance,
+    pub certificate: Certificate,
 }
 
 /// Answers requests until the server stops.
@@ -56,6 +59,7 @@ struct Pages {
 
 impl Pages {
     fn turn(&mut self, listener: &Listener) {
+        self.web.certificate.keep(self.web.config.get().web_tls.as_ref());
         let connections = self.connections.iter();
         let sockets = connections
             .map(|(id, connection)| (*id, (connection.stream().as_fd(), connection.wanted())));
@@ -106,6 +110,7 @@ impl Pages {
             is_open: admission.is_open(),
             login_time: admission.login_time(),
             about: &|| pages::about(&admission.keys(), &config),
+            tls: self.web.certificate.get(),
         };
         let advance = || connection.advance(&asked);
         // A panic must not affect other peers.

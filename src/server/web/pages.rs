@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::json;
 
-use crate::config::Config;
+use crate::config::{Config, WebOrigin};
 use crate::home::ServerKeys;
 use crate::page::{self, Asset};
 use crate::wire::http::Request;
@@ -18,7 +18,8 @@ const HEADERS: &str = "Content-Security-Policy: default-src 'none'; \
     X-Content-Type-Options: nosniff\r\n\
     Referrer-Policy: no-referrer\r\n\
     Cross-Origin-Opener-Policy: same-origin\r\n\
-    Cross-Origin-Resource-Policy: same-origin\r\n";
+    Cross-Origin-Resource-Policy: same-origin\r\n\
+    Cross-Origin-Embedder-Policy: require-corp\r\n";
 
 /// The paths of the first page.
 const FIRST: [&str; 2] = ["/", "/index.html"];
@@ -30,6 +31,19 @@ const NO_CORE: &str = include_str!("no_core.html");
 /// The page where browsers allow no encryption.
 const INSECURE: &str = include_str!("insecure.html");
 
+/// The state of the server that an answer depends on.
+pub struct Site<'a> {
+    pub origins: &'a [WebOrigin],
+    /// Whether new connections are admitted.
+    pub is_open: bool,
+    /// Whether browsers allow encryption to a page at the address of the request.
+    pub is_secure: bool,
+    /// Whether the port has a certificate: then such an address begins with https.
+    pub has_tls: bool,
+    /// Returns the text of `/server.json`.
+    pub about: &'a dyn Fn() -> String,
+}
+
 /// An answer after which the connection may carry a further request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
@@ -39,15 +53,19 @@ pub struct Page {
     pub keeps: bool,
 }
 
-/// Returns the answer to `GET` or `HEAD`; `None` if there is nothing at this path. `is_secure`:
-/// browsers allow encryption to a page that is at this address.
-pub fn find(request: &Request<'_>, is_secure: bool, about: &dyn Fn() -> String) -> Option<Page> {
+/// Returns the answer to `GET` or `HEAD`; `None` if there is nothing at this path.
+pub fn find(request: &Request<'_>, site: &Site<'_>) -> Option<Page> {
     let is_first = FIRST.contains(&request.target);
-    if is_first && !is_secure {
+    if is_first && !site.is_secure && site.has_tls {
+        // The first byte tells TLS from HTTP at the same port.
+        let to = format!("Location: https://{}/\r\nCache-Control: no-store\r\n", request.host);
+        return Some(page(request, "307 Temporary Redirect", &to, Cow::Borrowed(&[])));
+    }
+    if is_first && !site.is_secure {
         return Some(text(request, "403 Forbidden", HTML, INSECURE));
     }
     match request.target {
-        ABOUT => Some(text(request, "200 OK", "application/json", about())),
+        ABOUT => Some(text(request, "200 OK", "application/json", (site.about)())),
         _ if is_first && page::core().is_none() => Some(text(request, "200 OK", HTML, NO_CORE)),
         path => {
             let core = page::core().filter(|core| core.is_at(path));

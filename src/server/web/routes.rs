@@ -4,7 +4,7 @@ use crate::config::WebOrigin;
 use crate::wire::http::{Request, RequestError};
 use crate::wire::websocket::accept_key;
 
-use super::pages::{self, Page};
+use super::pages::{self, Page, Site};
 use super::rules::{admits_origin, is_own_host};
 
 /// The path of the hop.
@@ -32,17 +32,6 @@ pub enum Answer {
     Page(Page),
 }
 
-/// The state of the server that an answer depends on.
-pub struct Site<'a> {
-    pub origins: &'a [WebOrigin],
-    /// Whether new connections are admitted.
-    pub is_open: bool,
-    /// Whether browsers allow encryption to a page at the address of the request.
-    pub is_secure: bool,
-    /// Returns the text of `/server.json`.
-    pub about: &'a dyn Fn() -> String,
-}
-
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
@@ -56,6 +45,8 @@ pub enum Wrong {
     NoUpgrade,
     /// A proxy does not name the source.
     Source,
+    /// The peer speaks no TLS that the server has. It gets an alert in place of an answer.
+    Tls,
 }
 
 impl From<RequestError> for Wrong {
@@ -91,6 +82,7 @@ impl Wrong {
                 "",
                 "unknown Origin: the operator lists origins in web_origins of config.json",
             ),
+            Wrong::Tls => ("400 Bad Request", "", "pychat speaks TLS 1.3"),
             Wrong::NoUpgrade => (
                 "426 Upgrade Required",
                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -132,7 +124,7 @@ pub fn answer(request: &Request<'_>, site: &Site<'_>) -> Result<Answer, Wrong> {
             Ok(Answer::Text(response(status, "", "no connections are admitted", has_body)))
         }
         _ => {
-            let page = pages::find(request, site.is_secure, site.about);
+            let page = pages::find(request, site);
             Ok(Answer::Page(page.ok_or(Wrong::Path)?))
         }
     }
@@ -176,7 +168,13 @@ mod tests {
         let head = format!("{line} HTTP/1.1\r\n{headers}\r\n");
         let origins = ["https://chat.example.org".parse().unwrap()];
         let about = || "{}".to_owned();
-        let site = Site { origins: &origins, is_open: true, is_secure: true, about: &about };
+        let site = Site {
+            origins: &origins,
+            is_open: true,
+            is_secure: true,
+            has_tls: false,
+            about: &about,
+        };
         let bytes = match answer(&parse(head.as_bytes())?, &site)? {
             Answer::Text(bytes) | Answer::Hop(bytes) => bytes,
             Answer::Page(page) => [&page.head[..], &page.body].concat(),

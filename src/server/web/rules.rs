@@ -25,6 +25,8 @@ pub fn admits_origin(origin: Option<&str>, host: &str, origins: &[WebOrigin]) ->
 /// How a request has come, as far as its encryption is concerned.
 #[derive(Clone, Copy, Default)]
 pub struct Path<'a> {
+    /// Whether the connection has TLS.
+    pub is_tls: bool,
     /// Whether a proxy of `web_proxies` has sent it.
     pub by_proxy: bool,
     /// The value of `X-Forwarded-Proto`, which counts only from such a proxy.
@@ -37,7 +39,8 @@ pub fn is_secure(host: &str, path: Path<'_>, origins: &[WebOrigin]) -> bool {
     let Some(name) = host_of(host) else { return false };
     let is_loopback = |ip: &str| ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let inside = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    if name.eq_ignore_ascii_case("localhost") || is_loopback(inside.unwrap_or(name)) {
+    if path.is_tls || name.eq_ignore_ascii_case("localhost") || is_loopback(inside.unwrap_or(name))
+    {
         return true;
     }
     if path.by_proxy {
@@ -142,7 +145,8 @@ mod tests {
         for host in ["192.168.1.7:5080", "[2001:db8::1]", "chat.example.org", "", "localhost.x"] {
             assert!(!is_secure(host, direct, &[]), "{host}");
         }
-        let by_proxy = |scheme| Path { by_proxy: true, scheme };
+        let by_proxy = |scheme| Path { is_tls: false, by_proxy: true, scheme };
+        assert!(is_secure("192.168.1.7", Path { is_tls: true, ..direct }, &[]));
         assert!(is_secure("chat.example.org", by_proxy(Some("https")), &[]));
         assert!(is_secure("chat.example.org", by_proxy(None), &[]));
         assert!(!is_secure("chat.example.org", by_proxy(Some("http")), &origins()));

@@ -1,0 +1,150 @@
+//! `pychat invite`: what a user needs to reach the server, for the client or for a browser.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::args::{HomeArgs, address};
+use super::serve::{invite_to, own_address};
+use crate::config::{Config, InviteHost};
+use crate::fault::{Fault, code};
+use crate::home::Home;
+use crate::invite::Invite;
+use crate::print::{err, out};
+use crate::server::operator::ctl;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Who is invited; used in the text around the line only
+    name: Option<String>,
+    #[command(flatten)]
+    home: HomeArgs,
+    /// The server's address, if it differs from that of the running server or of config.json
+    #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
+    listen: Option<SocketAddr>,
+    /// Print the address of the page for browsers instead
+    #[arg(long)]
+    web: bool,
+    /// Also print a QR code
+    #[arg(long)]
+    qr: bool,
+    /// Print one line of JSON instead
+    #[arg(long, conflicts_with = "qr")]
+    json: bool,
+}
+
+/// Prints the invite of a home's server.
+///
+/// # Errors
+/// There is no server in the home, or nobody can reach its address.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let home = args.home.open();
+    let config = Config::load(&home.config_file())?;
+    let Some(keys) = home.server_keys()? else {
+        let error = format!("there is no server in {} yet", home.dir().display());
+        let hint = "pychat server creates it; --home DIR selects another home";
+        return Err(Fault::new(code::UNREADABLE, error, hint).into());
+    };
+    let address = args.listen.or_else(|| running(&home));
+    let address = address.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
+    let own = keys.own.public().fingerprint();
+    let invite = match args.web {
+        true => None,
+        false => Some(invite_to(&config, address, &own, &keys.founding())?),
+    };
+    let line = match &invite {
+        Some(invite) => invite.to_string(),
+        None => {
+            let founding = Some(keys.founding()).filter(|founding| *founding != own);
+            let founding = founding.map_or(String::new(), |print| format!("/{}", print.to_url()));
+            format!("{}/#{}{founding}", page(&config)?, own.to_url())
+        }
+    };
+    if args.json {
+        let print = own.to_string();
+        let object = match invite {
+            Some(Invite { host, port, .. }) => {
+                json!({"invite": line, "host": host, "port": port, "fingerprint": print})
+            }
+            None => json!({"invite": line, "fingerprint": print}),
+        };
+        out!("{object}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.qr {
+        picture(&line)?;
+    }
+    err!("send this line to {} (it is public):", args.name.as_deref().unwrap_or("your friend"));
+    out!("{line}")?;
+    if let Some(invite) = &invite {
+        err!("the command is:  pychat client {line}");
+        err!("the server's key, to read aloud:  {}", own.spoken());
+        if invite.host.parse().is_ok_and(|host: InviteHost| host.is_loopback()) {
+            err!(
+                "note: others cannot connect by this line, because it names this computer only: see"
+            );
+            err!("server_ip and invite_host in config.json");
+        }
+    } else if line.starts_with("http://") {
+        err!("note: only browsers on this computer can open it: see web_tls in config.json");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The origin of the page: the first of `web_origins` that browsers encrypt at, or the web port.
+fn page(config: &Config) -> Result<String, Fault> {
+    let unreachable = |error: &str, hint| Err(Fault::new(code::UNREADABLE, error, hint));
+    if let Some(origin) = config.web_origins.iter().find(|origin| origin.is_https()) {
+        return Ok(origin.to_string());
+    }
+    let Some(web) = config.web else {
+        let hint = "set web in config.json, for example 127.0.0.1:5080";
+        return unreachable("the server has no web port", hint);
+    };
+    let ip = web.ip().to_canonical();
+    if config.web_tls.is_none() {
+        return match ip.is_loopback() {
+            true => Ok(format!("http://{}", SocketAddr::new(ip, web.port()))),
+            false => unreachable(
+                "browsers need an address with https",
+                "set web_tls or web_origins in config.json (docs/web.md)",
+            ),
+        };
+    }
+    let host = match &config.invite_host {
+        Some(host) => Some(host.to_string()),
+        None if ip.is_unspecified() => own_address(ip).map(|ip| ip.to_string()),
+        None => Some(ip.to_string()),
+    };
+    let Some(host) = host else {
+        let hint = "set invite_host in config.json";
+        return unreachable("this computer has no address that others can reach", hint);
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    Ok(format!("https://{host}:{}", web.port()))
+}
+
+/// Prints a QR code.
+fn picture(line: &str) -> anyhow::Result<()> {
+    let level = qrcode::EcLevel::L;
+    let code = qrcode::QrCode::with_error_correction_level(line, level);
+    let code = code.context("the invite is too long for a picture")?;
+    let picture = code.render::<qrcode::render::unicode::Dense1x2>().build();
+    // Cameras need black on white, whatever the terminal's colours are.
+    let (paint, end) = match std::io::stderr().is_terminal() {
+        true => ("\x1b[38;5;16;48;5;231m", "\x1b[0m"),
+        false => ("", ""),
+    };
+    picture.lines().for_each(|row| err!("{paint}{row}{end}"));
+    Ok(())
+}
+
+/// The address of a home's running server, if it answers: its command line may override
+/// config.json.
+fn running(home: &Home) -> Option<SocketAddr> {
+    let stats = ctl::ask(home, &["stats".to_owned()]).ok()??;
+    stats.data["address"].as_str()?.parse().ok()
+}

@@ -1,0 +1,141 @@
+//! The certificate of the web port: read from files, and again when they change.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::TLS13;
+use rustls::{ServerConfig, pki_types};
+
+use crate::config::WebTls;
+use crate::fault::{Fault, code};
+use crate::home::Home;
+
+/// How often the files are compared.
+const EVERY: Duration = Duration::from_secs(2);
+/// Certificates that one file may have.
+const CHAIN_MAX: usize = 16;
+
+/// Why the files are of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    #[error("{}: {error}", path.display())]
+    File { path: PathBuf, error: pki_types::pem::Error },
+    #[error("{}: no certificate, or more than {CHAIN_MAX}", .0.display())]
+    Chain(PathBuf),
+    #[error("{} and {}: {error}", certificate.display(), key.display())]
+    Pair { certificate: PathBuf, key: PathBuf, error: rustls::Error },
+}
+
+/// The certificate in force.
+pub struct Certificate {
+    home: Home,
+    files: Option<Files>,
+    config: Option<Arc<ServerConfig>>,
+    looked: Instant,
+}
+
+/// The files as they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    stamps: [Option<(SystemTime, u64)>; 2],
+}
+
+impl Files {
+    fn of(home: &Home, tls: &WebTls) -> Files {
+        let [certificate, key] = [&tls.certificate, &tls.key].map(|path| home.dir().join(path));
+        let stamps = [stamp(&certificate), stamp(&key)];
+        Files { certificate, key, stamps }
+    }
+
+    fn read(&self) -> Result<Arc<ServerConfig>, CertificateError> {
+        let file = |path: &Path, error| CertificateError::File { path: path.to_owned(), error };
+        let read = CertificateDer::pem_file_iter(&self.certificate);
+        let read = read.and_then(|read| read.take(CHAIN_MAX + 1).collect::<Result<Vec<_>, _>>());
+        let chain = read.map_err(|error| file(&self.certificate, error))?;
+        if chain.is_empty() || chain.len() > CHAIN_MAX {
+            return Err(CertificateError::Chain(self.certificate.clone()));
+        }
+        let key = PrivateKeyDer::from_pem_file(&self.key);
+        let key = key.map_err(|error| file(&self.key, error))?;
+        server_config(chain, key).map_err(|error| CertificateError::Pair {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            error,
+        })
+    }
+}
+
+/// When a file was changed, and its size; `None` if it cannot be read.
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let about = fs::metadata(path).ok()?;
+    Some((about.modified().ok()?, about.len()))
+}
+
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_protocol_versions(&[&TLS13])?.with_no_client_auth();
+    let mut config = builder.with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Checks the files of a certificate.
+///
+/// # Errors
+/// They cannot be read, or the key is not that of the certificate.
+pub fn check(home: &Home, tls: &WebTls) -> Result<(), CertificateError> {
+    Files::of(home, tls).read().map(drop)
+}
+
+impl Certificate {
+    /// Reads the certificate that the configuration names.
+    ///
+    /// # Errors
+    /// The files are of no use.
+    pub fn open(home: &Home, tls: Option<&WebTls>) -> Result<Certificate, Fault> {
+        let files = tls.map(|tls| Files::of(home, tls));
+        let config = files.as_ref().map(Files::read).transpose().map_err(|error| {
+            let hint = "web_tls in config.json names the files of a certificate and its key";
+            Fault::new(code::UNREADABLE, error.to_string(), hint)
+        })?;
+        let home = Home::new(home.dir());
+        Ok(Certificate { home, files, config, looked: Instant::now() })
+    }
+
+    /// Returns the certificate; `None` if the port has none.
+    pub fn get(&self) -> Option<&Arc<ServerConfig>> {
+        self.config.as_ref()
+    }
+
+    /// Reads the files again if they or their names have changed. While they are of no use, the
+    /// former certificate stays.
+    pub fn keep(&mut self, tls: Option<&WebTls>) {
+        if self.looked.elapsed() < EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        let files = tls.map(|tls| Files::of(&self.home, tls));
+        if files == self.files {
+            return;
+        }
+        match files.as_ref().map(Files::read).transpose() {
+            Ok(config) => {
+                self.config = config;
+                log::info!("the web port has a new certificate");
+            }
+            Err(error) => log::error!("the web port keeps its certificate: {error}"),
+        }
+        self.files = files;
+    }
+}

@@ -1,0 +1,154 @@
+//! TLS at the web port of the real binary: clients that come by it, certificates that change, and
+//! peers that speak something else.
+
+#[path = "world/tls.rs"]
+mod tls;
+mod world;
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+
+use tls::Certificate;
+use world::World;
+use world::web::{answer, connect, gateway};
+
+const CONFIG: &str = r#"{"web": "127.0.0.1:0", "log": {"level": "debug"},
+    "web_tls": {"certificate": "web.pem", "key": "web.key"}}"#;
+
+/// A server whose web port has a certificate.
+fn world() -> (World, Arc<Certificate>) {
+    let certificate = Certificate::new();
+    let world = World::configured_with(CONFIG, |home| certificate.write(home));
+    (world, Arc::new(certificate))
+}
+
+fn get(host: &str, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").into_bytes()
+}
+
+#[test]
+fn people_chat_by_tls_and_the_same_port_has_http() {
+    let (world, certificate) = world();
+    let web = world.web();
+    // The control: a client that wants another certificate gets none of it.
+    assert!(Certificate::new().connect(&web).is_err());
+    let mut alice = world.enters("alice");
+    let by_tls = gateway(&certificate.tunnel(&web), "");
+    world.admit("bob");
+    let mut bob = world.client_by("bob", &by_tls, &["--plain"]);
+    bob.sees("you are in #lobby");
+    let long = "x".repeat(8_000);
+    for (at, end) in ["a", "b", "c", "d"].iter().enumerate() {
+        bob.types(&format!("{at} {long}{end}"));
+        alice.sees(&format!("{long}{end}"));
+        alice.types(&format!("/msg bob {at} {long}{end}"));
+        bob.sees(&format!("{long}{end}"));
+    }
+    // By http too, which is encrypted by the records alone.
+    world.admit("carol");
+    let carol = world.client_by("carol", &gateway(&web, ""), &["--plain"]);
+    carol.sees("you are in #lobby");
+    bob.sees("carol joined");
+    bob.types("/quit");
+    alice.sees("bob left");
+}
+
+#[test]
+fn the_page_comes_by_https_and_http_leads_to_it() {
+    let (world, certificate) = world();
+    let web = world.web();
+    let page = certificate.answer(&web, &get("192.168.1.7", "/")).unwrap();
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("<!doctype html>"), "{page}");
+    let script = certificate.answer(&web, &get("localhost", "/page/sheets.js")).unwrap();
+    assert!(script.ends_with(&fs::read_to_string("web/page/sheets.js").unwrap()));
+    let told = answer(&web, &get("192.168.1.7:5080", "/"));
+    assert!(told.starts_with("HTTP/1.1 307 "), "{told}");
+    assert!(told.contains("\r\nLocation: https://192.168.1.7:5080/\r\n"), "{told}");
+    // On this computer, http is as good.
+    assert!(answer(&web, &get("localhost", "/")).starts_with("HTTP/1.1 200 "));
+    // Names are checked in both.
+    let told = certificate.answer(&web, &get("evil.example", "/")).unwrap();
+    assert!(told.starts_with("HTTP/1.1 421 "), "{told}");
+}
+
+#[test]
+fn a_certificate_is_read_again_when_it_changes_and_kept_while_it_is_damaged() {
+    let (world, first) = world();
+    let web = world.web();
+    let mut held = first.connect(&web).unwrap();
+    let second = Certificate::new();
+    second.write(&world.home());
+    world.until("the new certificate is in force", || second.connect(&web).is_ok());
+    assert!(first.connect(&web).is_err(), "the control");
+    // A connection from before goes on.
+    held.write_all(&get("localhost", "/health")).unwrap();
+    let mut told = String::new();
+    held.read_to_string(&mut told).unwrap();
+    assert!(told.ends_with("ok\n"), "{told}");
+    let (ok, told) = world.operator(&["check"]);
+    assert!(ok || !told.contains("web.pem"), "{told}");
+    for (file, text) in [
+        ("web.pem", "no certificate\n".to_owned()),
+        ("web.pem", second.pem[..200].to_owned()),
+        ("web.pem", Certificate::new().pem),
+        ("web.key", "no key\n".to_owned()),
+    ] {
+        second.write(&world.home());
+        fs::write(world.home().join(file), text).unwrap();
+        let (ok, told) = world.operator(&["check"]);
+        assert!(!ok && told.contains(file), "{told}");
+        world.server.is_told("the web port keeps its certificate");
+        world.server.forgets("the web port keeps its certificate");
+        assert!(second.connect(&web).is_ok());
+    }
+    // A server does not start without its certificate.
+    let world = world.stopped();
+    let mut server = world.program("operator");
+    let output = server
+        .args(["server", "--no-owner", "--listen", "127.0.0.1:0", "--home"])
+        .arg(world.home())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("web.key"));
+}
+
+#[test]
+fn a_peer_that_speaks_other_tls_or_stops_gets_no_further() {
+    let certificate = Certificate::new();
+    let config = CONFIG.replace("{\"web\":", "{\"limits\": {\"login_ms_max\": 2000}, \"web\":");
+    let world = World::configured_with(&config, |home| certificate.write(home));
+    let web = world.web();
+    // A hello of TLS 1.2, records of no kind, a record that is too long.
+    let mut old = vec![0x16, 3, 1, 0, 47, 1, 0, 0, 43, 3, 3];
+    old.extend([7; 32]);
+    old.extend([0, 0, 2, 0xc0, 0x2f, 1, 0, 0]);
+    let garbage = [&[0x16, 3, 1, 0, 200][..], &[0xff; 200]].concat();
+    for bytes in [old, garbage, vec![0x16, 3, 1, 0xff, 0xff, 0, 0], vec![0x16; 64]] {
+        let told = answer(&web, &bytes);
+        assert!(!told.contains("HTTP"), "{told}");
+    }
+    // Ciphertext that was altered.
+    let mut altered = certificate.connect(&web).unwrap();
+    altered.sock.write_all(&[0x17, 3, 3, 0, 32]).unwrap();
+    altered.sock.write_all(&[9; 32]).unwrap();
+    let mut rest = Vec::new();
+    let _ = altered.sock.read_to_end(&mut rest);
+    assert!(!rest.is_empty(), "an alert comes");
+    // Handshakes that stop end at their deadline, and nobody waits for them.
+    let mut slow: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = connect(&web);
+            stream.write_all(&[0x16, 3, 1, 0, 200, 1]).unwrap();
+            stream
+        })
+        .collect();
+    assert!(certificate.answer(&web, &get("localhost", "/health")).unwrap().ends_with("ok\n"));
+    let alice = world.enters("alice");
+    for stream in &mut slow {
+        let end = stream.read(&mut [0; 64]).map_err(|error| error.kind());
+        assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
+    }
+    drop(alice);
+}
