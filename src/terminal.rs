@@ -26,7 +26,7 @@ use rustyline::{
 use strokes::Strokes;
 
 use crate::chat::Target;
-use crate::system::terminal::Modes;
+use crate::system::terminal::{self, Modes};
 
 /// An input at the prompt.
 pub enum Typed {
@@ -213,6 +213,25 @@ impl ConditionalEventHandler for Yanks {
     }
 }
 
+/// Suspends the program. The editor itself would return to a terminal without its modes, because
+/// it does not wait until the program has stopped.
+struct Suspends;
+
+impl ConditionalEventHandler for Suspends {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
+        let modes = Modes::now().filter(|_| terminal::may_stop());
+        let Some(modes) = modes else { return Some(Cmd::Noop) };
+        restore();
+        let stopped = terminal::stop_until_continued();
+        // A terminal that is gone ends the editor with its next read.
+        if modes.set().is_ok() && stopped.is_ok() {
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(b"\x1b[?2004h").and_then(|()| out.flush());
+        }
+        Some(Cmd::Repaint)
+    }
+}
+
 /// Earlier lines, with their conversations.
 #[derive(Default)]
 struct Remembered {
@@ -356,8 +375,8 @@ pub fn open() -> Option<(Editor, Printer)> {
     let config = Config::builder().color_mode(ColorMode::Forced).build();
     let mut editor = LineEditor::with_history(config, Remembered::default()).ok()?;
     editor.set_helper(Some(Mask(NO_COMPLETIONS)));
-    // After suspension, the editor would return to a terminal without its modes.
-    editor.bind_sequence(KeyEvent::ctrl('Z'), Cmd::Noop);
+    let suspends = EventHandler::Conditional(Box::new(Suspends));
+    editor.bind_sequence(KeyEvent::ctrl('Z'), suspends);
     for yank in [KeyEvent::ctrl('Y'), KeyEvent::alt('y')] {
         editor.bind_sequence(yank, EventHandler::Conditional(Box::new(Yanks)));
     }

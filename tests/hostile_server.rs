@@ -67,7 +67,7 @@ fn a_secret_that_is_half_typed_when_the_server_moves_things_stays_sealed() {
     let (mut screen, double) = story.terminal(&[]);
     screen.shows("* connected");
     screen.types("/join tea blue kettle 47\r");
-    screen.shows_row(|row| row.starts_with("#tea~"));
+    screen.shows_row(|row| row.starts_with("#tea "));
     screen.types(first);
     screen.shows(&format!("carol> {first}"));
     moves(&story, &double);
@@ -263,7 +263,7 @@ fn changes_that_are_told_again_and_that_nobody_has_signed_change_nothing_that_is
     let (mut screen, double) = story.terminal(&[]);
     screen.shows("* connected");
     screen.types("/join tea blue kettle 47\r");
-    screen.shows_row(|row| row.starts_with("#tea~"));
+    screen.shows_row(|row| row.starts_with("#tea "));
     screen.types("the real words\r");
     story.world.until("they are sealed", || double.sealed().is_some());
     let said = double.sealed().unwrap();

@@ -302,7 +302,7 @@ fn mentions_keep_their_sign_over_a_restart() {
     let world = World::with(FAST);
     let mut bob = world.enters("bob");
     let mut alice = world.sits_down("alice");
-    for (room, title) in [("tea", "#tea"), ("work 4711", "#work~")] {
+    for (room, title) in [("tea", "#tea"), ("work 4711", "#work")] {
         bob.types(&format!("/join {room}"));
         bob.sees(&format!("you are in {title}"));
         alice.types(&format!("/join {room}\r"));

@@ -153,7 +153,7 @@ pub enum Refusal {
     Muted(String),
     #[error("{0}")]
     Banned(String),
-    #[error("{word}: not allowed for a {role}", word = .0.word(), role = .1)]
+    #[error("{}", not_allowed(*.0, *.1))]
     NotAllowed(Act, Role),
     /// An operator command failed.
     #[error("{0}")]
@@ -268,6 +268,17 @@ impl Refusal {
             _ => None,
         }
     }
+}
+
+/// Names who has a right, and whom to ask.
+fn not_allowed(act: Act, role: Role) -> String {
+    let whom = match act.least() {
+        Role::Member => "users may, in the chat",
+        Role::Moderator => "moderators and owners may: ask one of them",
+        Role::Owner => "owners may: ask one of them",
+        Role::Console => "the account of the server may, with pychat ctl: ask who runs the server",
+    };
+    format!("{}: not allowed for a {role}; {whom}", act.word())
 }
 
 fn window(seconds: u64) -> String {

@@ -49,7 +49,7 @@ macro_rules! acts {
             }
 
             /// Returns the lowest role that has the right.
-            fn least(self) -> Role {
+            pub fn least(self) -> Role {
                 match self {
                     $(Act::$act => Role::$least),+
                 }

@@ -408,5 +408,6 @@ fn lines_ui(
     if args.tail.is_some() {
         return Box::new(ui::Messages::new(print));
     }
-    Box::new(Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live))
+    let plain = Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live);
+    Box::new(plain.with_bell(ui::tui::rings()))
 }

@@ -44,7 +44,13 @@ const fn usage(
 /// Every slash command of the client, in the order of `/help`.
 pub const SLASHES: &[Slash] = &[
     Slash {
-        usage: usage("help", &[], "[COMMAND]", "list the commands, or explain one", "help join"),
+        usage: usage(
+            "help",
+            &[],
+            "[COMMAND or all or keys]",
+            "list the commands, or explain one",
+            "help join",
+        ),
         read: arguments::help,
     },
     Slash {
@@ -62,7 +68,7 @@ pub const SLASHES: &[Slash] = &[
             "create",
             &[],
             "CHANNEL",
-            "create a channel with a PIN, and show the command that lets others in",
+            "create a channel with a PIN; show the command that lets others in",
             "create #tea",
         ),
         read: arguments::create,
@@ -167,8 +173,8 @@ pub const SLASHES: &[Slash] = &[
         usage: usage(
             "edit",
             &[],
-            "TEXT",
-            "change the text of your last message here",
+            "[SEQ --] TEXT",
+            "change the text of your last message here; or of the one with that number",
             "edit green tea",
         ),
         read: arguments::edit,
@@ -178,7 +184,7 @@ pub const SLASHES: &[Slash] = &[
             "delete",
             &[],
             "[SEQ]",
-            "delete your last message here, or the one with that number",
+            "delete your last message here; or the one with that number",
             "delete 17",
         ),
         read: arguments::delete,
@@ -286,6 +292,16 @@ pub const SLASHES: &[Slash] = &[
         read: arguments::notify,
     },
     Slash {
+        usage: usage(
+            "highlight",
+            &["hilight"],
+            "[WORD [here]]",
+            "let a word count as a mention, everywhere or here; the same again ends it",
+            "highlight kettle here",
+        ),
+        read: arguments::highlight,
+    },
+    Slash {
         usage: usage("colors", &[], "", "show names in colours, or not", "colors"),
         read: |_| Ok(SlashCommand::Screen(ScreenCommand::Colors)),
     },
@@ -304,7 +320,8 @@ pub const SLASHES: &[Slash] = &[
             "set",
             &[],
             "[KEY VALUE]",
-            "change a setting: search keeps sealed messages on this disk; bell, mouse, notifications",
+            "change a setting: search keeps sealed messages on this disk; align, bell, mouse, title, \
+             notifications",
             "set search off",
         ),
         read: arguments::set,
@@ -326,8 +343,10 @@ pub const SLASHES: &[Slash] = &[
 /// Settings and their values.
 pub const SETTINGS: &[(&str, &[&str])] = &[
     ("search", &["on", "off"]),
+    ("align", &["on", "off"]),
     ("bell", &["on", "off"]),
     ("mouse", &["on", "off"]),
+    ("title", &["on", "off"]),
     ("notifications", &["off", "osc9", "osc777"]),
 ];
 
@@ -381,7 +400,7 @@ pub fn is_mistyped(line: &str) -> bool {
 /// that sends, changes or searches there.
 pub fn says_here(line: &str) -> bool {
     match read(line) {
-        Typed::Text(_) | Typed::Command(SlashCommand::Edit(_)) => true,
+        Typed::Text(_) | Typed::Command(SlashCommand::Edit { .. }) => true,
         Typed::Command(SlashCommand::Send { to: None, .. }) => true,
         Typed::Command(SlashCommand::Topic { channel: None, text }) if text.is_some() => true,
         Typed::Command(SlashCommand::Me(text) | SlashCommand::Search(text)) if !text.is_empty() => {
@@ -419,6 +438,49 @@ pub fn find(word: &str) -> Option<&'static Usage> {
     all().find(|usage| usage.is_called(word))
 }
 
+/// The commands of `/help`, those that people use most first.
+const COMMON: [&str; 17] = [
+    "join",
+    "part",
+    "create",
+    "pm",
+    "query",
+    "list",
+    "channels",
+    "whois",
+    "fingerprint",
+    "history",
+    "search",
+    "edit",
+    "delete",
+    "send",
+    "get",
+    "topic",
+    "exit",
+];
+
+/// The rows of `/help`: a screen of 24 rows shows them and what was typed. Each is an example of a
+/// command, and the first thing that it does.
+pub fn common() -> Vec<String> {
+    let row = |usage: &Usage| {
+        let does = usage.does.split([';', ':']).next().unwrap_or_default();
+        format!("{:<25} {does}", format!("/{}", usage.example))
+    };
+    COMMON.iter().filter_map(|name| find(name)).map(row).collect()
+}
+
+/// How `/help` goes on.
+pub const FURTHER_HELP: &str =
+    "/help all lists every command, /help keys the keys. /help join explains /join.";
+
+/// The keys of the line editor.
+const EDITOR_KEYS: &str = "Tab              complete a command or a path\n\
+    Up, Down         the previous and the next typed line\n\
+    Ctrl-R           search the typed lines\n\
+    Ctrl-Z           suspend; fg resumes\n\
+    Ctrl-C, Ctrl-D   exit\n\
+    The full screen has more keys: pychat client without --plain.";
+
 /// The text of `/help` and `/help COMMAND`; the latter has an example.
 pub fn help(on: HelpOn) -> String {
     let line = |usage: &Usage| {
@@ -431,10 +493,9 @@ pub fn help(on: HelpOn) -> String {
         format!("{call:<26} {}{others}", usage.does)
     };
     match on {
-        HelpOn::OwnCommands => {
-            SLASHES.iter().map(|slash| line(&slash.usage)).collect::<Vec<_>>().join("\n")
-        }
-        HelpOn::AllCommands => all().map(line).collect::<Vec<_>>().join("\n"),
+        HelpOn::Common => format!("{}\n{FURTHER_HELP}", common().join("\n")),
+        HelpOn::All => all().map(line).collect::<Vec<_>>().join("\n"),
+        HelpOn::Keys => EDITOR_KEYS.to_owned(),
         HelpOn::Command(word) => {
             let word = word.trim_start_matches('/').to_lowercase();
             let explain = |usage: &Usage| format!("{}\nexample: /{}", line(usage), usage.example);

@@ -148,7 +148,7 @@ fn the_first_user_of_a_pin_channel_gets_a_notice_there() {
     let world = World::new();
     let mut alice = world.sits_down("alice");
     alice.types("/join tea half past four\r");
-    alice.shows_row(|row| row.starts_with("#tea~"));
+    alice.shows_row(|row| row.starts_with("#tea "));
     alice.shows("you are the first here: if you expected others");
     alice.types("\x1b1");
     alice.shows_row(|row| row.starts_with("#lobby"));

@@ -274,7 +274,8 @@ fn keys_and_looks_are_those_of_ones_own_settings() {
     std::fs::write(&file, settings).unwrap();
     let mut alice = Terminal::run(&command);
     alice.shows("* connected");
-    alice.types("\x07");
+    // The second page of the keys.
+    alice.types("\x07\x07\x07");
     alice.shows_row(|row| row.contains("ctrl-g") && row.contains("this help"));
     alice.types("\x1bOP");
     alice.shows_all(|rows| !rows.concat().contains("this help"));

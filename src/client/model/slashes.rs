@@ -84,7 +84,9 @@ impl Slashes<'_> {
             SlashCommand::Me(text) => {
                 self.exchange.say(self.exchange.target.clone(), text, Kind::Me, chance)
             }
-            SlashCommand::Edit(text) => self.change(None, Change::Edit(text.to_owned()), chance),
+            SlashCommand::Edit { seq, text } => {
+                self.change(seq, Change::Edit(text.to_owned()), chance)
+            }
             SlashCommand::Delete(seq) => self.change(seq, Change::Delete, chance),
             SlashCommand::Topic { channel, text } => self.topic(channel, text),
             SlashCommand::List(name) => self.list(name),

@@ -22,8 +22,9 @@ fn user(text: &str) -> Result<UserName, NameError> {
 
 pub fn help(operands: &str) -> Parsed<'_> {
     Ok(SlashCommand::Help(match operands {
-        "" => HelpOn::OwnCommands,
-        "all" => HelpOn::AllCommands,
+        "" => HelpOn::Common,
+        "all" => HelpOn::All,
+        "keys" => HelpOn::Keys,
         word => HelpOn::Command(word),
     }))
 }
@@ -109,9 +110,15 @@ pub fn history(operands: &str) -> Parsed<'_> {
     Ok(SlashCommand::History { messages, span })
 }
 
+/// `/edit green tea`, `/edit 17 -- green tea`.
 pub fn edit(operands: &str) -> Parsed<'_> {
+    let numbered = operands.split_once(" -- ");
+    let numbered = numbered.and_then(|(seq, text)| Some((seq.parse().ok()?, some(text.trim())?)));
+    if let Some((seq, text)) = numbered {
+        return Ok(SlashCommand::Edit { seq: Some(seq), text });
+    }
     match some(operands) {
-        Some(text) => Ok(SlashCommand::Edit(text)),
+        Some(text) => Ok(SlashCommand::Edit { seq: None, text }),
         None => Err("what should it say? /edit TEXT".to_owned().into()),
     }
 }
@@ -214,6 +221,17 @@ pub fn notify(operands: &str) -> Parsed<'_> {
     Ok(SlashCommand::Screen(ScreenCommand::Notify(notify)))
 }
 
+/// `/highlight`, `/highlight kettle`, `/highlight kettle here`.
+pub fn highlight(operands: &str) -> Parsed<'_> {
+    let (word, rest) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
+    let here = match rest.trim() {
+        "" => false,
+        "here" => true,
+        _ => return Err("which word? /highlight WORD, and here behind it".to_owned().into()),
+    };
+    Ok(SlashCommand::Screen(ScreenCommand::Highlight { word: some(word), here }))
+}
+
 /// `/set`, `/set search on`.
 pub fn set(operands: &str) -> Parsed<'_> {
     let (key, value) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
@@ -221,7 +239,9 @@ pub fn set(operands: &str) -> Parsed<'_> {
     let setting = match key {
         "" => Setting::Show,
         "search" => Setting::Search(some(value).map(|_| switch(key, value)).transpose()?),
+        "align" => Setting::Screen(ScreenSetting::Align(switch(key, value)?)),
         "bell" => Setting::Screen(ScreenSetting::Bell(switch(key, value)?)),
+        "title" => Setting::Screen(ScreenSetting::Title(switch(key, value)?)),
         "mouse" => Setting::Screen(ScreenSetting::Mouse(switch(key, value)?)),
         "notifications" => Setting::Screen(ScreenSetting::Notifications(match value {
             "off" => Notifications::Off,

@@ -52,7 +52,11 @@ pub enum SlashCommand<'a> {
         span: Option<TimeSpan>,
     },
     Search(&'a str),
-    Edit(&'a str),
+    Edit {
+        /// The last own message if none is named.
+        seq: Option<Seq>,
+        text: &'a str,
+    },
     Delete(Option<Seq>),
     Away(Option<&'a str>),
     Back,
@@ -98,8 +102,10 @@ pub enum SlashCommand<'a> {
 /// The subject of `/help`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum HelpOn<'a> {
-    OwnCommands,
-    AllCommands,
+    /// The commands that people use most.
+    Common,
+    All,
+    Keys,
     Command(&'a str),
 }
 
@@ -124,6 +130,12 @@ pub enum Whom<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScreenCommand<'a> {
     Notify(Option<Notify>),
+    /// Lists, adds or removes a word that counts as a mention.
+    Highlight {
+        word: Option<&'a str>,
+        /// In the open conversation only.
+        here: bool,
+    },
     Colors,
     Theme(&'a str),
 }
@@ -160,7 +172,9 @@ pub enum Setting {
 /// A setting of the full screen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScreenSetting {
+    Align(bool),
     Bell(bool),
     Mouse(bool),
+    Title(bool),
     Notifications(Notifications),
 }

@@ -4,6 +4,9 @@ use crate::chat::UserName;
 use crate::client::slash;
 use crate::system::programs;
 
+/// Signs in ASCII behind which a word begins.
+const SIGNS: [char; 9] = ['(', '[', '{', '<', '"', '\'', ':', ',', ';'];
+
 /// Names that can be completed.
 pub struct Known<'a> {
     /// Most likely first: the latest speakers.
@@ -17,13 +20,23 @@ pub struct Known<'a> {
 pub fn candidates(before: &str, known: &Known) -> (usize, Vec<String>) {
     let space = before.char_indices().rfind(|(_, c)| c.is_whitespace());
     let start = space.map_or(0, |(at, c)| at + c.len_utf8());
-    let word = &before[start..];
     if let Some((at, paths)) = spaced_path(before, known) {
         return (at, paths);
     }
+    let word = &before[start..];
+    // What a word is in or behind: brackets, quotes, or another word.
+    let is_path = word.starts_with(['.', '~', '/']);
+    let sign = word.rfind(SIGNS).filter(|_| !is_path);
+    let start = sign.map_or(start, |at| start + at + 1);
+    let word = &before[start..];
     let first = before.split_whitespace().next().filter(|first| first.starts_with('/'));
-    let command = first.filter(|_| start > 0).unwrap_or("");
-    (start, words(word, start, (command, before), known))
+    let command = first.filter(|_| start > 0).unwrap_or("").to_lowercase();
+    let mut found = words(word, start, (&command, before), known);
+    if sign.is_some() {
+        // A sign may follow.
+        found.iter_mut().for_each(|one| one.truncate(one.trim_end().len()));
+    }
+    (start, found)
 }
 
 /// A path may contain spaces: the last possible start extends to the end if such a file exists.
@@ -43,7 +56,8 @@ fn spaced_path(before: &str, known: &Known) -> Option<(usize, Vec<String>)> {
 
 fn words(word: &str, start: usize, (command, before): (&str, &str), known: &Known) -> Vec<String> {
     if let (0, Some(begun)) = (start, word.strip_prefix('/')) {
-        let names = slash::all().map(|slash| slash.name).filter(|name| name.starts_with(begun));
+        let begun = begun.to_lowercase();
+        let names = slash::all().map(|slash| slash.name).filter(|name| name.starts_with(&begun));
         return names.map(|name| format!("/{name} ")).collect();
     }
     if word.starts_with("./") || word.starts_with("../") || word.starts_with("~/") {
@@ -134,6 +148,14 @@ mod tests {
         let known = Known { people: &people, channels: &channels, paths };
         let found = |before| candidates(before, &known);
         assert_eq!(found("/whoi"), (0, vec!["/whois ".to_owned()]));
+        assert_eq!(found("/WHOI"), (0, vec!["/whois ".to_owned()]));
+        assert_eq!(found("/WhoIs be"), (7, vec!["bella ".to_owned()]));
+        assert_eq!(found("(be"), (1, vec!["bella".to_owned()]));
+        assert_eq!(found("he said \"be"), (9, vec!["bella".to_owned()]));
+        assert_eq!(found("to:be"), (3, vec!["bella".to_owned()]));
+        assert_eq!(found("bob,be"), (4, vec!["bella".to_owned()]));
+        assert_eq!(found("(#wi"), (1, vec!["#wine".to_owned()]));
+        assert_eq!(found("bob: "), (5, vec![]));
         assert_eq!(found("b"), (0, vec!["bob: ".to_owned(), "bella: ".to_owned()]));
         assert_eq!(found("so, B"), (4, vec!["bob ".to_owned(), "bella ".to_owned()]));
         assert_eq!(found("ask @bo"), (4, vec!["@bob ".to_owned()]));

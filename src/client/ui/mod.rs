@@ -1,12 +1,15 @@
 //! User interfaces, for people and for programs. They show the model's outputs and never touch the
 //! connection to the server.
 
+mod addresses;
 mod complete;
 mod face;
 mod gutter;
+pub mod highlights;
 pub mod input;
 pub mod json;
 pub mod json_output;
+mod mention;
 mod objects;
 pub mod one_file;
 pub mod page;

@@ -1,11 +1,13 @@
 //! Append-only lines, for terminals, pipes and screen readers.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::time::Instant;
 
 use colored::{ColoredString, Colorize};
 use jiff::tz::TimeZone;
 
+use super::mention::{folded, mentions};
 use super::transfers::{self, TransferLines};
 use super::words::{self, PALETTE, describe, shade, span};
 use super::{Ui, gutter, picture};
@@ -17,6 +19,10 @@ use crate::client::ui::stdout::Print;
 use crate::fault::code;
 use crate::terminal;
 
+/// The mark before a message that mentions the user, on a terminal.
+const MENTION: &str = "! ";
+/// Rings the terminal's bell.
+const BELL: &str = "\u{7}";
 /// Columns and rows of a picture at most.
 const PICTURE_CELLS: (usize, usize) = (100, 40);
 
@@ -44,6 +50,12 @@ pub struct Plain {
     typed: HashSet<MsgId>,
     /// Which lines of transfers were printed.
     transfers: TransferLines,
+    /// Mentions ring the terminal's bell.
+    bell: bool,
+    /// The operator has admitted the user in this run.
+    admitted: bool,
+    /// The welcome was printed, or is not due.
+    welcomed: bool,
 }
 
 impl Plain {
@@ -63,7 +75,15 @@ impl Plain {
             told: None,
             typed: HashSet::new(),
             transfers: TransferLines::default(),
+            bell: false,
+            admitted: false,
+            welcomed: !chatty,
         }
+    }
+
+    /// Rings the bell for mentions and private messages on a terminal, if the user wants that.
+    pub fn with_bell(self, bell: bool) -> Plain {
+        Plain { bell: bell && self.chatty, ..self }
     }
 
     /// Prints messages without dates.
@@ -100,6 +120,7 @@ impl Plain {
         if let State::Connected { name } = state {
             self.own = Some(name.clone());
         }
+        self.admitted |= matches!(state, State::NotAdmitted { .. });
         let matters = matches!(state, State::NotAdmitted { .. } | State::Silent { .. });
         match (&self.told, state) {
             (Some(State::Silent { .. }), State::Connected { .. }) => {
@@ -128,8 +149,12 @@ impl Plain {
             Target::User(to) if own => ("[Private]", String::new(), format!(" -> {to}")),
             Target::User(_) => ("[Private]", String::new(), String::new()),
         };
+        let mentions = self.mentions(message);
+        let is_mention = !mentions.is_empty();
         let name = painted(&message.from);
+        let name = if is_mention { name.bold() } else { name };
         let who = if own { "You".bold() } else { name.clone() };
+        let mark = if is_mention { MENTION } else { "" };
         let text = match (message.deleted, message.edited) {
             (true, _) => "(deleted)".to_owned(),
             (_, true) => {
@@ -139,9 +164,9 @@ impl Plain {
         };
         match message.kind {
             Kind::Say | Kind::File { .. } => {
-                format!("{before}{time}{conversation}{who}{arrow}: {text}")
+                format!("{before}{time}{mark}{conversation}{who}{arrow}: {text}")
             }
-            Kind::Me => format!("{before}{conversation}* {name} {text}"),
+            Kind::Me => format!("{before}{mark}{conversation}* {name} {text}"),
             Kind::Edit { .. } => {
                 format!("{before}{time}{conversation}{who}{arrow} (corrected): {text}")
             }
@@ -149,6 +174,20 @@ impl Plain {
                 format!("{before}{time}{conversation}{who}{arrow} (deleted a line)")
             }
         }
+    }
+
+    /// The parts of a message of somebody else that mention the user, on a terminal.
+    fn mentions(&self, message: &Message) -> Vec<Range<usize>> {
+        let own = self.own.as_ref().filter(|own| self.chatty && **own != message.from);
+        let words: Vec<String> = own.map(|own| folded(own.as_str())).into_iter().collect();
+        mentions(message.body.text(), &words)
+    }
+
+    /// Rings the bell for a new message that mentions the user or is private.
+    fn ring(&self, message: &Message) -> &'static str {
+        let others = self.own.as_ref() != Some(&message.from) && !message.kind.is_change();
+        let wanted = matches!(message.to, Target::User(_)) || !self.mentions(message).is_empty();
+        if self.bell && others && !message.replay && wanted { BELL } else { "" }
     }
 
     /// Prints the date before the first message of another day.
@@ -201,7 +240,20 @@ impl Plain {
                 if let Some(text) = words::readers(event) {
                     self.notice(&text);
                 }
+                self.welcome(event);
             }
+        }
+    }
+
+    /// Prints the end of the welcome at the first entry into an empty lobby, or after the
+    /// admission.
+    fn welcome(&mut self, event: &Event) {
+        let Event::Entered { channel, last, people, omitted, .. } = event else { return };
+        let Some(own) = self.own.clone().filter(|_| channel.is_lobby()) else { return };
+        let is_new = last.0 == 0 || self.admitted;
+        if !std::mem::replace(&mut self.welcomed, true) && is_new {
+            let here = people.len().saturating_add(*omitted);
+            words::welcome(&own, here).iter().for_each(|text| self.notice(text));
         }
     }
 
@@ -246,7 +298,7 @@ impl Plain {
         }
         self.day(message.time_ms);
         let line = self.message(message);
-        self.line(line);
+        self.line(line + self.ring(message));
     }
 }
 

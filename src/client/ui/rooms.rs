@@ -1,5 +1,5 @@
-//! The open rooms, and in which of them messages ring the bell, stored beside the journal of the
-//! server for the next run.
+//! The open rooms, in which of them messages ring the bell, and the words that count as mentions,
+//! stored beside the journal of the server for the next run.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::highlights::Highlights;
 use crate::chat::{ChannelName, Target};
 use crate::client::slash::Notify;
 use crate::crypto::at_rest;
@@ -32,6 +33,7 @@ pub type NotifySettings = BTreeMap<String, Notify>;
 struct Stored {
     open: Vec<Target>,
     notify: NotifySettings,
+    highlights: Highlights,
 }
 
 pub struct Rooms {
@@ -70,6 +72,11 @@ impl Rooms {
         &self.stored.notify
     }
 
+    /// The words that count as mentions.
+    pub fn highlights(&self) -> &Highlights {
+        &self.stored.highlights
+    }
+
     pub fn channels(&self) -> impl Iterator<Item = ChannelName> {
         self.stored.open.iter().filter_map(|room| match room {
             Target::Channel(channel) if !channel.is_lobby() => Some(channel.clone()),
@@ -85,14 +92,18 @@ impl Rooms {
         &mut self,
         open: impl Iterator<Item = &'a Target>,
         notify: &NotifySettings,
+        highlights: &Highlights,
     ) -> Result<(), FileError> {
         let open: Vec<&Target> = open.take(ROOMS_MAX).collect();
-        let differs = *notify != self.stored.notify || !open.iter().copied().eq(&self.stored.open);
+        let differs = *notify != self.stored.notify
+            || *highlights != self.stored.highlights
+            || !open.iter().copied().eq(&self.stored.open);
         if !differs {
             self.failed = None;
             return Ok(());
         }
-        let rooms = Stored { open: open.into_iter().cloned().collect(), notify: notify.clone() };
+        let open = open.into_iter().cloned().collect();
+        let rooms = Stored { open, notify: notify.clone(), highlights: highlights.clone() };
         let waits = |failed: &Failed| failed.rooms == rooms && failed.tried.elapsed() < RETRY_AFTER;
         if self.failed.as_ref().is_some_and(waits) {
             return Ok(());
@@ -113,7 +124,8 @@ impl Rooms {
     fn write(&self, rooms: &Stored) -> Result<(), FileError> {
         let kept = rooms.notify.iter().take(NOTIFY_MAX);
         let kept = kept.map(|(name, notify)| (name.clone(), *notify)).collect();
-        let text = Stored { open: rooms.open.clone(), notify: kept };
+        let (open, highlights) = (rooms.open.clone(), rooms.highlights.clone());
+        let text = Stored { open, notify: kept, highlights };
         let text = serde_json::to_vec(&text).expect("names are plain JSON");
         replace(&self.file, &at_rest::lock(&self.key, &text), 0o600)
     }
@@ -131,18 +143,22 @@ mod tests {
         let load = || Rooms::load(folder.path().join("server"), Zeroizing::new([7; 32]));
         let [tea, work]: [Target; 2] = ["#tea", "#work"].map(|name| name.parse().unwrap());
         let (mut rooms, none) = (load(), NotifySettings::new());
+        let words = Highlights::default();
         fs::remove_dir(folder.path()).unwrap();
-        assert!(rooms.save([&tea].into_iter(), &none).is_err());
-        assert!(rooms.save([&tea].into_iter(), &none).is_ok(), "it is reported once");
-        assert!(rooms.save([&work].into_iter(), &none).is_ok(), "it is reported once");
+        assert!(rooms.save([&tea].into_iter(), &none, &words).is_err());
+        assert!(rooms.save([&tea].into_iter(), &none, &words).is_ok(), "it is reported once");
+        assert!(rooms.save([&work].into_iter(), &none, &words).is_ok(), "it is reported once");
         assert!(rooms.open().is_empty(), "nothing is stored");
         fs::create_dir(folder.path()).unwrap();
-        rooms.save([&work].into_iter(), &none).unwrap();
+        rooms.save([&work].into_iter(), &none, &words).unwrap();
         assert!(load().open().is_empty(), "the same rooms wait");
         rooms.failed.as_mut().unwrap().tried -= RETRY_AFTER;
-        rooms.save([&work].into_iter(), &none).unwrap();
+        rooms.save([&work].into_iter(), &none, &words).unwrap();
         assert_eq!((load().open(), rooms.open()), (&[work.clone()][..], &[work.clone()][..]));
         fs::remove_dir_all(folder.path()).unwrap();
-        assert!(rooms.save([&tea].into_iter(), &none).is_err(), "the next failure is reported");
+        assert!(
+            rooms.save([&tea].into_iter(), &none, &words).is_err(),
+            "the next failure is reported"
+        );
     }
 }

@@ -14,6 +14,9 @@ use crate::system::clock;
 pub const PALETTE: [u8; 16] =
     [166, 130, 100, 64, 28, 29, 30, 31, 32, 63, 99, 134, 133, 163, 132, 168];
 
+/// Bound on the names in the line about a channel that was entered; `/list` shows all.
+const WELCOME_NAMES_MAX: usize = 8;
+
 /// The text of an event for a user; `None` if user interfaces show it in another form. The caller
 /// knows the origin.
 pub fn event_text(event: &Event) -> Option<String> {
@@ -21,7 +24,8 @@ pub fn event_text(event: &Event) -> Option<String> {
         Event::Entered { channel, people, omitted, topic, retention, .. } => {
             let (here, kept) = (people.len().saturating_add(*omitted), kept(*retention));
             let topic = topic.as_ref().map_or(String::new(), |topic| format!("\ntopic: {topic}"));
-            let names = names_and_more(people, *omitted);
+            let (named, more) = people.split_at(people.len().min(WELCOME_NAMES_MAX));
+            let names = names_and_more(named, omitted.saturating_add(more.len()));
             Some(format!("you are in {channel} ({here} here: {names}){kept}{topic}"))
         }
         Event::Welcome { motd, .. } => motd.clone(),
@@ -157,6 +161,23 @@ pub fn describe(state: &State) -> String {
 /// The sign of a PIN channel.
 pub const LOCK: &str = "\u{1f512}";
 
+/// The welcome to somebody who is new: where typed text goes, who reads it, and how to go on.
+pub fn welcome(name: &UserName, here: usize) -> [String; 3] {
+    let others = match here.saturating_sub(1) {
+        0 => "nobody else is here yet".to_owned(),
+        _ => format!("{here} people are here"),
+    };
+    [
+        format!("you are in, {name}: this is #lobby, where everybody is. {others}"),
+        "what you type here is read by all users and by the operator. /pm NAME TEXT is for one \
+         person, /create makes a sealed channel"
+            .to_owned(),
+        "/help lists commands. To bring a friend, send them the invite that you used; pychat invite \
+         prints it on the server"
+            .to_owned(),
+    ]
+}
+
 /// The note of this client about who can read a channel that an event concerns.
 pub fn readers(event: &Event) -> Option<String> {
     let (Event::Entered { channel, .. } | Event::Topic { to: channel, who: None, .. }) = event
@@ -164,7 +185,14 @@ pub fn readers(event: &Event) -> Option<String> {
         return None;
     };
     Some(match channel.has_pin() {
-        true => format!("{channel} is sealed: only those who know the PIN can read it"),
+        true => {
+            let tag = channel.to_string();
+            let tag = tag.split_once('~').map_or("", |(_, tag)| tag);
+            format!(
+                "{channel} is sealed: only those who know the PIN can read it (~{tag} is derived from \
+                 the PIN)"
+            )
+        }
         false => format!("{channel} is open: the operator can read it too"),
     })
 }

@@ -1,7 +1,10 @@
 //! Terminal modes, reports and signals.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use ratatui::crossterm::terminal::disable_raw_mode;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -16,6 +19,8 @@ use super::keys::Decoder;
 use crate::system::graphics::Heard;
 use crate::system::signal::Signal;
 
+/// Time between checks whether the program was continued, in which it is stopped.
+const CONTINUED_EVERY: Duration = Duration::from_millis(5);
 /// Maximum bytes of a read.
 const READ_BYTES_MAX: usize = 4_096;
 
@@ -179,6 +184,23 @@ pub fn may_stop() -> bool {
     let same_session = |shell| getsid(Some(shell)).ok() == getsid(None).ok();
     let own_group = |shell| getpgid(Some(shell)).ok() != Some(getpgrp());
     getppid().is_some_and(|shell| same_session(shell) && own_group(shell))
+}
+
+/// Suspends the process, and returns once a shell has continued it.
+///
+/// # Errors
+///
+/// The system refuses the handler or the signal.
+pub fn stop_until_continued() -> io::Result<()> {
+    let continued = Arc::new(AtomicBool::new(false));
+    let handler = signal_hook::flag::register(SIGCONT, Arc::clone(&continued))?;
+    let stopped = stop();
+    // The signal may stop another thread first.
+    while stopped.is_ok() && !continued.load(Ordering::Relaxed) {
+        thread::sleep(CONTINUED_EVERY);
+    }
+    signal_hook::low_level::unregister(handler);
+    stopped
 }
 
 /// Suspends the process. SIGCONT reports its continuation, also if another thread has suspended it.

@@ -116,6 +116,11 @@ pub fn may_stop() -> bool {
 }
 
 /// There is no suspension.
+pub fn stop_until_continued() -> io::Result<()> {
+    stop()
+}
+
+/// Fails, because this system has no suspension.
 pub fn stop() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

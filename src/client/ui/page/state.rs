@@ -352,7 +352,9 @@ impl State {
 
     /// Stores the open rooms where they have changed. Returns the object about a failure.
     pub fn store(&mut self) -> Option<Value> {
-        let error = self.stored.save(self.rooms.iter().map(Room::to), &self.notify).err()?;
+        let words = self.stored.highlights().clone();
+        let rooms = self.rooms.iter().map(Room::to);
+        let error = self.stored.save(rooms, &self.notify, &words).err()?;
         let text = format!("the list of open rooms cannot be stored: {error}");
         self.objects.object(&Output::Error(text))
     }

@@ -25,9 +25,12 @@ impl App {
         let keys = Keys::new(&settings.keys)?;
         // Without colours the theme is mono, whatever was chosen.
         let colour = theme != Theme::Mono;
+        let aligned = settings.align;
         let look = settings.theme.filter(|_| colour).unwrap_or(theme).look();
+        let mut reader = Reader::new(look, zone);
+        reader.aligned = aligned;
         Ok(App {
-            reader: Reader::new(look, zone),
+            reader,
             controls: Controls::new(keys, colour),
             updates: Updates::default(),
             settings,

@@ -4,11 +4,13 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModif
 use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
+use super::choosing;
 use super::keys::{Act, Keys};
 use super::layout;
-use super::pane::Pane;
+use super::pane::{Help, Pane};
 use super::reader::{Effect, Reader};
 use super::settings::Settings;
+use super::switcher::{Step, Switcher};
 use super::theme::Theme;
 use super::typing;
 use super::windows::News;
@@ -20,11 +22,15 @@ use crate::client::slash::{self, HelpOn, Notify, ScreenCommand, Setting, SlashCo
 /// Rows per step of the wheel.
 const WHEEL_ROWS: i64 = 3;
 
+/// Time in which a digit after Esc names a room, in milliseconds.
+const ESCAPED_MS: i64 = 1_000;
+
 /// An overlay above the room.
 pub enum Overlay {
     Pane(Pane),
     /// Several lines were pasted; asks what to do with them.
     Paste(String),
+    Switcher(Switcher),
 }
 
 /// What keys, pastes and clicks are held against: the bindings, and what is open above the room.
@@ -33,11 +39,13 @@ pub struct Controls {
     overlay: Option<Overlay>,
     /// Colours are allowed (`NO_COLOR`, `--color`).
     colour: bool,
+    /// When Esc was pressed with nothing open: a digit after it names a room.
+    escaped_ms: Option<i64>,
 }
 
 impl Controls {
     pub fn new(keys: Keys, colour: bool) -> Controls {
-        Controls { keys, overlay: None, colour }
+        Controls { keys, overlay: None, colour, escaped_ms: None }
     }
 
     pub fn keys(&self) -> &Keys {
@@ -104,7 +112,13 @@ impl Controls {
             let modifiers = key.modifiers - KeyModifiers::ALT;
             return self.key(&KeyEvent { modifiers, ..*key }, reader, settings);
         }
+        if self.names_room(key, reader) {
+            return;
+        }
         if self.overlay.is_some() && self.over(key, act, reader, settings) {
+            return;
+        }
+        if choosing::key(reader, key, act) {
             return;
         }
         if reader.scroll.is_finding() && reader.finds(key, act) {
@@ -115,6 +129,19 @@ impl Controls {
             None => {
                 reader.input.key(key);
             }
+        }
+    }
+
+    /// Goes to a room whose digit follows Esc, as with Alt. Returns whether the key was for that.
+    fn names_room(&mut self, key: &KeyEvent, reader: &mut Reader) -> bool {
+        let escaped = self.escaped_ms.take();
+        let is_soon = escaped.is_some_and(|at| reader.view.now_ms() - at < ESCAPED_MS);
+        match key.code {
+            KeyCode::Char(digit @ '1'..='9') if is_soon && key.modifiers.is_empty() => {
+                reader.switch(digit as usize - '1' as usize);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -145,8 +172,13 @@ impl Controls {
             Act::NextMention => reader.go_to_mention(false),
             Act::PreviousMention => reader.go_to_mention(true),
             Act::Search => reader.search(),
+            Act::Choose => choosing::begin(reader),
+            Act::Switcher => self.overlay = Some(Overlay::Switcher(Switcher::default())),
+            Act::KillLine if reader.input.split().1.is_empty() && !reader.input.hidden => {
+                self.overlay = Some(Overlay::Switcher(Switcher::default()));
+            }
             Act::Help => {
-                self.overlay = Some(Overlay::Pane(Pane::help(&self.keys)));
+                self.overlay = Some(Overlay::Pane(Pane::help(&self.keys, Help::Common)));
             }
             Act::Rooms => {
                 reader.view.toggle_rooms();
@@ -167,7 +199,10 @@ impl Controls {
             Act::EndOfInput => {
                 reader.input.act(Act::EraseNext);
             }
-            Act::Close => reader.status.clear(),
+            Act::Close => {
+                self.escaped_ms = Some(reader.view.now_ms());
+                reader.status.clear();
+            }
             act => {
                 reader.input.act(act);
             }
@@ -231,8 +266,14 @@ impl Controls {
     ) -> bool {
         let private = matches!(reader.window().target, Target::User(_));
         match command {
-            SlashCommand::Help(HelpOn::OwnCommands | HelpOn::AllCommands) => {
-                self.overlay = Some(Overlay::Pane(Pane::help(&self.keys)));
+            SlashCommand::Help(HelpOn::Command(_)) => return false,
+            SlashCommand::Help(on) => {
+                let part = match on {
+                    HelpOn::Keys => Help::Keys,
+                    HelpOn::All => Help::All,
+                    _ => Help::Common,
+                };
+                self.overlay = Some(Overlay::Pane(Pane::help(&self.keys, part)));
             }
             SlashCommand::PartHere if private => reader.close(reader.windows.current()),
             SlashCommand::PartHere if !reader.window().joined => {
@@ -258,6 +299,9 @@ impl Controls {
             SlashCommand::Screen(ScreenCommand::Notify(notify)) => {
                 set_notify(*notify, reader, settings)
             }
+            SlashCommand::Screen(ScreenCommand::Highlight { word, here }) => {
+                highlight(*word, *here, reader);
+            }
             SlashCommand::Set(Setting::Show) => {
                 reader.notice(reader.windows.current(), settings.to_string());
                 // Other user interfaces have this setting too, so the model shows it as well.
@@ -265,6 +309,7 @@ impl Controls {
             }
             SlashCommand::Set(Setting::Screen(setting)) => {
                 settings.set(*setting);
+                reader.aligned = settings.align;
                 reader.effects.push(Effect::Mouse(settings.mouse));
                 reader.effects.push(Effect::Save);
                 reader.notice(reader.windows.current(), settings.to_string());
@@ -347,9 +392,31 @@ impl Controls {
             self.overlay = None;
             return true;
         }
-        let (width, height) = pane_size(reader);
+        if let Some(Overlay::Switcher(switcher)) = &mut self.overlay {
+            match switcher.key(key, act, &reader.windows) {
+                Step::Stays => {}
+                Step::Closes => self.overlay = None,
+                Step::To(index) => {
+                    self.overlay = None;
+                    reader.switch(index);
+                }
+            }
+            return true;
+        }
         let Some(Overlay::Pane(pane)) = &mut self.overlay else { return false };
+        let (width, height) = pane_size(reader, pane);
         let page = height as i64 - 1;
+        let turns =
+            act == Some(Act::Help) || act == Some(Act::PageDown) && pane.is_at_end(width, height);
+        if turns && pane.is_help() {
+            // F1 on the last page closes it, and PageDown stays there.
+            match pane.next(&self.keys) {
+                Some(next) => *pane = next,
+                None if act == Some(Act::Help) => self.overlay = None,
+                None => {}
+            }
+            return true;
+        }
         match act {
             Some(Act::PageUp) => pane.scroll(-page, width, height),
             Some(Act::PageDown) => pane.scroll(page, width, height),
@@ -387,10 +454,12 @@ impl Controls {
 
     /// Scrolls what is open, or the room, up by some rows.
     fn wheel(&mut self, rows: i64, reader: &mut Reader) {
-        let (width, height) = pane_size(reader);
         match &mut self.overlay {
-            Some(Overlay::Pane(pane)) => pane.scroll(-rows, width, height),
-            Some(Overlay::Paste(_)) => {}
+            Some(Overlay::Pane(pane)) => {
+                let (width, height) = pane_size(reader, pane);
+                pane.scroll(-rows, width, height);
+            }
+            Some(Overlay::Paste(_) | Overlay::Switcher(_)) => {}
             None => reader.scroll(rows),
         }
     }
@@ -437,6 +506,19 @@ fn set_notify(wanted: Option<Notify>, reader: &mut Reader, settings: &mut Settin
     reader.notice(reader.windows.current(), format!("{word} in {conversation}"));
 }
 
+/// Lists, adds or removes a word that counts as a mention.
+fn highlight(word: Option<&str>, here: bool, reader: &mut Reader) {
+    let room = reader.window().target.clone();
+    let done = match word {
+        None => Ok(reader.highlights.list(&room)),
+        Some(word) => reader.highlights.toggle(word, Some(&room).filter(|_| here)),
+    };
+    match done {
+        Ok(text) => reader.notice(reader.windows.current(), text),
+        Err(problem) => reader.error(problem),
+    }
+}
+
 fn next_active(reader: &mut Reader) {
     match reader.windows.next_news() {
         News::At { index, from } => {
@@ -450,7 +532,7 @@ fn next_active(reader: &mut Reader) {
 }
 
 /// Columns and rows of a pane's content.
-fn pane_size(reader: &Reader) -> (usize, usize) {
-    let area = reader.areas().lines;
+fn pane_size(reader: &Reader, pane: &Pane) -> (usize, usize) {
+    let area = pane.area(reader.areas().lines, reader.view.width());
     (area.width.saturating_sub(2).into(), area.height.saturating_sub(1).into())
 }

@@ -11,7 +11,7 @@ use super::controls::Overlay;
 use super::graphics::Graphic;
 use super::layout::Areas;
 use super::links::Hyperlink;
-use super::pane::{self, Pane};
+use super::pane::Pane;
 use super::pixels;
 use super::rows::Visible;
 use super::status::ConnectionState;
@@ -59,8 +59,12 @@ pub fn draw(app: &App, frame: &mut Frame) -> Drawn {
     let mut graphic = None;
     match app.controls.overlay() {
         Some(Overlay::Pane(pane)) => {
-            open(app, frame, areas.lines, pane);
+            open(app, frame, pane.area(areas.lines, frame.area().width), pane);
             graphic = pane.graphic(areas.lines).filter(|_| app.reader.look.theme != Theme::Mono);
+        }
+        Some(Overlay::Switcher(switcher)) => {
+            let rows = usize::from(areas.lines.height).saturating_sub(1);
+            open(app, frame, areas.lines, &switcher.pane(&app.reader.windows, rows));
         }
         Some(Overlay::Paste(text)) => open(app, frame, areas.lines, &paste(app, text)),
         None if matches!(app.reader.status.connection(), ConnectionState::Waiting { .. }) => {
@@ -104,7 +108,8 @@ fn bar(frame: &mut Frame, area: Rect, style: Style, left: Vec<Span>, right: &str
 
 fn title(app: &App, frame: &mut Frame, area: Rect) {
     let window = app.reader.window();
-    let mut left = vec![Span::raw(window.target.to_string())];
+    let label = app.reader.windows.label(app.reader.windows.current());
+    let mut left = vec![Span::raw(label)];
     // The topic is server text, also in the title.
     left.extend(window.topic.iter().map(|topic| Span::raw(format!(" {}{topic}", gutter::SERVER))));
     let wide = area.width >= super::layout::WIDE;
@@ -163,7 +168,7 @@ fn room(app: &App, index: usize) -> (String, Style) {
         (_, _, 1..) => app.reader.look.unread,
         _ => Style::new(),
     };
-    (format!("{}{news}", window.target), style)
+    (format!("{}{news}", app.reader.windows.label(index)), style)
 }
 
 fn rooms(app: &App, frame: &mut Frame, area: Rect) {
@@ -382,7 +387,7 @@ fn open(app: &App, frame: &mut Frame, area: Rect, pane: &Pane) {
     }
     frame.render_widget(Clear, area);
     let heading = Rect { height: 1, ..area };
-    let inner = pane::inner(area);
+    let inner = pane.inner(area);
     let rows = match pane.shown() {
         Some(shown) => {
             let cells = picture::cells(shown, inner.width.into(), inner.height.into());
@@ -393,6 +398,7 @@ fn open(app: &App, frame: &mut Frame, area: Rect, pane: &Pane) {
     let most = rows.len().saturating_sub(inner.height.into());
     let hint = match app.controls.overlay() {
         None => "",
+        Some(_) if pane.is_help() => "F1 or PgDn: next  Esc closes ",
         Some(_) if most > 0 => "PgUp PgDn  Esc closes ",
         Some(_) => "Esc closes ",
     };

@@ -391,7 +391,11 @@ impl InputLine {
             }
             None => {
                 let (before, after) = self.split();
-                let (start, candidates) = find(&before);
+                let (start, mut candidates) = find(&before);
+                // Within a line the blank is there already.
+                if after.starts_with(char::is_whitespace) {
+                    candidates.iter_mut().for_each(|one| one.truncate(one.trim_end().len()));
+                }
                 if candidates.is_empty() {
                     return;
                 }
@@ -489,6 +493,13 @@ mod tests {
         assert_eq!(tab(false), "hi alan!");
         assert_eq!(tab(false), "hi alice!");
         assert_eq!(tab(true), "hi alan!");
+        let mut begun = InputLine::new();
+        typed(&mut begun, "al hello");
+        for _ in 0..6 {
+            begun.act(Act::Left);
+        }
+        begun.complete(false, |_| (0, vec!["alice: ".to_owned()]));
+        assert_eq!(begun.text(), "alice: hello");
         typed(&mut input, "?");
         assert_eq!(input.text(), "hi alan?!");
     }

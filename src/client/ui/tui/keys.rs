@@ -40,6 +40,10 @@ pub enum Act {
     NextMention,
     PreviousMention,
     Search,
+    /// Choose a message.
+    Choose,
+    /// Choose a room by name or number.
+    Switcher,
     Help,
     Rooms,
     People,
@@ -100,6 +104,8 @@ pub const BINDINGS: &[Binding] = &[
     bind(Act::PreviousMention, "previous-mention", &["alt-p"], "the previous mention"),
     bind(Act::NextMention, "next-mention", &["alt-n"], "the next mention"),
     bind(Act::Search, "search", &["ctrl-f"], "search this room; Enter goes further up"),
+    bind(Act::Choose, "choose", &["alt-m"], "choose a message: r answers, e edits, d deletes"),
+    bind(Act::Switcher, "switcher", &["alt-j"], "choose a room by name or number"),
     bind(Act::Help, "help", &["f1"], "this help"),
     bind(Act::Rooms, "rooms", &["f7"], "hide or show the list of rooms"),
     bind(Act::People, "people", &["f8"], "hide or show the list of people"),
@@ -122,7 +128,12 @@ pub const BINDINGS: &[Binding] = &[
     bind(Act::End, "line-end", &["end", "ctrl-e"], "the end of the line"),
     bind(Act::Erase, "erase", &["backspace", "ctrl-h"], "delete the previous character"),
     bind(Act::EraseNext, "erase-next", &["delete"], "delete the next character"),
-    bind(Act::KillLine, "kill-line", &["ctrl-k"], "cut to the end of the line"),
+    bind(
+        Act::KillLine,
+        "kill-line",
+        &["ctrl-k"],
+        "cut to the end of the line; choose a room at its end",
+    ),
     bind(Act::KillToHome, "kill-to-home", &["ctrl-u"], "cut to the start of the line"),
     bind(Act::KillWord, "kill-word", &["ctrl-w", "alt-backspace"], "cut the previous word"),
     bind(Act::KillNextWord, "kill-next-word", &["alt-d"], "cut the next word"),

@@ -114,10 +114,3 @@ pub fn day(time_ms: i64, zone: &TimeZone) -> i32 {
     let epoch = jiff::civil::date(1970, 1, 1);
     (midnight - epoch).get_days()
 }
-
-/// Returns whether a text mentions a name: as a whole word, in any case.
-pub fn mentions(text: &str, name: &str) -> bool {
-    let word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
-    text.split(|c: char| !word(c))
-        .any(|one| one.len() <= name.len() * 4 && one.to_lowercase() == name.to_lowercase())
-}

@@ -1,16 +1,12 @@
 //! Hyperlinks around addresses in messages (OSC 8), so that an address that is broken over rows
 //! stays one link. The link is the text that is shown, in printable ASCII.
 
-use std::ops::Range;
-
 use ratatui::buffer::CellWidth;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line as Row;
 
-/// Bytes of a link; VTE ignores longer ones.
-const BYTES_MAX: usize = 2_083;
-const SCHEMES: [&str; 2] = ["https://", "http://"];
+use crate::client::ui::addresses;
 
 /// Cells of a row that are a link, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,76 +68,10 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor[..digits].parse().ok()?))
 }
 
-/// The addresses in a text, in order.
-pub fn addresses(text: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(start) = SCHEMES.iter().filter_map(|scheme| rest.find(scheme)).min() {
-        let begun = rest[..start].chars().next_back().is_some_and(|c| c.is_alphanumeric());
-        let tail = &rest[start..];
-        let end = tail.find(|c: char| !is_of_address(c)).unwrap_or(tail.len());
-        // Further characters follow, so the address is left to the terminal's detection.
-        let goes_on = tail[end..].chars().next().is_some_and(continues);
-        let address = trimmed(&tail[..end]);
-        let host = SCHEMES.iter().find_map(|scheme| address.strip_prefix(scheme));
-        let named = host.is_some_and(|host| host.starts_with(|c: char| c.is_ascii_alphanumeric()));
-        if !begun && !goes_on && named && address.len() <= BYTES_MAX {
-            found.push(address);
-        }
-        rest = &tail[end..];
-    }
-    found
-}
-
-/// Characters of an address: printable ASCII, without those that surround one.
-fn is_of_address(c: char) -> bool {
-    c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}')
-}
-
-/// Characters beyond ASCII that an address may go on in, as in the path of `https://a.example/茶`:
-/// all but blanks, punctuation, and full-width signs.
-fn continues(c: char) -> bool {
-    let is_sign = matches!(c,
-        '\u{80}'..='\u{bf}' | '\u{2010}'..='\u{205e}' | '\u{3000}'..='\u{303f}'
-        | '\u{ff00}'..='\u{ff0f}' | '\u{ff1a}'..='\u{ff20}' | '\u{ff3b}'..='\u{ff40}'
-        | '\u{ff5b}'..='\u{ff65}');
-    !c.is_ascii() && !c.is_whitespace() && !is_sign
-}
-
-/// The parts of a text that are addresses, with all that they go on in.
-pub fn address_spans(text: &str) -> Vec<Range<usize>> {
-    let mut spans = Vec::new();
-    let mut from = 0;
-    while let Some(at) = SCHEMES.iter().filter_map(|scheme| text[from..].find(scheme)).min() {
-        let start = from + at;
-        let length = text[start..].find(|c: char| !is_of_address(c) && !continues(c));
-        from = length.map_or(text.len(), |length| start + length);
-        spans.push(start..from);
-    }
-    spans
-}
-
-/// Removes trailing punctuation and unmatched closing brackets.
-fn trimmed(mut address: &str) -> &str {
-    let count = |c: char| address.matches(c).count();
-    let mut round = count(')').saturating_sub(count('('));
-    let mut square = count(']').saturating_sub(count('['));
-    while let Some(last) = address.chars().next_back() {
-        match last {
-            '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '_' | '~' => {}
-            ')' if round > 0 => round -= 1,
-            ']' if square > 0 => square -= 1,
-            _ => break,
-        }
-        address = &address[..address.len() - last.len_utf8()];
-    }
-    address
-}
-
 /// The links of a text that was wrapped into rows, of which all but the first are indented.
 /// `name` is a part of the ids.
 pub fn links(text: &str, rows: &[Row], indent: usize, name: &str) -> Vec<Hyperlink> {
-    let addresses = addresses(text);
+    let addresses = addresses::find(text);
     if addresses.is_empty() {
         return Vec::new();
     }
@@ -188,31 +118,6 @@ mod tests {
 
     use super::super::wrap;
     use super::*;
-
-    #[test]
-    fn addresses_are_found_as_people_write_them() {
-        for (text, wanted) in [
-            ("see https://a.example/b?c=d#e.", vec!["https://a.example/b?c=d#e"]),
-            ("(https://a.example/b_(c)) and http://b", vec!["https://a.example/b_(c)", "http://b"]),
-            (
-                "<https://a.example>, \"http://b.example/\"",
-                vec!["https://a.example", "http://b.example/"],
-            ),
-            ("https://a.example/見", vec![]),
-            ("https://a.example/🍵/tea", vec![]),
-            ("https://a.example/e\u{301}", vec![]),
-            ("https://a.example/tea，", vec!["https://a.example/tea"]),
-            ("https://a.example/。", vec!["https://a.example/"]),
-            ("https://аpple.example", vec![]),
-            ("xhttps://a.example https:// https://. ftp://a.example javascript:alert(1)", vec![]),
-            ("https://a.example/\u{1b}]8;;evil\u{7}x", vec!["https://a.example/"]),
-            ("a\nhttps://a.example\nb", vec!["https://a.example"]),
-        ] {
-            assert_eq!(addresses(text), wanted, "{text}");
-        }
-        let long = format!("https://a.example/{}", "x".repeat(BYTES_MAX));
-        assert_eq!(addresses(&long), [""; 0]);
-    }
 
     #[test]
     fn an_address_over_several_rows_is_one_link() {

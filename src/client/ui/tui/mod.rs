@@ -5,6 +5,7 @@
 mod answers;
 mod app;
 mod assistant;
+mod choosing;
 mod composer;
 mod controls;
 mod draw;
@@ -26,6 +27,7 @@ mod scroll;
 mod settings;
 mod sgr16;
 mod status;
+mod switcher;
 #[cfg(test)]
 mod tests;
 mod theme;
@@ -75,6 +77,12 @@ enum Cause {
     Handled,
     Word(Word),
     End,
+}
+
+/// Returns whether the settings of the screen let mentions ring the terminal's bell.
+pub fn rings() -> bool {
+    let settings = Settings::file().and_then(|file| Settings::load(&file).ok());
+    settings.unwrap_or_default().bell
 }
 
 /// The user interface, as the runtime sees it.
@@ -132,6 +140,7 @@ impl Opened {
         app.reader.own = Some(person.name);
         app.admission = person.admission;
         app.settings.notify = person.rooms.notify().clone();
+        app.reader.highlights = person.rooms.highlights().clone();
         for room in person.rooms.open() {
             app.reader.conversation(room);
         }
@@ -305,6 +314,8 @@ impl Stage {
 
     fn draw(&mut self) -> std::io::Result<()> {
         let app = &mut self.app;
+        let title = app.settings.title.then(|| app.reader.title());
+        self.tty.title(title)?;
         let mut first = false;
         self.tty.draw(|frame| {
             app.reader.view.resize(frame.area());
@@ -344,7 +355,9 @@ impl Stage {
     /// Stores the open rooms for the next run.
     fn keep_rooms(&mut self) {
         let open = self.app.reader.windows.iter().map(|window| &window.target);
-        if let Err(error) = self.rooms.save(open, &self.app.settings.notify) {
+        if let Err(error) =
+            self.rooms.save(open, &self.app.settings.notify, &self.app.reader.highlights)
+        {
             self.app.reader.error(format!("the list of open rooms cannot be stored: {error}"));
         }
     }

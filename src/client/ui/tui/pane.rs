@@ -6,6 +6,7 @@ use ratatui::text::{Line as Row, Span};
 use super::graphics::Graphic;
 use super::keys::Keys;
 use super::wrap;
+use crate::chat::operator_commands::Usage;
 use crate::client::files::decode::Picture;
 use crate::client::model::Origin;
 use crate::client::slash;
@@ -22,6 +23,19 @@ pub struct Pane {
     origin: Origin,
     /// Shown instead of the text.
     picture: Option<Shown>,
+    /// The number of the page, of a help.
+    page: Option<usize>,
+}
+
+/// Rows of a page of the help, so that it fits a terminal of 24 rows.
+const HELP_ROWS: usize = 20;
+
+/// A part of the help.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Help {
+    Common,
+    Keys,
+    All,
 }
 
 impl Pane {
@@ -33,6 +47,7 @@ impl Pane {
             flat: false,
             origin: Origin::Client,
             picture: None,
+            page: None,
         }
     }
 
@@ -64,18 +79,32 @@ impl Pane {
         Some(Graphic { area, picture })
     }
 
-    /// The text of F1 and `/help`.
-    pub fn help(keys: &Keys) -> Pane {
-        let mut text = vec!["Keys".to_owned(), String::new()];
-        text.extend(keys.help().into_iter().map(|row| format!("  {row}")));
-        text.extend([String::new(), "Commands (// sends a text that begins with a slash)".into()]);
-        text.push(String::new());
-        text.extend(slash::all().map(|slash| {
-            let call = format!("/{} {}", slash.name, slash.operands);
-            let gap = if call.chars().count() < 28 { " " } else { "  " };
-            format!("  {call:<28}{gap}{}", slash.does)
-        }));
-        Pane::new("help", text)
+    /// The first page of a part of the help.
+    pub fn help(keys: &Keys, part: Help) -> Pane {
+        let pages = pages(keys);
+        let number = pages.iter().position(|(one, _)| *one == part).unwrap_or(0);
+        Pane::page(pages, number).expect("each part has a page")
+    }
+
+    /// The page after this one, of a help.
+    pub fn next(&self, keys: &Keys) -> Option<Pane> {
+        Pane::page(pages(keys), self.page? + 1)
+    }
+
+    fn page(mut pages: Vec<(Help, Vec<String>)>, number: usize) -> Option<Pane> {
+        let count = pages.len();
+        let (part, text) = pages.drain(..).nth(number)?;
+        let what = match part {
+            Help::Common => "the first commands",
+            Help::Keys => "keys",
+            Help::All => "all commands",
+        };
+        let title = format!("help {}/{count}: {what}", number + 1);
+        Some(Pane { page: Some(number), ..Pane::new(title, text) })
+    }
+
+    pub fn is_help(&self) -> bool {
+        self.page.is_some()
     }
 
     /// The title, marked by its origin.
@@ -110,14 +139,33 @@ impl Pane {
         self.text.iter().flat_map(rows).collect()
     }
 
+    /// The area of the pane: the help needs the whole width.
+    pub fn area(&self, lines: Rect, width: u16) -> Rect {
+        if self.is_help() { Rect { x: 0, width, ..lines } } else { lines }
+    }
+
+    pub fn is_at_end(&self, width: usize, height: usize) -> bool {
+        self.scroll + height >= self.rows(width).len()
+    }
+
     pub fn scroll(&mut self, by: i64, width: usize, height: usize) {
         let most = self.rows(width).len().saturating_sub(height);
         self.scroll = (self.scroll as i64 + by).clamp(0, most as i64) as usize;
     }
 }
 
+impl Pane {
+    /// The part of the pane below its title. No blank is before text that is meant to be copied.
+    pub fn inner(&self, area: Rect) -> Rect {
+        match self.flat {
+            true => Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area },
+            false => inner(area),
+        }
+    }
+}
+
 /// The part of a pane below its title.
-pub fn inner(area: Rect) -> Rect {
+fn inner(area: Rect) -> Rect {
     let (width, height) = (area.width.saturating_sub(2), area.height.saturating_sub(1));
     Rect { x: area.x + 1, y: area.y + 1, width, height }
 }
@@ -128,4 +176,23 @@ fn second_column(line: &str) -> Option<(usize, usize)> {
     let end = start + line[start..].find("  ")?;
     let gap = line[end..].find(|c| c != ' ')?;
     Some((end, end + gap))
+}
+
+/// The pages of the help: commands that people use most, keys, and all commands.
+fn pages(keys: &Keys) -> Vec<(Help, Vec<String>)> {
+    let mut common = slash::common();
+    common.extend([String::new(), slash::FURTHER_HELP.to_owned()]);
+    let call = |usage: &Usage| {
+        let call = format!("/{} {}", usage.name, usage.operands);
+        let gap = if call.chars().count() < 28 { " " } else { "  " };
+        format!("{call:<28}{gap}{}", usage.does)
+    };
+    let mut all: Vec<String> = slash::all().map(call).collect();
+    all.push("// sends a text that begins with a slash".to_owned());
+    let parts = [(Help::Common, common), (Help::Keys, keys.help()), (Help::All, all)];
+    let split = |(part, rows): &(Help, Vec<String>)| {
+        let part = *part;
+        rows.chunks(HELP_ROWS).map(|rows| (part, rows.to_vec())).collect::<Vec<_>>()
+    };
+    parts.iter().flat_map(split).collect()
 }

@@ -10,7 +10,7 @@ use super::input::InputLine;
 use super::keys::Act;
 use super::layout::Areas;
 use super::pace::Pace;
-use super::rows::Paper;
+use super::rows::{NAMES, Paper, Times};
 use super::scroll::{Scroll, Step};
 use super::status::Status;
 use super::theme::Look;
@@ -20,6 +20,7 @@ use super::windows::Windows;
 use super::wrap;
 use crate::chat::{Command, Request, Seq, Target, UserName};
 use crate::client::model::{Input, Origin};
+use crate::client::ui::highlights::Highlights;
 
 /// An effect.
 #[derive(Debug)]
@@ -34,6 +35,15 @@ pub enum Effect {
     Suspend,
     /// Open this text in the user's editor.
     Edit(String),
+}
+
+/// Whether to welcome the user.
+#[derive(Default)]
+pub struct Welcome {
+    /// The operator has admitted the user in this run.
+    pub is_admitted: bool,
+    /// The lobby was entered in this run.
+    pub is_over: bool,
 }
 
 /// Messages per request when the user scrolls up.
@@ -63,6 +73,12 @@ pub struct Reader {
     /// Of requests for older messages.
     pace: Pace,
     pub look: Look,
+    /// The words that count as mentions beside the user's name.
+    pub highlights: Highlights,
+    /// What a welcome needs: it is shown once, to somebody who is new.
+    pub welcome: Welcome,
+    /// Names end in one column.
+    pub aligned: bool,
     /// `None` if the terminal has not reported it.
     pub focused: Option<bool>,
     /// No key was pressed since the last line, so its result may switch the view.
@@ -83,6 +99,9 @@ impl Reader {
             view: View::new(zone),
             pace: Pace::default(),
             look,
+            highlights: Highlights::default(),
+            welcome: Welcome::default(),
+            aligned: false,
             focused: None,
             untouched: true,
             effects: Vec::new(),
@@ -265,7 +284,22 @@ impl Reader {
         let query = self.scroll.query();
         let width = usize::from(areas.lines.width).saturating_sub(1).max(1);
         let (zone, times, today) = (self.view.zone(), self.view.times(), self.view.today());
-        Paper { look: &self.look, zone, width, times, today, query }
+        let words = self.words(&self.window().target);
+        let column = (self.aligned && times == Times::Seconds).then_some(NAMES);
+        let chosen = self.scroll.chosen();
+        Paper { look: &self.look, zone, width, times, today, query, words, column, chosen }
+    }
+
+    /// The title of the terminal's window: the conversation, and the mentions in all of them.
+    pub fn title(&self) -> String {
+        let mentions: usize = self.windows.iter().map(|window| window.mentions).sum();
+        let count = if mentions == 0 { String::new() } else { format!("({mentions}) ") };
+        format!("{count}pychat {}", self.window().target)
+    }
+
+    /// The words that count as mentions in a conversation.
+    pub fn words(&self, conversation: &Target) -> Vec<String> {
+        self.highlights.words(conversation, self.own.as_ref())
     }
 
     pub fn search(&mut self) {
@@ -366,7 +400,8 @@ impl Reader {
         self.look_at_it();
     }
 
-    fn go_to_line(&mut self, number: i64) {
+    /// Goes to the line with this number.
+    pub fn go_to_line(&mut self, number: i64) {
         let areas = self.areas();
         let at = self.paper(&areas).around(self.window(), number, areas.lines.height.into());
         self.window_mut().at = at;

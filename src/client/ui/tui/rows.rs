@@ -1,5 +1,7 @@
 //! Messages of a conversation as rows of the screen. Pure.
 
+use std::ops::Range;
+
 use jiff::tz::TimeZone;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span};
@@ -12,11 +14,14 @@ use super::window::{At, Line, What, Window};
 use super::wrap;
 use crate::chat::UserName;
 use crate::client::model::Origin;
+use crate::client::ui::mention::mentions;
 use crate::client::ui::words::names;
 use crate::client::ui::{gutter, picture};
 
 /// Bound on the names in a line of joins and parts.
 const NAMED_MAX: usize = 8;
+/// Cells of the column of names, where names are aligned.
+pub const NAMES: usize = 12;
 
 /// How messages are shown.
 pub struct Paper<'a> {
@@ -28,6 +33,12 @@ pub struct Paper<'a> {
     pub today: i32,
     /// The search text to highlight.
     pub query: &'a str,
+    /// The words that count as mentions, folded.
+    pub words: Vec<String>,
+    /// Cells of the column in which names end, if they are aligned.
+    pub column: Option<usize>,
+    /// The number of the line that is chosen.
+    pub chosen: Option<i64>,
 }
 
 /// The visible part of a conversation.
@@ -65,7 +76,11 @@ impl Paper<'_> {
             rows.extend(wrap::marked(self.width, |width| wrap::rows(&spans, width, 0)));
             return rows;
         }
-        rows.extend(wrap::rows(&spans, self.width, indent));
+        let mut own = wrap::rows(&spans, self.width, indent);
+        if self.chosen == Some(number) {
+            own.iter_mut().for_each(|row| *row = std::mem::take(row).patch_style(self.look.chosen));
+        }
+        rows.extend(own);
         rows.extend(self.preview(&line.what, indent));
         if let What::Outgoing { refused: Some((Origin::Server, why)), .. } = &line.what {
             let why = [Span::styled(format!("not sent: {why}"), self.look.error)];
@@ -92,27 +107,28 @@ impl Paper<'_> {
     fn spans(&self, line: &Line) -> (Vec<Span<'_>>, usize) {
         let look = self.look;
         let time = self.time(line.time_ms);
-        let indent = if self.times == Times::Seconds { time.len() } else { 2 };
         let mut spans = vec![Span::styled(time, look.dim)];
         match &line.what {
             What::Said { who, text, me, own, mention, edited, deleted, .. } => {
                 let style = match (*mention, *own) {
-                    (true, _) => look.mention,
+                    // The colour tells who has written it.
+                    (true, _) => look.name(who).add_modifier(look.mention.add_modifier),
                     (false, true) => look.own,
                     (false, false) => look.name(who),
                 };
-                spans.extend(head(who, *own, *me, style));
+                spans.extend(self.head(who, *own, *me, style));
                 if *deleted {
                     spans.push(Span::styled("(deleted)", look.dim));
                 } else {
-                    self.text(text, Style::new(), &mut spans);
+                    let words = if *mention { mentions(text, &self.words) } else { Vec::new() };
+                    self.marked(text, Style::new(), &words, &mut spans);
                 }
                 if *edited && !*deleted {
                     spans.push(Span::styled(" (edited)", look.dim));
                 }
             }
             What::Outgoing { text, me, refused, who, .. } => {
-                spans.extend(head(who, true, *me, look.dim));
+                spans.extend(self.head(who, true, *me, look.dim));
                 self.text(text, look.dim, &mut spans);
                 match refused {
                     None => spans.push(Span::styled(" ...", look.dim)),
@@ -147,9 +163,34 @@ impl Paper<'_> {
                 self.text(text, if *error { look.error } else { look.dim }, &mut spans);
             }
         }
-        let indent =
-            if matches!(line.what, What::Said { .. } | What::Outgoing { .. }) { indent } else { 3 };
-        (spans, indent)
+        (spans, self.indent(line))
+    }
+
+    /// The name at the start of a message.
+    fn head(&self, who: &UserName, own: bool, me: bool, style: Style) -> Vec<Span<'static>> {
+        let name = if own && !me { "You".to_owned() } else { who.to_string() };
+        let style = if own { style.add_modifier(Modifier::BOLD) } else { style };
+        let pad =
+            |cells: usize| Span::raw(" ".repeat(self.column.unwrap_or(0).saturating_sub(cells)));
+        if me {
+            let star = if self.column.is_some() { "*  " } else { "* " };
+            return vec![pad(1), Span::raw(star), Span::styled(format!("{name} "), style)];
+        }
+        let name = self.column.map_or(name.clone(), |column| wrap::clip(&name, column));
+        let name = Span::styled(name, style);
+        vec![pad(name.width()), name, Span::raw(": ")]
+    }
+
+    /// The cells before the further rows of a line.
+    fn indent(&self, line: &Line) -> usize {
+        let is_message = matches!(line.what, What::Said { .. } | What::Outgoing { .. });
+        match (is_message, self.times) {
+            (true, Times::Seconds) => {
+                self.time(line.time_ms).len() + self.column.map_or(0, |column| column + 2)
+            }
+            (true, _) => 2,
+            (false, _) => 3,
+        }
     }
 
     /// A message without styles.
@@ -162,13 +203,29 @@ impl Paper<'_> {
 
     /// A text with the search text highlighted.
     fn text(&self, text: &str, style: Style, spans: &mut Vec<Span<'_>>) {
+        self.marked(text, style, &[], spans);
+    }
+
+    /// A text with the search text and some words highlighted, of which the search text counts.
+    fn marked(&self, text: &str, style: Style, words: &[Range<usize>], spans: &mut Vec<Span<'_>>) {
+        let hits = find(text, self.query);
+        let ends = |range: &Range<usize>| [range.start, range.end];
+        let mut cuts: Vec<usize> = hits.iter().chain(words).flat_map(ends).collect();
+        cuts.push(text.len());
+        cuts.sort_unstable();
         let mut from = 0;
-        for hit in find(text, self.query) {
-            spans.push(Span::styled(text[from..hit.start].to_owned(), style));
-            spans.push(Span::styled(text[hit.clone()].to_owned(), self.look.hit));
-            from = hit.end;
+        for cut in cuts.into_iter().filter(|cut| *cut > 0) {
+            let is_in = |ranges: &[Range<usize>]| ranges.iter().any(|range| range.contains(&from));
+            let style = match (is_in(&hits), is_in(words)) {
+                (true, _) => self.look.hit,
+                (false, true) => self.look.mention,
+                (false, false) => style,
+            };
+            if from < cut {
+                spans.push(Span::styled(text[from..cut].to_owned(), style));
+            }
+            from = cut;
         }
-        spans.push(Span::styled(text[from..].to_owned(), style));
     }
 
     fn time(&self, time_ms: i64) -> String {
@@ -189,13 +246,9 @@ impl Paper<'_> {
     /// The links in the rows of a message.
     fn links(&self, line: &Line, number: i64, rows: &[Row]) -> Vec<Hyperlink> {
         let half = self.width.max(4) / 2;
-        let indent = match (&line.what, self.times) {
-            (What::Server { .. }, _) => gutter::SERVER.len().min(half),
-            (What::Said { .. } | What::Outgoing { .. }, Times::Seconds) => {
-                self.time(line.time_ms).len().min(half)
-            }
-            (What::Said { .. } | What::Outgoing { .. }, _) => 2,
-            _ => 3,
+        let indent = match &line.what {
+            What::Server { .. } => gutter::SERVER.len().min(half),
+            _ => self.indent(line).min(half),
         };
         links(line.text(), rows, indent, &number.to_string())
     }
@@ -309,14 +362,5 @@ fn some(who: &[UserName]) -> String {
         0 => names(named),
         1 => names(who),
         others => format!("{} and {others} others", names(named)),
-    }
-}
-
-fn head(who: &UserName, own: bool, me: bool, style: Style) -> [Span<'static>; 2] {
-    let name = if own && !me { "You".to_owned() } else { who.to_string() };
-    let style = if own { style.add_modifier(Modifier::BOLD) } else { style };
-    match me {
-        true => [Span::raw("* "), Span::styled(format!("{name} "), style)],
-        false => [Span::styled(name, style), Span::raw(": ")],
     }
 }

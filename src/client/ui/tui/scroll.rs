@@ -35,6 +35,8 @@ pub struct Scroll {
     finder: Option<Finder>,
     /// The last mention that was jumped to, until the view moves otherwise.
     marked: Option<i64>,
+    /// The message that is chosen.
+    chosen: Option<i64>,
 }
 
 impl Scroll {
@@ -45,6 +47,15 @@ impl Scroll {
 
     pub fn finder(&self) -> Option<&Finder> {
         self.finder.as_ref()
+    }
+
+    /// The number of the chosen message.
+    pub fn chosen(&self) -> Option<i64> {
+        self.chosen
+    }
+
+    pub fn choose(&mut self, number: Option<i64>) {
+        self.chosen = number;
     }
 
     pub fn is_finding(&self) -> bool {

@@ -19,8 +19,12 @@ pub struct Settings {
     /// `None` adapts to the terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub theme: Option<Theme>,
+    /// Names end in one column.
+    pub align: bool,
     pub bell: bool,
     pub mouse: bool,
+    /// The title of the terminal's window shows the conversation and the number of mentions.
+    pub title: bool,
     pub notifications: Notifications,
     /// By conversation: `#work`, `@bob`. Names are stored sealed (`rooms.rs`).
     #[serde(skip)]
@@ -33,8 +37,10 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             theme: None,
+            align: false,
             bell: true,
             mouse: false,
+            title: false,
             notifications: Notifications::Off,
             notify: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -66,8 +72,10 @@ impl Settings {
     /// Applies `/set KEY VALUE`.
     pub fn set(&mut self, setting: ScreenSetting) {
         match setting {
+            ScreenSetting::Align(on) => self.align = on,
             ScreenSetting::Bell(on) => self.bell = on,
             ScreenSetting::Mouse(on) => self.mouse = on,
+            ScreenSetting::Title(on) => self.title = on,
             ScreenSetting::Notifications(notifications) => self.notifications = notifications,
         }
     }
@@ -77,8 +85,11 @@ impl Settings {
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |on| if on { "on" } else { "off" };
-        let (bell, mouse) = (word(self.bell), word(self.mouse));
+        let [align, bell, mouse, title] = [self.align, self.bell, self.mouse, self.title].map(word);
         let notifications = format!("{:?}", self.notifications).to_lowercase();
-        write!(f, "bell {bell}, mouse {mouse}, notifications {notifications}")
+        write!(
+            f,
+            "align {align}, bell {bell}, mouse {mouse}, title {title}, notifications {notifications}"
+        )
     }
 }

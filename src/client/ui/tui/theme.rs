@@ -86,12 +86,13 @@ impl Theme {
                 dim: Style::new().fg(Color::DarkGray),
                 own: bold,
                 error: Style::new().fg(Color::Red),
-                unread: bold.fg(Color::Cyan),
+                // Of the colours of xterm only red and magenta are readable on black and on white.
+                unread: bold.add_modifier(Modifier::UNDERLINED),
                 mention: bold.fg(Color::Magenta),
                 divider: Style::new().fg(Color::Red),
                 chosen: reversed,
                 hit: Style::new().fg(Color::Black).bg(Color::Yellow),
-                good: Style::new().fg(Color::Green),
+                good: plain,
             },
             Theme::Dark => Look {
                 theme: self,
@@ -128,8 +129,7 @@ impl Theme {
 impl Look {
     /// The style of a user's name, the same everywhere.
     pub fn name(&self, name: &UserName) -> Style {
-        const SIXTEEN: [Color; 6] =
-            [Color::Red, Color::Green, Color::Yellow, Color::Blue, Color::Magenta, Color::Cyan];
+        const SIXTEEN: [Color; 3] = [Color::Red, Color::Magenta, Color::Reset];
         match self.theme {
             _ if !self.names => Style::new(),
             Theme::Mono => Style::new(),
@@ -144,4 +144,44 @@ fn light_background() -> bool {
     let colours = std::env::var("COLORFGBG").unwrap_or_default();
     let background = colours.rsplit(';').next().and_then(|number| number.parse::<u8>().ok());
     matches!(background, Some(7 | 15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The contrast of two colours of xterm by the rules of WCAG 2.
+    fn contrast(one: [u8; 3], other: [u8; 3]) -> f64 {
+        let light = |rgb: [u8; 3]| {
+            let [red, green, blue] = rgb.map(|value| {
+                let value = f64::from(value) / 255.0;
+                if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+            });
+            0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05
+        };
+        let (one, other) = (light(one), light(other));
+        one.max(other) / one.min(other)
+    }
+
+    #[test]
+    fn sixteen_colours_are_readable_on_black_and_on_white() {
+        let look = Theme::Sixteen.look();
+        let names = (0..40).map(|number| look.name(&format!("user{number}").parse().unwrap()));
+        let roles = [look.dim, look.own, look.error, look.unread, look.mention, look.divider];
+        for style in names.chain(roles).chain([look.good]) {
+            let rgb = match style.fg {
+                // The terminal's own colour is readable on its background.
+                None | Some(Color::Reset) => continue,
+                Some(Color::Red) => [205, 0, 0],
+                Some(Color::Magenta) => [205, 0, 205],
+                Some(Color::DarkGray) => [127, 127, 127],
+                Some(other) => panic!("{other:?} is not readable on each background"),
+            };
+            for background in [[0; 3], [255; 3]] {
+                let contrast = contrast(rgb, background);
+                assert!(contrast >= 3.0, "{style:?} on {background:?}: {contrast}");
+            }
+        }
+        assert!(contrast([0, 205, 205], [255; 3]) < 3.0, "cyan is not");
+    }
 }

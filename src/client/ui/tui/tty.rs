@@ -23,6 +23,10 @@ use crate::system::{GRAPHICS_QUERY, Heard, Signal, terminal};
 /// Time after which a program that was asked to end is ended, because its terminal is blocked.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Puts the title of the window on the terminal's stack, and takes it from there.
+const TITLE_SAVED: &str = "\x1b[22;2t";
+const TITLE_RESTORED: &str = "\x1b[23;2t";
+
 /// The full screen owns the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Another program uses the terminal, so Ctrl-C is for that one.
@@ -61,6 +65,8 @@ pub struct Tty {
     /// Receives a notice of each SIGCONT.
     continued: Receiver<()>,
     mouse: bool,
+    /// The title that was set.
+    title: Option<String>,
     /// The terminal has links.
     links: bool,
     graphics: Graphics,
@@ -80,7 +86,8 @@ impl Tty {
         let (read_on, may_read) = mpsc::channel();
         let links = links::are_known(|name| std::env::var(name).ok());
         let graphics = Graphics::of(|name| std::env::var(name).ok());
-        let tty = Tty { terminal, painter, read_on, continued, mouse, links, graphics };
+        let tty =
+            Tty { terminal, painter, read_on, continued, mouse, title: None, links, graphics };
         tty.enter()?;
         let read = move || read(&words, wrap, &may_read);
         thread::Builder::new().name("keys".into()).spawn(read)?;
@@ -127,6 +134,21 @@ impl Tty {
         self.graphics.answered();
     }
 
+    /// Sets the title of the window, or restores the one before. A name has only characters that a
+    /// title may have.
+    pub fn title(&mut self, title: Option<String>) -> io::Result<()> {
+        if self.title == title {
+            return Ok(());
+        }
+        let save = if self.title.is_none() { TITLE_SAVED } else { "" };
+        let bytes = match &title {
+            Some(title) => format!("{save}\x1b]2;{title}\x07"),
+            None => TITLE_RESTORED.to_owned(),
+        };
+        self.title = title;
+        self.write(bytes.as_bytes())
+    }
+
     /// Redraws everything.
     pub fn redraw(&mut self) {
         self.painter.forget();
@@ -168,7 +190,7 @@ impl Tty {
         Ok(true)
     }
 
-    /// Runs a program that uses the terminal.
+    /// Runs a program that uses the terminal, which may set a title of its own.
     pub fn lend<T>(&mut self, run: impl FnOnce() -> T) -> io::Result<T> {
         leave();
         LENT.store(true, Ordering::SeqCst);
@@ -181,6 +203,8 @@ impl Tty {
 
 impl Drop for Tty {
     fn drop(&mut self) {
+        // A terminal that is gone has no title.
+        let _ = self.title(None);
         leave();
     }
 }

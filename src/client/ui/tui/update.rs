@@ -5,11 +5,12 @@ use super::pane::Pane;
 use super::pixels;
 use super::reader::{Effect, Reader};
 use super::settings::Settings;
-use super::window::{At, Line, Older, What, mentions};
+use super::window::{At, Line, Older, What};
 use crate::chat::{Code, Event, Kind, Message, NewMessage, Retention, Seq, Target, UserName};
 use crate::client::model::{Input, Origin, Output, State, is_unsealed};
 use crate::client::slash::Notify;
 use crate::client::transfer::{Progress, TransferState};
+use crate::client::ui::mention::mentions;
 use crate::client::ui::{transfers, words};
 
 /// Minimum time between two bells of a conversation.
@@ -95,6 +96,7 @@ impl Updates {
     }
 
     fn connection(&mut self, state: State, reader: &mut Reader) {
+        reader.welcome.is_admitted |= matches!(state, State::NotAdmitted { .. });
         reader.status.set_connection(&state, reader.view.now_ms());
         match state {
             State::Connected { name } => reader.own = Some(name),
@@ -199,6 +201,8 @@ impl Updates {
                 let to = Target::Channel(channel);
                 describes(reader, &to, (retention, topic), (&people, omitted));
                 entered(reader, &to, last, read);
+                welcomes(reader, &to, last, people.len().saturating_add(omitted));
+                explains(reader, &to, readers);
             }
             Event::Parted { channel, .. } => {
                 if let Some(index) = reader.position(&Target::Channel(channel)) {
@@ -390,6 +394,26 @@ fn welcomed(reader: &mut Reader, text_bytes_max: usize, origin: Origin, motd: Op
     reader.says(origin, 0, motd);
 }
 
+/// Welcomes a user who is new, in an empty lobby or after the admission.
+fn welcomes(reader: &mut Reader, to: &Target, last: Seq, here: usize) {
+    if !to.is_lobby() {
+        return;
+    }
+    let is_over = std::mem::replace(&mut reader.welcome.is_over, true);
+    let is_new = last == Seq(0) || reader.welcome.is_admitted;
+    let Some(own) = reader.own.as_ref().filter(|_| is_new && !is_over) else { return };
+    let line = |text| reader.line(What::Notice(text));
+    let lines = words::welcome(own, here).map(line).into();
+    reader.windows[0].begin_with(lines);
+}
+
+/// Says at the first entry into a channel with a PIN who can read it.
+fn explains(reader: &mut Reader, to: &Target, readers: Option<String>) {
+    let index = reader.conversation(to);
+    let is_first = to.is_sealed() && reader.windows[index].lines.is_empty();
+    readers.filter(|_| is_first).into_iter().for_each(|text| reader.notice(index, text));
+}
+
 /// The list of a conversation's files.
 fn files_pane(reader: &Reader, to: &Target, files: Vec<Message>) -> Pane {
     let areas = reader.areas();
@@ -434,7 +458,8 @@ fn said(reader: &Reader, message: Message) -> Line {
     }
     let own = reader.own.as_ref() == Some(&message.from);
     let text = words::text_of(&message).into_owned();
-    let named = reader.own.as_ref().is_some_and(|own| mentions(&text, own.as_str()));
+    let conversation = message.conversation(reader.own.as_ref());
+    let named = !mentions(&text, &reader.words(&conversation)).is_empty();
     let mention = !own && (named || matches!(message.to, Target::User(_)));
     let note = words::lock_note(&message);
     let preview = pixels::preview(&message);

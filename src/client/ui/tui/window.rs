@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::input::Draft;
-pub use super::line::{At, Line, Older, What, day, mentions};
+pub use super::line::{At, Line, Older, What, day};
 use crate::chat::{Kind, Message, MsgId, Retention, Seq, Target, UserName};
 use crate::client::model::Origin;
 use crate::client::transfer::TransferId;
@@ -118,6 +118,15 @@ impl Window {
         self.lines.push_back(line);
         while self.lines.len() > LINES_MAX || (self.bytes > BYTES_MAX && self.lines.len() > 1) {
             self.drop_first();
+        }
+    }
+
+    /// Adds lines before all others.
+    pub fn begin_with(&mut self, lines: Vec<Line>) {
+        for line in lines.into_iter().rev() {
+            self.bytes += line.bytes();
+            self.first -= 1;
+            self.lines.push_front(line);
         }
     }
 

@@ -58,11 +58,3 @@ fn joins_and_parts_are_folded() {
     assert_eq!(window.lines.len(), 1);
     assert_eq!(window.lines[0].what, What::Moves { joined, left });
 }
-
-#[test]
-fn a_mention_is_a_whole_word_in_any_case() {
-    assert!(mentions("hey Bob, look", "bob"));
-    assert!(mentions("@bob", "bob"));
-    assert!(!mentions("bobby and kabob", "bob"));
-    assert!(!mentions("bob-2", "bob"));
-}

@@ -10,7 +10,7 @@ use crate::chat::{ChannelName, Target};
 const BYTES_MAX: usize = 96 << 20;
 
 pub struct Windows {
-    /// The lobby, then channels and conversations in order of opening. Never empty.
+    /// The lobby, then the others in order of opening, so that numbers stay. Never empty.
     list: Vec<Window>,
     current: usize,
     /// The room before the user began to visit those with unread messages.
@@ -55,22 +55,28 @@ impl Windows {
         self.list.iter().position(|window| window.target == *target)
     }
 
-    /// Returns the window of a conversation and creates it if necessary. Channels precede
-    /// conversations.
+    /// Returns the window of a conversation and creates it, as the last one, if necessary.
     pub fn conversation(&mut self, target: &Target) -> usize {
         if let Some(index) = self.position(target) {
             return index;
         }
-        let channels = self.list.iter().filter(|one| matches!(one.target, Target::Channel(_)));
-        let index = match target {
-            Target::Channel(_) => channels.count(),
-            Target::User(_) => self.list.len(),
+        self.list.push(Window::new(target.clone()));
+        self.list.len() - 1
+    }
+
+    /// The name of a room on the screen: a channel with a PIN has its tag where another channel of
+    /// this name is open.
+    pub fn label(&self, index: usize) -> String {
+        let target = &self.list[index].target;
+        let Target::Channel(channel) = target else { return target.to_string() };
+        let is_same = |window: &&Window| match &window.target {
+            Target::Channel(other) => other.letters() == channel.letters(),
+            Target::User(_) => false,
         };
-        self.list.insert(index, Window::new(target.clone()));
-        if self.current >= index {
-            self.current += 1;
+        match self.list.iter().filter(is_same).count() {
+            1 => channel.bare().to_string(),
+            _ => channel.to_string(),
         }
-        index
     }
 
     /// Removes a window other than the current one and the lobby.

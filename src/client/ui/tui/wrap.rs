@@ -5,8 +5,7 @@ use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::links::address_spans;
-use crate::client::ui::gutter;
+use crate::client::ui::{addresses, gutter};
 
 const TAB: &str = "    ";
 
@@ -136,7 +135,7 @@ impl Wrap {
 /// Marks the parts of addresses, so that they stay whole like words.
 fn mark_addresses(pieces: &mut [Piece]) {
     let text: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
-    let mut spans = address_spans(&text).into_iter().peekable();
+    let mut spans = addresses::spans(&text).into_iter().peekable();
     let mut start = 0;
     for piece in pieces {
         while spans.next_if(|span| span.end <= start).is_some() {}

@@ -274,8 +274,8 @@ fn a_removed_member_keeps_the_half_typed_text() {
                                                                     │
                                                                     │
                                                                     │
-                                                                    │
-                                                                    │
+    -- #tea~0000 is sealed: only those who know the PIN can read it │
+       (~0000 is derived from the PIN)                              │
     -- you are the first here: if you expected others, check the    │
        PIN                                                          │
     =!= you are no longer in #tea~0000: the server reports that you │

@@ -44,6 +44,8 @@ impl Desk {
     pub fn with(width: u16, height: u16, theme: Theme) -> Desk {
         let mut app = App::new(Settings::default(), theme, TimeZone::UTC).unwrap();
         app.reader.view.pass(NOON_MS);
+        // She was here before.
+        app.reader.welcome.is_over = true;
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let mut desk = Desk { app, terminal };
         desk.app.show(Output::State(State::Connected { name: "alice".parse().unwrap() }));

@@ -1,5 +1,9 @@
 //! Unread messages that are not loaded: the divider, the hint, and Alt-U.
 
+use insta::assert_snapshot;
+use ratatui::style::Style;
+
+use super::super::window::Older;
 use super::*;
 use crate::chat::Seq;
 
@@ -252,4 +256,95 @@ fn a_server_that_always_has_more_is_asked_three_times_a_second() {
         count(desk, "#tea", (5, 5_000), 4_995);
     });
     assert!(paced.contains(&connections), "another connection after each answer: {connections}");
+}
+
+#[test]
+fn somebody_new_is_welcomed_once_above_the_message_of_the_day() {
+    let mut desk = Desk::new(80, 14);
+    desk.app.reader.windows[0].clear(Older::None);
+    desk.app.reader.welcome = Default::default();
+    desk.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
+        "text_bytes_max": 8192, "time_ms": 0, "motd": "tea at five"}));
+    desk.enters("#lobby", 0, 0, &["alice"]);
+    assert_snapshot!(desk.picture(), @"
+    #lobby                             open: members and the operator read  1 online
+                                                                    │people
+                                                                    │* alice
+                                                                    │o bob
+    -- you are in, alice: this is #lobby, where everybody is.       │o carol
+       nobody else is here yet                                      │
+    -- what you type here is read by all users and by the operator. │
+       /pm NAME TEXT is for one person, /create makes a sealed      │
+       channel                                                      │
+    -- /help lists commands. To bring a friend, send them the       │
+       invite that you used; pychat invite prints it on the server  │
+    server| tea at five                                             │
+     * connected 12 ms                                                      F1 help
+    alice>
+    cursor 7,13
+    ");
+    desk.enters("#lobby", 0, 0, &["alice", "bob"]);
+    assert_eq!(desk.picture().matches("you are in").count(), 1, "it is shown once");
+    // A lobby with messages needs no welcome, unless the operator has just admitted the user.
+    for admitted in [false, true] {
+        let mut desk = Desk::new(80, 14);
+        desk.app.reader.welcome = Default::default();
+        if admitted {
+            desk.app.show(Output::State(State::NotAdmitted { retry_ms: 1 }));
+            desk.app.show(Output::State(State::Connected { name: "alice".parse().unwrap() }));
+        }
+        desk.enters("#lobby", 9, 9, &["alice", "bob", "carol"]);
+        let wanted = "you are in, alice: this is #lobby, where everybody is. 3";
+        assert_eq!(desk.picture().contains(wanted), admitted);
+    }
+}
+
+#[test]
+fn a_mention_keeps_the_senders_colour_and_marks_the_word() {
+    let mut desk = Desk::new(80, 14);
+    desk.says("bob", "#lobby", "hey Alice, see https://alice.example");
+    desk.says("carol", "#lobby", "the kettle, don't");
+    let look = desk.app.reader.look;
+    let bob = look.name(&"bob".parse().unwrap()).fg;
+    let styled = |desk: &mut Desk, style: Style| {
+        let buffer = desk.draws();
+        let is = |cell: &&Cell| Some(cell.fg) == style.fg && cell.modifier == style.add_modifier;
+        buffer.content.iter().filter(is).map(Cell::symbol).collect::<String>()
+    };
+    assert_eq!(styled(&mut desk, look.mention), "Alice");
+    let name = Style { fg: bob, ..Style::new().add_modifier(look.mention.add_modifier) };
+    assert_eq!(styled(&mut desk, name), "bob");
+    desk.enter("/highlight Kettle here");
+    assert_eq!(styled(&mut desk, look.mention), "Alice", "earlier messages stay");
+    desk.says("carol", "#lobby", "KETTLE!");
+    assert_eq!(styled(&mut desk, look.mention), "AliceKETTLE");
+    let told = desk.effects().iter().any(|effect| effect.contains("kettle"));
+    assert!(!told, "the word stays on this side");
+    desk.enter("/highlight kettle here");
+    desk.says("carol", "#lobby", "kettle");
+    assert_eq!(styled(&mut desk, look.mention), "Alice");
+}
+
+#[test]
+fn names_end_in_one_column_if_the_user_wants_that() {
+    let mut desk = Desk::new(80, 9);
+    desk.enter("/set align on");
+    desk.says("bob", "#lobby", "see");
+    desk.says("alice", "#lobby", "yes");
+    desk.says("a-person-of-a-long-name", "#lobby", &"words ".repeat(12));
+    desk.says_as("carol", "#lobby", "waves", json!({"kind": "me"}));
+    assert_snapshot!(desk.picture(), @"
+    #lobby                             open: members and the operator read  3 online
+    -- align on, bell on, mouse off, title off, notifications off   │people
+    [14:03:00]          bob: see                                    │* alice
+    [14:03:01]          You: yes                                    │* bob
+    [14:03:02] a-person-of~: words words words words words words    │* carol
+                             words words words words words words    │
+    [14:03:03]            *  carol waves                            │
+     * connected 12 ms                                                      F1 help
+    alice>
+    cursor 7,8
+    ");
+    desk.resizes(50, 9);
+    assert!(desk.picture().contains("14:03 bob: see"), "not where there is no room");
 }

@@ -62,19 +62,19 @@ fn help_shows_the_tables() {
     desk.presses("f1");
     assert_snapshot!(desk.picture(), @"
     #lobby                                                 open: members and the operator read  3 online
-    rooms            │ help                                       PgUp PgDn  Esc closes │people
-    1 #lobby         │ Keys                                                             │* alice
-                     │                                                                  │* bob
-                     │   enter                        send                              │* carol
-                     │   alt-enter, ctrl-j            a new line in the message         │
-                     │   tab                          complete a command, name, channel │
-                     │                                or path                           │
-                     │   shift-tab                    the previous completion           │
-                     │   up                           the previous typed line           │
-                     │   down                         the next typed line               │
-                     │   ctrl-r                       search the typed lines            │
-                     │   pageup                       scroll up; loads older messages   │
-                     │   pagedown                     scroll down                       │
+     help 1/7: the first commands                                          F1 or PgDn: next  Esc closes
+     /join #tea                enter a channel
+     /part #tea                leave a channel
+     /create #tea              create a channel with a PIN
+     /pm bob hello             send a private message to all devices of a person
+     /query bob                choose where typed text goes from now on
+     /list #tea                list the members of a channel
+     /channels                 list the channels
+     /whois bob                show fingerprint, devices and idle time of a person
+     /fingerprint bob          compare keys with a person
+     /history 50               show older messages of this conversation
+     /search green tea         find messages with all these words
+     /edit green tea           change the text of your last message here
      * connected 12 ms                                                                          F1 help
     alice>
     cursor 7,15
@@ -96,18 +96,67 @@ fn help_shows_the_tables() {
 }
 
 #[test]
+fn each_page_of_the_help_fits_24_rows() {
+    let mut desk = Desk::new(80, 24);
+    desk.presses("f1");
+    assert_snapshot!(desk.picture(), @"
+    #lobby                             open: members and the operator read  3 online
+     help 1/7: the first commands                      F1 or PgDn: next  Esc closes
+     /join #tea                enter a channel
+     /part #tea                leave a channel
+     /create #tea              create a channel with a PIN
+     /pm bob hello             send a private message to all devices of a person
+     /query bob                choose where typed text goes from now on
+     /list #tea                list the members of a channel
+     /channels                 list the channels
+     /whois bob                show fingerprint, devices and idle time of a person
+     /fingerprint bob          compare keys with a person
+     /history 50               show older messages of this conversation
+     /search green tea         find messages with all these words
+     /edit green tea           change the text of your last message here
+     /delete 17                delete your last message here
+     /send ./holiday.jpg @bob -- the sea send a file
+     /get 12                   fetch the file of the message with that number
+     /topic green tea          show or set the topic of a channel
+     /exit                     exit
+
+     /help all lists every command, /help keys the keys. /help join explains /join.
+
+     * connected 12 ms                                                      F1 help
+    alice>
+    cursor 7,23
+    ");
+    let title = |desk: &mut Desk| {
+        let rows = desk.rows();
+        rows.iter().find(|row| row.starts_with(" help ")).cloned()
+    };
+    let mut pages = 0;
+    while let Some(shown) = title(&mut desk) {
+        assert!(shown.contains("F1 or PgDn: next"), "{shown}");
+        pages += 1;
+        desk.presses("f1");
+    }
+    assert!(pages > 4, "F1 turns the pages, and closes the last one");
+    desk.enter("/help keys");
+    assert!(title(&mut desk).unwrap().contains(": keys"));
+    desk.presses("esc");
+    desk.enter("/help all");
+    assert!(title(&mut desk).unwrap().contains(": all commands"));
+}
+
+#[test]
 fn help_fits_a_phone() {
     let mut desk = Desk::new(40, 10);
     desk.presses("f1 pagedown");
     assert_snapshot!(desk.picture(), @"
     #lobby                    open  3 online
-     help             PgUp PgDn  Esc closes
-       tab  complete a command, name,
-         channel or path
-       shift-tab  the previous completion
-       up  the previous typed line
-       down  the next typed line
-       ctrl-r  search the typed lines
+     help 1/7~ F1 or PgDn: next  Esc closes
+         to all devices of a person
+     /query bob  choose where typed text
+         goes from now on
+     /list #tea  list the members of a
+         channel
+     /channels  list the channels
      * 12 ms                             F1
     alice>
     cursor 7,9
@@ -181,13 +230,13 @@ fn a_user_who_is_not_admitted_sees_the_line_to_send() {
     assert_snapshot!(desk.picture(), @"
     #lobby                                       open: members and the operator read
      not admitted yet
-     Send this line:
-     pychat-key1.alice.MIIBoj
-     read them this:
-     M4T9A
+    Send this line:
+    pychat-key1.alice.MIIBoj
+    read them this:
+    M4T9A
 
-     This goes on by itself once they have. Ctrl-C twice leaves; the next `pychat
-     client` goes on here, and `pychat key show` prints the line for copying.
+    This goes on by itself once they have. Ctrl-C twice leaves; the next `pychat
+    client` goes on here, and `pychat key show` prints the line for copying.
 
      o waiting, asks in 6s                                                  F1 help
     alice>

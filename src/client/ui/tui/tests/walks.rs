@@ -390,3 +390,105 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rooms_beyond_the_ninth_are_chosen_by_number_or_name() {
+    let mut desk = Desk::new(60, 12);
+    for number in 2..=12 {
+        desk.enters(&format!("#room{number}"), 0, 0, &["alice"]);
+    }
+    let here = |desk: &Desk| desk.app.reader.window().target.to_string();
+    desk.presses("ctrl-k");
+    desk.types("12");
+    assert!(desk.lines().contains(">  12 #room12"), "{}", desk.picture());
+    desk.presses("enter");
+    assert_eq!(here(&desk), "#room12");
+    desk.presses("alt-j");
+    desk.types("OOM7");
+    desk.presses("enter");
+    assert_eq!(here(&desk), "#room7");
+    desk.presses("ctrl-k");
+    desk.types("1");
+    assert!(desk.lines().contains(">   1 #lobby"), "the number itself comes first");
+    desk.presses("down enter");
+    assert_eq!(here(&desk), "#room10");
+    desk.presses("ctrl-k esc");
+    assert_eq!(here(&desk), "#room10");
+    // Esc and a digit, as with Alt.
+    desk.presses("esc");
+    desk.types("3");
+    assert_eq!(here(&desk), "#room3");
+    desk.presses("esc");
+    desk.waits(2_000);
+    desk.types("4");
+    assert_eq!((here(&desk).as_str(), desk.app.reader.input.text().as_str()), ("#room3", "4"));
+    // With something behind the cursor the key cuts.
+    desk.types(" cups");
+    desk.presses("home ctrl-k");
+    assert!(desk.app.reader.input.is_empty());
+    desk.presses("ctrl-y");
+    assert_eq!(desk.app.reader.input.text(), "4 cups");
+}
+
+#[test]
+fn numbers_of_rooms_stay_when_a_channel_is_joined() {
+    let mut desk = Desk::new(60, 12);
+    desk.says("bob", "@alice", "psst");
+    desk.enters("#tea", 0, 0, &["alice"]);
+    desk.presses("alt-2");
+    assert_eq!(desk.app.reader.window().target.to_string(), "@bob");
+    desk.presses("alt-3");
+    assert_eq!(desk.app.reader.window().target.to_string(), "#tea");
+}
+
+#[test]
+fn a_channel_with_a_pin_has_its_tag_where_there_is_another_of_its_name() {
+    let mut desk = Desk::new(80, 8);
+    let sealed = format!("#tea~{}", "0".repeat(26));
+    desk.enters(&sealed, 0, 0, &["alice"]);
+    desk.presses("alt-2");
+    assert!(desk.rows()[0].starts_with("#tea  "), "{}", desk.picture());
+    assert!(desk.rows()[0].contains("sealed: PIN holders read"));
+    desk.enters("#tea", 0, 0, &["alice"]);
+    assert!(desk.rows()[0].starts_with("#tea~0000  "), "{}", desk.picture());
+    desk.presses("alt-3");
+    assert!(desk.rows()[0].starts_with("#tea  "));
+    assert!(desk.rows()[0].contains("open: members and the operator read"));
+}
+
+#[test]
+fn an_older_message_is_chosen_to_answer_edit_or_delete_it() {
+    let mut desk = Desk::new(80, 12);
+    desk.says("alice", "#lobby", "coffee at four");
+    desk.says("bob", "#lobby", "tea?\nor milk");
+    desk.says("carol", "#lobby", "yes");
+    desk.presses("alt-m");
+    assert!(desk.picture().contains("message 3: r answer  Esc back"), "{}", desk.picture());
+    desk.types("e");
+    assert!(desk.picture().contains("you can change only your own messages"));
+    desk.presses("up");
+    desk.types("r");
+    assert_eq!(desk.app.reader.input.text(), "bob: > tea? ...\n");
+    desk.presses("ctrl-c alt-m up up up");
+    assert!(desk.picture().contains("message 1: r answer  e edit  d delete"));
+    let chosen = desk.app.reader.look.chosen.bg;
+    let marked = |desk: &mut Desk| {
+        let buffer = desk.draws();
+        let cells = buffer.content.iter().filter(|cell| Some(cell.bg) == chosen);
+        cells.map(Cell::symbol).collect::<String>()
+    };
+    assert!(marked(&mut desk).contains("coffee at four"));
+    desk.types("e");
+    assert_eq!(desk.app.reader.input.text(), "/edit 1 -- coffee at four");
+    assert!(!marked(&mut desk).contains("coffee"));
+    desk.types(", then");
+    desk.effects();
+    desk.presses("enter");
+    assert_eq!(desk.effects(), ["#lobby: /edit 1 -- coffee at four, then"]);
+    desk.presses("alt-m up up");
+    desk.types("d");
+    assert_eq!(desk.app.reader.input.text(), "/delete 1");
+    desk.presses("ctrl-c alt-m esc");
+    desk.types("x");
+    assert_eq!(desk.app.reader.input.text(), "x", "the choice is over");
+}
