@@ -67,11 +67,15 @@ impl FromStr for Invite {
 
     fn from_str(text: &str) -> Result<Self, InviteError> {
         let text: String = text.split_whitespace().collect();
+        // As it was sent: in quotes, or as the command that begins with it.
+        let text = text.find(SCHEME).map_or(text.as_str(), |at| &text[at..]);
+        let text =
+            text.trim_matches(|c| matches!(c, '"' | '\'' | '`' | '<' | '>') || !c.is_ascii());
         let (server, print) = match text.strip_prefix(SCHEME) {
             Some(rest) => {
                 rest.split_once('/').map_or((rest, None), |(at, print)| (at, Some(print)))
             }
-            None => (text.as_str(), None),
+            None => (text, None),
         };
         let whole =
             |print: &str| Fingerprint::from_url(print).ok_or(InviteError::Fingerprint(print.len()));
@@ -163,14 +167,41 @@ pub struct KeyLine {
     pub succession: Option<Succession>,
 }
 
-/// Whether a text is meant as a key line.
+/// Whether a text is meant as a key line, in quotes or not.
 pub fn is_key_line(text: &str) -> bool {
-    [KEY_SCHEME, NEXT_SCHEME].iter().any(|scheme| text.trim_start().starts_with(scheme))
+    let text = text.trim_start_matches(|c: char| c.is_whitespace() || !is_of_line(c));
+    [KEY_SCHEME, NEXT_SCHEME].iter().any(|scheme| text.starts_with(scheme))
 }
 
-/// Reads a key line, however white space was pasted into it.
+/// Whether a character may be in a key line. Others come from how it was sent: line breaks, signs
+/// of a quotation, frames around a screen, invisible characters.
+fn is_of_line(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+}
+
+/// Reads the key line in a text, which may be quoted, broken over several rows, and between other
+/// words.
+///
+/// # Errors
+///
+/// The text has no whole key line. Of several causes the last one counts.
 pub fn read_key_line(text: &str) -> Result<KeyLine, InviteError> {
-    let line: String = text.split_whitespace().collect();
+    let text: String = text.chars().filter(|c| is_of_line(*c)).collect();
+    let starts = |scheme| text.match_indices(scheme).map(|(at, _)| at);
+    let mut starts: Vec<usize> = starts(KEY_SCHEME).chain(starts(NEXT_SCHEME)).collect();
+    starts.sort_unstable();
+    let mut read = Err(InviteError::NoKeyLine);
+    for at in starts {
+        read = read_line(&text[at..]);
+        if read.is_ok() {
+            break;
+        }
+    }
+    read
+}
+
+/// Reads a key line at the start of a text.
+fn read_line(line: &str) -> Result<KeyLine, InviteError> {
     let (signed, rest) = match line.strip_prefix(NEXT_SCHEME) {
         Some(rest) => (true, Some(rest)),
         None => (false, line.strip_prefix(KEY_SCHEME)),
@@ -183,6 +214,8 @@ pub fn read_key_line(text: &str) -> Result<KeyLine, InviteError> {
     if line.len() < whole {
         return Err(incomplete(whole));
     }
+    // Other words may follow.
+    let (line, rest) = (&line[..whole], &rest[..rest.len() - (line.len() - whole)]);
     let (rest, given) = rest.rsplit_once('.').ok_or(InviteError::Checksum)?;
     let (body, _) = line.rsplit_once('.').ok_or(InviteError::Checksum)?;
     if check(body) != given {
@@ -247,6 +280,12 @@ mod tests {
             ("[FE80::01%eth0]", "fe80::1%eth0", 5000),
             ("10.0.0.1.", "10.0.0.1", 5000),
             ("host-7.1a", "host-7.1a", 5000),
+            ("\"pychat://host:6000\"", "host", 6000),
+            ("'pychat://host'", "host", 5000),
+            ("<pychat://host>", "host", 5000),
+            ("\u{201c}pychat://host\u{201d}", "host", 5000),
+            ("pychat client pychat://host:6000", "host", 6000),
+            ("'host:6000'", "host", 6000),
         ] {
             let invite: Invite = text.parse().unwrap();
             assert_eq!((invite.host.as_str(), invite.port), (host, port));
@@ -294,6 +333,19 @@ mod tests {
         let cut = InviteError::Incomplete { have: 700, whole: signed.len() };
         assert_eq!(read_key_line(&signed[..700]), Err(cut));
         assert_eq!(read_key_line(&signed.replacen("bob", "bab", 1)), Err(InviteError::Checksum));
+        for pasted in [
+            format!("\"{line}\""),
+            format!("> {}\n> {}\n>", &line[..100], &line[100..]),
+            format!("\u{feff}{}\u{200b}{}", &line[..100], &line[100..]),
+            format!("│ {} │\r\n│ {} │", &line[..60], &line[60..]),
+            format!("Send this line to the operator:\n{line}\nand read them this:  M4T9A-XXXXX"),
+            format!("a key line begins with pychat-key1.\n{line}"),
+            format!("$ pychat users add {line}"),
+        ] {
+            assert_eq!(read_key_line(&pasted), read(&bob, None), "{pasted}");
+        }
+        let twice = format!("{}\n{line}", &line[..300]);
+        assert_eq!(read_key_line(&twice), read(&bob, None), "the first paste was cut");
         let name: UserName = "анна".parse().unwrap();
         let line = key_line(&name, &KEY);
         assert!(line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte)));

@@ -6,6 +6,9 @@ use zeroize::Zeroizing;
 
 use crate::print::{self, err};
 
+/// What an invite looks like.
+pub const INVITE_EXAMPLE: &str = "for example pychat://192.168.1.20:5000/q2b...";
+
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -44,14 +47,23 @@ impl Prompt for LinePrompt {
             err!("{trouble}");
         }
         match question {
-            Question::Server => ask("Server (the operator's pychat:// line): "),
+            Question::Server => {
+                ask(&format!("Which server? The operator's invite, {INVITE_EXAMPLE}\nServer: "))
+            }
             Question::Name { usual } => ask(&format!("Your name [{usual}]: ")),
             Question::Passphrase if !std::io::stdin().is_terminal() => None,
-            Question::Passphrase => {
-                rpassword::prompt_password("passphrase of your key: ").ok().map(Zeroizing::new)
+            Question::Passphrase => secret("passphrase of your key: "),
+            // Without a terminal, `pychat key passphrase` can lock the key later.
+            Question::NewPassphrase | Question::NewPassphraseAgain
+                if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() =>
+            {
+                None
             }
-            // The user can lock the key later with `pychat key passphrase`.
-            Question::NewPassphrase | Question::NewPassphraseAgain => None,
+            Question::NewPassphrase => {
+                err!("A passphrase locks your new key. It is asked for at each start.");
+                secret("A passphrase (Enter for none): ")
+            }
+            Question::NewPassphraseAgain => secret("The same passphrase once more: "),
         }
     }
 
@@ -66,6 +78,11 @@ impl Prompt for LinePrompt {
     fn is_patient(&self) -> bool {
         false
     }
+}
+
+/// Asks for a line that is not shown.
+fn secret(prompt: &str) -> Option<Zeroizing<String>> {
+    rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
 }
 
 fn ask(prompt: &str) -> Option<Zeroizing<String>> {

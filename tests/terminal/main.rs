@@ -179,7 +179,9 @@ fn a_pin_in_the_row_after_its_command_is_asked_about() {
 fn whoever_waits_is_told_once() {
     let world = World::new();
     let mut client = client(&world, "bob");
-    let bob = Terminal::run(client.env("USER", "bob"));
+    let mut bob = Terminal::run(client.env("USER", "bob"));
+    bob.shows("A passphrase (Enter for none):");
+    bob.types("\r");
     bob.shows("waiting to be admitted");
     for _ in 0..3 {
         world.server.forgets("not admitted: bob");
@@ -209,8 +211,7 @@ fn a_dumb_terminal_gets_lines_and_nothing_else() {
 fn ctrl_c_ends_with_130_and_a_usable_terminal() {
     let world = World::new();
     let mut alice = sits_down(&world, "alice");
-    // Ctrl-Z would come back to a terminal without the editor's modes: it does nothing.
-    alice.types("half\x1a typed");
+    alice.types("half typed");
     alice.shows_row(|row| row == "> half typed");
     alice.types("\x03");
     alice.ends_with(130);
@@ -235,11 +236,13 @@ fn the_first_contact_asks_on_a_terminal() {
     let mut command = world.program("bob");
     command.args(["client", "--plain"]).env("USER", "bob");
     let mut bob = Terminal::run(&command);
-    bob.shows("Server (the operator's pychat:// line): ");
+    bob.shows("Which server? The operator's invite, for example pychat://192.168.1.20:5000/");
     bob.types(&format!("{}\r", world.invite));
     bob.shows("Your name [bob]: ");
     bob.types("no name\r");
     bob.shows("names contain only letters");
+    bob.types("\r");
+    bob.shows("A passphrase (Enter for none):");
     bob.types("\r");
     bob.shows("pychat-key1.bob.");
     bob.shows("waiting to be admitted");
@@ -427,4 +430,64 @@ fn a_pin_that_was_typed_is_not_among_the_lines_of_before() {
     alice.rests(17, "> the first words");
     alice.types("\x15/exit\r");
     alice.ends_with(0);
+}
+
+#[test]
+fn plain_lines_mark_mentions_ring_the_bell_and_suspend() {
+    let world = World::new();
+    world.admit("alice");
+    let alice_runs = client(&world, "alice");
+    let mut alice = Terminal::run_with_fg(&alice_runs);
+    alice.shows("you are in #lobby");
+    alice.shows("you are in, alice: this is #lobby, where everybody is. nobody else is here yet");
+    let mut bob = world.enters("bob");
+    bob.types("don't tell Alicia");
+    alice.shows_row(|row| row.ends_with("] bob: don't tell Alicia"));
+    assert_eq!(alice.bytes().matches('\u{7}').count(), 0);
+    bob.types("tea, Alice?");
+    alice.shows_row(|row| row.ends_with("] ! bob: tea, Alice?"));
+    world.until("it rings", || alice.bytes().matches('\u{7}').count() == 1);
+    bob.types("/pm alice psst");
+    alice.shows_row(|row| row.starts_with("[Private]") && row.ends_with("bob: psst"));
+    world.until("it rings again", || alice.bytes().matches('\u{7}').count() == 2);
+    alice.types("half");
+    alice.shows_row(|row| row == "> half");
+    alice.types("\x1a");
+    alice.shows("[stopped ");
+    alice.is_given_back();
+    alice.types("a shell's line\r");
+    alice.shows_row(|row| row == "> half");
+    alice.types(" a thought\r");
+    bob.sees("alice: half a thought");
+    alice.types("/exit\r");
+    alice.ends_with(0);
+    alice.is_usable();
+}
+
+#[test]
+fn the_first_contact_in_plain_lines_offers_a_passphrase() {
+    let world = World::new();
+    let mut command = world.program("bob");
+    command.args(["client", "--plain"]).env("USER", "bob");
+    let mut bob = Terminal::run(&command);
+    bob.shows("for example pychat://192.168.1.20:5000/");
+    bob.types(&format!("\"{}\"\r", world.invite));
+    bob.shows("Your name [bob]:");
+    bob.types("\r");
+    bob.shows("A passphrase (Enter for none):");
+    bob.types("tall tree\r");
+    bob.shows("once more:");
+    bob.types("tall tree\r");
+    bob.shows("(the line is also in ");
+    let file = world.data_folder("bob").join("key-line.txt");
+    let (ok, told) = world.operator(&["users", "add", file.to_str().unwrap(), "--yes"]);
+    assert!(ok, "{told}");
+    bob.shows("you are in, bob: this is #lobby");
+    assert!(!bob.bytes().contains("tree"), "the passphrase was shown");
+    bob.types("/exit\r");
+    bob.ends_with(0);
+    let mut again = Terminal::run(&command);
+    again.shows("passphrase of your key:");
+    again.types("tall tree\r");
+    again.shows("you are in #lobby");
 }

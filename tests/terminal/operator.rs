@@ -150,3 +150,33 @@ fn a_terminal_that_goes_away_stops_its_server() {
         thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn users_add_asks_for_the_key_line_and_understands_a_broken_paste() {
+    let world = World::new();
+    assert!(world.program("bob").arg("keygen").output().unwrap().status.success());
+    let key = world.program("bob").args(["key", "show", "--name", "bob"]).output().unwrap().stdout;
+    let key = String::from_utf8(key).unwrap();
+    let key = key.trim();
+    let mut command = world.program("operator");
+    command.args(["users", "add", "--home"]).arg(world.home());
+    let mut operator = Terminal::run(&command);
+    operator.shows("Paste the key line, then an empty line:");
+    let (half, rest) = key.split_at(300);
+    operator.types(&format!("> {half}\r> {rest}\r"));
+    operator.shows("Did bob read you exactly this? [y/N]");
+    operator.types("y\r");
+    operator.shows("bob is registered");
+    operator.ends_with(0);
+    // The shell has broken the paste.
+    let (ok, told) = world.operator(&["users", "add", half, "--yes"]);
+    assert!(!ok && told.contains("the line is incomplete: 300 of"), "{told}");
+    assert!(told.contains("run pychat users add alone, and paste when it asks"), "{told}");
+    let mut command = world.program("operator");
+    command.args(["users", "add", "--home"]).arg(world.home());
+    let mut operator = Terminal::run(&command);
+    operator.shows("Paste the key line");
+    operator.types("nothing\r\r");
+    operator.shows("a key line begins with pychat-key1.");
+    operator.ends_with(1);
+}

@@ -10,7 +10,7 @@ use crate::crypto::succession::Succession;
 use crate::fault::{Fault, code};
 use crate::file;
 use crate::home::Users;
-use crate::invite::{KeyLine, is_key_line, read_key_line};
+use crate::invite::{InviteError, KeyLine, is_key_line, read_key_line};
 use crate::print::{self, err};
 
 /// The device whose key is replaced, as its file is named: the one of the only key, or a given one.
@@ -42,13 +42,47 @@ pub struct Given {
     pub succession: Option<Succession>,
 }
 
+/// Asks for a key line or a PEM file at the terminal. It ends once it is whole, or with an empty
+/// line.
+fn pasted() -> anyhow::Result<String> {
+    err!("Paste the key line, then an empty line:");
+    let mut text = String::new();
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        if line.trim().is_empty() && !text.trim().is_empty() {
+            break;
+        }
+        text = text + &line + "\n";
+        let is_whole = read_key_line(&text).is_ok() || text.contains("-----END");
+        if is_whole || text.len() as u64 > file::json_file::SMALL {
+            break;
+        }
+    }
+    Ok(text)
+}
+
+/// The error about a key line, with the way out of a paste that the shell has broken.
+fn unreadable(error: InviteError) -> Fault {
+    let hint = match error {
+        InviteError::Incomplete { .. } => {
+            "a line break may have cut it, and the shell then takes the rest for commands, which it \
+             does not find. That does no harm: run pychat users add alone, and paste when it asks"
+        }
+        _ => "run pychat users add alone, and paste the whole line when it asks",
+    };
+    Fault::new(code::OTHER, error.to_string(), hint)
+}
+
 /// A key from a line, a file or stdin.
 pub fn read_key(given: &str) -> anyhow::Result<Given> {
-    if given.trim().is_empty() {
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if given.trim().is_empty() && !is_terminal {
         let hint = "give the user's key line, a file, or - for stdin";
         return Err(Fault::new(code::USAGE, "no key was given", hint).into());
     }
-    let text = if given == "-" {
+    let text = if given.trim().is_empty() {
+        pasted()?
+    } else if given == "-" {
         let mut text = String::new();
         let bound = file::json_file::SMALL;
         std::io::stdin().lock().take(bound + 1).read_to_string(&mut text)?;
@@ -70,7 +104,7 @@ pub fn read_key(given: &str) -> anyhow::Result<Given> {
     if text.contains("-----BEGIN") {
         return Ok(Given { name: None, key: PublicKey::from_pem(&text)?, succession: None });
     }
-    let KeyLine { name, key, succession } = read_key_line(&text)?;
+    let KeyLine { name, key, succession } = read_key_line(&text).map_err(unreadable)?;
     Ok(Given { name: Some(name), key, succession })
 }
 

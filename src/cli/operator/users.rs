@@ -44,8 +44,7 @@ pub enum Job {
 
 #[derive(Args)]
 pub struct Add {
-    /// pychat-key1.NAME..., a file, or - for stdin
-    #[arg(required_unless_present = "waiting")]
+    /// pychat-key1.NAME..., a file, or - for stdin; asked for at a terminal
     key: Vec<String>,
     /// Register a key that `pychat users waiting` lists: its code, or the name that it claims
     #[arg(long, value_name = "NAME or CODE", conflicts_with = "key")]
@@ -69,8 +68,7 @@ pub struct Add {
 #[derive(Args)]
 pub struct Replace {
     name: UserName,
-    /// pychat-key1.NAME..., a file, or - for stdin
-    #[arg(required = true)]
+    /// pychat-key1.NAME..., a file, or - for stdin; asked for at a terminal
     key: Vec<String>,
     /// The device whose key was lost
     #[arg(long)]

@@ -28,6 +28,9 @@ use crate::suite::Suites;
 #[cfg(not(target_family = "wasm"))]
 use crate::system::programs;
 
+/// The file beside the key that has the line for the operator.
+const KEY_LINE_FILE: &str = "key-line.txt";
+
 /// The server, the user and the keys of a connection.
 pub struct Profile {
     pub data_folder: DataFolder,
@@ -204,6 +207,26 @@ impl Profile {
         }
     }
 
+    /// Writes the line of a new key to a file, which can be sent where copying from the screen
+    /// breaks it. Returns the path of a file that has this line.
+    #[cfg(not(target_family = "wasm"))]
+    fn line_file(&self, line: &str) -> Option<PathBuf> {
+        let file = self.data_folder.key_file().with_file_name(KEY_LINE_FILE);
+        let whole = format!("{line}\n");
+        if self.new && crate::file::replace(&file, whole.as_bytes(), 0o600).is_err() {
+            // The line is on the screen too.
+            return None;
+        }
+        let stored = crate::file::read_text(&file).ok().flatten();
+        stored.is_some_and(|text| *text == whole).then_some(file)
+    }
+
+    /// A page has no file that the user could send.
+    #[cfg(target_family = "wasm")]
+    fn line_file(&self, _: &str) -> Option<PathBuf> {
+        None
+    }
+
     pub fn keys(&self) -> MutexGuard<'_, Keys> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -219,11 +242,16 @@ impl Profile {
     pub fn admission(&self) -> Vec<String> {
         let own = Arc::clone(&self.keys().own);
         let key: &PublicKey = own.public();
-        vec![
+        let line = key_line(&self.name, key);
+        let file = self.line_file(&line);
+        let file = file.map(|file| format!("(the line is also in {})", file.display()));
+        let mut lines = vec![
             "Send this line to the person who runs the server (it is public):".to_owned(),
-            key_line(&self.name, key),
+            line,
             format!("and read them this over the phone:  {}", key.fingerprint().spoken()),
-        ]
+        ];
+        lines.extend(file);
+        lines
     }
 }
 

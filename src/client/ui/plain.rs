@@ -298,7 +298,9 @@ impl Plain {
         }
         self.day(message.time_ms);
         let line = self.message(message);
-        self.line(line + self.ring(message));
+        // The bell is no part of the text, whose rows have no control characters.
+        let rows = gutter::under("    ", &line, (self.cells)());
+        self.print.print(rows + self.ring(message));
     }
 }
 

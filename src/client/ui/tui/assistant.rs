@@ -15,10 +15,12 @@ use super::tty::Word;
 use super::wrap;
 use super::{Cause, Opened};
 use crate::clean;
-use crate::client::prompt::{Prompt, Question};
+use crate::client::prompt::{INVITE_EXAMPLE, Prompt, Question};
 
 /// Bound on an answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 4_096;
+/// Columns and rows from which there is room for more than a question and its answer.
+const SMALL: (u16, u16) = (24, 10);
 /// Interval of the progress indicator.
 const SPIN: Duration = Duration::from_millis(120);
 
@@ -173,7 +175,8 @@ fn push(typed: &mut Zeroizing<String>, key: &KeyEvent) {
 fn asked(question: &Question) -> Vec<String> {
     let texts: &[&str] = match question {
         Question::Server => {
-            &["Which server?", "Paste the line that its operator sent you: pychat://HOST:PORT/..."]
+            let paste = format!("Paste the invite that its operator sent you, {INVITE_EXAMPLE}");
+            return vec!["Which server?".to_owned(), paste];
         }
         Question::Name { usual } => {
             let usual = if usual.is_empty() { String::new() } else { format!(" [{usual}]") };
@@ -195,22 +198,30 @@ fn asked(question: &Question) -> Vec<String> {
 /// Draws the assistant.
 pub fn draw(frame: &mut Frame, look: &Look, sheet: &Sheet) {
     let area = frame.area();
+    let is_small = area.height < SMALL.1 || area.width < SMALL.0;
+    let (left, above) = if is_small { (0, 0) } else { (2, 1) };
     let inner = Rect {
-        x: area.x + area.width.min(2),
-        y: area.y + area.height.min(1),
-        width: area.width.saturating_sub(4),
-        height: area.height.saturating_sub(1),
+        x: area.x + area.width.min(left),
+        y: area.y + area.height.min(above),
+        width: area.width.saturating_sub(2 * left),
+        height: area.height.saturating_sub(above),
     };
     let width = usize::from(inner.width);
     let mut rows = vec![Row::styled("pychat: the first contact", look.own), Row::default()];
-    for (label, value) in sheet.done {
+    if is_small {
+        rows.clear();
+    }
+    let done = if is_small { &[] } else { sheet.done };
+    for (label, value) in done {
         let said = vec![Span::styled(format!("{label:<8}"), look.dim), Span::raw(value.clone())];
         rows.extend(wrap::rows(&said, width, 8));
     }
-    if !sheet.done.is_empty() {
+    if !done.is_empty() {
         rows.push(Row::default());
     }
-    for (number, text) in sheet.asked.iter().enumerate() {
+    let asked =
+        if is_small { sheet.asked.split_at(sheet.asked.len().min(1)).0 } else { sheet.asked };
+    for (number, text) in asked.iter().enumerate() {
         let style = if number == 0 { look.own } else { look.dim };
         rows.extend(wrap::rows(&[Span::styled(*text, style)], width, 0));
     }
@@ -220,13 +231,20 @@ pub fn draw(frame: &mut Frame, look: &Look, sheet: &Sheet) {
     if let Some(typed) = sheet.typed {
         let stars = "*".repeat(typed.chars().count());
         let typed = if sheet.hidden { stars } else { typed.to_owned() };
-        rows.push(Row::default());
+        if !is_small {
+            rows.push(Row::default());
+        }
         let typed = wrap::rows(&[Span::styled("> ", look.own), Span::raw(typed)], width, 2);
         let (row, column) = (rows.len() + typed.len() - 1, typed[typed.len() - 1].width());
+        // The last row of the answer is on the screen.
+        let hidden = (row + 1).saturating_sub(inner.height.into());
+        let begun = rows.len();
+        rows.drain(..hidden.min(begun));
+        let row = row.saturating_sub(hidden);
         let x = inner.x + (column as u16).min(inner.width.saturating_sub(1));
         let y = inner.y + (row as u16).min(inner.height.saturating_sub(1));
         frame.set_cursor_position(Position::new(x, y));
-        rows.extend(typed);
+        rows.extend(typed.into_iter().skip(hidden.saturating_sub(begun)));
         rows.push(Row::default());
         rows.push(Row::styled("Enter goes on, Ctrl-C leaves", look.dim));
     }

@@ -92,6 +92,21 @@ fn a_passphrase_is_stars() {
 }
 
 #[test]
+fn the_smallest_terminal_shows_the_question_and_the_answer() {
+    let mut terminal = Terminal::new(TestBackend::new(12, 4)).unwrap();
+    let sheet = Sheet {
+        done: &done(),
+        asked: &["Your name there? [bob]", "The name that the operator registers for you."],
+        trouble: None,
+        typed: Some("bob"),
+        hidden: false,
+    };
+    terminal.draw(|frame| draw(frame, &Theme::Dark.look(), &sheet)).unwrap();
+    let shown = rows(terminal.backend().buffer());
+    assert_eq!(shown[..3], ["Your name", "there? [bob]", "> bob"], "{shown:?}");
+}
+
+#[test]
 fn no_size_is_too_small() {
     let done = done();
     for (width, height) in [(0, 0), (1, 1), (5, 3), (20, 4)] {
