@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -163,13 +163,5 @@ impl Page {
             assert!(Instant::now() < until, "it does not end");
         }
         self.closed
-    }
-
-    /// What comes within this time.
-    pub fn gets_within(&mut self, patience: Duration) -> Vec<Value> {
-        self.stream.set_read_timeout(Some(patience)).unwrap();
-        let got = std::iter::from_fn(|| self.next().ok().flatten()).collect();
-        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        got
     }
 }
