@@ -191,10 +191,16 @@ fn commands_completions_and_lines_that_are_held() {
     let carol = world.enters("carol");
     other.sees("joined", |joined| joined["who"] == "carol" && joined["quiet"] == true);
     drop(carol);
-    for (bad, why) in [("{", "json.md"), ("[]", "json.md"), ("{\"type\":\"input\"}", "web.md")] {
+    for (bad, why, reference) in [
+        ("{", "json.md", Value::Null),
+        ("[]", "json.md", Value::Null),
+        ("{\"type\":\"input\",\"ref\":\"r7\"}", "web.md", json!("r7")),
+        ("{\"type\":\"history\",\"to\":7,\"ref\":\"r8\"}", "json.md", json!("r8")),
+    ] {
         page.writes(0x81, bad.as_bytes());
         let error = page.sees("error", |error| error["code"] == "bad_request");
         assert!(error["hint"].as_str().unwrap().contains(why), "{error}");
+        assert_eq!(error["ref"], reference, "{bad}");
     }
     // The next run has the same rooms.
     let mut host = host;
@@ -275,6 +281,7 @@ fn files_go_both_ways_and_leave_no_copy() {
     let saved = theirs.sees("transfer", |transfer| transfer["state"] == "saved");
     let shown = saved["path"].as_str().unwrap().to_owned();
     assert!(Path::new(&shown).starts_with(world.data_folder("bob")), "{shown}");
+    assert_eq!(saved["viewed"], true, "it is not saved in a folder of the user");
     let bearer = format!("Authorization: Bearer {}\r\n", bob.token);
     let path = format!("/files/{}", saved["transfer"].as_str().unwrap());
     let (head, body) = bob.get(&path, &bearer);
@@ -284,7 +291,8 @@ fn files_go_both_ways_and_leave_no_copy() {
     let downloads = world.data_folder("bob").join("../../Downloads");
     fs::create_dir(&downloads).unwrap();
     theirs.sends(&get(true, "p3"));
-    theirs.sees("transfer", |transfer| transfer["ref"] == "p3" && transfer["state"] == "saved");
+    let is_kept = |object: &Value| object["ref"] == "p3" && object["state"] == "saved";
+    assert_eq!(theirs.sees("transfer", is_kept)["viewed"], Value::Null);
     assert_eq!(fs::read_to_string(downloads.join("t\u{e9}a.txt")).unwrap(), bytes);
     let mut bob = bob;
     bob.program.signal(Signal::INT);

@@ -71,6 +71,7 @@ impl Commands {
     /// The client has ended.
     pub fn take(&mut self, text: &str) -> Result<(), Gone> {
         let value = serde_json::from_str::<Value>(text).unwrap_or_default();
+        let reference = value["ref"].as_str().map(str::to_owned);
         let taken = match value["type"].as_str() {
             Some("input") => read(value).and_then(|line| self.line(line)),
             Some("complete") => read(value).map(|question| self.complete(&question)),
@@ -83,9 +84,13 @@ impl Commands {
             Ok(Some(input)) => self.send(input, text.len()),
             Ok(None) => Ok(()),
             Err(problem) => {
-                self.answer(&json!({
+                let mut object = json!({
                     "type": "error", "code": "bad_request", "hint": problem, "origin": "client",
-                }));
+                });
+                if let Some(reference) = reference {
+                    object["ref"] = reference.into();
+                }
+                self.answer(&object);
                 Ok(())
             }
         }

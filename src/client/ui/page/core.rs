@@ -12,7 +12,7 @@ use super::state::State;
 use crate::chat::Event;
 use crate::client::connection::inbox::Sender;
 use crate::client::model::{Origin, Output};
-use crate::client::transfer::TransferId;
+use crate::client::transfer::{Progress, TransferId, TransferState};
 use crate::client::ui::objects::Objects;
 use crate::limits::{PAGES_MAX, UNSETTLED_BYTES_MAX};
 
@@ -68,7 +68,8 @@ impl Core {
     /// Takes an output of the model.
     pub fn show(&self, output: &Output) {
         let ended = self.with(|state| {
-            let objects = state.take(output);
+            let mut objects = state.take(output);
+            self.marks_viewed(output, &mut objects);
             let ended = state.take_ended();
             let with_file =
                 |(id, reference): (TransferId, Option<String>)| (id, reference, state.fetched(id));
@@ -85,6 +86,16 @@ impl Core {
         }
         for (id, reference, file) in ended {
             self.spool.ended(id, reference.as_deref(), file);
+        }
+    }
+
+    /// Marks a fetched file that is only shown: it is not in a folder of the user.
+    fn marks_viewed(&self, output: &Output, objects: &mut [Value]) {
+        let Output::Transfer(Progress { state: TransferState::Saved(path), .. }) = output else {
+            return;
+        };
+        if path.starts_with(self.spool.viewed()) {
+            objects.iter_mut().for_each(|object| object["viewed"] = true.into());
         }
     }
 

@@ -19,7 +19,7 @@ use crate::client::transfer::TransferId;
 use crate::client::ui::Person;
 use crate::client::ui::objects::Objects;
 use crate::client::ui::rooms::{NotifySettings, Rooms};
-use crate::limits::{Limits, PAGE_MEMORY_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{Limits, PAGE_FILES_MAX, PAGE_MEMORY_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::page;
 
 /// Objects about new keys that a page gets when it attaches.
@@ -272,7 +272,10 @@ impl State {
 
     fn limits(&self) -> Value {
         let bytes_max = self.files.map(|files| files.map(|files| files.bytes_max));
-        json!({"text_bytes": self.text_bytes_max, "file_bytes": bytes_max.flatten()})
+        json!({
+            "text_bytes": self.text_bytes_max, "file_bytes": bytes_max.flatten(),
+            "files": PAGE_FILES_MAX,
+        })
     }
 
     /// The largest file that a page may hand over; `None` if the server keeps none.
