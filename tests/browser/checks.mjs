@@ -1,8 +1,9 @@
 // What a page does with a core by script: broken connections, other identities, hostile texts.
 
 import assert from 'node:assert/strict';
-import { BUSY, core, LOGIN, message, READY } from './core.mjs';
+import { BUSY, core, entered, LOGIN, message, READY } from './core.mjs';
 import { DESKTOP, Person } from './person.mjs';
+import { picture } from './picture.mjs';
 import { until } from './world.mjs';
 
 const BOB = [{ type: 'state', state: 'connected', name: 'bob' }, { ...LOGIN[1], name: 'bob' }, { type: 'conversation', to: '@carol', last: '1', read: '0' }, { ...READY, name: 'bob' }];
@@ -158,6 +159,183 @@ export const CHECKS = {
     await page.locator('#rooms .entry .label', { hasText: '#lobby' }).click();
     await reads(/it is a path/);
     assert.equal(await field(page), '/home/u/b.jpg');
+  },
+
+  async 'check: files in any number'({ page, script, reads }) {
+    const some = (count) => Array.from({ length: count }, (_, i) => ({ name: `${i}.txt`, mimeType: 'text/plain', buffer: Buffer.from('x') }));
+    await page.setInputFiles('input[type=file]', some(17));
+    await reads(/17 files, and 16 can be sent at once\. Nothing was sent/);
+    assert.equal(await page.locator('dialog').count(), 0);
+    // The client has as many files as it takes, for a while.
+    let busy = 3;
+    script.answers.takes = (name, files) => {
+      if (files.length === 5 && busy > 0) {
+        busy -= 1;
+        return [503, 'too many files'];
+      }
+      files.push(name);
+      return [200, JSON.stringify({ path: `/spool/${name}` })];
+    };
+    await page.setInputFiles('input[type=file]', some(16));
+    await page.click('dialog button.primary');
+    const sent = () => script.heard.filter((one) => one.type === 'send_file').map((one) => one.path);
+    await until('all files are sent', () => sent().length === 16);
+    assert.deepEqual(sent(), some(16).map(({ name }) => `/spool/${name}`));
+    await until('no row waits', async () => (await page.locator('#list .row.transfer').count()) === 0);
+    assert.equal(busy, 0);
+  },
+
+  async 'check: a picture that is only viewed'({ page, script, sees }) {
+    const asked = (keep) => script.heard.filter((one) => one.type === 'get_file' && one.keep === keep).length;
+    let number = 0;
+    script.answers.get_file = (ref, { to, seq, keep }) => [{ type: 'transfer', transfer: `f${(number += 1)}`, direction: 'down', name: 'sea.png', to, seq, ref, bytes: 10, of: 10,
+      state: 'saved', path: keep ? '/home/alice/Downloads/sea.png' : '/spool/viewed/sea.png', ...(keep ? {} : { viewed: true }) }];
+    script.answers.fetches = () => picture(30, 20);
+    script.push([message('#lobby', 'bob', 61, 'the sea', { kind: 'file', file: { name: 'sea.png', bytes: 10, media: 'image/png' } })]);
+    await sees('sea.png');
+    const card = page.locator('#list .file').last();
+    await card.locator('button', { hasText: 'View' }).click();
+    await page.waitForSelector('dialog img');
+    assert.match(await card.textContent(), /viewed, not saved/);
+    assert.doesNotMatch(await page.textContent('#list'), /spool/);
+    await page.locator('dialog button', { hasText: 'Save' }).click();
+    await until('it is saved', async () => /saved: \/home\/alice\/Downloads/.test(await card.textContent()));
+    assert.deepEqual([asked(false), asked(true), await page.locator('dialog').count()], [1, 1, 0]);
+    // Another page views a file: this one does not call it saved.
+    script.push([{ type: 'transfer', transfer: 'f9', direction: 'down', name: 'sea.png', to: '#lobby', seq: '61', ref: 'pother-1', state: 'saved', path: '/spool/viewed/sea.png', viewed: true }]);
+    await until('it is viewed', async () => /viewed, not saved/.test(await card.textContent()));
+    // The client has removed it: it is fetched again.
+    script.answers.fetches = (id) => (id === 'f9' ? undefined : picture(30, 20));
+    await card.locator('button', { hasText: 'View' }).click();
+    await page.waitForSelector('dialog img');
+    assert.equal(asked(false), 2);
+  },
+
+  async 'check: a channel that the user is no longer in'({ page, script, reads }) {
+    const entry = page.locator('#rooms .entry', { hasText: '#work' });
+    await entry.click();
+    await page.locator('#text').pressSequentially('the plan');
+    script.push([{ type: 'gone', channel: '#work', origin: 'client' }]);
+    await reads(/You are no longer in #work\. Text is not sent from here/);
+    assert.match(await page.textContent('#bar p'), /^! you are no longer in this channel/);
+    assert.match(await entry.textContent(), /left/);
+    await page.locator('#text').pressSequentially(' is old');
+    await reads(/You are no longer in #work/);
+    for (const line of ['the plan is old', '/me waves', '//etc']) {
+      await page.fill('#text', line);
+      await page.locator('#send').click();
+      await reads(/Nothing was sent: your text stays here/);
+      assert.equal(await field(page), line);
+    }
+    assert.deepEqual(typed(script), []);
+    await page.setInputFiles('input[type=file]', { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('x') });
+    await reads(/no longer in #work\. Nothing was sent/);
+    await page.locator('#hint button', { hasText: 'Join again' }).click();
+    await until('the client is asked', () => script.heard.some((one) => one.type === 'join' && one.channel === '#work~open'));
+    await page.fill('#text', 'the plan is old');
+    script.push([entered('#work', 3, 3, '')]);
+    await until('the hint is gone', async () => (await page.textContent('#hint')) === '');
+    assert.equal(await field(page), 'the plan is old');
+    await page.locator('#send').click();
+    await until('the text is sent', () => typed(script).includes('the plan is old'));
+    // The client refuses it: the user is not in the channel at this moment.
+    script.push([{ type: 'gone', channel: '#work', origin: 'client' }]);
+    await reads(/Not sent: you are no longer in #work/);
+    script.push([entered('#work', 3, 3, '')]);
+    script.heard.length = 0;
+    await page.locator('.refusal button', { hasText: 'Retry' }).click();
+    await until('it is sent again', () => typed(script).includes('the plan is old'));
+    assert.deepEqual([typed(script).length, await page.locator('.refusal').count()], [1, 0]);
+  },
+
+  async 'check: actions and blanks that say nothing'({ page, script, reads }) {
+    for (const line of ['/me', '/me   ', '/ME\u{85}', '/me \n']) {
+      await page.fill('#text', line);
+      await page.locator('#send').click();
+      await reads(/\/me needs a text/);
+      await page.fill('#text', '');
+    }
+    await page.fill('#text', ' \u{85} ');
+    await page.locator('#send').click();
+    // A command with a line break behind it is a command for the client.
+    await page.fill('#text', '/topic tea\n');
+    await page.locator('#send').click();
+    await until('the command is sent', () => typed(script).includes('/topic tea'));
+    assert.deepEqual(typed(script), ['/topic tea']);
+    assert.equal(await page.locator('#list .row.pending').count(), 0);
+    assert.equal(await field(page), '');
+  },
+
+  async 'check: answers that do not come'({ page, script, reads }) {
+    script.answers.whois = () => [];
+    const bob = page.locator('#people .label', { hasText: 'bob' }).first();
+    await bob.click();
+    await until('the client is asked', () => script.heard.some((one) => one.type === 'whois'));
+    script.push([{ type: 'state', state: 'offline', retry_ms: 30000 }]);
+    await reads(/There is no connection to the server\. Try again/);
+    assert.doesNotMatch(await page.textContent('dialog'), /Loading/);
+    await page.keyboard.press('Escape');
+    // Offline, it is not asked at all.
+    script.heard.length = 0;
+    await bob.click();
+    await until('the sheet says so', async () => /no connection to the server/.test(await page.textContent('dialog')));
+    assert.deepEqual(script.heard.filter((one) => one.type === 'whois'), []);
+    await page.keyboard.press('Escape');
+    script.push([LOGIN[0]]);
+    await until('it is back', async () => !/offline/.test(await page.textContent('#bar p')));
+    await bob.click();
+    await until('the client is asked again', () => script.heard.some((one) => one.type === 'whois'));
+    script.push([{ type: 'error', code: 'bad_request', hint: 'not an object of docs/json.md', ref: script.heard.findLast((one) => one.type === 'whois').ref }]);
+    await until('the error is shown', async () => /not an object/.test(await page.textContent('dialog')));
+    await page.keyboard.press('Escape');
+  },
+
+  async 'check: the day line above older messages'({ page, script, sees }) {
+    const asked = () => script.heard.find((one) => one.type === 'history' && one.to === '#old~open');
+    const old = (seq, more) => message('#old', 'bob', seq, `old ${seq}`, { time: new Date(Date.UTC(2026, 10, 20, 9) + seq * 60000).toISOString(), ...more });
+    script.answers.history = () => [];
+    script.push([entered('#old', 60, 60, ''), ...Array.from({ length: 30 }, (_, i) => old(31 + i))]);
+    await page.locator('#rooms .entry .label', { hasText: '#old' }).click();
+    await sees('old 60');
+    await until('older messages are asked for', asked);
+    await page.evaluate(() => { document.querySelector('#scroller').scrollTop = 0; });
+    const first = () => page.evaluate(() => {
+      const row = [...document.querySelectorAll('#list .row')].find((one) => one.querySelector('.text').textContent.trim() === 'old 31');
+      return [Math.round(row.querySelector('.text').getBoundingClientRect().top), row.querySelector('.day')?.textContent ?? null];
+    });
+    await page.waitForTimeout(100);
+    const [top, day] = await first();
+    assert.match(day, /20 Nov 2026/);
+    const { ref } = asked();
+    script.push([...Array.from({ length: 30 }, (_, i) => old(1 + i, { ref })), { type: 'history', ref, messages: 30, more: false }]);
+    await until('the day line has moved up', async () => (await first())[1] === null);
+    await page.waitForTimeout(100);
+    assert.ok(Math.abs((await first())[0] - top) <= 1, `the text has moved by ${(await first())[0] - top}`);
+    assert.equal(await page.locator('#list .day').count(), 1);
+  },
+
+  async 'check: a conversation of which nothing is read'({ page, script, sees }) {
+    script.push([entered('#news', 40, 0, ''), ...Array.from({ length: 40 }, (_, i) => message('#news', 'bob', i + 1, `news ${i + 1}`)), { type: 'unread', to: '#news', messages: 40, read: '0' }]);
+    await page.locator('#rooms .entry .label', { hasText: '#news' }).click();
+    await sees('news 1');
+    await until('the first message is on the screen', () => page.evaluate(() => {
+      const box = document.querySelector('#list .new')?.getBoundingClientRect();
+      return box && box.top >= 0 && box.bottom < innerHeight;
+    }));
+    await page.waitForTimeout(300);
+    assert.deepEqual(script.heard.filter((one) => one.type === 'read' && one.conversations[0].to.startsWith('#news')), [], 'it is marked as read');
+  },
+
+  async 'check: a password that another page has given'({ page, script, reads }) {
+    script.push([{ type: 'state', state: 'connecting' }, { type: 'password', wrong: false, origin: 'server' }]);
+    await page.waitForSelector('dialog [name=password]');
+    await page.keyboard.press('Escape');
+    await reads(/The server asks for your password/);
+    await page.locator('#hint button', { hasText: 'Enter it' }).click();
+    await page.waitForSelector('dialog [name=password]');
+    script.push([LOGIN[0]]);
+    await until('the sheet is closed', async () => (await page.locator('dialog').count()) === 0);
+    await until('the hint is gone', async () => (await page.textContent('#hint')) === '');
   },
 };
 

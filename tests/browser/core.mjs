@@ -22,7 +22,7 @@ export const message = (to, from, seq, text, more = {}) => ({
   type: 'message', to, from, device: 'main', seq: String(seq), id: id(), kind: 'say', confidentiality: to.startsWith('@') ? 'sealed' : 'open',
   time: new Date(Date.UTC(2026, 10, 29) + (seq * DAY_MS) / 40).toISOString(), replay: true, origin: 'server', text, ...more,
 });
-const entered = (channel, last, read, topic) => ({
+export const entered = (channel, last, read, topic) => ({
   type: 'entered', channel, log: '1', last: String(last), read: String(read), retention: 'forever', people: ['alice', 'bob', 'carol'], topic, origin: 'server',
 });
 const COMMANDS = [['/join', 'CHANNEL[,CHANNEL] or CHANNEL PIN', 'enter a channel; it is created if it does not exist'], ['/kick', 'WHOM [REASON]', 'end the sessions of a user'],
@@ -73,14 +73,34 @@ const ANSWERS = {
   channels: (ref) => [{ type: 'channels', ref, channels: [{ channel: '#garden', here: 2, member: false }, { channel: '#work', here: 3, member: true }] }],
   search: (ref) => [...[2, 9].map((seq) => message('#lobby', 'carol', seq, 'coffee?', { ref })), { type: 'history', ref, messages: 2, more: false }],
   history: (ref) => [{ type: 'history', ref, messages: 0, more: false }],
+  // The status and the body for a file that is handed over.
+  takes: (name, files) => {
+    files.push(name);
+    return [200, JSON.stringify({ path: `/spool/${name}` })];
+  },
+  // The bytes of a fetched file.
+  fetches: () => undefined,
   complete: (ref, { text }) => [{ type: 'completions', ref, from: 0, candidates: text.startsWith('/') ? ['/join ', '/kick ', '/send '] : ['bob: '] }],
 };
 
 export async function core(states) {
   const sockets = new Set();
   const heard = [];
+  const answers = { ...ANSWERS };
+  const files = [];
   const server = http.createServer((request, answer) => {
     const name = new URL(request.url, 'http://localhost').pathname;
+    if (request.method === 'POST' && name === '/files') {
+      request.resume().on('end', () => {
+        const [status, text] = answers.takes(decodeURIComponent(request.headers['x-name']), files);
+        answer.writeHead(status).end(text);
+      });
+      return undefined;
+    }
+    if (name.startsWith('/files/')) {
+      const bytes = answers.fetches(name.slice(7));
+      return answer.writeHead(bytes ? 200 : 404, { 'Content-Type': 'application/octet-stream' }).end(bytes);
+    }
     const file = path.join(WEB, name === '/' ? 'index.html' : name);
     if (!file.startsWith(WEB) || !fs.existsSync(file)) return answer.writeHead(404).end();
     answer.writeHead(200, { ...HEADERS, 'Content-Type': TYPES[file.split('.').pop()] });
@@ -95,15 +115,18 @@ export async function core(states) {
     read(socket, (object) => {
       heard.push(object);
       if (object.type === 'attach') send(states[object.token.split('--')[0]] ?? []);
-      else send(ANSWERS[object.type]?.(object.ref, object) ?? []);
+      else send(answers[object.type]?.(object.ref, object) ?? []);
     });
   });
   await new Promise((done) => { server.listen(0, '127.0.0.1', done); });
   return {
     url: (state) => `http://127.0.0.1:${server.address().port}/#${state}--${'x'.repeat(16)}`,
     origin: `http://127.0.0.1:${server.address().port}`,
-    /** What the pages have sent. */
+    /** What the pages have sent, and the names of files that they have handed over. */
     heard,
+    files,
+    /** How objects and files are answered. */
+    answers,
     cut: () => sockets.forEach((socket) => socket.destroy()),
     push: (objects) => sockets.forEach((socket) => objects.forEach((object) => socket.write(frame(JSON.stringify(object))))),
     close: () => { sockets.forEach((socket) => socket.destroy()); server.close(); },

@@ -9,6 +9,7 @@ import { CHECKS, checks } from './checks.mjs';
 import { DESKTOP, Person, PHONE } from './person.mjs';
 import { states } from './states.mjs';
 import { STORIES } from './stories.mjs';
+import { units } from './units.mjs';
 import { World } from './world.mjs';
 
 const WHOLE_MS = 230000;
@@ -16,6 +17,7 @@ const [, , binary, ...wanted] = process.argv;
 const begun = Date.now();
 const seconds = () => ((Date.now() - begun) / 1000).toFixed(1);
 
+units();
 const world = await World.open(path.resolve(binary));
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
 const people = [];

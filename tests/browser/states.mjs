@@ -19,7 +19,7 @@ const SHOWN = [
     .map(([from, text], i) => message(to, from, i + 1, text, { time: `2026-11-30T08:0${i}:00.000Z` })),
   { ...picture, seq: '7', from: 'carol', text: 'look, the sea', time: '2026-11-30T08:07:00.000Z' },
   message(to, 'bob', 8, 'beautiful!', { time: '2026-11-30T08:08:00.000Z' }),
-  { type: 'unread', to, lines: 0, read: '8' },
+  { type: 'unread', to, messages: 0, read: '8' },
   ...BUSY.slice(BUSY.findIndex((one) => one.channel === '#work')),
 ];
 

@@ -4,10 +4,10 @@ import * as sheets from './sheets.js';
 
 /** The argument of a command that this page runs itself, and what it does. */
 const LOCAL = {
-	query: (app, room, name) => (name.startsWith('#') ? goTo(app, name) : name ? app.openPerson(name) : app.fail('whom? /query NAME or CHANNEL')),
+	query: (app, room, name) => (name.startsWith('#') ? goTo(app, name) : name ? app.openPerson(name) : app.fail('/query needs a name or a channel: /query bob')),
 	search: (app, room, text) => sheets.search(app, text),
 	help: (app, room, word) => sheets.help(app, word),
-	whois: (app, room, name) => (name ? sheets.person(app, name.replace(/^@/, '')) : app.fail('who? /whois NAME')),
+	whois: (app, room, name) => (name ? sheets.person(app, name.replace(/^@/, '')) : app.fail('/whois needs a name: /whois bob')),
 	channels: (app) => sheets.joinSheet(app),
 	list: (app) => app.panes.showPeople(),
 	files: (app, room) => sheets.files(app, room),
@@ -44,7 +44,7 @@ function toggle(app, key, what) {
 }
 
 function theme(app, name) {
-	if (!['system', 'dark', 'light'].includes(name)) return app.fail('which theme? /theme system, dark or light');
+	if (!['system', 'dark', 'light'].includes(name)) return app.fail('there is no such theme: /theme system, dark or light');
 	app.settings.set('theme', name);
 	return app.look();
 }
@@ -52,7 +52,7 @@ function theme(app, name) {
 function numbered(app, room, number, does) {
 	const item = room.bySeq.get(number.split(/\s/)[0]);
 	if (item?.file) return does(item);
-	return app.fail(`there is no file with the number ${number || '?'} among the loaded messages: /files lists them`);
+	return app.fail(`no loaded message with the number ${number || '?'} has a file: /files lists the files`);
 }
 
 /** Runs a command of this page. Returns whether it was one. */

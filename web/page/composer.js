@@ -3,7 +3,7 @@
 import { $, button, iconButton } from './dom.js';
 import { runLocal } from './commands.js';
 import { joinSheet } from './sheets.js';
-import { bytesOf, mayBeSecret, plural, title } from './words.js';
+import { bytesOf, isBlank, mayBeSecret, plural, title } from './words.js';
 
 const TYPED_MAX = 50;
 const COMPLETE_MS = 120;
@@ -27,7 +27,7 @@ export class Composer {
 
 	focus() { this.text.focus({ preventScroll: true }); }
 
-	/** Another room: its draft comes, the other one stays with its room. */
+	/** Shows the draft of another room. The text in the field stays as the draft of its room. */
 	open(room) {
 		if (this.room === room) return;
 		if (this.room && !this.editing) this.app.disk.keep(this.room, this.text.value, this.before);
@@ -66,9 +66,18 @@ export class Composer {
 		this.set(old.slice(0, start) + value + old.slice(end));
 	}
 
-	/** A line above the field. */
+	/** Shows a hint above the field. */
 	tell(text, ...more) {
+		this.standing = null;
 		$('hint').replaceChildren(...(text ? [text, ...more] : []));
+	}
+
+	/** Shows a hint above the field that lasts as long as its reason, unless another hint is there. */
+	stands(about, text, ...more) {
+		if (this.standing && this.standing !== about) this.tell('');
+		if (!about || $('hint').textContent) return;
+		this.tell(text, ...more);
+		this.standing = about;
 	}
 
 	#grow() {
@@ -82,7 +91,7 @@ export class Composer {
 
 	#input() {
 		this.#grow();
-		this.tell(this.editing ? 'Editing your message. ' : '', this.editing && this.#stop());
+		if (this.editing) this.tell('Editing your message. ', this.#stop()); else if (!this.standing) this.tell('');
 		if (this.text.value !== this.sure) this.sure = null;
 		if (!this.text.value) this.pasted = false;
 		if (this.#takesPin()) return;
@@ -136,21 +145,28 @@ export class Composer {
 	}
 
 	submit() {
-		const { app, room, text: { value } } = this;
-		if (!value.trim()) return;
+		const { app, room } = this;
+		// The client ignores line breaks at the end, too.
+		const value = this.text.value.replace(/\n+$/, '');
 		if (this.editing) return this.#submitEdit(value);
+		if (isBlank(value)) return;
 		const rows = value.split('\n').length;
 		if (this.pasted && rows > 1 && this.sure !== value) {
 			this.sure = value;
 			return this.tell(`${plural(rows, 'line')} as one message: send again to confirm.`);
 		}
 		const isText = !value.startsWith('/') || value.startsWith('//') || rows > 1;
-		const most = app.store.limits?.text_bytes ?? 8192;
-		if (isText && bytesOf(value) > most) return this.tell(`Too long: ${bytesOf(value)} of ${most} bytes. Nothing was sent.`);
+		if (isText && this.#isTooLong(value)) return;
 		if (!isText && runLocal(app, room, value)) return this.#sent(room, value);
 		const isSure = this.isHeld && this.sure === value;
 		if (app.post(room, value, isSure)) this.#sent(room, value);
 		return undefined;
+	}
+
+	#isTooLong(value) {
+		const [bytes, most] = [bytesOf(value), this.app.store.limits?.text_bytes ?? 8192];
+		if (bytes > most) this.tell(`Too long: ${bytes} of ${most} bytes. Nothing was sent.`);
+		return bytes > most;
 	}
 
 	#sent(room, value) {
@@ -160,13 +176,13 @@ export class Composer {
 		}
 		Object.assign(this, { before: value.length < 60 ? value : '', at: 0, sure: null, isHeld: false, pasted: false });
 		// A command may have opened another room or put a text here.
-		if (this.text.value === value) this.#show('');
+		if (this.text.value.replace(/\n+$/, '') === value) this.#show('');
 		this.tell('');
 		this.app.disk.keep(room, '', '');
 		this.app.disk.flush();
 	}
 
-	/** The client did not send a line: it looks like a mistyped command, or like a path. The user gets it back. */
+	/** Puts a line back that the client has not sent: it looks like a mistyped command, or like a path. */
 	held(room, { text, hint }) {
 		if (room === this.room && this.isEmpty) {
 			this.#show(text);
@@ -200,6 +216,8 @@ export class Composer {
 
 	#submitEdit(value) {
 		const { item } = this.editing;
+		if (isBlank(value)) return this.tell('A message cannot be empty: delete it instead. ', this.#stop());
+		if (this.#isTooLong(value)) return;
 		if (value === item.text || this.app.change(this.room, item, value)) this.stopEditing();
 	}
 

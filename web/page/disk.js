@@ -1,4 +1,4 @@
-// What stays in this browser: drafts, messages that the client has not taken yet, settings.
+// Data that this browser stores: drafts, messages that the client has not taken yet, settings.
 // Never a PIN, a password, the tag of a PIN, or a message that the client has.
 
 import { mayBeSecret } from './words.js';
@@ -30,7 +30,7 @@ export class Settings {
 	}
 }
 
-/** Texts by key: all of them in memory, those without a secret on disk too. */
+/** Texts by key. All are in memory, and those without a secret also on disk. */
 class Texts {
 	constructor(kind) { Object.assign(this, { kind, values: {}, memoryOnly: new Set(), changed: new Set() }); }
 
@@ -44,22 +44,24 @@ class Texts {
 		this.changed.add(key);
 	}
 
-	/** Writes the changes of this tab. Texts of other tabs stay. */
+	/** Writes the changes of this tab. Texts of other tabs stay. Returns false if the browser stores nothing. */
 	save(name) {
-		if (!name || !this.changed.size) return;
+		if (!name || !this.changed.size) return true;
 		const all = read(`pychat ${this.kind} ${name}`, {});
 		for (const key of this.changed) {
 			delete all[key];
 			if (this.values[key] && !this.memoryOnly.has(key)) all[key] = this.values[key];
 		}
+		if (!write(`pychat ${this.kind} ${name}`, Object.fromEntries(Object.entries(all).slice(-DRAFTS_MAX)))) return false;
 		this.changed.clear();
-		write(`pychat ${this.kind} ${name}`, Object.fromEntries(Object.entries(all).slice(-DRAFTS_MAX)));
+		return true;
 	}
 }
 
 /** Drafts and messages in transit of one person on one server. */
 export class Disk {
-	constructor() { Object.assign(this, { drafts: new Texts('drafts'), sent: new Texts('transit'), name: null }); }
+	/** `full` is called once, when the browser stores no more. */
+	constructor(full) { Object.assign(this, { full, drafts: new Texts('drafts'), sent: new Texts('transit'), name: null }); }
 
 	/** Loads what belongs to this person and server. What was typed before stays. */
 	open(name) {
@@ -88,20 +90,26 @@ export class Disk {
 	flush() {
 		clearTimeout(this.timer);
 		this.timer = null;
-		this.drafts.save(this.name);
-		this.sent.save(this.name);
+		this.#save(this.drafts);
+		this.#save(this.sent);
+	}
+
+	#save(texts) {
+		if (texts.save(this.name)) return;
+		this.full?.();
+		this.full = null;
 	}
 
 	/** A message goes to the client; it stays here until the client has it. */
 	sends(id, message, before) {
 		const { to, line, sure } = message;
 		this.sent.set(id, { to, line, sure }, sure || to.includes('~') || mayBeSecret(line, before));
-		this.sent.save(this.name);
+		this.#save(this.sent);
 	}
 
 	settled(id) {
 		if (!this.transit[id]) return;
 		this.sent.set(id, undefined);
-		this.sent.save(this.name);
+		this.#save(this.sent);
 	}
 }

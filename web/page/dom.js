@@ -54,6 +54,11 @@ export function icon(name) {
 export const iconButton = (name, label, onclick, props = {}) =>
 	h('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label, onclick, ...props }, icon(name));
 
+/** A sign beside text that has the colour of a warning. */
+export const sign = () => h('span', { class: 'sign', 'aria-hidden': 'true' }, '! ');
+/** A text that warns, by a sign and not by its colour alone. */
+export const warning = (text, tag = 'p', props = {}) => h(tag, { class: 'warning', ...props }, sign(), text);
+
 export const button = (text, onclick, props = {}) => h('button', { type: 'button', onclick, ...props }, text);
 
 // Sheets and drawers: the browser's way back closes the newest one. One entry of the history stands for

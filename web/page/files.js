@@ -1,9 +1,24 @@
-// Files: dropped, pasted or chosen, sent to a room that a sheet names; pictures that are looked at.
+// Files that are dropped, pasted or chosen and sent after a confirmation, and pictures that are viewed.
 
-import { $, check, field, formSheet, h, sheet } from './dom.js';
+import { $, button, check, field, formSheet, h, sheet } from './dom.js';
 import { plural, size, title } from './words.js';
 
-const OFFERED_MAX = 20;
+/** Files at once, if the client names no number. */
+const FILES_MAX = 16;
+/** The status of an answer while the client has as many files as it takes. */
+const BUSY = 503;
+const BUSY_MS = 500;
+
+const pause = (ms, signal) => new Promise((done) => {
+	const timer = setTimeout(done, ms);
+	signal.addEventListener('abort', () => {
+		clearTimeout(timer);
+		done();
+	}, { once: true });
+});
+
+/** A request for a transfer stays open while the transfer moves. */
+const transferEach = () => Object.assign(() => {}, { keeps: true });
 
 /** Formats that the browser may decode, by their first bytes. Never SVG, HTML or PDF. */
 function pictureType(bytes) {
@@ -16,8 +31,8 @@ function pictureType(bytes) {
 
 export class Files {
 	constructor(app) {
-		// Pictures that are only looked at: the files go with the client.
-		Object.assign(this, { app, views: new Map(), lent: new Set() });
+		// `views`: pictures that open when they are here. `queue` ends when the client has all files.
+		Object.assign(this, { app, views: new Map(), queue: Promise.resolve() });
 		this.input = h('input', { type: 'file', multiple: true, hidden: true, 'aria-hidden': 'true', tabindex: '-1' });
 		this.input.addEventListener('change', () => {
 			this.offer([...this.input.files]);
@@ -43,19 +58,22 @@ export class Files {
 			shade.hidden = true;
 			if (!has(event)) return;
 			event.preventDefault();
-			this.offer([...event.dataTransfer.files]);
+			const isFolder = (item) => item.webkitGetAsEntry?.()?.isDirectory;
+			if ([...event.dataTransfer.items].some(isFolder)) this.app.fail('Only files can be sent, not folders. Nothing was sent.');
+			else this.offer([...event.dataTransfer.files]);
 		});
 	}
 
-	/** Asks before anything is sent, and names the room. */
+	/** Opens the sheet that names the room and asks before anything is sent. */
 	offer(files) {
 		const { app } = this;
 		const { room } = app;
-		if (!files.length) return;
+		if (!files.length) return app.fail('The browser has handed over no file. Nothing was sent.');
 		if (app.link.isOwn) return app.fail('Files are not sent from this page yet. Nothing was sent.');
-		const most = app.store.limits?.file_bytes;
+		if (room.gone) return app.fail(`You are no longer in ${title(room.to)}. Nothing was sent.`);
+		const [most, count] = [app.store.limits?.file_bytes, app.store.limits?.files ?? FILES_MAX];
 		if (most === null) return app.fail('This server keeps no files. Nothing was sent.');
-		if (files.length > OFFERED_MAX) return app.fail(`At most ${OFFERED_MAX} files at once. Nothing was sent.`);
+		if (files.length > count) return app.fail(`These are ${files.length} files, and ${count} can be sent at once. Nothing was sent.`);
 		const large = most && files.find((file) => file.size > most);
 		if (large) return app.fail(`${large.name} has ${size(large.size)}, and the server takes ${size(most)}. Nothing was sent.`);
 		const where = room.isPrivate ? `${title(room.to)} (private)` : title(room.to);
@@ -68,34 +86,55 @@ export class Files {
 		return formSheet(`Send ${plural(files.length, 'file')} to ${where}?`, [list, caption, keeps], submit, { verb: 'Send' });
 	}
 
-	/** Hands the bytes to the client, which encrypts and sends them. */
-	async #send(room, file, caption, keeps) {
+	/** Adds a row, and hands the file to the client after those before it. */
+	#send(room, file, caption, keeps) {
 		const { app } = this;
 		const name = file.name || `picture.${file.type.split('/')[1] ?? 'bin'}`;
 		const stop = new AbortController();
-		const transfer = { name, to: room.to, state: 'uploading', direction: 'up', bytes: 0, of: file.size, stop };
+		const transfer = { name, to: room.to, state: 'queued', direction: 'up', bytes: 0, of: file.size, stop };
 		const item = room.addTransfer(transfer);
-		app.list.sync();
-		app.list.toEnd();
-		const fails = (hint) => {
-			Object.assign(transfer, { state: stop.signal.aborted ? 'cancelled' : 'failed', hint });
-			if (stop.signal.aborted) room.drop(item);
+		const ends = () => {
+			room.drop(item);
 			app.list.sync();
 		};
+		stop.signal.addEventListener('abort', ends);
+		app.list.sync();
+		app.list.toEnd();
+		this.queue = this.queue.then(async () => {
+			const hint = await this.#hand(room, file, transfer, { caption, keeps });
+			if (stop.signal.aborted) return;
+			if (hint) Object.assign(transfer, { state: 'failed', hint }); else ends();
+			app.list.sync();
+		});
+	}
+
+	/** Hands the bytes to the client, which encrypts and sends them. Returns what went wrong. */
+	async #hand(room, file, transfer, { caption, keeps }) {
+		const { app } = this;
+		const { name, stop: { signal } } = transfer;
+		const headers = { Authorization: `Bearer ${app.link.token}`, 'X-Name': encodeURIComponent(name) };
+		const moves = (state) => {
+			transfer.state = state;
+			app.list.sync();
+		};
+		let answer;
 		try {
-			const headers = { Authorization: `Bearer ${app.link.token}`, 'X-Name': encodeURIComponent(name) };
-			const answer = await fetch('files', { method: 'POST', headers, body: file, signal: stop.signal });
-			if (!answer.ok) return fails((await answer.text()).slice(0, 300) || `the client refused the file (${answer.status})`);
-			const { path } = await answer.json();
-			room.drop(item);
-			const object = { type: 'send_file', path, to: app.exact(room), keep_metadata: keeps, ...(caption ? { text: caption } : {}) };
-			const done = (end) => end.type === 'refused' && !end.retry_ms && app.fail(end.hint, room);
-			const each = Object.assign(() => {}, { keeps: true });
-			if (!app.ask(object, done, each)) return app.fail(`${name} was not sent: the client does not run.`, room);
-			return app.list.sync();
-		} catch (error) {
-			return fails(error.name === 'AbortError' ? 'cancelled' : 'the client does not answer');
+			do {
+				if (answer) await pause(BUSY_MS, signal);
+				if (signal.aborted) return undefined;
+				moves('uploading');
+				answer = await fetch('files', { method: 'POST', headers, body: file, signal });
+				// The client takes a file more when one of the others is sent.
+				if (answer.status === BUSY) moves('queued');
+			} while (answer.status === BUSY);
+			if (!answer.ok) return (await answer.text()).slice(0, 300) || `the client refused the file (${answer.status})`;
+		} catch {
+			return app.link.attached ? 'this browser cannot read the file, or the client has not taken it' : 'the client is not running';
 		}
+		const { path } = await answer.json();
+		const object = { type: 'send_file', path, to: app.exact(room), keep_metadata: keeps, ...(caption ? { text: caption } : {}) };
+		const done = (end) => end.type === 'refused' && !end.retry_ms && app.fail(`${name}: ${end.hint}`, room);
+		return app.ask(object, done, transferEach()) ? undefined : 'the client is not running';
 	}
 
 	cancel(transfer) {
@@ -111,50 +150,62 @@ export class Files {
 		const known = this.#transferOf(room, item);
 		if (known && !['saved', 'failed', 'cancelled'].includes(known.state)) return;
 		const done = (end) => end.type === 'refused' && !end.retry_ms && app.fail(end.hint, room);
-		const ref = app.ask({ type: 'get_file', to: app.exact(room), seq: item.seq, keep }, done, Object.assign(() => {}, { keeps: true }));
-		if (!ref) app.fail('The client does not run.');
-		else if (!keep) this.lent.add(ref);
+		if (!app.ask({ type: 'get_file', to: app.exact(room), seq: item.seq, keep }, done, transferEach())) app.fail('The client is not running.');
 	}
 
-	/** Looks at a picture: it is fetched first, if it is not here. */
+	/** Shows a picture. Fetches it first if the client does not have it. */
 	view(room, item) {
 		const known = this.#transferOf(room, item);
-		if (known?.state === 'saved') return this.#show(known, item);
+		if (known?.state === 'saved') return this.#show(room, known, item, true);
+		return this.#fetch(room, item);
+	}
+
+	#fetch(room, item) {
 		this.views.set(`${room.key} ${item.seq}`, item);
 		return this.get(room, item, false);
 	}
 
-	/** A transfer has moved: the row of its message follows. */
+	/** Handles the progress of a transfer. */
 	moved(room, transfer) {
 		if (transfer.direction === 'down' && transfer.seq) {
-			const item = room.bySeq.get(transfer.seq);
-			if (item) item.get = Object.assign(transfer, { isLent: this.lent.has(transfer.ref) });
 			const key = `${room.key} ${transfer.seq}`;
 			const viewed = this.views.get(key);
-			if (viewed && transfer.state === 'saved') this.#show(transfer, viewed);
+			if (viewed && transfer.state === 'saved') this.#show(room, transfer, viewed);
 			if (viewed && ['saved', 'failed', 'cancelled'].includes(transfer.state)) this.views.delete(key);
 		}
 		if (room === this.app.room) this.app.draw(this.app.flags.add('items'));
 	}
 
-	async #show(transfer, item) {
+	/** Shows a fetched file. Of files that are only viewed, the client removes the oldest: `again` fetches such a file once more. */
+	async #show(room, transfer, item, again = false) {
 		const { app } = this;
+		const { name } = item.file;
+		const where = transfer.viewed ? 'Save it to open it with another program.' : `It is saved at ${transfer.path}.`;
 		try {
 			const answer = await fetch(`files/${encodeURIComponent(transfer.transfer)}`, { headers: { Authorization: `Bearer ${app.link.token}` } });
-			if (!answer.ok) throw new Error(`the client has no such file any more (${answer.status})`);
+			if (!answer.ok && again) {
+				transfer.state = 'cancelled';
+				return this.#fetch(room, item);
+			}
+			if (!answer.ok) throw new Error(`The client has no such file any more (${answer.status}).`);
 			const bytes = new Uint8Array(await answer.arrayBuffer());
 			const type = pictureType(bytes);
-			if (!type) throw new Error(`${item.file.name} is no JPEG, PNG, WebP or GIF: it is saved at ${transfer.path}`);
+			if (!type) throw new Error(`${name} is no JPEG, PNG, WebP or GIF. ${where}`);
 			const url = URL.createObjectURL(new Blob([bytes], { type }));
-			const picture = h('img', { src: url, alt: item.file.name });
+			const picture = h('img', { src: url, alt: name });
 			picture.addEventListener('error', () => {
 				opened.close();
-				app.fail(`${item.file.name} cannot be shown: it is saved at ${transfer.path}`);
+				app.fail(`${name} cannot be shown. ${where}`);
 			});
-			const opened = sheet(item.file.name, picture, { kind: 'viewer', done: () => URL.revokeObjectURL(url) });
+			const save = () => {
+				opened.close();
+				this.get(room, item);
+			};
+			const actions = transfer.viewed && h('div', { class: 'actions' }, button('Save', save, { class: 'primary' }));
+			const opened = sheet(name, [picture, actions], { kind: 'viewer', done: () => URL.revokeObjectURL(url) });
+			return undefined;
 		} catch (error) {
-			app.fail(error.message);
+			return app.fail(error instanceof TypeError ? 'The client does not answer.' : error.message);
 		}
 	}
 }
-

@@ -2,6 +2,8 @@
 
 const WAITS_MS = [500, 1000, 2000, 4000, 8000, 15000];
 export const WRONG_TOKEN = 4401;
+/** Too many pages are attached, or this one was too far behind. */
+const TRY_LATER = 1013;
 const TOKEN = 'pychat token';
 
 /** Keeps the token of the address bar for this tab and removes it there. Returns whether there was one. */
@@ -71,6 +73,7 @@ export class Link {
 	#lost(code) {
 		this.attached = false;
 		this.socket = null;
+		this.isCrowded = code === TRY_LATER;
 		if (code === WRONG_TOKEN) {
 			sessionStorage.removeItem(TOKEN);
 			return this.told('denied', code);

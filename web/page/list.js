@@ -3,12 +3,16 @@
 // Only some hundred rows are in the document. While the reader is at the end, new rows appear there.
 // Otherwise the rows on the screen keep their place to the pixel, whatever is added above or below.
 
+import { dayStarts } from './room.js';
 import { compare } from './words.js';
 
 const FILL = 80;
 const ROWS_MAX = 260;
 const EDGE_PX = 900;
 const END_PX = 4;
+
+/** The upper edge of a row's text. The day line above it can come and go. */
+const textTop = (row) => (row.querySelector('.text') ?? row).getBoundingClientRect().top;
 
 export class List {
 	/** `hooks`: `older(room)` loads older messages; `moved()` is called when the end is reached or left. */
@@ -26,8 +30,8 @@ export class List {
 		[this.top, this.bottom, this.atEnd, this.hasLast] = [null, null, true, true];
 		this.list.replaceChildren();
 		const place = this.places.get(room);
-		const divider = room.divider && room.index(room.divider);
-		if (divider > 0 && room.items.length - divider > 8) this.#open(divider, () => this.reveal(room.divider, 0.25));
+		const divider = room.divider ? room.index(room.divider) : room.items.length;
+		if (room.items.length - divider > 8) this.#open(divider, () => this.reveal(room.divider, 0.25));
 		else if (place && room.items.includes(place.item)) this.#open(room.index(place.item), () => this.#restore(place));
 		else this.sync();
 	}
@@ -56,12 +60,11 @@ export class List {
 		return true;
 	}
 
-	/** The row at the upper edge, and how far it is from there. */
+	/** The row at the upper edge, and how far its text is from there. */
 	#anchor() {
 		const edge = this.scroller.getBoundingClientRect().top;
 		for (const row of this.list.children) {
-			const box = row.getBoundingClientRect();
-			if (box.bottom > edge) return { item: row.item, offset: box.top - edge };
+			if (row.getBoundingClientRect().bottom > edge) return { item: row.item, offset: textTop(row) - edge };
 		}
 		return null;
 	}
@@ -69,7 +72,7 @@ export class List {
 	#restore(anchor) {
 		const row = anchor && this.rows.known(anchor.item);
 		if (!row?.isConnected) return;
-		const moved = row.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top - anchor.offset;
+		const moved = textTop(row) - this.scroller.getBoundingClientRect().top - anchor.offset;
 		if (Math.abs(moved) >= 0.5) this.scroller.scrollTop += moved;
 	}
 
@@ -105,8 +108,9 @@ export class List {
 		const wanted = new Set(shown);
 		for (const row of [...this.list.children]) if (!wanted.has(row.item)) row.remove();
 		let next = this.list.firstChild;
+		const days = dayStarts(items, first, last);
 		shown.forEach((item, i) => {
-			const row = this.rows.patch(item, items[first + i - 1], item === divider);
+			const row = this.rows.patch(item, items[first + i - 1], item === divider, days.has(first + i));
 			if (row === next) next = next.nextSibling; else this.list.insertBefore(row, next);
 		});
 		if (!this.list.querySelector('[tabindex="0"]')) this.list.lastElementChild?.setAttribute('tabindex', '0');
@@ -171,7 +175,7 @@ export class List {
 		this.#measure();
 	}
 
-	/** Loaded messages behind the last one on the screen that are not on it. */
+	/** Returns whether a message is below the rows in the document. */
 	isBelow(item) {
 		return !this.bottom || (item.at && compare(item.at, this.bottom.at) > 0);
 	}

@@ -1,4 +1,4 @@
-// The page: it draws what the client says, and tells the client what the user does.
+// The page: shows the objects of the client, and sends the user's input to it.
 
 import { Composer } from './composer.js';
 import { Disk, Settings } from './disk.js';
@@ -12,8 +12,8 @@ import { OwnLink, servedBy } from './own.js';
 import { Panes } from './panes.js';
 import { Rows } from './rows.js';
 import * as sheets from './sheets.js';
-import { LOBBY, Store, written } from './store.js';
-import { compare, fold, hex, title } from './words.js';
+import { LOBBY, OFFLINE, Store, written } from './store.js';
+import { actionOf, compare, fold, hex, isBlank, title } from './words.js';
 
 const HISTORY_MESSAGES = 100;
 const MORE_MESSAGES = 250;
@@ -22,12 +22,13 @@ const ROUNDS_MAX = 12;
 const REFUSED_MS = 3000;
 const WANTED_MS = 60000;
 const LAST_ROOM = 'pychat room';
+export const CROWDED = 'The client has too many pages open, or this page was too slow.';
 
 class App {
 	/** `server` serves this page; without one, the client on this computer does. */
 	constructor(server) {
 		this.settings = new Settings();
-		this.disk = new Disk();
+		this.disk = new Disk(() => this.fail('This browser stores no more text: unsent text is lost when the page is closed.'));
 		this.flags = new Set();
 		this.draw = batch(() => this.#draw());
 		this.store = new Store((...change) => this.#changed(...change), (room) => this.attends(room));
@@ -70,7 +71,7 @@ class App {
 	get room() { return this.store.current; }
 	get isOnline() { return this.link.attached && ['connected', 'silent'].includes(this.store.state.state); }
 
-	/** Whether the user sees the end of a room now. */
+	/** Returns whether the user sees the end of a room now. */
 	attends(room) {
 		return room === this.store.current && this.list?.room === room && this.list.atEnd && !document.hidden && document.hasFocus();
 	}
@@ -82,15 +83,20 @@ class App {
 
 	send(object) { return this.link.send(object); }
 
-	/** A command for the client, as it is typed in a room. */
+	/** Sends a command, as it is typed in a room. */
 	line(room, line) { return this.send({ type: 'input', to: room.to, line }); }
 
-	/** Asks the client, and hands its answer and the messages before it on. */
+	/** Asks the client, and hands its answer and the messages before it on. Returns whether the client runs. */
 	ask(object, done, each) {
-		const ref = this.store.ref(done, each);
+		const isLocal = object.type === 'search' && isSealed(object.to);
+		if (this.link.attached && !this.isOnline && !isLocal && !each?.keeps) {
+			done?.({ type: 'refused', code: 'unanswered', hint: OFFLINE }, []);
+			return true;
+		}
+		const ref = this.store.ref(done, each, isLocal);
 		const sent = this.send({ ...object, ref });
 		if (!sent) this.store.asked.delete(ref);
-		return sent && ref;
+		return sent;
 	}
 
 	look() {
@@ -103,10 +109,13 @@ class App {
 		root.classList.toggle('no-people', !settings.get('people'));
 	}
 
-	say(text, room = this.room) { this.store.note({ text, origin: 'client' }, room); }
-	fail(text, room = this.room) { this.store.note({ text, origin: 'client', error: true }, room); }
+	say(text, room) { this.store.note({ text, origin: 'client' }, this.#open(room)); }
+	fail(text, room) { this.store.note({ text, origin: 'client', error: true }, this.#open(room)); }
 
-	// What has arrived.
+	/** Returns the room if it is open, or else the current one: nobody sees a notice in a closed room. */
+	#open(room) { return room && this.store.rooms.has(room.key) ? room : this.room; }
+
+	// Objects of the client.
 
 	#heard(object) {
 		if (object.type === 'completions') return this.composer.completions(object);
@@ -133,9 +142,9 @@ class App {
 	#told(state, detail) {
 		if (state === 'given') return $('start').replaceChildren();
 		this.linkState = { state, detail };
+		this.store.giveUp('The connection to the client is lost. Try again.');
 		if (state === 'attaching') {
 			this.store.ended = null;
-			this.store.asked.clear();
 			for (const room of this.store.rooms.values()) room.loading = false;
 		}
 		if (state === 'denied') this.#denied(detail);
@@ -144,10 +153,11 @@ class App {
 
 	#denied(code) {
 		$('app').hidden = true;
+		document.querySelectorAll('dialog[open]').forEach((dialog) => dialog.close());
 		this.#card(code === WRONG_TOKEN ? 'The client was started again, and its address has changed.' : 'This page needs the address that the client prints.');
 	}
 
-	/** What there is to read and to do while there is no client. */
+	/** Shows the reason and the next step while no client is attached. */
 	#card(why) {
 		const known = $('start').querySelector('.why');
 		if (known) return known.replaceChildren(why);
@@ -159,16 +169,17 @@ class App {
 	}
 
 	tick() {
+		this.store.tick();
 		this.panes.tick();
-		if ($('app').hidden && !this.link.isOwn && this.linkState?.state === 'lost') this.#card('The client does not answer. The page tries again by itself.');
+		if ($('app').hidden && !this.link.isOwn && this.linkState?.state === 'lost') this.#card(`${this.link.isCrowded ? CROWDED : 'The client does not answer.'} The page tries again by itself.`);
 	}
 
-	/** The line for the operator, while they have not registered the key. */
+	/** Shows the line for the operator until the key is registered. */
 	#admission() {
 		const { state, ready } = this.store;
 		if (state.state !== 'not_admitted' || !ready?.admission?.length || this.hasAsked) return;
 		this.hasAsked = true;
-		const what = 'You are not admitted yet. Send this to the person who runs the server';
+		const what = 'The server does not know your key yet. Send this to the person who runs the server';
 		this.store.note({ text: `\n${ready.admission.join('\n')}`, origin: 'client', what }, this.store.lobby);
 	}
 
@@ -192,11 +203,12 @@ class App {
 		this.#flag('items', 'rooms', 'people');
 	}
 
-	/** A message that the client has not confirmed before the connection to it broke. */
+	/** Repeats a message that the client had not confirmed when the connection to it broke. */
 	#sendAgain(id, { to, line, sure }) {
 		const room = this.store.room(to);
-		if (!room.byId.get(id)) room.addPending({ id, ...shown(line), from: this.store.me });
-		this.send({ type: 'input', to, line, id, ref: id, ...(sure ? { sure } : {}) });
+		const item = room.byId.get(id) ?? room.addPending({ id, ...shown(line), from: this.store.me });
+		if (room.gone) return this.store.refuseHere(room, item);
+		return this.send({ type: 'input', to, line, id, ref: id, ...(sure ? { sure } : {}) });
 	}
 
 	#changed(what, room, item) {
@@ -305,7 +317,7 @@ class App {
 		this.want(name);
 		const done = (end) => end.type === 'refused' && this.fail(end.hint);
 		const sent = pin ? this.send({ type: 'join', channel: name, pin }) : this.ask({ type: 'join', channel: name }, done);
-		return sent || this.fail('The client does not run: nothing was sent.');
+		return sent || this.fail('The client is not running. Nothing was sent.');
 	}
 
 	#entered(room) {
@@ -331,7 +343,7 @@ class App {
 				setTimeout(() => { room.loading = false; }, refused ? Math.max(end.retry_ms ?? 0, REFUSED_MS) : 0);
 				if (!refused) room.more = end.more && messages.length > 0;
 				messages.forEach((message) => this.store.addMessage(message, true));
-				if (refused && end.code !== 'rate' && end.code !== 'busy') room.more = false;
+				if (refused && !['rate', 'busy', 'unanswered'].includes(end.code)) room.more = false;
 				if (room === this.room) this.list.sync();
 				resolve(!refused);
 			};
@@ -377,7 +389,7 @@ class App {
 		return !box || box.bottom < view.top || box.top > view.bottom;
 	}
 
-	/** Shows a message that is loaded, or says so. */
+	/** Scrolls to a loaded message and marks it. */
 	reveal(room, item) {
 		if (room !== this.room) this.open(room);
 		this.list.reveal(item);
@@ -387,14 +399,16 @@ class App {
 		row?.focus({ preventScroll: true });
 	}
 
-	// What the user sends.
+	// Input of the user.
 
-	/** Sends a typed line to a room. Returns whether it is gone from the input. */
+	/** Sends a typed line to a room. Returns false if the text has to stay in the message field. */
 	post(room, line, sure) {
-		if (!this.link.attached) return this.#keeps('The client does not run. Your text stays here.');
-		if (room.gone && !line.startsWith('/')) return this.#keeps(`You are no longer in ${title(room.to)}: join it again first.`);
+		if (!this.link.attached) return this.#keeps('The client is not running. Your text stays here.');
+		const action = actionOf(line);
+		if (action !== undefined && isBlank(action)) return this.#keeps('/me needs a text: /me waves. Nothing was sent.');
+		const isCommand = /^\/(?!\/)/.test(line) && !line.includes('\n') && action === undefined;
+		if (room.gone && !isCommand) return this.#keeps(`You are no longer in ${title(room.to)}. Nothing was sent: your text stays here.`, ...this.#joins(room));
 		const id = hex(16);
-		const isCommand = /^\/(?!\/|me\s)/i.test(line) && !line.includes('\n');
 		this.isCommand = isCommand;
 		if (!isCommand) {
 			this.disk.sends(id, { to: room.to, line, sure }, this.composer.before);
@@ -406,16 +420,27 @@ class App {
 		return true;
 	}
 
-	#keeps(text) {
-		this.composer.tell(text);
+	#keeps(text, ...more) {
+		this.composer.tell(text, ...more);
 		return false;
+	}
+
+	#joins(room) { return [button('Join again', () => sheets.joinAgain(this, room))]; }
+
+	/** Returns the hint above the message field that lasts as long as its reason: its name, its text, a button. */
+	standing() {
+		const { store, room } = this;
+		if (store.password && !store.password.given && !sheets.isAsking()) {
+			return ['password', 'The server asks for your password.', button('Enter it', () => sheets.password(this))];
+		}
+		return room.gone ? ['gone', `You are no longer in ${title(room.to)}. Text is not sent from here.`, ...this.#joins(room)] : [];
 	}
 
 	change(room, item, text) {
 		const id = hex(16);
 		const sent = this.send({ type: text === undefined ? 'delete' : 'edit', to: this.exact(room), of: item.seq, id, text });
 		if (sent) this.store.changing(room, item, id);
-		return sent || this.#keeps('The client does not run. Nothing was changed.');
+		return sent || this.#keeps('The client is not running. Nothing was changed.');
 	}
 
 	#acts() {
@@ -424,7 +449,7 @@ class App {
 			roomOf(item).drop(item);
 			this.#flag('items');
 		};
-		const unsettled = () => [...this.store.rooms.values()].flatMap((room) => room.items.filter((one) => one.state));
+		const unsettled = () => [...this.store.rooms.values()].flatMap((room) => room.items.filter((one) => one.state && !one.isHere));
 		const isSending = ({ direction, state }) => direction === 'up' && !['sent', 'failed', 'cancelled'].includes(state);
 		// The client drops all that is unsent at once: messages, edits, deletions and files.
 		const cancel = (then) => {
@@ -437,12 +462,18 @@ class App {
 			if (count > 1) sheets.confirm(this, `Drop ${count} messages and changes?`, 'None of your messages, edits, deletions and files that wait is sent.', 'Drop them', does); else does();
 		};
 		return {
-			retry: () => this.line(this.room, '/retry'),
+			retry: (item) => {
+				if (!item.isHere) return this.line(this.room, '/retry');
+				return this.post(roomOf(item), written(item)) && drop(item);
+			},
 			edit: (item) => {
 				if (!this.composer.isEmpty) return this.composer.tell('Send or remove the text here first.');
-				return cancel(() => this.composer.set(written(item)));
+				const does = () => this.composer.set(written(item));
+				if (!item.isHere) return cancel(does);
+				drop(item);
+				return does();
 			},
-			drop: () => cancel(),
+			drop: (item) => (item.isHere ? drop(item) : cancel()),
 			dropTransfer: drop,
 			get: (item) => this.files.get(this.room, item),
 			view: (item) => this.files.view(this.room, item),
@@ -457,7 +488,7 @@ class App {
 		const count = Math.min(MORE_MESSAGES, Number(BigInt(gap.to) - BigInt(gap.from)) + 1);
 		const done = (end, messages) => {
 			if (end.type !== 'history') return this.fail(end.hint);
-			room.take(gap);
+			if (!messages.length) gap.stored = false; else room.take(gap);
 			messages.forEach((message) => this.store.addMessage(message, true));
 			const first = messages.find((message) => message.seq)?.seq;
 			const rest = first && BigInt(first) - 1n;
@@ -470,11 +501,15 @@ class App {
 
 /** How a line is shown until it is stored. */
 function shown(line) {
-	if (/^\/me\s/i.test(line)) return { text: line.slice(4), says: 'me' };
-	return { text: line.startsWith('//') ? line.slice(1) : line, says: 'say' };
+	const action = actionOf(line);
+	if (action !== undefined) return { text: action, says: 'me' };
+	return { text: line.startsWith('//') && !line.includes('\n') ? line.slice(1) : line, says: 'say' };
 }
 
-/** The shell is stored for the time when the client does not run. */
+/** Whether a name in a command is that of a conversation that the server cannot read. */
+const isSealed = (to = '') => to.startsWith('@') || /~(?!open$)/.test(to);
+
+/** Lets the service worker store the page, so that it opens without the client. */
 function register() {
 	if (!navigator.serviceWorker) return;
 	navigator.serviceWorker.register(scriptUrl('sw.js')).catch(() => {});

@@ -1,5 +1,5 @@
-// Tells of new messages: the title, the icon, a region for screen readers, notifications of the system.
-// A notification has nobody's text, as in the terminal. While no page is open, there is none.
+// Notices about new messages: the title, the icon, a region for screen readers, notifications of the
+// system. A notification contains no text of a message, as in the terminal.
 
 import { $ } from './dom.js';
 import { fold, plural, title } from './words.js';
@@ -17,7 +17,7 @@ export class Notify {
 		});
 	}
 
-	/** What a conversation tells of: `off`, `mentions` or `all`. */
+	/** Returns which messages of a room notify: `off`, `mentions` or `all`. */
 	of(room) { return room.notify ?? 'mentions'; }
 
 	arrived(room, item) {

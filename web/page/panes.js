@@ -17,6 +17,8 @@ function arrange(parent, children) {
 	}
 }
 
+/** The sign before a state that is a trouble: its colour alone does not tell. */
+const sign = (isTrouble) => (isTrouble ? '! ' : '');
 const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
 export class Panes {
@@ -74,6 +76,7 @@ export class Panes {
 		const link = app.linkState ?? { state: 'attaching' };
 		const left = (until) => `${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s`;
 		if (ended) return [`the client has ended: ${ended.reason}`, true];
+		if (link.state === 'lost' && app.link.isCrowded) return [`too many pages are open, or this one was too slow, retry in ${left(link.detail)}`, true];
 		if (link.state === 'lost') return [`the client does not answer, retry in ${left(link.detail)}`, true];
 		if (link.state === 'attaching' && !app.link.attached) return ['connecting to the client …', false];
 		const texts = {
@@ -99,28 +102,29 @@ export class Panes {
 		const shows = state !== 'connected';
 		const inRoom = room.isPrivate ? 'private conversation' : room.topic || `${room.people.size + room.omitted} here`;
 		put(this.name, room.isPrivate ? title(room.to) : title(room.to));
-		put(this.below, shows ? state : room.gone ? 'you are no longer in this channel' : inRoom);
-		this.below.classList.toggle('trouble', (shows && isTrouble) || room.gone);
+		const warns = (shows && isTrouble) || room.gone;
+		put(this.below, sign(warns) + (shows ? state : room.gone ? 'you are no longer in this channel' : inRoom));
+		this.below.classList.toggle('trouble', warns);
 		this.below.title = this.below.textContent;
-		document.documentElement.classList.toggle('in-trouble', this.below.classList.contains('trouble'));
-		if (room.gone && !$('hint').textContent) {
-			app.composer.tell(`You are no longer in ${title(room.to)}.`, h('button', { type: 'button', onclick: () => sheets.joinAgain(app, room) }, 'Join again'));
-		}
+		document.documentElement.classList.toggle('in-trouble', warns);
+		app.composer.stands(...app.standing());
 		put(this.whoName, app.store.me || 'pychat');
-		put(this.whoState, state);
+		put(this.whoState, sign(shows && isTrouble) + state);
 		const { kind, word, tells } = readers(room.to);
 		if (this.lock.dataset.kind !== kind) {
 			this.lock.dataset.kind = kind;
 			this.lock.className = `lock ${kind}`;
-			this.lock.replaceChildren(icon(kind === 'open' ? 'open' : kind === 'pin' ? 'key' : 'lock'), h('span', {}, word));
+			this.lock.replaceChildren(icon(sheets.MARKS[kind]), h('span', {}, word));
 		}
 		this.lock.title = tells;
 		this.lock.setAttribute('aria-label', `${word}. ${tells}`);
 		this.peopleButton.hidden = false;
-		if (shows && isTrouble && this.told !== state.replace(/\d+ ?s/, '')) {
-			$('alert').textContent = state;
-		}
-		this.told = state.replace(/\d+ ?s/, '');
+		// A number that counts does not make another state.
+		const told = state.replace(/\d+ ?[smhd]/g, '');
+		if (shows && isTrouble && this.told !== told) $('alert').textContent = state;
+		if (!shows && this.wasTrouble) $('alert').textContent = state;
+		this.wasTrouble = shows && (isTrouble || this.wasTrouble);
+		this.told = told;
 	}
 
 	drawRooms() {
@@ -144,16 +148,18 @@ export class Panes {
 			const label = h('span', { class: 'label', dir: 'auto' }, title(room.to));
 			const count = h('span', { class: 'count', hidden: true });
 			const kind = readers(room.to);
-			const mark = h('span', { title: kind.tells }, icon(kind.kind === 'open' ? 'open' : kind.kind === 'pin' ? 'key' : 'lock'), h('span', { class: 'unseen' }, `${kind.word} `));
-			const element = h('button', { type: 'button', class: 'entry', onclick: () => this.app.open(room) }, mark, label, count);
-			entry = { item: h('li', {}, element), element, count };
+			const mark = h('span', { title: kind.tells }, icon(sheets.MARKS[kind.kind]), h('span', { class: 'unseen' }, `${kind.word} `));
+			const left = h('span', { class: 'notes', hidden: true }, 'left');
+			const element = h('button', { type: 'button', class: 'entry', onclick: () => this.app.open(room) }, mark, label, left, count);
+			entry = { item: h('li', {}, element), element, left, count };
 			this.entries.set(room, entry);
 		}
-		const { element, count } = entry;
+		const { element, left, count } = entry;
 		const urgent = room.unread > 0 && (room.isPrivate || room.mentioned > 0);
 		element.setAttribute('aria-current', room === this.app.room);
 		element.classList.toggle('unread', room.unread > 0);
 		element.classList.toggle('absent', room.gone);
+		left.hidden = !room.gone;
 		count.hidden = !room.unread;
 		count.classList.toggle('urgent', urgent);
 		put(count, `${room.unread > 999 ? '999+' : room.unread}${urgent ? '!' : ''}`);

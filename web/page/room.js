@@ -3,7 +3,7 @@
 // Rows are ordered by `at`, a seq, and `sub`, which counts the rows behind that message that have no
 // seq: notices, joins, gaps. Messages that are not stored yet are at the end.
 
-import { compare, fold, mentions } from './words.js';
+import { compare, dayKey, fold, mentions } from './words.js';
 
 /** The seq of rows behind all stored messages. It is longer than each seq of a server. */
 const END = 'f'.repeat(64);
@@ -13,6 +13,10 @@ export const ROWS_MAX = 20000;
 const PEOPLE_MAX = 5000;
 const PRESENCE_MAX = 200;
 const NAMES_SHOWN = 6;
+/** Rows above the visible ones that decide whose day it is. */
+const DAY_ROWS = 200;
+/** The difference between the clocks of a server and of this computer that day lines tolerate. */
+const SKEW_MS = 3600000;
 
 let count = 0;
 const next = () => (count += 1);
@@ -182,6 +186,29 @@ export class Room {
 		else this.unread = Math.min(this.unread, this.items.filter((item) => this.isUnread(item)).length);
 		return true;
 	}
+}
+
+/**
+ * The indices from `first` to before `last` of the rows that begin a day. Stored messages have the
+ * time of the server, other rows the time of this computer: the difference of two clocks around
+ * midnight does not begin a day twice.
+ */
+export function dayStarts(items, first, last) {
+	const starts = new Set();
+	let [day, time, isLocalDay] = [undefined, 0, false];
+	for (let i = Math.max(0, first - DAY_ROWS); i < last; i += 1) {
+		const item = items[i];
+		// The row of a transfer shows no day.
+		if (!item.time || item.kind === 'transfer') continue;
+		const own = dayKey(item.time);
+		const isEarlier = day !== undefined && item.time < time;
+		const stays = isEarlier && (!item.seq || (isLocalDay && time - item.time < SKEW_MS));
+		if (own !== day && !stays) {
+			[day, time, isLocalDay] = [own, item.time, !item.seq];
+			if (i >= first) starts.add(i);
+		} else if (!isEarlier) time = item.time;
+	}
+	return starts;
 }
 
 /** `bob, carol joined; alice left` */

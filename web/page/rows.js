@@ -1,9 +1,9 @@
-// The rows of a conversation. A row is made once; what changes of it is changed in place.
+// The rows of a conversation. A row is created once and changed in place.
 
-import { button, h, icon } from './dom.js';
+import { button, h, icon, sign, warning } from './dom.js';
 import { presenceText } from './room.js';
 import { canvas } from './thumb.js';
-import { colour, day, dayKey, fullTime, PROTECTION, pieces, plural, size, time } from './words.js';
+import { colour, day, fullTime, PROTECTION, pieces, plural, size, time } from './words.js';
 
 const PICTURE_SIDE = 220;
 const MINUTE_MS = 60000;
@@ -18,18 +18,16 @@ export function linked(text) {
 /** Whether a row goes on with what the row before it has begun. */
 function continues(item, previous) {
 	return previous?.kind === 'message' && item.kind === 'message' && previous.from === item.from && item.says !== 'me' &&
-		previous.says !== 'me' && !item.unsealed && !previous.unsealed && Math.abs(item.time - previous.time) < 5 * MINUTE_MS &&
-		dayKey(item.time) === dayKey(previous.time);
+		previous.says !== 'me' && !item.unsealed && !previous.unsealed && Math.abs(item.time - previous.time) < 5 * MINUTE_MS;
 }
 
 /** What a row shows, as a text: a row is touched only if this has changed. */
-function signature(item, previous, divider) {
-	const newDay = item.time && (!previous || !previous.time || dayKey(previous.time) !== dayKey(item.time));
+function signature(item, previous, divider, newDay) {
 	const shown = [item.seq, item.text, item.state, item.stored, item.hint, item.edited, item.deleted, item.retired, item.from, item.to, item.stage,
 		item.changing, newDay, divider, continues(item, previous) && !newDay && !divider];
 	if (item.kind === 'presence') shown.push(presenceText(item));
 	const get = item.get;
-	if (get) shown.push(get.state, get.path, get.hint);
+	if (get) shown.push(get.state, get.path, get.hint, get.viewed);
 	return JSON.stringify(shown);
 }
 
@@ -49,15 +47,14 @@ export class Rows {
 
 	known(item) { return this.rows.get(item); }
 
-	/** Brings a row up to date. `previous` is the item above it. */
-	patch(item, previous, divider) {
+	/** Brings a row up to date. `previous` is the item above it; `divider` and `newDay` are lines that the row begins with. */
+	patch(item, previous, divider, newDay) {
 		const row = this.row(item);
 		if (item.kind === 'transfer') return this.#transfer(row, item.transfer);
-		const shown = signature(item, previous, divider);
+		const shown = signature(item, previous, divider, newDay);
 		if (row.shown === shown) return this.#progress(row, item);
 		row.shown = shown;
 		const focused = row.contains(document.activeElement) && document.activeElement !== row;
-		const newDay = item.time && (!previous || !previous.time || dayKey(previous.time) !== dayKey(item.time));
 		const goesOn = !newDay && !divider && continues(item, previous);
 		row.className = `row ${item.kind}${goesOn ? ' goes-on' : ''}${item.own ? ' own' : ''}${item.state ? ` ${item.state}` : ''}` +
 			`${item.mention ? ' mention' : ''}${item.unsealed || item.error ? ' warned' : ''}${item.says === 'me' ? ' action' : ''}`;
@@ -82,7 +79,7 @@ export class Rows {
 	#message(item) {
 		const name = item.own ? 'You' : item.from;
 		const text = h('div', { class: 'text', dir: 'auto' });
-		if (item.unsealed) text.append(h('p', { class: 'warning' }, 'not sealed, the server’s word alone'));
+		if (item.unsealed) text.append(warning('not sealed, the server’s word alone'));
 		if (item.deleted) text.append(h('span', { class: 'gone' }, '(deleted)'));
 		else if (item.file) text.append(this.#file(item));
 		if (!item.deleted) {
@@ -97,14 +94,14 @@ export class Rows {
 		].filter(Boolean);
 		if (notes.length) text.append(' ', h('span', { class: 'notes' }, notes.join(' ')));
 		if (item.state === 'pending') text.append(h('span', { class: 'waits', title: 'not stored yet' }, ' …'), h('span', { class: 'unseen' }, ' (not stored yet)'));
-		if (item.state === 'pending' && item.stored === false) text.append(h('p', { class: 'warning' }, 'only in memory: this computer’s disk cannot be written'));
+		if (item.state === 'pending' && item.stored === false) text.append(warning('only in memory: this computer’s disk cannot be written'));
 		if (item.state === 'refused') text.append(this.#refused(item));
 		return [h('span', { class: `name ${item.own ? '' : colour(item.from)}`, dir: 'auto' }, name), text, stamp(item.time)];
 	}
 
 	#refused(item) {
 		const act = (word, does) => button(word, () => this.acts[does](item));
-		return h('div', { class: 'refusal' }, h('span', {}, `Not sent: ${item.hint}`), act('Retry', 'retry'), act('Edit', 'edit'), act('Drop', 'drop'));
+		return h('div', { class: 'refusal' }, h('span', {}, sign(), `Not sent: ${item.hint}`), act('Retry', 'retry'), act('Edit', 'edit'), act('Drop', 'drop'));
 	}
 
 	#file(item) {
@@ -125,10 +122,10 @@ export class Rows {
 		const get = item.get;
 		const actions = h('div', { class: 'actions' });
 		if (isPicture) actions.append(button('View', () => this.acts.view(item), { 'aria-label': `View ${name}` }));
-		if (get?.state === 'saved' && !get.isLent) info.append(h('span', { class: 'notes' }, `saved: ${get.path}`));
-		else if (get?.state === 'failed') info.append(h('span', { class: 'warning' }, get.hint));
+		if (get?.state === 'saved') info.append(h('span', { class: 'notes' }, get.viewed ? 'viewed, not saved' : `saved: ${get.path}`));
+		else if (get?.state === 'failed') info.append(warning(get.hint, 'span'));
 		if (!get || ['saved', 'failed', 'cancelled'].includes(get.state)) {
-			if (get?.state !== 'saved' || get.isLent) actions.append(button('Save', () => this.acts.get(item), { 'aria-label': `Save ${name}` }));
+			if (get?.state !== 'saved' || get.viewed) actions.append(button('Save', () => this.acts.get(item), { 'aria-label': `Save ${name}` }));
 		} else {
 			info.append(h('progress', { max: '1', 'aria-label': `${name}: progress` }), h('span', { class: 'file-state' }));
 			actions.append(button('Cancel', () => this.acts.cancel(get), { 'aria-label': `Cancel ${name}` }));
@@ -149,7 +146,7 @@ export class Rows {
 			row.shown = shown;
 			row.replaceChildren(h('span', { class: 'name' }, transfer.direction === 'down' ? 'Download' : 'You'), h('div', { class: 'text' },
 				h('div', { class: 'file' }, h('div', { class: 'file-info' },
-					h('span', { class: 'file-name', dir: 'auto' }, icon('file'), transfer.name), ended ? h('span', { class: 'warning' }, transfer.hint ?? 'cancelled')
+					h('span', { class: 'file-name', dir: 'auto' }, icon('file'), transfer.name), ended ? warning(transfer.hint ?? 'cancelled', 'span')
 						: [h('progress', { max: '1', 'aria-label': `${transfer.name}: progress` }), h('span', { class: 'file-state' })]),
 				h('div', { class: 'actions' }, ended ? button('Drop', () => this.acts.dropTransfer(row.item))
 					: button('Cancel', () => this.acts.cancel(transfer), { 'aria-label': `Cancel ${transfer.name}` })))));
@@ -168,7 +165,7 @@ export class Rows {
 	#note(item) {
 		const mark = item.origin === 'server' ? 'server' : item.error ? '!' : '–';
 		const text = h('div', { class: 'text', dir: 'auto' });
-		const who = item.origin === 'server' ? 'Text of the server: ' : item.error ? 'Error: ' : 'Notice: ';
+		const who = item.origin === 'server' ? 'From the server: ' : item.error ? 'Error: ' : 'Notice: ';
 		if (item.what) text.append(h('span', { class: 'notes' }, `${item.what}: `));
 		text.append(...linked(item.text));
 		if (item.compare) text.append(' ', button('Compare keys', () => this.acts.compare(item.compare)));
@@ -178,7 +175,7 @@ export class Rows {
 
 const stamp = (ms) => (ms ? h('time', { datetime: new Date(ms).toISOString(), title: fullTime(ms) }, time(ms)) : undefined);
 
-const STATES = { reading: 'reading', waiting: 'waiting', storing: 'storing', uploading: 'preparing' };
+const STATES = { queued: 'waiting', reading: 'reading', waiting: 'waiting', storing: 'storing', uploading: 'preparing' };
 
 /** Moves the bar of a transfer, and the words beside it. */
 function progress(row, { state, bytes = 0, of = 0, rate = 0 }) {

@@ -1,10 +1,12 @@
 // Sheets over the page: joining, searching, people, settings, help, passwords.
 
-import { $, button, check, field, formSheet, h, icon, sheet } from './dom.js';
+import { $, button, check, field, formSheet, h, icon, sheet, warning } from './dom.js';
 import { KEYS } from './keys.js';
 import { linked } from './rows.js';
 import { day, fold, fullTime, PROTECTION, readers, size, span, time, title } from './words.js';
 
+/** The sign for who can read a conversation. */
+export const MARKS = { open: 'open', pin: 'key', sealed: 'lock' };
 const SHOWN_MAX = 100;
 const AROUND = 12;
 
@@ -29,11 +31,14 @@ export function confirm(app, name, text, verb, does) {
 export function joinSheet(app, { name = '', pin = '' } = {}) {
 	const nameField = field('Channel or person', { name: 'name', value: name, placeholder: '#tea or @bob', required: true, maxlength: 80 });
 	const pinField = field('PIN', { name: 'pin', type: 'password', value: pin, maxlength: 200, autocomplete: 'one-time-code' }, 'Only for a channel with a PIN. It stays on this computer.');
-	const makes = check('Make a channel with a new PIN', 'makes', false, 'The client makes the PIN and shows the line for the others.');
+	const makes = check('Create a channel with a new PIN', 'makes', false, 'The client generates the PIN and shows the line for the others.');
 	const list = h('div', { class: 'results' });
 	const submit = (data) => {
 		const to = data.get('name').trim();
-		if (!/^[#@]?[^\s#@]+$/.test(to)) return true;
+		if (!/^[#@]?[^\s#@]+$/.test(to)) {
+			wrong.replaceChildren(warning('A name is one word: #tea is a channel, @bob is a person.'));
+			return true;
+		}
 		if (to.startsWith('@')) app.openPerson(to);
 		else if (data.get('makes')) {
 			app.want(to.startsWith('#') ? to : `#${to}`);
@@ -41,7 +46,8 @@ export function joinSheet(app, { name = '', pin = '' } = {}) {
 		} else app.join(to, data.get('pin').trim() || undefined);
 		return false;
 	};
-	const opened = formSheet('Join or write', [nameField, pinField, makes], submit, { verb: 'Open' });
+	const wrong = h('div', { role: 'alert' });
+	const opened = formSheet('Join or write', [nameField, pinField, makes, wrong], submit, { verb: 'Open' });
 	opened.form.after(list);
 	opened.form.querySelector(name ? '[name=pin]' : '[name=name]').focus();
 	const input = opened.form.querySelector('[name=pin]');
@@ -54,7 +60,7 @@ export function joinSheet(app, { name = '', pin = '' } = {}) {
 				opened.close();
 				if (known?.joined) app.open(known); else app.join(one.channel);
 			};
-			return entry(one.sealed ? 'key' : 'open', title(one.channel), does, `${one.here} here`);
+			return entry(one.sealed ? 'key' : 'open', title(one.channel), does, `${one.sealed ? 'PIN, ' : ''}${one.here} here`);
 		}), answer.omitted ? h('p', { class: 'hint' }, `and ${answer.omitted} more`) : '');
 	});
 	return opened;
@@ -77,7 +83,8 @@ export function switcher(app) {
 		rooms.sort((a, b) => !fold(title(a.to)).replace('#', '').startsWith(text) - !fold(title(b.to)).replace('#', '').startsWith(text));
 		const others = [...people].filter(([key]) => text && key.includes(text) && !app.store.find(`@${key}`)).map(([, name]) => name);
 		list.replaceChildren(
-			...rooms.slice(0, 12).map((room) => entry(readers(room.to).kind === 'open' ? 'open' : 'lock', title(room.to), go(() => app.open(room)), room.unread ? `${room.unread} unread` : '')),
+			...rooms.slice(0, 12).map((room) => entry(MARKS[readers(room.to).kind], title(room.to), go(() => app.open(room)),
+				[readers(room.to).word, room.gone && 'left', room.unread && `${room.unread} unread`].filter(Boolean).join(', '))),
 			...others.slice(0, 8).map((name) => entry('at', name, go(() => app.openPerson(name)), 'private')),
 		);
 	};
@@ -111,12 +118,12 @@ export function search(app, text) {
 		list.replaceChildren(h('p', { class: 'hint' }, 'Searching …'));
 		const to = data.get('all') ? {} : { to: app.exact(room) };
 		const sent = app.ask({ type: 'search', text: data.get('text'), ...to }, (end, messages) => {
-			if (end.type !== 'history') return list.replaceChildren(h('p', { class: 'warning' }, end.hint));
+			if (end.type !== 'history') return list.replaceChildren(warning(end.hint));
 			const shown = messages.filter((one) => !one.deleted).reverse();
 			const count = h('p', { class: 'hint' }, shown.length ? `${shown.length} found${end.partial ? '; older messages were not searched' : ''}` : 'Nothing found.');
 			return list.replaceChildren(count, ...shown.map((message) => result(app, message, () => go(message))));
 		});
-		if (!sent) list.replaceChildren(h('p', { class: 'warning' }, 'The client does not run.'));
+		if (!sent) list.replaceChildren(warning('The client is not running.'));
 		return true;
 	};
 	const opened = formSheet(`Search ${title(room.to)}`, [input, all], run, { verb: 'Search' });
@@ -139,7 +146,7 @@ function around(app, room, message) {
 	sheet(`In ${title(room.to)}`, list, { kind: 'wide' });
 	const before = String(BigInt(message.seq) + BigInt(AROUND));
 	app.ask({ type: 'history', to: app.exact(room), before, messages: 2 * AROUND }, (end, messages) => {
-		if (end.type !== 'history') return list.replaceChildren(h('li', { class: 'warning' }, end.hint));
+		if (end.type !== 'history') return list.replaceChildren(warning(end.hint, 'li'));
 		return list.replaceChildren(...messages.filter((one) => one.kind !== 'edit' && one.kind !== 'delete').map((one) =>
 			h('li', { class: `row message${one.seq === message.seq ? ' found' : ''}` }, h('span', { class: 'name' }, one.from),
 				h('div', { class: 'text', dir: 'auto' }, linked(one.text)), h('time', {}, time(Date.parse(one.time))))));
@@ -166,7 +173,7 @@ export function rowMenu(app, item, at) {
 }
 
 function copy(app, text) {
-	navigator.clipboard?.writeText(text).then(() => { $('live').textContent = 'Copied'; }, () => app.fail('The browser does not let this page copy.'));
+	navigator.clipboard?.writeText(text).then(() => { $('live').textContent = 'Copied'; }, () => app.fail('This browser does not allow the page to copy.'));
 }
 
 const rows = (pairs) => h('dl', {}, pairs.filter(([, value]) => value).flatMap(([name, value]) => [h('dt', {}, name), h('dd', { dir: 'auto' }, value)]));
@@ -191,9 +198,9 @@ export function roomInfo(app, room) {
 		does();
 	});
 	const opened = sheet(title(room.to), [
-		h('p', {}, tells), room.hasPin && h('p', { class: 'hint' }, room.to), h('p', { class: 'hint' }, `The server keeps messages ${kept}.`),
+		h('p', {}, tells), room.hasPin && h('p', { class: 'hint' }, room.to), !room.isPrivate && h('p', { class: 'hint' }, `The server keeps messages ${kept}.`),
 		room.topic && h('p', { dir: 'auto' }, `Topic: ${room.topic}`),
-		h('div', { class: 'field' }, h('label', { for: 'notify' }, 'Tell me of'), notify),
+		h('div', { class: 'field' }, h('label', { for: 'notify' }, 'Notify me of'), notify),
 		h('div', { class: 'results' },
 			act('file', 'Files', () => files(app, room)),
 			!room.isPrivate && !room.hasPin && act('gear', 'Change the topic', () => topic(app, room)),
@@ -208,7 +215,8 @@ export function roomInfo(app, room) {
 /** Enters a channel again that the server has forgotten. */
 export function joinAgain(app, room) {
 	app.composer.tell('');
-	return room.hasPin ? joinSheet(app, { name: title(room.to) }) : app.join(room.to);
+	// The client still has the key of a channel with a PIN.
+	return app.ask({ type: 'join', channel: app.exact(room) }, (end) => end.type === 'refused' && app.fail(end.hint, room)) || app.fail('The client is not running. Nothing was sent.');
 }
 
 function topic(app, room) {
@@ -232,9 +240,9 @@ export function person(app, name) {
 		!isMe && act('close', 'Hide messages, or show them again', line(`/ignore ${name}`)),
 		!isMe && operator.map((word) => act('gear', `Operators: /${word} ${name}`, () => app.composer.set(`/${word} ${name} `))))]);
 	app.ask({ type: 'whois', name }, (answer) => {
-		if (answer.type !== 'whois') return about.replaceChildren(h('p', { class: 'warning' }, answer.hint));
+		if (answer.type !== 'whois') return about.replaceChildren(warning(answer.hint));
 		const idle = answer.idle_ms === undefined ? 'not connected' : `idle for ${span(answer.idle_ms)}`;
-		return about.replaceChildren(h('p', { class: 'hint' }, 'Text of the server:'), rows([
+		return about.replaceChildren(h('p', { class: 'hint' }, 'From the server:'), rows([
 			['State', answer.away ? `away (${answer.away}), ${idle}` : idle], ['Devices', answer.devices.join(', ')],
 			['Channels', answer.channels.map(title).join(', ')], ['Keys', answer.fingerprints.join('\n')]]));
 	});
@@ -252,21 +260,27 @@ export function compareKeys(app, name) {
 	const opened = sheet(`Compare keys with ${name}`, [h('p', {}, `Read this to ${name}, by telephone or in person. It must be the same on both sides.`), text,
 		h('div', { class: 'actions' }, confirmed, button('Not now', () => opened.close()))]);
 	// Other notices name the person too: only the answer to `/fingerprint` may stand here.
-	app.store.expect((notice) => notice.includes(`compare this with ${who},`) || notice.includes(`no user is called ${who}`), (answer) => text.replaceChildren(answer));
-	if (!app.line(app.room, `/fingerprint ${name}`)) text.replaceChildren('The client does not run.');
+	app.store.expect((notice) => notice.includes(`compare this with ${who},`) || notice.includes(`no user is called ${who}`), (answer) => text.replaceChildren(answer),
+		() => text.replaceChildren('The client has not answered. Try again.'));
+	if (!app.line(app.room, `/fingerprint ${name}`)) text.replaceChildren('The client is not running.');
 }
 
 let asking = null;
 
+export const isAsking = () => asking !== null;
+
 /** The server asks for the user's password. It goes to the client alone, and is not kept here. */
 export function password(app) {
 	asking?.close();
-	const { wrong, retry_ms } = app.store.password;
+	const asked = app.store.password;
+	if (!asked) return;
+	const { wrong, retry_ms } = asked;
 	const until = Date.now() + (retry_ms ?? 0);
 	const hint = [wrong && 'That is not your password.', retry_ms && `Wait ${Math.ceil(retry_ms / 1000)} s.`].filter(Boolean).join(' ');
 	const opened = formSheet('Password', [field('Your password on this server', { name: 'password', type: 'password', required: true, autocomplete: 'one-time-code', maxlength: 1024 }, hint)],
 		(data) => {
 			const value = data.get('password');
+			asked.given = true;
 			const send = () => app.send({ type: 'password', password: value }) || app.fail('The client does not answer: the password was not sent.');
 			setTimeout(send, Math.max(0, until - Date.now()));
 		}, { verb: 'Log in', done: () => { if (asking === opened) asking = null; } });
@@ -275,8 +289,8 @@ export function password(app) {
 
 /** The page of a newer client: one reload, never by itself. */
 export function newVersion() {
-	sheet('A newer page', [h('p', {}, 'The client has been replaced by another version. Load its page: your drafts stay.'),
-		h('div', { class: 'actions' }, button('Load it', () => location.reload(), { class: 'primary' }))]);
+	sheet('A newer page', [h('p', {}, 'The client has another version now. Load its page: your drafts stay.'),
+		h('div', { class: 'actions' }, button('Load the page', () => location.reload(), { class: 'primary' }))]);
 }
 
 /** Commands of the client's table, and the keys of this page. */
@@ -337,7 +351,7 @@ export function settings(app) {
 		h('div', { class: 'actions' },
 			button('Away', () => formSheet('Away', [field('Text', { name: 'text', maxlength: 200 }, 'Others see it beside your name.')], (data) => { line(`/away ${data.get('text')}`)(); }, { verb: 'Set' })),
 			button('Back', line('/back')), button('Show or hide joins', line('/quiet')), button('Reconnect', line('/reconnect'))),
-		h('div', { class: 'actions' }, button('Keep messages for the search', line('/set search on')), button('Keep none', line('/set search off'))), forget,
+		h('div', { class: 'actions' }, button('Keep messages for the search', line('/set search on')), button('Keep no messages', line('/set search off'))), forget,
 		rows([['You', app.store.me], ['Server', ready?.server], ['Fingerprint', ready?.fingerprint ?? app.store.hello?.server]])));
 }
 
@@ -346,7 +360,7 @@ export function files(app, room) {
 	const list = h('div', { class: 'results' }, h('p', { class: 'hint' }, 'Loading …'));
 	const opened = sheet(`Files of ${title(room.to)}`, list);
 	app.ask({ type: 'files', to: app.exact(room), messages: 50 }, (end, messages) => {
-		if (end.type !== 'history') return list.replaceChildren(h('p', { class: 'warning' }, end.hint));
+		if (end.type !== 'history') return list.replaceChildren(warning(end.hint));
 		const shown = messages.filter((one) => one.file && !one.deleted).reverse();
 		if (!shown.length) return list.replaceChildren(h('p', { class: 'hint' }, 'No files.'));
 		return list.replaceChildren(...shown.map((one) => entry('file', one.file.name, () => {
@@ -359,6 +373,6 @@ export function files(app, room) {
 
 export function transfers(app) {
 	const all = [...app.store.transfers.values()];
-	sheet('Transfers', all.length ? rows(all.map((one) => [one.name, `${one.direction === 'up' ? 'to' : 'from'} ${title(one.to)}: ${one.state}, ${size(one.bytes)} of ${size(one.of)}`])) : h('p', { class: 'hint' }, 'There are none.'));
+	sheet('Transfers', all.length ? rows(all.map((one) => [one.name, `${one.direction === 'up' ? 'to' : 'from'} ${title(one.to)}: ${one.viewed ? 'viewed, not saved' : one.state}, ${size(one.bytes)} of ${size(one.of)}`])) : h('p', { class: 'hint' }, 'No transfers.'));
 }
 

@@ -1,14 +1,21 @@
-// What the page knows, from the objects of the client. No DOM here.
+// The state of the page, from the objects of the client. No DOM here.
 //
-// `apply` takes one object of docs/json.md and docs/web.md. What has changed is told to `changed`, as
-// a word, and the room and the row that it concerns.
+// `apply` takes one object of docs/json.md and docs/web.md, and calls `changed` with the kind of change,
+// the room and the row.
 
 import { Room } from './room.js';
-import { compare, fold, title } from './words.js';
+import { compare, fold, hex, title } from './words.js';
 
 export const LOBBY = '#lobby';
+/** Why the server is not asked now. */
+export const OFFLINE = 'There is no connection to the server. Try again when it is back.';
+export const goneFrom = (room) => `you are no longer in ${title(room.to)}`;
 /** Notices of the client for which somebody waits, and for how long. */
 const SINK_MS = 15000;
+/** The time after which a request gets no answer any more. A request for a transfer lasts as long as the transfer moves. */
+const ANSWER_MS = 60000;
+const TRANSFER_MS = 600000;
+const ENDS = ['sent', 'saved', 'failed', 'cancelled'];
 /** The departure of somebody who was silent for this time is not shown. */
 const QUIET_MS = 300000;
 
@@ -18,13 +25,14 @@ export class Store {
 		Object.assign(this, { changed, attends, rooms: new Map(), me: '', current: null, ready: null });
 		Object.assign(this, { state: { state: 'connecting' }, hello: null, password: null, ended: null });
 		Object.assign(this, { transfers: new Map(), ofMessage: new Map(), asked: new Map(), sinks: [], wanted: [], changes: new Map() });
-		this.prefix = `p${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}-`;
+		// No other page of this client may have the same one.
+		this.prefix = `p${hex(8)}-`;
 		this.refs = 0;
 		this.lobby = this.room(LOBBY);
 		this.current = this.lobby;
 	}
 
-	/** The room with this name, made if there is none. */
+	/** Returns the room with this name. Creates it if there is none. */
 	room(to) {
 		const key = fold(to);
 		let room = this.rooms.get(key);
@@ -52,33 +60,55 @@ export class Store {
 
 	forget(room) {
 		this.rooms.delete(room.key);
-		if (this.current === room) this.current = this.lobby;
 		this.changed('rooms', room);
-		this.changed('current', this.current);
+		if (this.current !== room) return;
+		this.current = this.lobby;
+		this.changed('current', this.lobby);
 	}
 
-	/** Makes a reference whose answers go to `done(objects)`, the last one ending it. */
-	ref(done, each) {
+	/**
+	 * Makes a reference. The object that ends the answer goes to `done` with the messages before it.
+	 * `each` gets the messages as they come. With `each.keeps` the request is one for a transfer.
+	 * `isLocal`: the client answers it without the server.
+	 */
+	ref(done, each, isLocal = false) {
 		const ref = this.prefix + (this.refs += 1);
-		this.asked.set(ref, { done, each, messages: [] });
+		this.asked.set(ref, { done, each, isLocal, messages: [], at: Date.now() });
 		return ref;
 	}
 
-	/** Hands the next notice of the client whose folded text fits to `take` as well. */
-	expect(fits, take) { this.sinks.push({ fits, take, until: Date.now() + SINK_MS }); }
+	/** Ends open requests that nobody answers any more: those that `fits` chooses. Transfers report their end themselves. */
+	giveUp(hint, fits = () => true) {
+		for (const [ref, asked] of [...this.asked]) {
+			if (!fits(asked)) continue;
+			this.asked.delete(ref);
+			if (!asked.each?.keeps) asked.done?.({ type: 'refused', code: 'unanswered', hint }, asked.messages);
+		}
+	}
+
+	/** Ends what has waited too long. */
+	tick() {
+		const now = Date.now();
+		this.giveUp('The client has not answered. Try again.', (asked) => now - asked.at > (asked.each?.keeps ? TRANSFER_MS : ANSWER_MS));
+		const late = this.sinks.filter((sink) => sink.until <= now);
+		this.sinks = this.sinks.filter((sink) => sink.until > now);
+		late.forEach((sink) => sink.late?.());
+	}
+
+	/** Hands the next notice of the client whose folded text fits to `take` as well. `late` is called if there is none in time. */
+	expect(fits, take, late) { this.sinks.push({ fits, take, late, until: Date.now() + SINK_MS }); }
 
 	apply(object) {
 		if (typeof object?.type !== 'string') return;
 		const answer = this.asked.get(object.ref);
 		if (answer && this.#answers(object, answer)) return;
 		// An answer to another page.
-		if (typeof object.ref === 'string' && !answer && /^p[0-9a-z]+-\d+$/.test(object.ref) && object.type !== 'entered' &&
-			object.type !== 'parted' && object.type !== 'transfer') return;
+		if (typeof object.ref === 'string' && !answer && /^p[0-9a-z]+-\d+$/.test(object.ref) && !SHARED.includes(object.type)) return;
 		const apply = APPLY[object.type];
 		if (apply) apply.call(this, object);
 	}
 
-	/** Whether an answer to a request of this page has been used up. */
+	/** Handles an answer to a request of this page. Returns whether nothing else may handle it. */
 	#answers(object, answer) {
 		const { type, ref } = object;
 		if (type === 'message') {
@@ -86,13 +116,18 @@ export class Store {
 			answer.each?.(object);
 			return true;
 		}
-		if (type === 'transfer') return false;
+		if (type === 'transfer') {
+			answer.at = Date.now();
+			if (ENDS.includes(object.state)) this.asked.delete(ref);
+			return false;
+		}
 		if (type === 'refused' && object.id) return false;
 		// A gap or a violation belongs to an answer that goes on.
 		if (type === 'gap' || type === 'violation') return false;
-		if (type !== 'refused' || !answer.each?.keeps) this.asked.delete(ref);
-		answer.done?.(object, answer.messages);
-		return !['entered', 'parted', 'people', 'topic'].includes(type);
+		// A transfer that is refused with a delay begins later by itself.
+		if (type !== 'refused' || !answer.each?.keeps || !object.retry_ms) this.asked.delete(ref);
+		answer.done?.(type === 'error' ? { ...object, type: 'refused' } : object, answer.messages);
+		return !SHARED.includes(type);
 	}
 
 	addMessage(object, replay = object.replay) {
@@ -105,6 +140,8 @@ export class Store {
 		}
 		const known = room.bySeq.has(object.seq);
 		const item = room.addMessage(object, this.me);
+		const get = item.file && this.ofMessage.get(`${room.key} ${item.seq}`);
+		if (get) item.get = get;
 		if (item.own) this.changed('settled', room, item.id);
 		room.trim();
 		const isNew = !known && room.isUnread(item) && !item.deleted;
@@ -115,6 +152,19 @@ export class Store {
 		this.changed('items', room, item);
 		this.changed('rooms', room);
 		return item;
+	}
+
+	/** Marks a message as refused that the client has not taken. Only this page has it. */
+	refuseHere(room, item, hint = goneFrom(room)) {
+		Object.assign(item, { state: 'refused', isHere: true, hint });
+		this.changed('settled', room, item.id);
+		this.changed('items', room, item);
+	}
+
+	/** Shows the message of the day, after the messages of the snapshot. */
+	day() {
+		if (this.motd) this.note({ text: this.motd, origin: 'server', what: 'message of the day' }, this.lobby);
+		this.motd = null;
 	}
 
 	/** An edit or a deletion of an own message is on its way. */
@@ -140,7 +190,7 @@ export class Store {
 		return undefined;
 	}
 
-	/** The row of an own message that is not settled. The client has taken it. */
+	/** Marks an own message or change as taken by the client. Returns its row if it is not stored yet. */
 	sent(id) {
 		const found = this.pendingOf(id);
 		const change = this.changes.get(id);
@@ -154,11 +204,21 @@ export class Store {
 	}
 }
 
+/** Objects that concern all pages, also if they answer a request of one page. */
+const SHARED = ['entered', 'parted', 'people', 'topic', 'transfer'];
+
+const isUp = ({ state }) => state === 'connected' || state === 'silent';
+
 /** What each object does; `this` is the store. */
 const APPLY = {
 	state(object) {
 		this.state = { ...object, at: Date.now() };
-		if (object.state === 'connected') this.password = null;
+		if (object.state !== 'connecting' && this.password) {
+			this.password = null;
+			this.changed('password');
+		}
+		// What the server was asked over a lost connection has no answer.
+		if (!isUp(object)) this.giveUp(OFFLINE, (asked) => !asked.isLocal && !asked.each?.keeps);
 		this.changed('state');
 	},
 	latency({ ms }) { this.latency = ms; },
@@ -167,7 +227,8 @@ const APPLY = {
 		const again = this.hello?.motd === object.motd;
 		this.hello = object;
 		this.me = object.name;
-		if (object.motd && !again) this.note({ text: object.motd, origin: 'server', what: 'message of the day' }, this.lobby);
+		if (object.motd && !again) this.motd = object.motd;
+		if (this.ready) this.day();
 		this.changed('state');
 	},
 	ready(object) {
@@ -175,6 +236,7 @@ const APPLY = {
 		this.ready = object;
 		this.limits = object.limits ?? this.limits;
 		this.me = object.name ?? this.me;
+		this.day();
 		this.changed('ready', undefined, first);
 	},
 	password(object) {
@@ -203,6 +265,8 @@ const APPLY = {
 	gone({ channel }) {
 		const room = this.room(channel);
 		Object.assign(room, { gone: true, joined: false });
+		// The client refuses what it has not taken yet.
+		for (const item of room.items) if (item.state === 'pending' && !item.taken) this.refuseHere(room, item);
 		this.changed('rooms', room);
 		this.changed('people', room);
 	},
@@ -333,7 +397,6 @@ const APPLY = {
 	notice(object) {
 		if (object.origin === 'client') {
 			const text = fold(object.text);
-			this.sinks = this.sinks.filter((sink) => sink.until > Date.now());
 			// The line for the others of a new channel, which is shown there too.
 			const made = object.text.match(/\/join (#\S+) \S/)?.[1];
 			if (made && this.wanted.some((one) => one.name === fold(made))) this.passOn = { name: fold(made), text: object.text };
@@ -343,7 +406,11 @@ const APPLY = {
 		}
 		this.note({ text: object.text, origin: object.origin });
 	},
-	error({ hint, origin, code }) { this.note({ text: hint, origin, error: true, code }); },
+	error({ hint, origin, code, ref }) {
+		// The client has not understood a message.
+		const found = ref && this.pendingOf(ref);
+		if (found) this.refuseHere(found.room, found.item, hint); else this.note({ text: hint, origin, error: true, code });
+	},
 	transfer(object) {
 		const ends = ['sent', 'cancelled'].includes(object.state);
 		let known = this.transfers.get(object.transfer);
@@ -351,8 +418,10 @@ const APPLY = {
 		Object.assign(known, object);
 		const room = this.room(object.to);
 		if (object.direction === 'down' && object.seq) {
+			const item = room.bySeq.get(object.seq);
 			this.ofMessage.set(`${room.key} ${object.seq}`, known);
-			this.changed('items', room, room.bySeq.get(object.seq));
+			if (item) item.get = known;
+			this.changed('items', room, item);
 		} else if (!known.item && !ends) known.item = room.addTransfer(known);
 		else if (known.item && ends) room.drop(known.item);
 		this.changed('items', room, known.item);
@@ -369,7 +438,7 @@ const APPLY = {
 /** The line with which a message was written. */
 export const written = (item) => (item.says === 'me' ? `/me ${item.text}` : item.text.startsWith('/') ? `/${item.text}` : item.text);
 
-/** Somebody came or went. Who was silent for long leaves without a row, as in the terminal. */
+/** Handles a join or a departure. A person who was silent for long leaves without a row, as in the terminal. */
 function presence(does, { to, who, reason, after_ms: after, quiet: isHidden }) {
 	const room = this.room(to);
 	const key = fold(who);

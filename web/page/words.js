@@ -12,6 +12,20 @@ export function hex(bytes) {
 	return Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+/** The characters that the client takes for blanks (`char::is_whitespace` in Rust). */
+const BLANK = '[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';
+const BLANKS = new RegExp(`^(?:${BLANK}|\\ufeff)*$`);
+const ACTION = new RegExp(`^/me(?:$|${BLANK}+)`, 'i');
+
+/** Whether a text has nothing that can be sent. */
+export const isBlank = (text) => BLANKS.test(text);
+
+/** The text of `/me TEXT`, which can be empty. `undefined` for other lines, and for texts of several lines. */
+export function actionOf(line) {
+	const command = line.includes('\n') ? null : line.match(ACTION);
+	return command ? line.slice(command[0].length) : undefined;
+}
+
 export const bytesOf = (text) => new TextEncoder().encode(text).length;
 
 /** The index of a name's colour, the same as in the terminal (FNV-1a, 64 bits). */

@@ -1,0 +1,149 @@
+// Parts of the page that need no browser: node tests/browser/units.mjs
+
+import assert from 'node:assert/strict';
+import { pathToFileURL } from 'node:url';
+
+process.env.TZ = 'UTC';
+const WEB = process.env.PYCHAT_WEB ? pathToFileURL(`${process.env.PYCHAT_WEB}/`) : new URL('../../web/', import.meta.url);
+const { dayStarts } = await import(new URL('page/room.js', WEB));
+const { actionOf, isBlank } = await import(new URL('page/words.js', WEB));
+const { OFFLINE, Store } = await import(new URL('page/store.js', WEB));
+
+const at = (text) => Date.parse(`2026-11-${text}Z`);
+const stored = (text, seq) => ({ kind: 'message', seq: String(seq), time: at(text) });
+const local = (text, kind = 'note') => ({ kind, time: at(text) });
+const starts = (items, first = 0) => [...dayStarts(items, first, items.length)];
+
+/** A store, the words that it has told, and what is asked with a reference. */
+function made() {
+  const told = [];
+  const store = new Store((...change) => told.push(change), () => false);
+  const asks = (each, isLocal) => {
+    const asked = { ends: [] };
+    asked.ref = store.ref((end, messages) => asked.ends.push([end, messages]), each, isLocal);
+    return asked;
+  };
+  store.apply({ type: 'state', state: 'connected', name: 'alice' });
+  store.apply({ type: 'ready', name: 'alice', limits: {} });
+  return { store, told, asks };
+}
+
+const UNITS = {
+  'a day begins once, whatever the clocks of the server and of this computer say'() {
+    assert.deepEqual(starts([stored('29T23:59:00', 1), stored('30T00:01:00', 2), stored('30T10:00:00', 3)]), [0, 1]);
+    // A notice of a clock that is 10 s ahead of the server's.
+    assert.deepEqual(starts([stored('29T23:50:00', 1), local('30T00:00:05'), stored('29T23:59:58', 2), stored('30T00:00:10', 3)]), [0, 1]);
+    // A clock that is behind.
+    assert.deepEqual(starts([stored('30T00:00:05', 1), local('29T23:59:58'), stored('30T00:00:10', 2)]), [0]);
+    // A message that waits since yesterday is below those of today.
+    assert.deepEqual(starts([stored('29T12:00:00', 1), stored('30T00:01:00', 2), { kind: 'message', state: 'pending', time: at('29T23:59:00') }]), [0, 1]);
+    // Rows without a time, and those of transfers, begin no day and end none.
+    assert.deepEqual(starts([stored('29T12:00:00', 1), { kind: 'gap' }, stored('29T12:01:00', 2), local('30T09:00:00', 'transfer'), stored('29T12:02:00', 3)]), [0]);
+    // A server whose clock is set back by days.
+    assert.deepEqual(starts([stored('30T12:00:00', 1), stored('20T12:00:00', 2)]), [0, 1]);
+  },
+
+  'a row loses its day line when older messages of the day are above it'() {
+    const items = Array.from({ length: 600 }, (_, i) => stored('29T12:00:00', i + 1));
+    assert.deepEqual(starts(items, 0), [0]);
+    assert.deepEqual(starts(items, 100), []);
+    assert.deepEqual(starts(items, 500), []);
+    assert.deepEqual(starts([...items, stored('30T12:00:00', 601)], 550), [600]);
+  },
+
+  'actions and blanks are read as the client reads them'() {
+    assert.deepEqual(['/me waves', '/ME\twaves', '/me', '/me  ', '/me \u0085', '/men', '//me x', '/me a\nb', 'me x', '/me\ufeffx'].map(actionOf),
+      ['waves', 'waves', '', '', '', undefined, undefined, undefined, undefined, undefined]);
+    assert.deepEqual(['', ' \t\n', '\u0085', '\ufeff', 'x', '\u200b'].map(isBlank), [true, true, true, true, false, false]);
+  },
+
+  'a request ends with its answer, with an error, or without one'() {
+    const { store, asks } = made();
+    const [one, two, three, sealed] = [asks(), asks(), asks(), asks(undefined, true)];
+    store.apply({ type: 'history', ref: one.ref, messages: 0, more: false });
+    store.apply({ type: 'error', code: 'bad_request', ref: two.ref, hint: 'not an object' });
+    assert.deepEqual([one, two].map(({ ends }) => ends.map(([end]) => end.type)), [['history'], ['refused']]);
+    store.apply({ type: 'state', state: 'offline', retry_ms: 1000 });
+    assert.deepEqual(three.ends.map(([end]) => end.hint), [OFFLINE]);
+    assert.deepEqual([sealed.ends.length, [...store.asked.keys()]], [0, [sealed.ref]], 'the client answers it without the server');
+    store.asked.get(sealed.ref).at -= 3600000;
+    store.tick();
+    assert.equal(sealed.ends[0][0].code, 'unanswered');
+    assert.equal(store.asked.size, 0);
+  },
+
+  'a request for a transfer lasts until the transfer ends'() {
+    const { store, asks } = made();
+    const moves = (ref, state, more) => store.apply({ type: 'transfer', transfer: 'f1', direction: 'up', name: 'a', to: '#lobby', state, ref, ...more });
+    const keeps = () => Object.assign(() => {}, { keeps: true });
+    const [sent, refused] = [asks(keeps()), asks(keeps())];
+    store.apply({ type: 'refused', ref: sent.ref, code: 'busy', hint: 'wait', retry_ms: 1000 });
+    store.apply({ type: 'state', state: 'offline', retry_ms: 1000 });
+    moves(sent.ref, 'waiting');
+    assert.equal(store.asked.size, 2);
+    moves(sent.ref, 'sent');
+    store.apply({ type: 'refused', ref: refused.ref, code: 'forbidden', hint: 'no' });
+    assert.equal(store.asked.size, 0);
+    assert.deepEqual(refused.ends.map(([end]) => end.hint), ['no']);
+  },
+
+  'references of two pages differ, and what concerns both reaches both'() {
+    const { store } = made();
+    const other = made().store;
+    assert.notEqual(store.prefix, other.prefix);
+    assert.match(store.ref(), /^p[0-9a-f]{16}-\d+$/);
+    store.apply({ type: 'topic', to: '#lobby', text: 'tea', ref: other.ref() });
+    assert.equal(store.lobby.topic, 'tea');
+    store.apply({ type: 'whois', name: 'bob', devices: [], fingerprints: [], ref: other.ref() });
+    assert.equal(store.lobby.items.length, 0, 'the answer to another page is shown');
+  },
+
+  'a channel that the user is not in any more refuses what the client has not taken'() {
+    const { store, told } = made();
+    const room = store.room('#work');
+    const [taken, open] = ['a'.repeat(32), 'b'.repeat(32)].map((id) => room.addPending({ id, text: id }));
+    store.apply({ type: 'outgoing', id: taken.id, to: '#work', kind: 'say', text: taken.text });
+    store.apply({ type: 'gone', channel: '#work' });
+    assert.deepEqual([room.gone, taken.state, open.state, open.isHere], [true, 'pending', 'refused', true]);
+    assert.match(open.hint, /no longer in #work/);
+    assert.ok(told.some(([what, , id]) => what === 'settled' && id === open.id), 'it is sent again after a reload');
+  },
+
+  'a file that is only viewed is not one that is saved'() {
+    const { store } = made();
+    const got = { type: 'transfer', transfer: 'f1', direction: 'down', name: 'sea.jpg', to: '#lobby', seq: '7', state: 'saved', path: '/x/viewed/sea.jpg', viewed: true };
+    store.apply(got);
+    // The message is loaded after the transfer.
+    const file = { name: 'sea.jpg', bytes: 1, media: 'image/jpeg' };
+    store.apply({ type: 'message', to: '#lobby', from: 'bob', seq: '7', id: 'c'.repeat(32), kind: 'file', text: '', file, time: new Date(at('29T12:00:00')).toISOString() });
+    const item = store.lobby.bySeq.get('7');
+    assert.deepEqual([item.get.state, item.get.viewed], ['saved', true]);
+    store.apply({ ...got, transfer: 'f2', path: '/x/Downloads/sea.jpg', viewed: undefined });
+    assert.deepEqual([item.get.path, item.get.viewed], ['/x/Downloads/sea.jpg', undefined]);
+  },
+
+  'the message of the day is below the messages of the snapshot'() {
+    const store = new Store(() => {}, () => false);
+    store.apply({ type: 'hello', name: 'alice', motd: 'be kind' });
+    store.lobby.addMessage({ seq: '1', id: 'd'.repeat(32), from: 'bob', text: 'hi', kind: 'say', time: new Date(at('29T12:00:00')).toISOString() }, 'alice');
+    store.apply({ type: 'ready', name: 'alice' });
+    assert.deepEqual(store.lobby.items.map((item) => item.text), ['hi', 'be kind']);
+  },
+
+  'a conversation that is closed elsewhere opens no other'() {
+    const { store, told } = made();
+    store.room('#work');
+    store.apply({ type: 'parted', channel: '#work' });
+    assert.equal(told.some(([what]) => what === 'current'), false);
+  },
+};
+
+/** Runs them all. The first one that fails ends the run. */
+export function units() {
+  for (const [name, unit] of Object.entries(UNITS)) {
+    try { unit(); } catch (error) { throw new Error(`${name}: ${error.message}`, { cause: error }); }
+  }
+  console.log(`${Object.keys(UNITS).length} units`);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) units();
