@@ -92,6 +92,9 @@ export class List {
 			first = room.index(this.top);
 			last = room.index(this.bottom) + 1;
 			if (last - first < FILL) last = Math.min(items.length, first + FILL);
+			// Older rows are drawn at once: without them the text could not stay where it is.
+			if (this.scroller.scrollTop < EDGE_PX) first = Math.max(0, first - FILL);
+			last = Math.min(last, first + ROWS_MAX);
 		}
 		this.#draw(Math.max(0, first), Math.min(last, items.length));
 		if (this.atEnd) this.toEnd(); else this.#restore(anchor);
