@@ -334,7 +334,7 @@ class App {
 
 	/** Loads older messages of a room. Resolves when they are here. */
 	older(room, count = HISTORY_MESSAGES) {
-		if (room.loading || !room.more || !this.isOnline) return Promise.resolve(false);
+		if (room.loading || !room.more || room.gone || !this.isOnline) return Promise.resolve(false);
 		room.loading = true;
 		return new Promise((resolve) => {
 			const done = (end, messages) => {
@@ -343,7 +343,7 @@ class App {
 				setTimeout(() => { room.loading = false; }, refused ? Math.max(end.retry_ms ?? 0, REFUSED_MS) : 0);
 				if (!refused) room.more = end.more && messages.length > 0;
 				messages.forEach((message) => this.store.addMessage(message, true));
-				if (refused && !['rate', 'busy', 'unanswered'].includes(end.code)) room.more = false;
+				if (refused && !['rate', 'busy', 'unavailable', 'unanswered'].includes(end.code)) room.more = false;
 				if (room === this.room) this.list.sync();
 				resolve(!refused);
 			};
