@@ -5,8 +5,8 @@
 use unicode_normalization::char::canonical_combining_class;
 
 use super::emoji::is_emoji;
-use super::is_mark;
 use super::selectors::{is_selector, selects};
+use super::shape::is_mark;
 
 /// The zero width joiner and non-joiner.
 const ZWJ: char = '\u{200d}';
