@@ -34,7 +34,12 @@ impl Settings {
     /// # Errors
     /// The file cannot be read, or is not what settings look like.
     pub fn read(path: &Path) -> Result<Settings, FileError> {
-        let settings: Settings = json_file::load(path, json_file::SMALL)?.unwrap_or_default();
+        let settings: Option<Settings> = json_file::load(path, json_file::SMALL)?;
+        // A link whose file is gone for a moment must not lift what denies the access.
+        if settings.is_none() && path.is_symlink() {
+            return Err(FileError::damaged(path, "it leads to no file"));
+        }
+        let settings = settings.unwrap_or_default();
         match settings.role {
             // No file can grant the rights of the console.
             Role::Console => Err(FileError::damaged(path, "a role is owner, moderator or member")),

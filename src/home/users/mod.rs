@@ -155,6 +155,10 @@ impl Users {
         let before = || old.and_then(|old| old.files.get(&file.path)).cloned();
         let ((key, succession), is_before) = match read_key(&file.path) {
             Ok(Some(read)) => (read, false),
+            // The name is there: the file that it leads to may be back in a moment.
+            Ok(None) if file.path.is_symlink() => {
+                (before().ok_or_else(|| Reason::File("it leads to no file".into()))?, true)
+            }
             Ok(None) => return Err(Reason::File("it is gone".into())),
             Err(reason) => (before().ok_or(reason)?, true),
         };

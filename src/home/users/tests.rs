@@ -190,6 +190,31 @@ fn files_belong_to_people_in_any_form_and_case_of_their_names() {
 }
 
 #[test]
+fn a_link_that_leads_to_no_file_removes_neither_key_nor_settings() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (key, settings) = (elsewhere.path().join("key"), elsewhere.path().join("settings"));
+    fs::write(&key, spare(0).public().to_pem()).unwrap();
+    fs::write(&settings, r#"{"deny": ["10.0.0.0/8"]}"#).unwrap();
+    for (to, link) in [(&key, "bob.pem"), (&settings, "bob.json")] {
+        std::os::unix::fs::symlink(to, folder.path().join(link)).unwrap();
+    }
+    let (users, rejected) = Users::load(folder.path()).unwrap();
+    assert!(rejected.is_empty(), "{rejected:?}");
+    let denied = |users: &Users| users.settings(&"bob".parse().unwrap()).deny.len();
+    assert_eq!(denied(&users), 1, "the control");
+    fs::remove_file(&key).unwrap();
+    fs::remove_file(&settings).unwrap();
+    let (now, rejected) = Users::load_over(folder.path(), Some(&users)).unwrap();
+    assert!(now.by_key(spare(0).public()).is_some());
+    assert_eq!(denied(&now), 1, "{rejected:?}");
+    let reasons: Vec<_> = rejected.iter().map(|one| &one.reason).collect();
+    assert!(matches!(reasons[..], [Reason::KeptKey(_), Reason::Kept(..)]), "{reasons:?}");
+    fs::remove_file(folder.path().join("bob.pem")).unwrap();
+    let (now, _) = Users::load_over(folder.path(), Some(&now)).unwrap();
+    assert!(now.is_empty(), "the link itself is the file");
+}
+
+#[test]
 fn a_key_stays_registered_while_its_file_is_wrong_for_a_moment() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bob.pem");
