@@ -34,6 +34,8 @@ mod log;
 mod lost_answer;
 #[path = "hostile_messages_tests.rs"]
 mod messages;
+#[path = "hostile_new_log_tests.rs"]
+mod new_log;
 #[path = "hostile_numbers_tests.rs"]
 mod numbers;
 #[path = "hostile_old_keys_tests.rs"]
