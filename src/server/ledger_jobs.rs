@@ -283,10 +283,11 @@ impl LedgerJobs {
 mod tests {
     use super::*;
     use crate::chat::registry::{LogIds, Registry, Rules};
-    use crate::chat::{LogId, Retention, Seq};
-    use crate::ledger::Memory;
+    use crate::chat::{Body, Kind, LogId, MsgId, Retention, Seq};
+    use crate::ledger::{Draft, Memory, Record, Sqlite};
     use crate::server::commit;
     use crate::server::delivery::flusher::Flusher;
+    use crate::server::hub::Waiting;
 
     /// No answer takes longer.
     const LONG: Duration = Duration::from_secs(60);
@@ -338,5 +339,47 @@ mod tests {
             assert!(!jobs.answers(Duration::ZERO)[0].1);
         }
         assert_eq!(jobs.hub.ledger.take_waiting().len(), 1);
+    }
+
+    /// A message waits for one part of an erasure and its commit, and for its own commit: the bound
+    /// of the wait in commits, whatever they take.
+    #[test]
+    fn one_part_of_an_erasure_at_most_comes_between_two_commits_of_messages() {
+        let (jobs, _) = jobs();
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Sqlite::open(&folder.path().join("ledger.db"), 60).unwrap();
+        let reader = disk.reader();
+        let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
+        let halves = Some((Box::new(disk) as _, Box::new(reader) as _));
+        let (mut ledger, _reader) =
+            SplitLedger::new(halves, memory, Config::default().retentions());
+        let says = |from: &str, number: u128| {
+            Record::line(Draft {
+                conversation: "#tea".parse().unwrap(),
+                from: from.parse().unwrap(),
+                device: "main".parse().unwrap(),
+                id: MsgId(number.to_be_bytes()),
+                time_ms: 1_000,
+                kind: Kind::Say,
+                body: Body::Text(format!("message {number}")),
+            })
+        };
+        ledger.commit((0..3_000).map(|number| says("bob", number)).collect());
+        let own = Arc::clone(&jobs);
+        let erasure = thread::spawn(move || own.erase(&"bob".parse().unwrap()));
+        let mut parts = 0;
+        while !erasure.is_finished() {
+            let mut waiting = jobs.hub.ledger.take_waiting();
+            assert!(waiting.len() <= 1, "{} parts wait", waiting.len());
+            parts += waiting.len();
+            if waiting.is_empty() {
+                thread::park_timeout(Duration::from_millis(1));
+                continue;
+            }
+            waiting.push(Waiting::Record(says("alice", 1 << 64 | parts as u128)));
+            commit::work(&jobs.hub, &mut ledger, &mut waiting);
+        }
+        assert_eq!(erasure.join().unwrap().unwrap().unwrap(), 3_000);
+        assert!(parts > 5, "the control: {parts}");
     }
 }
