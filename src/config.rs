@@ -305,12 +305,17 @@ impl Config {
             let path = path.to_owned();
             ConfigError::Value { path, place, problem, hint }
         };
-        let config: Config = json_file::parse(text).map_err(|Misfit { place, problem }| {
+        let misfit = |Misfit { place, problem }| {
             let comment = text.lines().any(|line| line.trim_start().starts_with(['/', '#']));
             let no_comments = || "JSON has no comments: remove them".to_owned();
             let hint = hint(&problem).or_else(|| comment.then(no_comments));
             fault(place, problem, hint)
-        })?;
+        };
+        let config: Config = json_file::parse(text).map_err(misfit)?;
+        let channels = config.channels.keys().map(|name| format!("/channels/{name}"));
+        let objects: Vec<_> =
+            ["/limits", "/log"].map(str::to_owned).into_iter().chain(channels).collect();
+        json_file::check_objects(text, objects.iter().map(String::as_str)).map_err(misfit)?;
         config
             .limits
             .check()

@@ -461,7 +461,16 @@ fn check_finds_what_the_server_would_stumble_over() {
     fs::remove_dir(&socket).unwrap();
 
     for (text, what) in [
-        (r#"{"server_port": 43217, "metrics": "127.0.0.1:43217"}"#, "43217"),
+        (
+            r#"{"server_port": 43217, "metrics": "127.0.0.1:43217"}"#,
+            "metrics: 127.0.0.1:43217 is the server's own address for chat",
+        ),
+        (
+            r#"{"server_port": 43217, "server_ip": "0.0.0.0", "web": "127.0.0.1:43217"}"#,
+            "web: 127.0.0.1:43217 is the server's own address for chat",
+        ),
+        ("[]", "it is a list: write { and } with named values"),
+        (r#"{"limits": []}"#, "limits: it is a list"),
         (r#"{"log": {"file": "none/pychat.log"}}"#, "the log cannot be written"),
         (r#"{"log": {"file": "data"}}"#, "the log cannot be written"),
         (r#"{"log": {"file": "data/ledger.db"}}"#, "the file is the home's"),

@@ -155,3 +155,18 @@ fn ranges_hold_what_they_say() {
         assert_eq!(bad.parse::<IpRange>(), Err(RangeError::Form), "{bad}");
     }
 }
+
+#[test]
+fn a_list_is_no_object() {
+    for (text, place) in [
+        ("[]", ""),
+        ("[null, 7000]", ""),
+        (r#"{"limits": []}"#, "limits: "),
+        (r#"{"limits": [5, 6]}"#, "limits: "),
+        (r#"{"log": []}"#, "log: "),
+        (r##"{"channels": {"#tea": ["1d"]}}"##, "channels.#tea: "),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(&format!("{place}it is a list")), "{text}: {error}");
+    }
+}

@@ -23,6 +23,18 @@ pub fn load<T: DeserializeOwned>(path: &Path, bytes_max: u64) -> Result<Option<T
     parse(&text).map(Some).map_err(|error| FileError::damaged(path, error))
 }
 
+/// Same as [`load`], for a file that holds a list.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_list<T: DeserializeOwned>(
+    path: &Path,
+    bytes_max: u64,
+) -> Result<Option<Vec<T>>, FileError> {
+    let Some(text) = super::read_text_up_to(path, bytes_max)? else { return Ok(None) };
+    read(&text).map(Some).map_err(|error| FileError::damaged(path, error))
+}
+
 /// Where a text holds no value of the type, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}{problem}")]
@@ -32,11 +44,45 @@ pub struct Misfit {
     pub problem: String,
 }
 
-/// Returns the value that a text holds.
+/// Returns the object that a text holds.
 ///
 /// # Errors
 /// The text is no JSON, holds something else, or goes on after the value.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
+    // serde takes the values of a list for the fields of a struct, in their order, and an empty
+    // one for the defaults.
+    if text.trim_start().starts_with('[') {
+        return Err(Misfit::list(String::new()));
+    }
+    read(text)
+}
+
+/// Returns the first of the values at these JSON pointers that is a list. Each must be an object,
+/// as in [`parse`].
+///
+/// # Errors
+/// The value that is a list.
+pub fn check_objects<'a>(
+    text: &str,
+    places: impl IntoIterator<Item = &'a str>,
+) -> Result<(), Misfit> {
+    let value: serde_json::Value = read(text)?;
+    let is_list = |place: &&str| value.pointer(place).is_some_and(serde_json::Value::is_array);
+    match places.into_iter().find(is_list) {
+        None => Ok(()),
+        Some(place) => {
+            Err(Misfit::list(format!("{}: ", place.trim_start_matches('/').replace('/', "."))))
+        }
+    }
+}
+
+impl Misfit {
+    fn list(place: String) -> Misfit {
+        Misfit { place, problem: "it is a list: write { and } with named values".into() }
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let place = match error.path().to_string().as_str() {
@@ -109,6 +155,7 @@ mod tests {
             (r#"{"bob": 999}"#, "ages.json: bob: "),
             ("{", "ages.json: "),
             ("{} {}", "ages.json: trailing characters"),
+            (" []", "ages.json: it is a list"),
             (&"x".repeat(100), "ages.json: it is larger than 99 bytes"),
         ] {
             fs::write(&path, text).unwrap();

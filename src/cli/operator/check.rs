@@ -170,7 +170,8 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
         found.notes.push(note.into());
     }
     web_rules(home, &config, found);
-    addresses(home, [Some(listen), config.metrics, config.web], found);
+    let wanted = [("chat", Some(listen)), ("metrics", config.metrics), ("web", config.web)];
+    addresses(home, wanted, found);
 }
 
 /// How the limits on unauthenticated connections treat connections from this computer.
@@ -293,15 +294,24 @@ fn space(dir: &Path, found: &mut Findings) {
 }
 
 /// Whether a server could listen on its addresses; a running server does already.
-fn addresses(home: &Home, wanted: [Option<SocketAddr>; 3], found: &mut Findings) {
+fn addresses(home: &Home, wanted: [(&str, Option<SocketAddr>); 3], found: &mut Findings) {
+    let wanted: Vec<_> = wanted.into_iter().filter_map(|(key, it)| Some((key, it?))).collect();
+    let is_same = |one: &SocketAddr, other: &SocketAddr| {
+        let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+        one.port() == other.port() && one.port() != 0 && (any || one.ip() == other.ip())
+    };
+    for (number, (key, address)) in wanted.iter().enumerate() {
+        if let Some((other, _)) = wanted[..number].iter().find(|(_, it)| is_same(it, address)) {
+            let what = format!("{key}: {address} is the server's own address for {other}");
+            found.problem(what, "choose another port in config.json");
+        }
+    }
     match home.is_locked() {
         Ok(true) => return found.notes.push("a server runs in this home".into()),
         Ok(false) => {}
         Err(error) => found.fault(&error.into()),
     }
-    // Each stays bound: two of them may be the same.
-    let bound = wanted.into_iter().flatten().map(|address| found.take(Listener::bind(address, 1)));
-    drop(bound.collect::<Vec<_>>());
+    wanted.iter().for_each(|(_, address)| drop(found.take(Listener::bind(*address, 1))));
 }
 
 /// Folders in place of files, and files in place of folders.

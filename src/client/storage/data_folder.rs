@@ -178,7 +178,7 @@ impl DataFolder {
 
     /// All servers, last used first.
     pub fn servers(&self) -> Result<Vec<Server>, FileError> {
-        Ok(json_file::load(&self.servers_file(), json_file::SMALL)?.unwrap_or_default())
+        Ok(json_file::load_list(&self.servers_file(), json_file::SMALL)?.unwrap_or_default())
     }
 
     /// Adds or updates a server and makes it the last used. Each server has one entry, found by its

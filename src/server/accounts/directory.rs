@@ -31,7 +31,7 @@ type Certificates = BTreeMap<Fingerprint, Opaque>;
 impl Directory {
     pub fn open(file: PathBuf) -> Result<Directory, FileError> {
         let mut certificates = BTreeMap::new();
-        let list: Option<Vec<Opaque>> = json_file::load(&file, json_file::LARGE)?;
+        let list: Option<Vec<Opaque>> = json_file::load_list(&file, json_file::LARGE)?;
         for one in list.into_iter().flatten() {
             let bytes: Option<&[u8; CERTIFICATE_BYTES]> = one.bytes().try_into().ok();
             let bytes = bytes.ok_or_else(|| FileError::damaged(&file, "no certificate"))?;
