@@ -8,6 +8,7 @@ import { chromium } from 'playwright-core';
 import { CHECKS, checks } from './checks.mjs';
 import { DESKTOP, Person, PHONE } from './person.mjs';
 import { states } from './states.mjs';
+import { SERVED } from './served.mjs';
 import { STORIES } from './stories.mjs';
 import { units } from './units.mjs';
 import { World } from './world.mjs';
@@ -51,7 +52,7 @@ try {
   await carol.hears('its login', (object) => object.type === 'hello');
   console.log(`${seconds()} s: everybody is here`);
   const cast = { world, wire, browser, Person, alice, bob, carol };
-  for (const [name, story] of Object.entries(STORIES)) {
+  for (const [name, story] of Object.entries({ ...STORIES, ...SERVED })) {
     if (wanted.length && !wanted.some((word) => name.includes(word))) continue;
     await story(cast).catch((error) => { throw new Error(`${name}: ${error.message}`, { cause: error }); });
     for (const person of people) await person.check().catch((error) => { throw new Error(`${name}: ${error.message}`); });

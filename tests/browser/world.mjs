@@ -106,10 +106,12 @@ export class World {
   }
 
   async serve(listen) {
-    this.server = this.start(['server', '--no-owner', '--listen', listen, '--web', 'off', '--home', this.home], 'server');
+    this.server = this.start(['server', '--no-owner', '--listen', listen, '--web', '127.0.0.1:0', '--home', this.home], 'server');
     const ready = await this.server.line('ready', (line) => line.includes('ready addr='));
     const words = Object.fromEntries(ready.split(/\s+/).filter((word) => word.includes('=')).map((word) => word.split(/=(.*)/)));
     this.address = words.addr;
+    const web = await this.server.line('its web port', (line) => line.includes('web at ws://'));
+    this.webAddress = web.match(/ws:\/\/([^/]+)\//)[1];
     this.print = words.fingerprint.replace('SHA256:', '').replaceAll('+', '-').replaceAll('/', '_');
   }
 

@@ -9,6 +9,8 @@ const OUTPUTS = ['', 'write', 'remove', 'open', 'record', 'close', 'object', 'en
 const [STATE, OPERATION, LABEL, INPUT, RESULT] = [0, 1, 2, 3, 4];
 const BYTES = 32;
 const OAEP_BYTES = 384;
+/** Time between two reports that the browser stores nothing. */
+const REPORT_AGAIN_MS = 60000;
 
 let wasm;
 let vault;
@@ -17,6 +19,9 @@ let keyholder;
 let socket;
 let timer;
 let ended = false;
+/** Changes of files that are not stored yet, in order. */
+let changes = [];
+let reported = 0;
 let events = Promise.resolve();
 const text = new TextDecoder();
 
@@ -63,17 +68,15 @@ async function handle(event, bytes = new Uint8Array()) {
 }
 
 async function perform() {
-	const writes = [];
-	const removes = [];
 	const rest = [];
 	for (let kind = wasm.next(); kind; kind = wasm.next()) {
 		const bytes = memory(wasm.output(), wasm.output_bytes()).slice();
 		const name = OUTPUTS[kind];
-		if (name === 'write') writes.push(written(bytes));
-		else if (name === 'remove') removes.push(text.decode(bytes));
+		if (name === 'write') changes.push(written(bytes));
+		else if (name === 'remove') changes.push({ path: text.decode(bytes) });
 		else rest.push([name, bytes]);
 	}
-	if (writes.length || removes.length) await store(writes, removes);
+	if (changes.length) await store();
 	const objects = [];
 	for (const [name, bytes] of rest) {
 		if (name === 'object') objects.push(text.decode(bytes)); else act(name, bytes);
@@ -87,10 +90,14 @@ function written(bytes) {
 	return { path: text.decode(bytes.subarray(8, path)), from: head.getUint32(0, true), bytes: bytes.subarray(path) };
 }
 
-async function store(writes, removes) {
+/** What the browser did not store comes with the next changes. */
+async function store() {
 	try {
-		await vault.store(writes, removes);
+		await vault.store(changes);
+		changes = [];
 	} catch (error) {
+		if (Date.now() - reported < REPORT_AGAIN_MS) return;
+		reported = Date.now();
 		postMessage({ unstored: String(error.message ?? error) });
 	}
 }

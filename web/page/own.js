@@ -64,7 +64,7 @@ export class OwnLink {
 	async open() {
 		try {
 			if (!(await this.#isAble())) return;
-			this.vault = await whole();
+			this.vault = await whole(() => location.reload());
 			await navigator.storage?.persist?.();
 			const profile = await this.vault.profile();
 			if (profile && !(await isWhole(profile))) return this.#unreadable();

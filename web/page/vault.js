@@ -28,15 +28,14 @@ class Vault {
 
 	files() { return this.database.transaction(FILES).objectStore(FILES); }
 
-	/** Stores changes of files: all of them or none. */
-	async store(writes, removes) {
+	/** Stores changes of files, all of them or none: `bytes` from one byte on, or that the file is gone. */
+	async store(changes) {
 		const transaction = this.database.transaction(FILES, 'readwrite', { durability: 'strict' });
 		const files = transaction.objectStore(FILES);
-		for (const path of removes) files.delete(parts(path, 0));
-		for (const { path, from, bytes } of writes) {
+		for (const { path, from = 0, bytes } of changes) {
 			const first = Math.floor(from / PART_BYTES);
 			files.delete(parts(path, first));
-			for (let at = 0; at < bytes.length || at === 0; at += PART_BYTES) {
+			for (let at = 0; bytes && (at < bytes.length || at === 0); at += PART_BYTES) {
 				files.put(bytes.slice(at, at + PART_BYTES), [path, first + at / PART_BYTES]);
 			}
 		}
@@ -52,14 +51,19 @@ class Vault {
 
 const parts = (path, from) => IDBKeyRange.bound([path, from], [path, []], false, true);
 
-/** Opens what is stored. */
-export async function whole() {
+/** Opens what is stored. Another tab may forget it: then `gone` is called. */
+export async function whole(gone = () => {}) {
 	const request = indexedDB.open(NAME, 1);
 	request.onupgradeneeded = () => {
 		request.result.createObjectStore(PROFILE);
 		request.result.createObjectStore(FILES);
 	};
-	return new Vault(await asked(request));
+	const database = await asked(request);
+	database.onversionchange = () => {
+		database.close();
+		gone();
+	};
+	return new Vault(database);
 }
 
 /** Calls `does(path, bytes)` for each file. */

@@ -1,0 +1,118 @@
+// The client in the page: WebAssembly in a Worker, a key that the browser has made, and the real server.
+
+import assert from 'node:assert/strict';
+import { house } from './house.mjs';
+import { DESKTOP, Person, PHONE } from './person.mjs';
+import { until } from './world.mjs';
+
+/** Opens the page of the server, without a key. */
+async function visit(browser, name, url, look = DESKTOP) {
+  const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'UTC', ...look });
+  const person = Object.assign(new Person(), { name, context, faults: [], allowed: [] });
+  await person.watch(new URL(url).origin);
+  await person.page.goto(url);
+  return person;
+}
+
+/** Makes a key, and returns the line for the operator. */
+async function begins(person) {
+  const { page, name } = person;
+  await page.fill('#name', name);
+  await page.click('#start button[type=submit]');
+  await page.waitForSelector('#app:not([hidden])');
+  await person.reads(new RegExp(`pychat-key1\\.${name}\\.`));
+  await person.reads(/[0-9A-Z]{5}-[0-9A-Z]{5}-[0-9A-Z]{5}-[0-9A-Z]{5}/);
+  return page.evaluate((own) => document.body.innerText.match(new RegExp(`pychat-key1\\.${own}\\.\\S+`))[0], name);
+}
+
+export const SERVED = {
+  async 'served: a key is made, admitted, and used'({ world, browser, carol }) {
+    const home = await house(world);
+    const dave = await visit(browser, 'dave', home.url, PHONE);
+    const line = await begins(dave);
+    await dave.check();
+    await world.call('server', 'users', 'add', line, '--yes', '--home', world.home);
+    await dave.state('connected');
+    await dave.says('from a phone');
+    await carol.hears('dave', (one) => one.type === 'message' && one.from === 'dave' && one.text === 'from a phone');
+    carol.tell({ type: 'say', to: '@dave', text: 'only for dave' });
+    await until('dave has one unread', async () => (await dave.unread('carol')) === '1!');
+    await dave.opens('carol');
+    await dave.sees('only for dave');
+    await dave.says('and only for carol');
+    const sealed = await carol.hears('the answer', (one) => one.type === 'message' && one.text === 'and only for carol');
+    assert.equal(sealed.confidentiality, 'sealed');
+    await dave.joins('#cake', '47114711');
+    carol.tell({ type: 'join', channel: '#cake', pin: '47114711' });
+    await carol.hears('its channel', (one) => one.type === 'entered' && one.channel.startsWith('#cake'));
+    await dave.says('with cream');
+    await carol.hears('the cake', (one) => one.type === 'message' && one.text === 'with cream');
+    // The key works, and nothing of it comes out.
+    const exported = await dave.page.evaluate(async () => {
+      const { whole } = await import(new URL('page/vault.js', document.baseURI).href);
+      const { keys } = await (await whole()).profile();
+      return Promise.all(['opens', 'signs'].flatMap((one) => ['pkcs8', 'jwk'].map((format) => crypto.subtle.exportKey(format, keys[one]).then(() => 'exported', (error) => error.name))));
+    });
+    assert.deepEqual(exported, Array(4).fill('InvalidAccessError'));
+    await dave.check();
+    await dave.page.reload();
+    await dave.page.waitForSelector('#app:not([hidden])');
+    await dave.state('connected');
+    await dave.opens('#lobby');
+    await dave.says('after a reload');
+    await carol.hears('dave again', (one) => one.type === 'message' && one.text === 'after a reload');
+    // What the browser stores has no text of anybody.
+    const stored = await dave.page.evaluate(async () => {
+      const { each, whole } = await import(new URL('page/vault.js', document.baseURI).href);
+      const files = [];
+      await each(await whole(), (path, bytes) => files.push(path, new TextDecoder('latin1').decode(bytes)));
+      return files;
+    });
+    assert.ok(stored.length > 10, 'there are files');
+    for (const text of ['only for dave', 'from a phone', 'with cream', '47114711', 'after a reload']) assert.ok(!stored.join('\n').includes(text), text);
+    await dave.check();
+    // A second tab takes over, and the first says so.
+    const second = await dave.context.newPage();
+    await second.goto(home.url);
+    await second.click('text=Use it here');
+    await second.waitForFunction(() => document.querySelector('#rooms .who span')?.textContent.includes('connected'));
+    await dave.reads(/open in another tab/);
+    // The browser forgets on request.
+    dave.page = second;
+    await second.setViewportSize({ width: 1280, height: 800 });
+    await second.locator('button', { hasText: 'Settings' }).first().click();
+    await second.click('text=Forget this browser');
+    await second.click('dialog button.primary');
+    await second.waitForSelector('#name');
+    const left = await second.evaluate(async () => {
+      const { each, whole } = await import(new URL('page/vault.js', document.baseURI).href);
+      const vault = await whole();
+      const files = [];
+      await each(vault, (path) => files.push(path));
+      return [await vault.profile(), files.length, localStorage.length];
+    });
+    assert.deepEqual(left.slice(0, 2), [undefined, 0]);
+    await dave.context.close();
+    home.close();
+  },
+
+  async 'served: a message that was written offline is sent once'({ world, browser, carol }) {
+    const home = await house(world);
+    const erin = await visit(browser, 'erin', home.url);
+    const line = await begins(erin);
+    await world.call('server', 'users', 'add', line, '--yes', '--home', world.home);
+    await erin.state('connected');
+    home.cut();
+    await erin.state('offline');
+    await erin.says('written offline');
+    await until('it waits', () => erin.page.evaluate(() => document.body.innerText.includes('written offline')));
+    await erin.page.reload();
+    await erin.page.waitForSelector('#app:not([hidden])');
+    home.mend();
+    await carol.hears('the message', (one) => one.type === 'message' && one.text === 'written offline');
+    await erin.sees('written offline');
+    assert.equal(carol.objects.filter((one) => one.type === 'message' && one.text === 'written offline').length, 1);
+    await erin.context.close();
+    home.close();
+  },
+};
