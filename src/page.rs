@@ -54,8 +54,9 @@ const ASSETS: &[Asset] = assets! {
     "sw.js"
 };
 
-/// The client for browsers (WebAssembly), compressed with gzip. This build has none.
-static CORE: Option<Asset> = None;
+/// The client for browsers (WebAssembly), compressed with gzip: `web/core/build` makes it.
+static CORE: Option<Asset> =
+    Some(Asset { path: "/core.wasm", bytes: include_bytes!("../web/core.wasm.gz") });
 
 /// The first page.
 const INDEX: &str = "/index.html";

@@ -106,6 +106,17 @@ fn a_file_that_the_browser_has_is_not_sent_again_and_the_connection_stays() {
 }
 
 #[test]
+fn the_client_for_browsers_is_sent_as_it_was_built() {
+    let world = World::configured(WEB);
+    let (head, body) = next(&mut connect(&world.web()), &get("localhost", "/core.wasm", ""));
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(value(&head, "Content-Type"), Some("application/wasm"));
+    assert_eq!(value(&head, "Content-Encoding"), Some("gzip"));
+    let file = format!("{}/web/core.wasm.gz", env!("CARGO_MANIFEST_DIR"));
+    assert!(body == std::fs::read(file).unwrap(), "{} bytes are others", body.len());
+}
+
+#[test]
 fn a_page_learns_which_server_it_is_and_nothing_secret() {
     let config = r#"{"web": "127.0.0.1:0", "invite_host": "chat.example.org"}"#;
     let world = World::configured(config);

@@ -1,4 +1,5 @@
-// A house that serves the page with the client in it: the files of web/, and the records of the real server's web port.
+// A house whose connections can be cut: it serves the files of web/ as the server does, and passes the records on to the
+// real server's web port.
 
 import fs from 'node:fs';
 import http from 'node:http';

@@ -27,8 +27,8 @@ async function begins(person) {
 
 export const SERVED = {
   async 'served: a key is made, admitted, and used'({ world, browser, carol }) {
-    const home = await house(world);
-    const dave = await visit(browser, 'dave', home.url, PHONE);
+    const url = `http://${world.webAddress}/`;
+    const dave = await visit(browser, 'dave', url, PHONE);
     const line = await begins(dave);
     await dave.check();
     await world.call('server', 'users', 'add', line, '--yes', '--home', world.home);
@@ -73,7 +73,7 @@ export const SERVED = {
     await dave.check();
     // A second tab takes over, and the first says so.
     const second = await dave.context.newPage();
-    await second.goto(home.url);
+    await second.goto(url);
     await second.click('text=Use it here');
     await second.waitForFunction(() => document.querySelector('#rooms .who span')?.textContent.includes('connected'));
     await dave.reads(/open in another tab/);
@@ -93,7 +93,6 @@ export const SERVED = {
     });
     assert.deepEqual(left.slice(0, 2), [undefined, 0]);
     await dave.context.close();
-    home.close();
   },
 
   async 'served: a message that was written offline is sent once'({ world, browser, carol }) {
