@@ -217,7 +217,7 @@ fn conversation(name: &str) -> Conversation {
 fn line(conversation: &Conversation, age: usize) -> Record {
     let word = || format!("w{}", (rand::random::<f64>().powi(4) * VOCABULARY) as usize);
     let text: Vec<String> = (0..WORDS).map(|_| word()).collect();
-    Record::line(Draft {
+    Record::message(Draft {
         conversation: conversation.clone(),
         from: format!("person{}", rand::random_range(0..PEOPLE)).parse().unwrap(),
         device: "main".parse().unwrap(),

@@ -372,7 +372,7 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     let deletion = || double.sealed().filter(|say| say["kind"] == "delete");
     story.world.until("a deletion is sealed", || deletion().is_some());
     tells(&double, &deletion().unwrap(), 2, json!({"kind": "delete", "of": "1"}));
-    plain.sees("You (deleted a line)");
+    plain.sees("You (deleted a message)");
     assert_eq!(finds(&mut plain, "six"), 0);
 }
 
@@ -406,7 +406,7 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
     says(&mut plain, "/edit the kettle boils", edit(), "the kettle boils");
     let deleted = says(&mut plain, "the kettle is lost", json!({}), "You: the kettle is lost");
     let delete = json!({"kind": "delete", "of": "4"});
-    says(&mut plain, "/delete 4", delete, "You (deleted a line)");
+    says(&mut plain, "/delete 4", delete, "You (deleted a message)");
     let tries = |plain: &mut Program, double: &Session, mark: &str| {
         let before = plain.shown().len();
         let is_history = |line: &&str| line.contains(r#""type":"history""#);

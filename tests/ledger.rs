@@ -164,7 +164,7 @@ fn lines_are_edited_and_deleted_by_their_senders() {
     bob.types("/delete 1");
     bob.sees("only your own messages");
     alice.types("/delete");
-    bob.sees("alice (deleted a line)");
+    bob.sees("alice (deleted a message)");
     let carol = world.enters("carol");
     carol.sees("alice: (deleted)");
     assert_eq!(carol.seen("see you"), 0);

@@ -59,8 +59,8 @@ fn what_was_read_in_sealed_conversations_is_found_there_also_after_a_restart_and
     bob.types("/edit the samovar is mine");
     alice.sees("bob (corrected): the samovar is mine");
     alice.types("/delete 2");
-    bob.sees("alice (deleted a line)");
-    alice.sees("You (deleted a line)");
+    bob.sees("alice (deleted a message)");
+    alice.sees("You (deleted a message)");
     assert_eq!(finds(&mut bob, "teapot", "four").len(), 0);
     let found = finds(&mut bob, "mine", "five");
     assert!(found[0].contains("You: the samovar is mine (edited)"), "{found:#?}");

@@ -31,7 +31,7 @@ fn filled(lines: u32, text: &str, limits: &str) -> World {
     let world = World::with(&format!("{{{FAST}{limits}}}")).stopped();
     let mut ledger = Sqlite::open(&world.home().join("data/ledger.db"), 60).unwrap();
     let line = |number: u32| {
-        Record::line(Draft {
+        Record::message(Draft {
             conversation: "#lobby".parse().unwrap(),
             from: "bob".parse().unwrap(),
             device: "main".parse().unwrap(),

@@ -75,7 +75,7 @@ fn full(path: &Path, lines: usize) -> Sqlite {
 }
 
 fn line(conversation: &str, from: &str) -> Record {
-    Record::line(Draft {
+    Record::message(Draft {
         conversation: crate::conversation(conversation),
         from: from.parse().unwrap(),
         device: "main".parse().unwrap(),

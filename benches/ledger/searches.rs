@@ -56,7 +56,7 @@ pub fn table(lines: usize, unbounded: bool, keys: &Arc<Crowd>) {
 fn fill(file: &Path, lines: usize) {
     let mut ledger = Sqlite::open(file, 60).unwrap();
     let line = |conversation: &Conversation| {
-        Record::line(Draft {
+        Record::message(Draft {
             conversation: conversation.clone(),
             from: "load".parse().unwrap(),
             device: "main".parse().unwrap(),

@@ -129,7 +129,7 @@ fn store(file: &Path, lines: usize) {
     let mut ledger = Sqlite::open(file, 60).unwrap();
     let line = |number: usize| {
         let word = |step: usize| format!("w{}", number * step % 9_973);
-        Record::line(Draft {
+        Record::message(Draft {
             conversation: "#lobby".parse().unwrap(),
             from: "alice".parse().unwrap(),
             device: "main".parse().unwrap(),

@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn a_pair_is_taken_from_atomically_and_returns_the_longer_wait() {
-        let mut lines = Bucket::new(2.0, 1.0, Stamp(0));
+        let mut messages = Bucket::new(2.0, 1.0, Stamp(0));
         let mut bytes = Bucket::new(100.0, 10.0, Stamp(0));
-        let mut both = |size, ms| take_both((&mut lines, 1.0), (&mut bytes, size), Stamp(ms));
+        let mut both = |size, ms| take_both((&mut messages, 1.0), (&mut bytes, size), Stamp(ms));
         both(60.0, 0).unwrap();
         for _ in 0..5 {
             assert_eq!(both(60.0, 0), Err(2_000), "a refused call takes nothing");

@@ -24,7 +24,7 @@ const NONE: MsgId = MsgId([0; 16]);
 /// The reason why a sealed message is not decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    #[error("it is not what a sealed line looks like")]
+    #[error("it is not what a sealed message looks like")]
     Malformed,
     #[error("it is not sealed to this device")]
     NotForMe,
@@ -65,14 +65,14 @@ pub struct Header {
 #[derive(Clone, Copy)]
 pub struct Draft<'a> {
     pub context: &'a Context,
-    pub note: &'a Header,
+    pub header: &'a Header,
     pub text: &'a str,
 }
 
 /// A decrypted message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened {
-    pub note: Header,
+    pub header: Header,
     /// `None` if this version does not know the content type.
     pub text: Option<String>,
 }
@@ -89,12 +89,12 @@ impl ContentType {
 }
 
 impl Opened {
-    pub(super) fn new(note: Header, padded: &[u8]) -> Result<Opened, SealError> {
+    pub(super) fn new(header: Header, padded: &[u8]) -> Result<Opened, SealError> {
         let content = unpad(padded).ok_or(SealError::Malformed)?;
-        let known = note.content == ContentType::of(note.kind);
+        let known = header.content == ContentType::of(header.kind);
         let text = known.then(|| str::from_utf8(content).map(str::to_owned)).transpose();
         let text = text.map_err(|_| SealError::Malformed)?;
-        Ok(Opened { note, text })
+        Ok(Opened { header, text })
     }
 }
 
@@ -115,7 +115,7 @@ impl Header {
         let time_ms = u64::from_be_bytes(take(&mut bytes)?);
         let [code, content] = take(&mut bytes)?;
         let of = Some(MsgId(take(&mut bytes)?)).filter(|of| *of != NONE);
-        let note = Header {
+        let header = Header {
             id,
             time_ms,
             kind: match of {
@@ -129,7 +129,7 @@ impl Header {
                 prev: take(&mut bytes)?,
             },
         };
-        bytes.is_empty().then_some(note)
+        bytes.is_empty().then_some(header)
     }
 }
 
@@ -192,8 +192,8 @@ mod tests {
             if let Some(Ok(text)) = unpad(&bytes).map(str::from_utf8) {
                 prop_assert_eq!(&pad(text).unwrap()[..], &bytes[..]);
             }
-            if let Some(note) = Header::from_bytes(&bytes) {
-                prop_assert_eq!(&note.to_bytes()[..], &bytes[..]);
+            if let Some(header) = Header::from_bytes(&bytes) {
+                prop_assert_eq!(&header.to_bytes()[..], &bytes[..]);
             }
         }
     }

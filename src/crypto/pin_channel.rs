@@ -117,17 +117,17 @@ impl PinChannel {
         draft: &Draft,
         by: (&Certificate, &SigningKey),
     ) -> Result<Vec<u8>, SealError> {
-        let salt = hedged(&[b"pychat/1 pin", &draft.note.to_bytes(), draft.text.as_bytes()]);
+        let salt = hedged(&[b"pychat/1 pin", &draft.header.to_bytes(), draft.text.as_bytes()]);
         self.seal_with(draft, by, salt.first_chunk().expect("32 bytes hold 16"))
     }
 
     pub(super) fn seal_with(
         &self,
-        Draft { context, note, text }: &Draft,
+        Draft { context, header, text }: &Draft,
         (certificate, signing): (&Certificate, &SigningKey),
         salt: &[u8; 16],
     ) -> Result<Vec<u8>, SealError> {
-        let (head, inner) = split(note, salt);
+        let (head, inner) = split(header, salt);
         let aad = self.aad(context, &certificate.hash, &head);
         let padded = pad(text).ok_or(SealError::Malformed)?;
         let signature = signing.sign(&signed(&aad, &inner, &padded));
@@ -180,8 +180,8 @@ fn expand(key: &Secret, info: &[&[u8]]) -> Secret {
 }
 
 /// Splits a header into the head, which the server can read, and the rest.
-fn split(note: &Header, salt: &[u8; 16]) -> ([u8; HEAD_BYTES], [u8; INNER_BYTES]) {
-    let bytes = note.to_bytes();
+fn split(header: &Header, salt: &[u8; 16]) -> ([u8; HEAD_BYTES], [u8; INNER_BYTES]) {
+    let bytes = header.to_bytes();
     let (id, rest) = bytes.split_at(16);
     let (before, rest) = rest.split_at(INNER_BYTES - 32);
     let (link, prev) = rest.split_at(24);

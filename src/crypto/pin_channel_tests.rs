@@ -30,7 +30,7 @@ fn device(identity: &crate::crypto::Identity) -> Device {
     Device { certificate, signing }
 }
 
-fn note(n: u64) -> Header {
+fn header(n: u64) -> Header {
     let link = ChainLink { session: [3; 16], n, prev: [4; 32] };
     let id = MsgId([1; 16]);
     Header { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, link }
@@ -41,7 +41,7 @@ fn channel(seed: u8) -> PinChannel {
 }
 
 fn sealed(channel: &PinChannel, by: &Device, n: u64) -> Vec<u8> {
-    let draft = Draft { context: &context(), note: &note(n), text: "tea at five" };
+    let draft = Draft { context: &context(), header: &header(n), text: "tea at five" };
     channel.seal(&draft, (&by.certificate, &by.signing)).unwrap()
 }
 
@@ -65,7 +65,7 @@ fn a_line_opens_for_who_has_the_pin_and_for_nobody_else() {
     let body = sealed(&channel(1), &ana, 7);
     assert_eq!(claimed_sender(&body), Ok(ana.certificate.bytes()));
     let opened = channel(1).open(&context(), &body, &ana.certificate).unwrap();
-    assert_eq!((opened.note, opened.text.as_deref()), (note(7), Some("tea at five")));
+    assert_eq!((opened.header, opened.text.as_deref()), (header(7), Some("tea at five")));
     assert_eq!(channel(2).open(&context(), &body, &ana.certificate), Err(SealError::Closed));
 }
 
@@ -129,7 +129,7 @@ fn no_two_sealings_have_a_key_and_a_count_in_common() {
     let (ana, start) = (device(ana()), 1 + CERTIFICATE_BYTES);
     // A client that was restored from a snapshot sends another text with the same count and id.
     let says = |text: &str| {
-        let draft = Draft { context: &context(), note: &note(7), text };
+        let draft = Draft { context: &context(), header: &header(7), text };
         let body = channel(1).seal(&draft, (&ana.certificate, &ana.signing)).unwrap();
         let (head, sealed) = body[start..].split_at(HEAD_BYTES);
         let aad = channel(1).aad(&context(), &ana.certificate.hash, head);

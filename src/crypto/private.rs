@@ -62,11 +62,11 @@ impl Device<'_> {
 
 /// The unverified parts of a body.
 pub struct Parsed<'a> {
-    pub note: Header,
+    pub header: Header,
     from: [u8; CERTIFICATE_BYTES],
     devices: Vec<[u8; 32]>,
     /// All bytes before the wraps.
-    header: &'a [u8],
+    clear: &'a [u8],
     wraps: &'a [u8],
     text: &'a [u8],
 }
@@ -81,7 +81,7 @@ pub fn seal_to(
         let (ct, r) = key.encapsulate(LABEL);
         Fresh { ct, r, eph: Ephemeral::generate() }
     };
-    let message_key = hedged(&[b"pychat/1 pm", &draft.note.to_bytes(), draft.text.as_bytes()]);
+    let message_key = hedged(&[b"pychat/1 pm", &draft.header.to_bytes(), draft.text.as_bytes()]);
     seal_with(draft, from, devices, Zeroizing::new(message_key), fresh)
 }
 
@@ -95,14 +95,14 @@ pub(super) fn seal_with(
     if devices.is_empty() || devices.len() > DEVICES_MAX {
         return Err(SealError::Malformed);
     }
-    let Draft { context, note, text } = draft;
+    let Draft { context, header, text } = draft;
     let padded = pad(text).ok_or(SealError::Malformed)?;
     let mut body = vec![VERSION];
     body.extend_from_slice(from.bytes());
-    body.extend_from_slice(&note.to_bytes());
+    body.extend_from_slice(&header.to_bytes());
     body.push(devices.len() as u8);
     devices.iter().for_each(|device| body.extend_from_slice(&device.id()));
-    let header = body.clone();
+    let clear = body.clone();
     for device in devices {
         let Fresh { ct, r, eph } = fresh(device.key());
         let (eph, shared) = match device {
@@ -112,7 +112,7 @@ pub(super) fn seal_with(
             }
             Device::Bare(_) => ([0; 32], None),
         };
-        let aad = [LABEL, &context.0, &header, &ct, &eph].concat();
+        let aad = [LABEL, &context.0, &clear, &ct, &eph].concat();
         body.extend_from_slice(&ct);
         body.extend_from_slice(&eph);
         let key = wrap_key(&aad, &r, shared.as_ref());
@@ -142,15 +142,15 @@ impl Parsed<'_> {
             return None;
         }
         let from = take(&mut rest)?;
-        let note = Header::from_bytes(&take::<HEADER_BYTES>(&mut rest)?)?;
+        let header = Header::from_bytes(&take::<HEADER_BYTES>(&mut rest)?)?;
         let [count] = take(&mut rest)?;
         if count == 0 || usize::from(count) > DEVICES_MAX {
             return None;
         }
         let devices = (0..count).map(|_| take(&mut rest)).collect::<Option<_>>()?;
-        let header = &body[..body.len() - rest.len()];
+        let clear = &body[..body.len() - rest.len()];
         let (wraps, text) = rest.split_at_checked(usize::from(count) * WRAP_BYTES)?;
-        Some(Parsed { note, from, devices, header, wraps, text })
+        Some(Parsed { header, from, devices, clear, wraps, text })
     }
 
     /// Decrypts with the key of one of this device's certificates (`own`), or with the identity
@@ -180,18 +180,18 @@ impl Parsed<'_> {
             Some(own) => Some(own.pair().agree(&eph).map_err(|_| SealError::Closed)?),
             None => None,
         };
-        let aad = [LABEL, &context.0, self.header, &ct, &eph].concat();
+        let aad = [LABEL, &context.0, self.clear, &ct, &eph].concat();
         let key = wrap_key(&aad, &r, shared.as_ref());
         let key = open(&key, 0, &aad, wrap).ok_or(SealError::Closed)?;
         let key: Secret = Zeroizing::new(key[..].try_into().map_err(|_| SealError::Closed)?);
-        let hash = sha256(&[LABEL, &context.0, self.header, self.wraps]);
+        let hash = sha256(&[LABEL, &context.0, self.clear, self.wraps]);
         let plain = open(&key, 0, &hash, self.text).ok_or(SealError::Closed)?;
         let bytes = plain.len().checked_sub(SIGNATURE_BYTES).ok_or(SealError::Malformed)?;
         let (padded, signature) = plain.split_at(bytes);
         if *from.bytes() != self.from || !from.has_signed(&signed(&hash, padded), signature) {
             return Err(SealError::Forged);
         }
-        let opened = Opened::new(self.note, padded)?;
+        let opened = Opened::new(self.header, padded)?;
         let under = if opening.is_some() { Under::Certificate } else { Under::RsaAlone };
         Ok((opened, under))
     }

@@ -37,7 +37,7 @@ impl Party {
     }
 }
 
-fn note() -> Header {
+fn header() -> Header {
     let link = ChainLink { session: [3; 16], n: 9, prev: [4; 32] };
     let id = MsgId([1; 16]);
     Header { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, link }
@@ -50,11 +50,11 @@ fn sealed(from: &Party, to: &[&Party]) -> Vec<u8> {
     let devices: Vec<_> = to.iter().map(certified).collect();
     let devices: Vec<_> = devices.iter().map(|(one, key)| Device::Certified(one, key)).collect();
     let by = (&from.certificate, &from.signing);
-    seal_to(&draft(&note(), &context(), "psst"), by, &devices).unwrap()
+    seal_to(&draft(&header(), &context(), "psst"), by, &devices).unwrap()
 }
 
-fn draft<'a>(note: &'a Header, context: &'a Context, text: &'a str) -> Draft<'a> {
-    Draft { context, note, text }
+fn draft<'a>(header: &'a Header, context: &'a Context, text: &'a str) -> Draft<'a> {
+    Draft { context, header, text }
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn every_device_it_is_sealed_for_opens_it() {
     let body = sealed(&ana, &[&laptop, &phone, &ana]);
     for one in [&laptop, &phone, &ana] {
         let opened = one.opens(&body, &ana.certificate).unwrap();
-        assert_eq!((opened.note, opened.text.as_deref()), (note(), Some("psst")));
+        assert_eq!((opened.header, opened.text.as_deref()), (header(), Some("psst")));
     }
     let parsed = Parsed::parse(&body).unwrap();
     assert_eq!(&parsed.from, ana.certificate.bytes());
@@ -88,7 +88,7 @@ fn a_device_without_a_certificate_is_reached_under_its_rsa_key_alone() {
     let (ana, laptop) = (device(ana()), device(bob()));
     let by = (&ana.certificate, &ana.signing);
     let devices = [Device::Bare(bob().public())];
-    let body = seal_to(&draft(&note(), &context(), "psst"), by, &devices).unwrap();
+    let body = seal_to(&draft(&header(), &context(), "psst"), by, &devices).unwrap();
     let parsed = Parsed::parse(&body).unwrap();
     let opened = parsed.open(&context(), bob(), &laptop.opening, &ana.certificate);
     let (opened, under) = opened.unwrap();
@@ -114,9 +114,9 @@ fn a_forwarded_body_is_noticed() {
     let body = sealed(&ana, &[&bob]);
     let elsewhere = sealed(&ana, &[&carol]);
     let (one, other) = (Parsed::parse(&body).unwrap(), Parsed::parse(&elsewhere).unwrap());
-    let spliced = [other.header, other.wraps, one.text].concat();
+    let spliced = [other.clear, other.wraps, one.text].concat();
     assert_eq!(carol.opens(&spliced, &ana.certificate), Err(SealError::Closed));
-    let spliced = [other.header, one.wraps, one.text].concat();
+    let spliced = [other.clear, one.wraps, one.text].concat();
     assert_eq!(carol.opens(&spliced, &ana.certificate), Err(SealError::Closed));
     // Encrypted again under the header that ana has signed: her signature covers the wraps too.
     let key = message_key(&bob, &body);
@@ -126,8 +126,8 @@ fn a_forwarded_body_is_noticed() {
         eph: Ephemeral::generate(),
     };
     let wrap = [&fresh.ct[..], fresh.eph.public(), &[0; 48]].concat();
-    let again = hash(one.header, &wrap);
-    let plain = open(&key, 0, &hash(one.header, one.wraps), one.text).unwrap();
+    let again = hash(one.clear, &wrap);
+    let plain = open(&key, 0, &hash(one.clear, one.wraps), one.text).unwrap();
     let (padded, signature) = plain.split_at(plain.len() - SIGNATURE_BYTES);
     assert!(!ana.certificate.has_signed(&signed(&again, padded), signature));
 }
@@ -142,7 +142,7 @@ fn message_key(device: &Party, body: &[u8]) -> Secret {
     let (eph, wrapped) = rest.split_first_chunk::<32>().unwrap();
     let r = device.identity.decapsulate(LABEL, ct);
     let shared = device.opening[0].1.pair().agree(eph).unwrap();
-    let aad = [LABEL, &context().0, parsed.header, ct, eph].concat();
+    let aad = [LABEL, &context().0, parsed.clear, ct, eph].concat();
     let key = open(&wrap_key(&aad, &r, Some(&shared)), 0, &aad, wrapped).unwrap();
     Zeroizing::new(key[..].try_into().unwrap())
 }
@@ -179,14 +179,14 @@ impl Parsed<'_> {
         let (ct, rest) = wrap.split_first_chunk::<MODULUS_BYTES>().unwrap();
         let (eph, wrapped) = rest.split_first_chunk::<32>().unwrap();
         let shared = opening.pair().agree(eph).unwrap();
-        let aad = [LABEL, &from.0, self.header, ct, eph].concat();
+        let aad = [LABEL, &from.0, self.clear, ct, eph].concat();
         let key = wrap_key(&aad, &identity.decapsulate(LABEL, ct), Some(&shared));
         let key = open(&key, 0, &aad, wrapped).unwrap();
         let key: &[u8; 32] = key[..].try_into().unwrap();
-        let hash = sha256(&[LABEL, &from.0, self.header, self.wraps]);
+        let hash = sha256(&[LABEL, &from.0, self.clear, self.wraps]);
         let said = open(key, 0, &hash, self.text).unwrap();
         let Device::Certified(certificate, recipient) = device else { panic!("it has one") };
-        let head = &self.header[..self.header.len() - 1 - 32 * self.devices.len()];
+        let head = &self.clear[..self.clear.len() - 1 - 32 * self.devices.len()];
         let header = [head, &[1], &certificate.hash].concat();
         let ((ct, r), eph) = (recipient.encapsulate(LABEL), Ephemeral::generate());
         let shared = eph.agree(&certificate.opening()).unwrap();
@@ -217,10 +217,10 @@ fn a_content_of_another_type_is_no_text() {
     let devices = [Device::Certified(&bob.certificate, bob.identity.public())];
     let by = (&ana.certificate, &ana.signing);
     for content in 1..=255 {
-        let note = Header { content: ContentType(content), ..note() };
-        let body = seal_to(&draft(&note, &context(), "psst"), by, &devices).unwrap();
+        let header = Header { content: ContentType(content), ..header() };
+        let body = seal_to(&draft(&header, &context(), "psst"), by, &devices).unwrap();
         let opened = bob.opens(&body, &ana.certificate).unwrap();
-        assert_eq!(opened, Opened { note, text: None });
+        assert_eq!(opened, Opened { header, text: None });
     }
 }
 

@@ -55,22 +55,22 @@ const EDIT: Kind<MsgId> = Kind::Edit { of: MsgId([0xaa; 16]) };
 const FILE: Kind<MsgId> = Kind::File { blob: BlobId([0xbb; 16]) };
 
 /// The changed message, or the blob of a file.
-fn of_bytes(note: &Header) -> [u8; 16] {
-    let blob = note.kind.blob().map(|blob| blob.0);
-    blob.or(note.kind.of().map(|of| of.0)).unwrap_or_default()
+fn of_bytes(header: &Header) -> [u8; 16] {
+    let blob = header.kind.blob().map(|blob| blob.0);
+    blob.or(header.kind.of().map(|of| of.0)).unwrap_or_default()
 }
 
-fn note(kind: Kind<MsgId>, n: u64, prev: [u8; 32]) -> Header {
+fn header(kind: Kind<MsgId>, n: u64, prev: [u8; 32]) -> Header {
     let link = ChainLink { session: [0x44; 16], n, prev };
     let (id, content) = (MsgId([0xa0 + n as u8; 16]), ContentType::of(kind));
     Header { id, time_ms: 1_764_079_391_123, kind, content, link }
 }
 
-fn described(note: &Header) -> Value {
+fn described(header: &Header) -> Value {
     json!({
-        "id": hex(&note.id.0), "time_ms": note.time_ms, "kind": note.kind.code(),
-        "content": note.content.0, "of": hex(&of_bytes(note)), "session": hex(&note.link.session),
-        "n": note.link.n, "prev": hex(&note.link.prev),
+        "id": hex(&header.id.0), "time_ms": header.time_ms, "kind": header.kind.code(),
+        "content": header.content.0, "of": hex(&of_bytes(header)), "session": hex(&header.link.session),
+        "n": header.link.n, "prev": hex(&header.link.prev),
     })
 }
 
@@ -132,8 +132,8 @@ fn private(vectors: &Value, known: &Value, under: Under) {
         r: Zeroizing::new(array(&known["r"])),
         eph: Ephemeral::from_bytes(&array(&known["ephemeral"])),
     };
-    let note = note(Kind::Say, 0, [0; 32]);
-    assert_eq!(described(&note), known["note"]);
+    let header = header(Kind::Say, 0, [0; 32]);
+    assert_eq!(described(&header), known["header"]);
     let key = Zeroizing::new(array(&known["message_key"]));
     let devices = [match under {
         Under::Certificate => Device::Certified(&bobs, bob().public()),
@@ -141,13 +141,13 @@ fn private(vectors: &Value, known: &Value, under: Under) {
     }];
     let context = context(&to());
     assert_eq!(hex(&context.0), known["context"]);
-    let draft = Draft { context: &context, note: &note, text: TEXT };
+    let draft = Draft { context: &context, header: &header, text: TEXT };
     let made = seal_with(&draft, (&from, &signing()), &devices, key, fresh).unwrap();
     assert_eq!(hex(&made), known["body"]);
     let parsed = Parsed::parse(&body).unwrap();
     let own = [(bobs.hash, opening(0x33))];
     let opened = parsed.open(&context, bob(), &own, &from).unwrap();
-    assert_eq!(opened, (Opened { note, text: Some(TEXT.into()) }, under));
+    assert_eq!(opened, (Opened { header, text: Some(TEXT.into()) }, under));
 }
 
 #[test]
@@ -162,12 +162,12 @@ fn pin_channel() {
     assert_eq!(hex(&context.0), known["context"]);
     let mut prev = [0; 32];
     for (n, line) in known["messages"].as_array().unwrap().iter().enumerate() {
-        let note = note([Kind::Say, EDIT, FILE][n], n as u64, prev);
-        assert_eq!(described(&note), line["note"]);
-        let draft = Draft { context: &context, note: &note, text: TEXT };
+        let header = header([Kind::Say, EDIT, FILE][n], n as u64, prev);
+        assert_eq!(described(&header), line["header"]);
+        let draft = Draft { context: &context, header: &header, text: TEXT };
         let body = channel.seal_with(&draft, (&from, &signing()), &array(&line["salt"])).unwrap();
         assert_eq!(hex(&body), line["body"]);
-        let opened = Opened { note, text: Some(TEXT.into()) };
+        let opened = Opened { header, text: Some(TEXT.into()) };
         assert_eq!(channel.open(&context, &body, &from), Ok(opened));
         prev = body_hash(&body);
     }
@@ -190,13 +190,13 @@ fn write() {
         let (ct, r) = bob().public().encapsulate(b"pychat/1 pm");
         let (r_hex, ct_hex) = (hex(&r[..]), hex(&ct));
         let mut fresh = Some(Fresh { ct, r, eph: Ephemeral::from_bytes(&[0x55; 32]) });
-        let say = note(Kind::Say, 0, [0; 32]);
+        let say = header(Kind::Say, 0, [0; 32]);
         let (by, key) = ((&from, &signing()), Zeroizing::new([0x66; 32]));
         let context = context(&to());
-        let draft = Draft { context: &context, note: &say, text: TEXT };
+        let draft = Draft { context: &context, header: &say, text: TEXT };
         let body = seal_with(&draft, by, &[device], key, |_| fresh.take().unwrap()).unwrap();
         json!({
-            "note": described(&say), "sender": "Ana", "to": "Bob", "context": hex(&context.0), "ct": ct_hex, "r": r_hex,
+            "header": described(&say), "sender": "Ana", "to": "Bob", "context": hex(&context.0), "ct": ct_hex, "r": r_hex,
             "ephemeral": hex(&[0x55; 32]), "message_key": hex(&[0x66; 32]), "body": hex(&body),
         })
     };
@@ -206,11 +206,11 @@ fn write() {
     let mut lines = Vec::new();
     let mut prev = [0; 32];
     for (n, kind) in [Kind::Say, EDIT, FILE].into_iter().enumerate() {
-        let note = note(kind, n as u64, prev);
+        let header = header(kind, n as u64, prev);
         let salt = [0x70 + n as u8; 16];
-        let draft = Draft { context: &context, note: &note, text: TEXT };
+        let draft = Draft { context: &context, header: &header, text: TEXT };
         let body = channel.seal_with(&draft, (&from, &signing()), &salt).unwrap();
-        lines.push(json!({"note": described(&note), "salt": hex(&salt), "body": hex(&body)}));
+        lines.push(json!({"header": described(&header), "salt": hex(&salt), "body": hex(&body)}));
         prev = body_hash(&body);
     }
     let new = json!({

@@ -12,7 +12,7 @@ use crate::chat::{Body, Message, Seq, Target, UserName};
 use crate::crypto::header::ChainLink;
 
 /// Messages of a device to which the next session may link: two clients may write at once.
-const LINES_MAX: usize = 16;
+const HASHES_MAX: usize = 16;
 /// Requests whose answers are outstanding.
 const ASKED_MAX: usize = 100;
 /// Users with tombstones in a conversation and no message there yet. Further ones are not excused:
@@ -221,7 +221,7 @@ impl HistoryCheck {
         };
         known.tombstones = tombstones.all;
         known.hashes.push_back(hash);
-        if known.hashes.len() > LINES_MAX {
+        if known.hashes.len() > HASHES_MAX {
             known.hashes.pop_front();
         }
         page.sessions.insert(session, counted);
@@ -258,12 +258,12 @@ fn bare(message: &Message) -> Message {
 mod tests {
     use super::*;
 
-    fn line(seq: u64) -> Message {
-        let line = serde_json::json!({
+    fn message(seq: u64) -> Message {
+        let message = serde_json::json!({
             "seq": seq.to_string(), "to": "#tea", "from": "ana", "device": "main",
             "id": "0".repeat(32), "time_ms": 0,
         });
-        serde_json::from_value(line).unwrap()
+        serde_json::from_value(message).unwrap()
     }
 
     #[test]
@@ -277,7 +277,7 @@ mod tests {
             let prev =
                 if (session, n) == (2, 0) { hash(1, 41) } else { hash(session, n.max(1) - 1) };
             let link = ChainLink { session: [session; 16], n, prev };
-            answer.check(&line(1), "laptop", &link, hash(session, n))
+            answer.check(&message(1), "laptop", &link, hash(session, n))
         };
         assert!(answer.advance(&tea, "1", Seq(7)) && !answer.advance(&tea, "1", Seq(7)));
         assert_eq!(says(&mut answer, 1, 40), Order::Good, "the first that is known");
@@ -301,8 +301,8 @@ mod tests {
     fn users_with_tombstones_are_bounded_and_displace_none_with_messages() {
         let (tea, mut check) = ("#tea".parse().unwrap(), HistoryCheck::default());
         let link = ChainLink { session: [7; 16], n: 9, prev: [8; 32] };
-        check.record(&tea, &line(9), Some(("laptop", &link)));
-        let tombstone = |who: String| Message { from: who.parse().unwrap(), ..line(10) };
+        check.record(&tea, &message(9), Some(("laptop", &link)));
+        let tombstone = |who: String| Message { from: who.parse().unwrap(), ..message(10) };
         for number in 0..3 * TOMBSTONE_USERS_MAX {
             check.record(&tea, &tombstone(format!("made{number}")), None);
         }
@@ -317,14 +317,14 @@ mod tests {
         let (tea, ana): (Target, UserName) = ("#tea".parse().unwrap(), "ana".parse().unwrap());
         let link = |n: u8| ChainLink { session: [7; 16], n: n.into(), prev: [n - 1; 32] };
         // What is here new with the ninth message, and older ones are asked for.
-        let page = |lines: &[u8], changed: bool, before: u64| {
+        let page = |seqs: &[u8], changed: bool, before: u64| {
             let mut answer = HistoryCheck::default();
-            answer.record(&tea, &line(9), Some(("laptop", &link(9))));
-            answer.record(&tea, &line(10), Some(("laptop", &link(10))));
+            answer.record(&tea, &message(9), Some(("laptop", &link(9))));
+            answer.record(&tea, &message(10), Some(("laptop", &link(10))));
             answer.record_request(&tea, "1", Seq(before));
-            for n in lines {
+            for n in seqs {
                 assert!(answer.advance(&tea, "1", Seq((*n).into())));
-                let order = answer.check(&line((*n).into()), "laptop", &link(*n), [*n; 32]);
+                let order = answer.check(&message((*n).into()), "laptop", &link(*n), [*n; 32]);
                 assert_eq!(order, Order::Good);
             }
             if changed {
@@ -338,12 +338,12 @@ mod tests {
         assert_eq!(page(&[6, 7], true, 9).0, [], "it was changed");
         assert_eq!(page(&[4, 5], false, 6).0, [], "what lies between was not asked for");
         // The next older page ends where this one new.
-        for (lines, missed) in [(&[5, 6][..], vec![]), (&[5][..], vec![Seq(7)])] {
+        for (seqs, missed) in [(&[5, 6][..], vec![]), (&[5][..], vec![Seq(7)])] {
             let (_, mut answer) = page(&[7, 8], false, 9);
             answer.record_request(&tea, "2", Seq(7));
-            for n in lines {
+            for n in seqs {
                 answer.advance(&tea, "2", Seq((*n).into()));
-                answer.check(&line((*n).into()), "laptop", &link(*n), [*n; 32]);
+                answer.check(&message((*n).into()), "laptop", &link(*n), [*n; 32]);
             }
             let found: Vec<_> = answer.finish().into_iter().map(|message| message.seq).collect();
             assert_eq!(found, missed);
@@ -355,7 +355,7 @@ mod tests {
         let tea: Target = "#tea".parse().unwrap();
         for (selects, expected) in [(false, Order::Missing(3)), (true, Order::Good)] {
             let mut answer = HistoryCheck::default();
-            answer.record(&tea, &line(9), Some(("laptop", &link(9, 8))));
+            answer.record(&tea, &message(9), Some(("laptop", &link(9, 8))));
             if selects {
                 answer.record_selection(&tea, "1");
             } else {
@@ -363,7 +363,7 @@ mod tests {
             }
             let mut takes = |n: u64| {
                 answer.advance(&tea, "1", Seq(n));
-                answer.check(&line(n), "laptop", &link(n, n as u8 - 1), [n as u8; 32])
+                answer.check(&message(n), "laptop", &link(n, n as u8 - 1), [n as u8; 32])
             };
             assert_eq!((takes(1), takes(5)), (Order::Good, expected));
             assert_eq!(takes(1), Order::Again, "a message is there once");
@@ -380,7 +380,7 @@ mod tests {
         let tea: Target = "#tea".parse().unwrap();
         let takes = |answer: &mut HistoryCheck, session: u8, n: u64, prev: u8, hash: u8| {
             let link = ChainLink { session: [session; 16], n, prev: [prev; 32] };
-            answer.check(&line(1), "laptop", &link, [hash; 32])
+            answer.check(&message(1), "laptop", &link, [hash; 32])
         };
         let new = || {
             let mut answer = HistoryCheck::default();

@@ -9,7 +9,7 @@ impl Story {
         let kind = |of: Seq| if deletes { Kind::Delete { of } } else { Kind::Edit { of } };
         let (conversation, Story { server, alice, .. }) = (self.conversation.clone(), &mut *self);
         alice.asks(server, &conversation, text, of.map_or(Kind::Say, |(hers, _)| kind(hers)));
-        let mut message = server.lines.last().unwrap().clone();
+        let mut message = server.messages.last().unwrap().clone();
         message.kind = of.map_or(Kind::Say, |(_, his)| kind(his));
         let seen = self.tells(message.clone());
         assert_eq!((seen.texts, seen.violations), (vec![text.to_owned()], vec![]));
@@ -68,8 +68,8 @@ impl Story {
         let (text, to) = ("tea".into(), Some(self.seen_as()));
         let next = self.bob.engine.send(Command::Search { text, to }.into(), now_ms);
         let found = next.into_iter().filter_map(|next| match next {
-            Output::Answer(Event::Message(line)) => {
-                Some((line.body.text().to_owned(), line.edited))
+            Output::Answer(Event::Message(message)) => {
+                Some((message.body.text().to_owned(), message.edited))
             }
             _ => None,
         });
@@ -151,12 +151,12 @@ fn an_older_edit_that_was_held_back_is_not_shown_later() {
         let conversation = story.conversation.clone();
         let Story { server, alice, .. } = &mut *story;
         alice.asks(server, &conversation, "tea two", Kind::Edit { of: hers });
-        let mut held = server.lines.last().unwrap().clone();
+        let mut held = server.messages.last().unwrap().clone();
         held.kind = Kind::Edit { of: his };
         // Another run of her client, so that the order of her own messages says nothing.
         alice.engine.outgoing.forgets_counts();
         alice.asks(server, &conversation, "tea three", Kind::Edit { of: hers });
-        let mut edit = server.lines.last().unwrap().clone();
+        let mut edit = server.messages.last().unwrap().clone();
         edit.kind = Kind::Edit { of: his };
         assert_eq!(story.tells(edit).texts, ["tea three"]);
         assert_eq!(story.never_shown(held), Violation::Outdated);
@@ -183,7 +183,7 @@ fn the_next_edit_is_later_whatever_the_clock_says() {
         alice.engine.choose(Choice { change, to, of: hers, chosen: None });
         let next = alice.engine.send(Command::Say(edit).into(), NOW_MS - 3_600_000);
         assert_eq!(alice.follows(server, next).violations, []);
-        let mut edit = server.lines.last().unwrap().clone();
+        let mut edit = server.messages.last().unwrap().clone();
         edit.kind = Kind::Edit { of: seq };
         assert_eq!(story.tells(edit).texts, ["tea four"]);
     });
@@ -259,7 +259,7 @@ fn a_retention_counts_from_when_a_message_was_signed() {
             let Story { server, alice, .. } = &mut story;
             let next = alice.engine.send(Command::Say(say).into(), NOW_MS);
             assert_eq!(alice.follows(server, next).violations, []);
-            let message = server.lines.last().unwrap().clone();
+            let message = server.messages.last().unwrap().clone();
             story.told += 1;
             // What the server says of its time counts for nothing.
             let time_ms = read_ms + HOUR_MS;

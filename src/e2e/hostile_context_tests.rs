@@ -35,15 +35,20 @@ impl Story {
         Context::new(&SERVER, &self.alice.name, &self.conversation())
     }
 
-    fn note(&mut self, content: ContentType) -> Header {
+    fn header(&mut self, content: ContentType) -> Header {
         let link = ChainLink { session: self.chance.random(), n: 0, prev: [0; 32] };
         let id = MsgId(self.chance.random());
         Header { id, time_ms: NOW_MS as u64 + self.told, kind: Kind::Say, content, link }
     }
 
     /// Seals for bob on a double of alice's client, under her certificate or another of hers.
-    fn sealed(&self, context: &Context, note: &Header, by: (&Certificate, &SigningKey)) -> Vec<u8> {
-        let draft = Draft { context, note, text: "a word" };
+    fn sealed(
+        &self,
+        context: &Context,
+        header: &Header,
+        by: (&Certificate, &SigningKey),
+    ) -> Vec<u8> {
+        let draft = Draft { context, header, text: "a word" };
         match self.conversation() {
             Target::Channel(_) => tag(7).1.seal(&draft, by).unwrap(),
             Target::User(_) => {
@@ -71,7 +76,7 @@ impl Story {
     /// The message under alice's name, as the server delivers it.
     fn message(&self, id: MsgId, body: &[u8]) -> Message {
         let (to, body) = (self.conversation(), Body::Sealed(Opaque::new(body).unwrap()));
-        Message { to, id, body, ..self.server.lines[0].clone() }
+        Message { to, id, body, ..self.server.messages[0].clone() }
     }
 }
 
@@ -85,10 +90,10 @@ fn a_message_is_never_shown_under_a_name_that_was_given_the_senders_key() {
         if !first {
             assert_eq!(story.honest().texts, ["hi"]);
         }
-        let line = story.lines(1).remove(0);
+        let message = story.messages(1).remove(0);
         let keys = story.server.keys[&alice].clone();
         story.server.keys.insert(carol.clone(), keys);
-        let violations = story.hides(Message { from: carol.clone(), ..line });
+        let violations = story.hides(Message { from: carol.clone(), ..message });
         // Either the key is known as alice's, or the name in the signed context is hers.
         assert_eq!(violations, [if first { Violation::Closed } else { Violation::Unconfirmed }]);
         story.server.keys.remove(&carol);
@@ -114,23 +119,23 @@ fn a_message_of_another_context_is_never_shown() {
             1 => Context::new(&SERVER, &carol, &here),
             _ => Context::new(&SERVER, &alice, &there),
         };
-        let note = story.note(ContentType::TEXT);
-        let body = story.sealed(&other, &note, story.alice.engine.devices.newest().unwrap());
-        assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Closed);
+        let header = story.header(ContentType::TEXT);
+        let body = story.sealed(&other, &header, story.alice.engine.devices.newest().unwrap());
+        assert_eq!(story.never_shown(story.message(header.id, &body)), Violation::Closed);
         let body = story.sealed_again(&body, [&other, &story.context()]);
-        assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Forged);
+        assert_eq!(story.never_shown(story.message(header.id, &body)), Violation::Forged);
         let body =
-            story.sealed(&story.context(), &note, story.alice.engine.devices.newest().unwrap());
-        assert_eq!(story.tells(story.message(note.id, &body)).texts, ["a word"], "in its own");
+            story.sealed(&story.context(), &header, story.alice.engine.devices.newest().unwrap());
+        assert_eq!(story.tells(story.message(header.id, &body)).texts, ["a word"], "in its own");
     });
 }
 
 #[test]
 fn a_message_is_never_shown_in_another_conversation() {
     in_both(|story| {
-        let line = story.lines(1).remove(0);
-        let mut moved = line.clone();
-        moved.to = match &line.to {
+        let message = story.messages(1).remove(0);
+        let mut moved = message.clone();
+        moved.to = match &message.to {
             Target::Channel(_) if story.chance.random_bool(0.5) => {
                 let (tea, key) = tag(7);
                 let coffee: ChannelName = "#coffee".parse().unwrap();
@@ -142,7 +147,7 @@ fn a_message_is_never_shown_in_another_conversation() {
             Target::User(_) => Target::Channel(tag(7).0),
         };
         story.hides(moved);
-        story.bob.receives(&mut story.server, Event::Message(line));
+        story.bob.receives(&mut story.server, Event::Message(message));
     });
 }
 
@@ -153,9 +158,9 @@ fn a_private_message_to_another_user_is_never_shown_as_ones_own() {
     for _ in 0..TRIES {
         // The server has listed bob's key as mallory's to alice.
         let context = Context::new(&SERVER, &story.alice.name, &Target::User(mallory.clone()));
-        let note = story.note(ContentType::TEXT);
-        let body = story.sealed(&context, &note, story.alice.engine.devices.newest().unwrap());
-        let mut message = story.message(note.id, &body);
+        let header = story.header(ContentType::TEXT);
+        let body = story.sealed(&context, &header, story.alice.engine.devices.newest().unwrap());
+        let mut message = story.message(header.id, &body);
         if story.chance.random_bool(0.5) {
             message.to = Target::User(mallory.clone());
         }
@@ -170,19 +175,19 @@ fn a_certificate_of_another_server_is_of_no_use() {
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
         let now_s = (NOW_MS / 1000) as u64;
         let other = Certificate::issue(&own, &ELSEWHERE, &signing, &opening, now_s);
-        let note = story.note(ContentType::TEXT);
-        let body = story.sealed(&story.context(), &note, (&other, &signing));
-        assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Forged);
+        let header = story.header(ContentType::TEXT);
+        let body = story.sealed(&story.context(), &header, (&other, &signing));
+        assert_eq!(story.never_shown(story.message(header.id, &body)), Violation::Forged);
         // Bob seals nothing for it, known or not.
         let honest = story.server.keys[&story.alice.name].clone();
         let told = device_key(&own, Some(Opaque::new(other.bytes()).unwrap()));
         story.server.keys.insert(story.alice.name.clone(), vec![told]);
         let forgets = story.chance.random_bool(0.5);
         story.restarts_client(forgets);
-        let before = story.server.lines.len();
+        let before = story.server.messages.len();
         story.bob.says(&mut story.server, "@alice", "a secret");
-        let sealed = story.server.lines.last().unwrap().body.sealed().unwrap().clone();
-        story.server.lines.truncate(before);
+        let sealed = story.server.messages.last().unwrap().body.sealed().unwrap().clone();
+        story.server.messages.truncate(before);
         assert!(!Parsed::parse(sealed.bytes()).is_ok_and(|parsed| parsed.is_for(&other.hash)));
         story.server.keys.insert(story.alice.name.clone(), honest);
         story.restarts_client(true);
@@ -194,10 +199,10 @@ fn a_certificate_of_another_server_is_of_no_use() {
 fn a_message_of_an_unknown_type_is_counted_and_not_shown() {
     in_both(|story| {
         let content = ContentType(story.chance.random_range(1..=u8::MAX));
-        let note = story.note(content);
+        let header = story.header(content);
         let body =
-            story.sealed(&story.context(), &note, story.alice.engine.devices.newest().unwrap());
-        assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Newer);
+            story.sealed(&story.context(), &header, story.alice.engine.devices.newest().unwrap());
+        assert_eq!(story.never_shown(story.message(header.id, &body)), Violation::Newer);
         let seen = story.honest();
         assert_eq!((seen.texts, seen.violations), (vec!["hi".to_owned()], vec![]));
     });

@@ -182,20 +182,20 @@ fn invented_users_push_out_no_pinned_user() {
     crashes(&mut story);
     // No message of a new user is shown before bob names them.
     story.conversation = tag(7).0.as_str().to_owned();
-    let mut line = {
+    let mut message = {
         let Story { server, mallory, conversation, .. } = &mut story;
         mallory.says(server, conversation, "hi");
-        server.lines.last().unwrap().clone()
+        server.messages.last().unwrap().clone()
     };
-    line.seq = Seq(1);
-    let seen = story.bob.receives(&mut story.server, Event::Message(line.clone()));
+    message.seq = Seq(1);
+    let seen = story.bob.receives(&mut story.server, Event::Message(message.clone()));
     assert_eq!((seen.texts.len(), seen.violations), (0, vec![Violation::NoKeys]));
     let seen = story.bob.says(&mut story.server, "@mallory", "who are you?");
     assert_eq!(seen.texts, ["who are you?"]);
     assert!(kept(&story.bob).contains_key(&mallory));
     story.mallory.says(&mut story.server, &story.conversation.clone(), "I am mallory");
-    let line = Message { seq: Seq(2), ..story.server.lines.last().unwrap().clone() };
-    let seen = story.bob.receives(&mut story.server, Event::Message(line));
+    let message = Message { seq: Seq(2), ..story.server.messages.last().unwrap().clone() };
+    let seen = story.bob.receives(&mut story.server, Event::Message(message));
     assert_eq!(seen.texts, ["I am mallory"]);
     // Alice is not pinned a second time.
     story.server.keys.insert(alice, vec![device_key(&spare(5), None)]);

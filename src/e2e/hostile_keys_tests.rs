@@ -46,7 +46,7 @@ fn a_key_added_to_ones_own_is_reported_and_nothing_is_sealed_for_it() {
         assert_eq!(restarts(&mut story, true).changed, 1, "it is shown");
         let seen = story.bob.says(&mut story.server, "@alice", "a secret");
         assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.violations);
-        let sealed = story.server.lines.last().unwrap().body.sealed().unwrap().clone();
+        let sealed = story.server.messages.last().unwrap().body.sealed().unwrap().clone();
         let parsed = Parsed::parse(sealed.bytes()).unwrap();
         assert!(!parsed.is_for(&hash) && !parsed.is_for(&print));
         // The key may also be listed alone.

@@ -30,20 +30,20 @@ impl Story {
 
     /// Returns the messages that bob is shown, each with whether it is an old one, and the
     /// violations.
-    fn shown(&mut self, mut line: Message, now_ms: i64) -> (Vec<Message>, Vec<Violation>) {
+    fn shown(&mut self, mut message: Message, now_ms: i64) -> (Vec<Message>, Vec<Violation>) {
         self.told += 1;
-        line.seq = Seq(self.told);
-        self.respell(&mut line);
-        let next = self.bob.engine.received(Event::Message(line), now_ms);
-        let (mut lines, mut violations) = (Vec::new(), Vec::new());
+        message.seq = Seq(self.told);
+        self.respell(&mut message);
+        let next = self.bob.engine.received(Event::Message(message), now_ms);
+        let (mut messages, mut violations) = (Vec::new(), Vec::new());
         for next in next {
             match next {
-                Output::Event(Event::Message(line)) => lines.push(line),
+                Output::Event(Event::Message(message)) => messages.push(message),
                 Output::Violation { violation, .. } => violations.push(violation),
                 _ => {}
             }
         }
-        (lines, violations)
+        (messages, violations)
     }
 }
 
@@ -51,13 +51,13 @@ impl Story {
 fn old_messages_are_never_new_in_any_log() {
     in_both(|story| {
         story.begins(1, story.told, Retention::Forever);
-        let lines = story.lines(3);
-        for line in &lines {
-            assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        let messages = story.messages(3);
+        for message in &messages {
+            assert_eq!(story.tells(message.clone()).texts, ["hi"]);
         }
         let log = story.chance.random_range(2..u64::MAX);
         story.restores(log);
-        let mut old = lines[story.chance.random_range(0..3)].clone();
+        let mut old = messages[story.chance.random_range(0..3)].clone();
         // As new messages they are not shown, whatever time the server states.
         old.time_ms += 60_000;
         assert_eq!(story.never_shown(old.clone()), Violation::Again);
@@ -80,13 +80,14 @@ fn after_a_restore_read_messages_are_replayed_and_lost_ones_are_missed() {
     for conversation in ["#tea", "@bob"] {
         let mut story = Story::new(conversation);
         story.begins(1, story.told, Retention::Forever);
-        let lines = story.lines(4);
-        lines.iter().for_each(|line| assert_eq!(story.tells(line.clone()).texts, ["hi"]));
+        let messages = story.messages(4);
+        messages.iter().for_each(|message| assert_eq!(story.tells(message.clone()).texts, ["hi"]));
         // The old log is lost with a message that bob never received and the last two that he did.
-        story.lines(1);
+        story.messages(1);
         story.restores(2);
-        for line in &lines[..2] {
-            let (shown, violations) = story.shown(Message { replay: true, ..line.clone() }, NOW_MS);
+        for message in &messages[..2] {
+            let (shown, violations) =
+                story.shown(Message { replay: true, ..message.clone() }, NOW_MS);
             assert_eq!((shown.len(), violations), (1, vec![]));
         }
         let seen = story.honest();
@@ -119,10 +120,10 @@ fn another_log_is_reported_whatever_the_retention() {
 #[test]
 fn a_received_seq_is_never_new() {
     in_both(|story| {
-        let line = story.lines(1).remove(0);
-        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        let message = story.messages(1).remove(0);
+        assert_eq!(story.tells(message.clone()).texts, ["hi"]);
         story.told -= 1;
-        assert_eq!(story.never_shown(line), Violation::Again);
+        assert_eq!(story.never_shown(message), Violation::Again);
     });
 }
 
@@ -131,8 +132,8 @@ fn a_removed_member_keeps_the_key_and_accepts_no_repetition() {
     let mut story = Story::new("#tea");
     let (channel, _) = tag(7);
     for round in 0..TRIES {
-        let line = story.lines(1).remove(0);
-        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        let message = story.messages(1).remove(0);
+        assert_eq!(story.tells(message.clone()).texts, ["hi"]);
         let reference = story.chance.random_bool(0.5).then(|| format!("pychat-{round}"));
         let event = match story.chance.random_bool(0.5) {
             true => Event::Parted { channel: channel.clone(), reference },
@@ -140,7 +141,7 @@ fn a_removed_member_keeps_the_key_and_accepts_no_repetition() {
         };
         story.bob.receives(&mut story.server, event);
         assert!(story.bob.engine.channels.key(&channel).is_some());
-        assert_eq!(story.never_shown(line), Violation::Again);
+        assert_eq!(story.never_shown(message), Violation::Again);
     }
 }
 
@@ -171,10 +172,10 @@ fn only_the_user_deletes_a_channel_key() {
 fn an_expired_key_signs_no_new_message() {
     in_both(|story| {
         story.begins(1, story.told, Retention::Forever);
-        let line = story.lines(1).remove(0);
+        let message = story.messages(1).remove(0);
         // A thief of her signing key backdates a message into the certificate's validity.
         let late_ms = NOW_MS + story.chance.random_range(31..300) * DAY_MS;
-        let forged = Message { time_ms: late_ms, ..line.clone() };
+        let forged = Message { time_ms: late_ms, ..message.clone() };
         let (shown, violations) = story.shown(forged.clone(), late_ms);
         assert_eq!((shown.len(), violations), (0, vec![Violation::Expired]));
         // Sent as one that bob missed, though all messages were here the day before.
@@ -196,8 +197,8 @@ fn an_expired_key_signs_no_new_message() {
 #[test]
 fn a_server_without_keys_fills_no_memory() {
     let mut story = Story::new("@bob");
-    let line = story.lines(1).remove(0);
-    let stranger = Message { from: "carol".parse().unwrap(), ..line };
+    let message = story.messages(1).remove(0);
+    let stranger = Message { from: "carol".parse().unwrap(), ..message };
     let asks = story.bob.engine.received(Event::Message(stranger), NOW_MS);
     assert!(
         matches!(asks[..], [Output::Send(Request { command: Command::Keys { .. }, .. })]),

@@ -13,12 +13,12 @@ fn an_honest_server_is_never_suspected() {
 #[test]
 fn an_altered_message_is_never_shown() {
     in_both(|story| {
-        let mut line = story.lines(1).remove(0);
-        let mut bytes = line.body.sealed().unwrap().bytes().to_vec();
+        let mut message = story.messages(1).remove(0);
+        let mut bytes = message.body.sealed().unwrap().bytes().to_vec();
         let index = story.chance.random_range(0..bytes.len());
         bytes[index] ^= 1 << story.chance.random_range(0..8);
-        line.body = Body::Sealed(Opaque::new(&bytes).unwrap());
-        story.never_shown(line);
+        message.body = Body::Sealed(Opaque::new(&bytes).unwrap());
+        story.never_shown(message);
         story.heals();
     });
 }
@@ -27,14 +27,14 @@ fn an_altered_message_is_never_shown() {
 fn neither_a_member_nor_a_server_writes_under_another_name() {
     in_both(|story| {
         let conversation = story.conversation.clone();
-        let mut line = {
+        let mut message = {
             let Story { server, mallory, .. } = story;
             mallory.says(server, &conversation, "I am alice");
-            server.lines.last().unwrap().clone()
+            server.messages.last().unwrap().clone()
         };
         // The server helps.
-        line.from = "alice".parse().unwrap();
-        assert_eq!(story.never_shown(line), Violation::Forged);
+        message.from = "alice".parse().unwrap();
+        assert_eq!(story.never_shown(message), Violation::Forged);
     });
 }
 
@@ -49,23 +49,23 @@ fn a_stolen_certificate_signs_nothing() {
         let link = ChainLink { session: [3; 16], n, prev: [0; 32] };
         let id = MsgId([n as u8; 16]);
         let content = ContentType::TEXT;
-        let note = Header { id, time_ms: NOW_MS as u64, kind: Kind::Say, content, link };
+        let header = Header { id, time_ms: NOW_MS as u64, kind: Kind::Say, content, link };
         let context = &Context::new(&SERVER, &story.alice.name, &to);
-        let draft = Draft { context, note: &note, text: "I am alice" };
+        let draft = Draft { context, header: &header, text: "I am alice" };
         let body = key.seal(&draft, (&certificate, &SigningKey::generate())).unwrap();
-        let mut line = story.server.lines[0].clone();
-        (line.id, line.to) = (id, to.clone());
-        line.body = Body::Sealed(Opaque::new(&body).unwrap());
-        assert_eq!(story.never_shown(line), Violation::Forged);
+        let mut message = story.server.messages[0].clone();
+        (message.id, message.to) = (id, to.clone());
+        message.body = Body::Sealed(Opaque::new(&body).unwrap());
+        assert_eq!(story.never_shown(message), Violation::Forged);
     }
 }
 
 #[test]
 fn a_message_of_another_conversation_is_never_shown() {
     in_both(|story| {
-        let mut line = story.lines(1).remove(0);
+        let mut message = story.messages(1).remove(0);
         // The same name with another PIN, and a conversation with another user.
-        match &mut line.to {
+        match &mut message.to {
             Target::Channel(channel) => {
                 let (other, key) = tag(8);
                 story.bob.engine.add_channel(key, &other.bare()).unwrap();
@@ -76,10 +76,10 @@ fn a_message_of_another_conversation_is_never_shown() {
                 let conversation = "@mallory";
                 let Story { server, alice, .. } = story;
                 alice.says(server, conversation, "for mallory");
-                line.body = server.lines.last().unwrap().body.clone();
+                message.body = server.messages.last().unwrap().body.clone();
             }
         }
-        story.never_shown(line);
+        story.never_shown(message);
         story.heals();
     });
 }
@@ -87,15 +87,15 @@ fn a_message_of_another_conversation_is_never_shown() {
 #[test]
 fn a_message_with_another_messages_header_is_never_shown() {
     in_both(|story| {
-        let (one, two) = (story.lines(1).remove(0), story.lines(1).remove(0));
-        let mut line = one.clone();
+        let (one, two) = (story.messages(1).remove(0), story.messages(1).remove(0));
+        let mut message = one.clone();
         match story.chance.random_range(0..4) {
-            0 => line.id = two.id,
-            1 => line.kind = Kind::Me,
-            2 => line.kind = Kind::Edit { of: Seq(1) },
-            _ => line.body = two.body,
+            0 => message.id = two.id,
+            1 => message.kind = Kind::Me,
+            2 => message.kind = Kind::Edit { of: Seq(1) },
+            _ => message.body = two.body,
         }
-        assert_eq!(story.never_shown(line), Violation::Spliced);
+        assert_eq!(story.never_shown(message), Violation::Spliced);
         story.heals();
     });
 }
@@ -103,9 +103,9 @@ fn a_message_with_another_messages_header_is_never_shown() {
 #[test]
 fn a_repeated_message_is_shown_once() {
     in_both(|story| {
-        let line = story.lines(1).remove(0);
-        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
-        assert_eq!(story.never_shown(line), Violation::Again);
+        let message = story.messages(1).remove(0);
+        assert_eq!(story.tells(message.clone()).texts, ["hi"]);
+        assert_eq!(story.never_shown(message), Violation::Again);
     });
 }
 
@@ -113,14 +113,14 @@ fn a_repeated_message_is_shown_once() {
 fn missing_and_swapped_messages_are_detected() {
     in_both(|story| {
         assert!(story.honest().violations.is_empty());
-        let mut lines = story.lines(5);
+        let mut messages = story.messages(5);
         let index = story.chance.random_range(0..4);
         let dropped = story.chance.random_bool(0.5);
         match dropped {
-            true => drop(lines.remove(index)),
-            false => lines.swap(index, index + 1),
+            true => drop(messages.remove(index)),
+            false => messages.swap(index, index + 1),
         }
-        let seen: Vec<_> = lines.into_iter().map(|line| story.tells(line)).collect();
+        let seen: Vec<_> = messages.into_iter().map(|message| story.tells(message)).collect();
         let violations: Vec<_> = seen.iter().flat_map(|seen| &seen.violations).collect();
         assert!(violations.contains(&&Violation::Missing(1)), "{dropped} {violations:?}");
         story.heals();
@@ -130,8 +130,8 @@ fn missing_and_swapped_messages_are_detected() {
 #[test]
 fn the_missing_end_of_a_session_is_detected() {
     in_both(|story| {
-        let line = story.lines(2).remove(0);
-        story.tells(line);
+        let message = story.messages(2).remove(0);
+        story.tells(message);
         // A new run of alice's client.
         story.alice.engine.outgoing.forgets_counts();
         let seen = story.honest();
@@ -143,13 +143,13 @@ fn the_missing_end_of_a_session_is_detected() {
 #[test]
 fn a_server_can_neither_delete_nor_blank_a_message() {
     in_both(|story| {
-        let line = story.lines(1).remove(0);
-        let of = line.seq;
-        story.tells(line.clone());
+        let message = story.messages(1).remove(0);
+        let of = message.seq;
+        story.tells(message.clone());
         for (kind, deleted) in
             [(Kind::Delete { of }, true), (Kind::Edit { of }, false), (Kind::Say, true)]
         {
-            let mut change = story.lines(1).remove(0);
+            let mut change = story.messages(1).remove(0);
             (change.kind, change.deleted, change.body) = (kind, deleted, Body::default());
             assert_eq!(story.never_shown(change), Violation::Downgraded, "{kind:?}");
         }
@@ -159,9 +159,9 @@ fn a_server_can_neither_delete_nor_blank_a_message() {
 #[test]
 fn unencrypted_text_of_an_encrypting_user_is_never_shown() {
     in_both(|story| {
-        let mut line = story.lines(1).remove(0);
-        line.body = "unencrypted".into();
-        assert_eq!(story.never_shown(line), Violation::Downgraded);
+        let mut message = story.messages(1).remove(0);
+        message.body = "unencrypted".into();
+        assert_eq!(story.never_shown(message), Violation::Downgraded);
         story.heals();
     });
 }
@@ -179,13 +179,13 @@ fn a_gap_in_the_seqs_is_detected() {
 fn an_invented_tombstone_excuses_no_missing_message() {
     in_both(|story| {
         assert!(story.honest().violations.is_empty());
-        let lines = story.lines(2);
-        let mut invented = lines[0].clone();
+        let messages = story.messages(2);
+        let mut invented = messages[0].clone();
         invented.id = MsgId([story.chance.random_range(1..=255); 16]);
         (invented.kind, invented.replay) = (Kind::Edit { of: Seq(1) }, true);
         invented.body = Body::default();
         assert!(story.tells(invented).violations.is_empty());
-        let seen = story.tells(lines[1].clone());
+        let seen = story.tells(messages[1].clone());
         assert_eq!((seen.texts.len(), seen.violations), (1, vec![Violation::Missing(1)]));
         story.heals();
     });
@@ -196,16 +196,16 @@ fn a_missing_edit_needs_a_signed_deletion() {
     in_both(|story| {
         let conversation = story.conversation.clone();
         let mut told = || {
-            let line = story.lines(1).remove(0);
-            assert_eq!(story.tells(line.clone()).texts, ["hi"]);
-            (line.seq, Seq(story.told))
+            let message = story.messages(1).remove(0);
+            assert_eq!(story.tells(message.clone()).texts, ["hi"]);
+            (message.seq, Seq(story.told))
         };
         let (one, other) = (told(), told());
         let mut changes = |of: (Seq, Seq), text: &str| {
             let kind = |of| if text.is_empty() { Kind::Delete { of } } else { Kind::Edit { of } };
             let Story { server, alice, .. } = &mut *story;
             alice.asks(server, &conversation, text, kind(of.0));
-            Message { kind: kind(of.1), ..server.lines.last().unwrap().clone() }
+            Message { kind: kind(of.1), ..server.messages.last().unwrap().clone() }
         };
         let (first, second) = (changes(one, "one"), changes(one, "two"));
         let honest = changes(one, "");
@@ -255,13 +255,13 @@ fn a_foreign_key_under_a_name_is_reported_and_not_used() {
             let conversation = story.conversation.clone();
             let Story { server, mallory, .. } = &mut story;
             mallory.says(server, &conversation, "I am alice");
-            let mut line = server.lines.pop().unwrap();
+            let mut message = server.messages.pop().unwrap();
             // Her own message is not one of this server's.
             let to = conversation.parse().unwrap();
             mallory.engine.ids.forget(&to);
             mallory.engine.sequences.forget(&to);
-            line.from = name.clone();
-            assert_eq!(story.never_shown(line), Violation::Unconfirmed);
+            message.from = name.clone();
+            assert_eq!(story.never_shown(message), Violation::Unconfirmed);
             // The server restores the honest list.
             story.server.keys.insert(name, honest);
             story.bob.engine.lost();
@@ -281,13 +281,13 @@ fn only_the_sender_edits_and_deletes() {
     let mut story = Story::new("#tea");
     let conversation = story.conversation.clone();
     for _ in 0..TRIES {
-        let line = story.lines(1).remove(0);
-        let seq = line.seq;
-        story.tells(line.clone());
+        let message = story.messages(1).remove(0);
+        let seq = message.seq;
+        story.tells(message.clone());
         let of = Seq(story.told);
         let Story { server, alice, .. } = &mut story;
         alice.asks(server, &conversation, "better", Kind::Edit { of: seq });
-        let mut edit = server.lines.last().unwrap().clone();
+        let mut edit = server.messages.last().unwrap().clone();
         edit.kind = Kind::Edit { of };
         assert_eq!(story.tells(edit.clone()).texts, ["better"]);
         alice_deletes(&mut story, &conversation, seq, of);
@@ -300,7 +300,7 @@ fn only_the_sender_edits_and_deletes() {
 fn alice_deletes(story: &mut Story, conversation: &str, seq: Seq, of: Seq) {
     let Story { server, alice, .. } = story;
     alice.asks(server, conversation, "", Kind::Delete { of: seq });
-    let mut delete = server.lines.last().unwrap().clone();
+    let mut delete = server.messages.last().unwrap().clone();
     delete.kind = Kind::Delete { of };
     let seen = story.tells(delete.clone());
     assert_eq!((seen.texts.len(), seen.violations.len()), (1, 0), "{:?}", seen.violations);

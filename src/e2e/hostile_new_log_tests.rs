@@ -107,7 +107,7 @@ fn a_change_of_a_former_log_changes_nothing_under_another_number() {
     in_both(|story| {
         story.new_log();
         let conversation = story.conversation.clone();
-        let contract = story.lines(1).remove(0);
+        let contract = story.messages(1).remove(0);
         assert_eq!(story.bob_hears(contract.clone(), NOW_MS).0.len(), 1);
         let kind = match story.chance.random() {
             true => Kind::Edit { of: contract.seq },
@@ -116,10 +116,10 @@ fn a_change_of_a_former_log_changes_nothing_under_another_number() {
         let text = if kind.is_edit() { "no" } else { "" };
         let Story { server, alice, .. } = &mut *story;
         alice.asks(server, &conversation, text, kind);
-        let change = server.lines.last().unwrap().clone();
+        let change = server.messages.last().unwrap().clone();
         // In the new log another message of hers has the number that the change names.
         story.new_log();
-        let lunch = story.lines(1).remove(0);
+        let lunch = story.messages(1).remove(0);
         let of = Seq(story.told + 1);
         assert_eq!(story.bob_hears(lunch, NOW_MS).0.len(), 1);
         let named = if kind.is_edit() { Kind::Edit { of } } else { Kind::Delete { of } };
@@ -137,7 +137,7 @@ fn a_changed_message_does_not_come_back_in_a_new_log() {
         story.new_log();
         let deletes = story.chance.random();
         let conversation = story.conversation.clone();
-        let first = story.lines(1).remove(0);
+        let first = story.messages(1).remove(0);
         assert_eq!(story.bob_hears(first.clone(), NOW_MS).1, []);
         let his = Seq(story.told);
         let hers = first.seq;
@@ -149,7 +149,7 @@ fn a_changed_message_does_not_come_back_in_a_new_log() {
             };
             let Story { server, alice, .. } = &mut *story;
             alice.asks(server, &conversation, text, kind);
-            let change = server.lines.last().unwrap().clone();
+            let change = server.messages.last().unwrap().clone();
             let kind = match kind {
                 Kind::Edit { .. } => Kind::Edit { of: his },
                 _ => Kind::Delete { of: his },
@@ -185,7 +185,7 @@ fn a_changed_message_does_not_come_back_in_a_new_log() {
 /// has never seen them.
 fn stolen(story: &mut Story) -> Vec<Message> {
     let conversation = story.conversation.clone();
-    let target = story.lines(1).remove(0);
+    let target = story.messages(1).remove(0);
     assert_eq!(story.bob_hears(target.clone(), NOW_MS).0.len(), 1);
     let his = Seq(story.told);
     let of = target.seq;
@@ -194,7 +194,7 @@ fn stolen(story: &mut Story) -> Vec<Message> {
         let text = if matches!(kind, Kind::Delete { .. }) { "" } else { "forged tea" };
         let Story { server, alice, .. } = &mut *story;
         alice.asks(server, &conversation, text, kind);
-        let message = server.lines.last().unwrap().clone();
+        let message = server.messages.last().unwrap().clone();
         let kind = match kind {
             Kind::Edit { .. } => Kind::Edit { of: his },
             Kind::Delete { .. } => Kind::Delete { of: his },

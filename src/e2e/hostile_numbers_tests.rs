@@ -55,7 +55,7 @@ impl Story {
     /// An own message, as the server delivers it under this number.
     fn own(&self, message: &NewMessage, seq: u64) -> Message {
         let NewMessage { to, id, kind, body } = message.clone();
-        Message { seq: Seq(seq), to, id, kind, body, ..self.server.lines[0].clone() }
+        Message { seq: Seq(seq), to, id, kind, body, ..self.server.messages[0].clone() }
     }
 
     /// Alice forgets the numbers, which this double has not counted.
@@ -74,7 +74,7 @@ impl Story {
 #[test]
 fn a_number_belongs_to_one_message_and_a_change_to_the_chosen_one() {
     in_both(|story| {
-        let contract = story.lines(1).remove(0);
+        let contract = story.messages(1).remove(0);
         let (id, taken) = (contract.id, contract.seq.0);
         let (eats, wants) = story.alice_sends("shall we eat?", Kind::Say, None);
         let sealed = wants.sent[0].clone();
@@ -111,7 +111,7 @@ fn a_number_belongs_to_one_message_and_a_change_to_the_chosen_one() {
 #[test]
 fn an_acknowledgement_needs_the_own_message_in_its_conversation() {
     in_both(|story| {
-        let free = story.lines(1).remove(0).seq.0 + 1;
+        let free = story.messages(1).remove(0).seq.0 + 1;
         let (id, wants) = story.alice_sends("one", Kind::Say, None);
         let sealed = wants.sent[0].clone();
         let (next, wants) = story.alice_sends("two", Kind::Say, None);

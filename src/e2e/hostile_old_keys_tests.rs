@@ -12,24 +12,24 @@ impl Story {
     /// messages up to a later one, and has restarted.
     fn stolen(&mut self) -> Vec<Message> {
         let conversation = self.conversation.clone();
-        let line = self.lines(1).remove(0);
-        assert_eq!(self.tells(line.clone()).texts, ["hi"]);
-        let (hers, his) = (line.seq, Seq(self.told));
+        let message = self.messages(1).remove(0);
+        assert_eq!(self.tells(message.clone()).texts, ["hi"]);
+        let (hers, his) = (message.seq, Seq(self.told));
         assert_eq!(self.honest().texts, ["hi"]);
-        let first = self.server.lines.len();
+        let first = self.server.messages.len();
         for kind in [Kind::Say, Kind::Edit { of: hers }, Kind::Delete { of: hers }] {
             let text = if matches!(kind, Kind::Delete { .. }) { "" } else { "forged tea" };
             let Story { server, alice, .. } = self;
             alice.asks(server, &conversation, text, kind);
         }
         self.bob.engine.ids = MessageIds::default();
-        let stolen = self.server.lines[first..].iter().map(|line| {
-            let kind = match line.kind {
+        let stolen = self.server.messages[first..].iter().map(|message| {
+            let kind = match message.kind {
                 Kind::Edit { .. } => Kind::Edit { of: his },
                 Kind::Delete { .. } => Kind::Delete { of: his },
                 other => other,
             };
-            Message { kind, replay: true, seq: his, ..line.clone() }
+            Message { kind, replay: true, seq: his, ..message.clone() }
         });
         stolen.collect()
     }
@@ -92,7 +92,7 @@ fn an_expired_key_inserts_nothing_among_messages_that_were_here() {
         story.bob.engine.replays.lost();
         let changed = |story: &Story, message: &Message| {
             let to = story.seen_as();
-            let of = story.server.lines[story.server.lines.len() - 5].id;
+            let of = story.server.messages[story.server.messages.len() - 5].id;
             story.bob.engine.changes.edited_ms(&(to, message.from.clone(), of)).is_some()
         };
         assert!(!changed(story, &stolen[0]), "and nothing is remembered of them");

@@ -67,7 +67,7 @@ struct Seen {
 #[derive(Default)]
 struct Server {
     keys: HashMap<UserName, Vec<DeviceKey>>,
-    lines: Vec<Message>,
+    messages: Vec<Message>,
     ids: u64,
 }
 
@@ -183,10 +183,11 @@ impl Server {
             }
             Command::Say(NewMessage { to, id, kind, body }) => {
                 let conversation = Conversation::of(from, to.clone());
-                let here =
-                    |line: &&Message| Conversation::of(&line.from, line.to.clone()) == conversation;
-                let seq = Seq(self.lines.iter().filter(here).count() as u64 + 1);
-                let line = Message {
+                let here = |message: &&Message| {
+                    Conversation::of(&message.from, message.to.clone()) == conversation
+                };
+                let seq = Seq(self.messages.iter().filter(here).count() as u64 + 1);
+                let message = Message {
                     seq,
                     to,
                     from: from.clone(),
@@ -201,8 +202,8 @@ impl Server {
                     replay: false,
                     reference: None,
                 };
-                self.lines.push(line.clone());
-                vec![Event::Message(line)]
+                self.messages.push(message.clone());
+                vec![Event::Message(message)]
             }
             other => panic!("no request expected: {other:?}"),
         }
@@ -244,13 +245,13 @@ impl Story {
     }
 
     /// Some messages of alice, as the server stores them.
-    fn lines(&mut self, count: usize) -> Vec<Message> {
-        let first = self.server.lines.len();
+    fn messages(&mut self, count: usize) -> Vec<Message> {
+        let first = self.server.messages.len();
         for _ in 0..count {
             let seen = self.alice.says(&mut self.server, &self.conversation.clone(), "hi");
             assert_eq!((seen.texts.len(), seen.violations.len()), (1, 0), "{:?}", seen.violations);
         }
-        self.server.lines[first..].to_vec()
+        self.server.messages[first..].to_vec()
     }
 
     /// Writes a name in capitals or not. A server may do so with each name of each event.
@@ -261,30 +262,30 @@ impl Story {
     }
 
     /// Writes the names in a message in one of their spellings.
-    fn respell(&mut self, line: &mut Message) {
-        line.from = self.respelled(&line.from);
-        if let Target::User(name) = &line.to {
-            line.to = Target::User(self.respelled(name));
+    fn respell(&mut self, message: &mut Message) {
+        message.from = self.respelled(&message.from);
+        if let Target::User(name) = &message.to {
+            message.to = Target::User(self.respelled(name));
         }
     }
 
     /// Delivers a message to bob, under seqs without a gap.
-    fn tells(&mut self, mut line: Message) -> Seen {
+    fn tells(&mut self, mut message: Message) -> Seen {
         self.told += 1;
-        line.seq = Seq(self.told);
-        self.respell(&mut line);
-        self.bob.receives(&mut self.server, Event::Message(line))
+        message.seq = Seq(self.told);
+        self.respell(&mut message);
+        self.bob.receives(&mut self.server, Event::Message(message))
     }
 
     fn honest(&mut self) -> Seen {
-        let line = self.lines(1).remove(0);
-        self.tells(line)
+        let message = self.messages(1).remove(0);
+        self.tells(message)
     }
 
     /// Delivers a message that must not be shown. Returns the violation.
     #[track_caller]
-    fn never_shown(&mut self, line: Message) -> Violation {
-        let seen = self.tells(line);
+    fn never_shown(&mut self, message: Message) -> Violation {
+        let seen = self.tells(message);
         assert_eq!(seen.texts, [""; 0], "{:?}", seen.violations);
         assert_eq!(seen.violations.len(), 1, "{:?}", seen.violations);
         assert!(!seen.violations[0].is_shown());

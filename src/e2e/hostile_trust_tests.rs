@@ -44,7 +44,7 @@ fn refuses(story: &mut Story, name: &UserName) {
 fn forged(story: &mut Story) -> Message {
     let Story { server, mallory, .. } = story;
     mallory.says(server, "@bob", "I am alice");
-    Message { from: story.alice.name.clone(), ..server.lines.last().unwrap().clone() }
+    Message { from: story.alice.name.clone(), ..server.messages.last().unwrap().clone() }
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn a_removed_key_needs_a_new_confirmation() {
             }
         }
         refuses(&mut story, &alice);
-        let line = forged(&mut story);
-        assert_eq!(story.never_shown(line), Violation::Unconfirmed);
+        let message = forged(&mut story);
+        assert_eq!(story.never_shown(message), Violation::Unconfirmed);
         restarts(&mut story, false);
         refuses(&mut story, &alice);
         story.heals();
@@ -95,16 +95,16 @@ fn a_retired_key_signs_old_messages_only() {
     let alice = story.alice.name.clone();
     let new = device_key(&spare(3), None);
     for round in 0..TRIES {
-        let old = story.lines(1).remove(0);
+        let old = story.messages(1).remove(0);
         assert_eq!(story.tells(old.clone()).texts, ["hi"]);
-        let (mut line, live) = (story.lines(1).remove(0), story.chance.random_bool(0.5));
+        let (mut message, live) = (story.messages(1).remove(0), story.chance.random_bool(0.5));
         // The operator gives her another key.
         let hers = story.server.keys[&alice].clone();
         lists(&mut story, &alice, &[&new]);
         looks_up(&mut story, &alice, false);
         looks_up(&mut story, &alice, true);
-        line.replay = !live;
-        assert_eq!(story.never_shown(line), Violation::Retired, "round {round}");
+        message.replay = !live;
+        assert_eq!(story.never_shown(message), Violation::Retired, "round {round}");
         // An answer to `/history`.
         let (seq, reference) = (Seq(story.told - 1), Some("history".to_owned()));
         let told = Message { seq, reference, ..old };
@@ -137,8 +137,8 @@ fn a_key_belongs_to_one_user() {
         story.bob.engine.trust.stale(&mallory);
         refuses(&mut story, &mallory);
         // Alice's message to bob is delivered under mallory's name.
-        let line = story.lines(1).remove(0);
-        let seen = story.tells(Message { from: mallory.clone(), ..line });
+        let message = story.messages(1).remove(0);
+        let seen = story.tells(Message { from: mallory.clone(), ..message });
         assert_eq!((seen.texts.len(), seen.violations.len()), (0, 1), "{:?}", seen.violations);
         story.server.keys.insert(mallory.clone(), vec![others.clone()]);
         story.bob.engine.trust.stale(&mallory);
@@ -196,8 +196,8 @@ fn a_comparison_in_one_client_binds_the_others_of_its_data_folder() {
         // The second client still has the list of before.
         std::mem::swap(&mut one, &mut story.bob.engine);
         story.server.keys.insert(alice.clone(), both.clone());
-        let line = forged(&mut story);
-        assert_eq!(story.never_shown(line), Violation::Unconfirmed);
+        let message = forged(&mut story);
+        assert_eq!(story.never_shown(message), Violation::Unconfirmed);
         refuses(&mut story, &alice);
         assert!(looks_up(&mut story, &alice, false).contains("is new"));
         story.heals();

@@ -154,10 +154,10 @@ impl Incoming<'_> {
         };
         let read = self.opening.open(message, to, &sealed)?;
         self.check_time(message, to, &read, arrival)?;
-        let agreement = self.agrees(message, to, &read.opened.note)?;
+        let agreement = self.agrees(message, to, &read.opened.header)?;
         let order = self.order(message, to, &read, (arrival, agreement));
         let violation = self.check_order(order, message, to, read.time_ms())?;
-        check(self.is_current(message, to, &read.opened.note), Violation::Outdated)?;
+        check(self.is_current(message, to, &read.opened.header), Violation::Outdated)?;
         let dated =
             agreement == Agreement::Whole && self.has_other_time(message, arrival, read.time_ms());
         let dated = dated.then_some(Violation::Dated(read.time_ms()));
@@ -308,8 +308,8 @@ impl Incoming<'_> {
         (arrival, agreement): (Arrival, Agreement),
     ) -> Order {
         let device = read.certificate.fingerprint().to_url();
-        let (link, time_ms, hash) = (&read.opened.note.link, read.time_ms(), read.hash);
-        let changes = read.opened.note.kind.is_change();
+        let (link, time_ms, hash) = (&read.opened.header.link, read.time_ms(), read.hash);
+        let changes = read.opened.header.kind.is_change();
         match agreement {
             // The original body no longer exists.
             Agreement::Changed => {
@@ -349,7 +349,7 @@ impl Incoming<'_> {
     ) -> Result<Option<Violation>, Violation> {
         match order {
             Order::Good => Ok(None),
-            Order::Missing(lines) => Ok(Some(Violation::Missing(lines))),
+            Order::Missing(messages) => Ok(Some(Violation::Missing(messages))),
             Order::Unlinked => Ok(Some(Violation::Unlinked)),
             Order::Again => {
                 // A replayed message has one seq in this log.
@@ -395,7 +395,7 @@ impl Incoming<'_> {
         (message.body, message.confidentiality, message.deleted) =
             (Body::Text(text), read.confidentiality, false);
         message.edited &= !message.kind.is_change();
-        let changes = read.opened.note.kind.of();
+        let changes = read.opened.header.kind.of();
         self.is_found(Found { conversation: to, message, changes, said_ms });
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::chat::{ConversationInfo, LogId};
 /// What the server sends to alice after her next login.
 enum Coming {
     /// A message of the channel, replayed.
-    Line(Message),
+    Message(Message),
     Stored(MsgId, Seq),
 }
 
@@ -34,7 +34,7 @@ impl Return {
         for one in next {
             match one {
                 Output::Send(Request { command: Command::Say(message), .. })
-                    if !self.log.iter().any(|line| line.id == message.id) =>
+                    if !self.log.iter().any(|stored| stored.id == message.id) =>
                 {
                     let name = self.story.alice.name.clone();
                     self.stores(name, Command::Say(message));
@@ -51,8 +51,8 @@ impl Return {
     }
 
     fn stores(&mut self, name: UserName, say: Command) {
-        let line = self.story.server.runs(&name, say.into()).into_iter();
-        self.log.extend(line.filter_map(|event| match event {
+        let message = self.story.server.runs(&name, say.into()).into_iter();
+        self.log.extend(message.filter_map(|event| match event {
             Event::Message(message) => Some(message),
             _ => None,
         }));
@@ -82,9 +82,9 @@ impl Return {
             read: Seq(have),
             retention: Retention::Forever,
         };
-        let lines = self.log[have as usize..].iter().cloned();
+        let messages = self.log[have as usize..].iter().cloned();
         let mut coming: VecDeque<_> =
-            lines.map(|line| Coming::Line(Message { replay: true, ..line })).collect();
+            messages.map(|message| Coming::Message(Message { replay: true, ..message })).collect();
         let first = self.log.last().unwrap();
         let at = chance.random_range(0..=coming.len());
         coming.insert(at, Coming::Stored(first.id, first.seq));
@@ -97,7 +97,7 @@ impl Return {
                 continue;
             }
             match coming.pop_front() {
-                Some(Coming::Line(line)) => self.hears(Event::Message(line)),
+                Some(Coming::Message(message)) => self.hears(Event::Message(message)),
                 Some(Coming::Stored(id, seq)) => {
                     let to = self.to.clone();
                     self.hears(Event::Stored { id, to, seq });
@@ -117,8 +117,8 @@ fn after_a_lost_answer_the_next_message_is_linked_to_the_one_that_was_stored() {
         let before = back.story.chance.random_range(0..3u8);
         for id in 1..=before {
             back.says(id, "before");
-            let line = back.log.last().unwrap().clone();
-            back.hears(Event::Message(line));
+            let message = back.log.last().unwrap().clone();
+            back.hears(Event::Message(message));
         }
         // Somebody speaks whom she has not met.
         let to = back.to.clone();
@@ -136,8 +136,8 @@ fn after_a_lost_answer_the_next_message_is_linked_to_the_one_that_was_stored() {
         assert_eq!(back.log.len(), usize::from(before) + 2, "seed {seed}: one is under way");
         back.comes_back(&[(100, "first"), (101, "second")], u64::from(before));
         assert_eq!(back.log.len(), usize::from(before) + 3, "seed {seed}");
-        for line in back.log {
-            let seen = back.story.bob.receives(&mut back.story.server, Event::Message(line));
+        for message in back.log {
+            let seen = back.story.bob.receives(&mut back.story.server, Event::Message(message));
             assert_eq!((seen.texts.len(), seen.violations), (1, vec![]), "seed {seed}");
         }
     }

@@ -45,7 +45,7 @@ pub struct Read {
 impl Read {
     /// The signed time, in milliseconds since 1970.
     pub fn time_ms(&self) -> i64 {
-        changes::time_ms(&self.opened.note)
+        changes::time_ms(&self.opened.header)
     }
 }
 
@@ -65,7 +65,7 @@ impl Opening<'_> {
             Target::User(with) => self.open_private(with, message, body.bytes(), &certificate)?,
         };
         // The signed time must lie within the certificate's validity.
-        let holds = certificate.is_valid_at(opened.note.time_ms / 1000);
+        let holds = certificate.is_valid_at(opened.header.time_ms / 1000);
         check(holds, Violation::Forged)?;
         Ok(Read { opened, confidentiality, certificate, hash: body_hash(body.bytes()) })
     }

@@ -90,7 +90,7 @@ impl Sealing<'_> {
         chain: Chain,
     ) -> Result<Sealed, NotSealed> {
         let conversation = Target::Channel(channel.clone());
-        let note = self.header(&conversation, (message, chosen), chain)?;
+        let header = self.header(&conversation, (message, chosen), chain)?;
         let Some(key) = self.channels.key(channel) else {
             let hint = format!(
                 "the PIN of {channel} is not known here: /join {channel} with its \
@@ -99,7 +99,7 @@ impl Sealing<'_> {
             return Err(NotSealed::Refused(Code::NotMember, hint));
         };
         let context = &self.context(&conversation);
-        let draft = Draft { context, note: &note, text: message.body.text() };
+        let draft = Draft { context, header: &header, text: message.body.text() };
         Ok(key.seal(&draft, self.signing()?))
     }
 
@@ -117,9 +117,9 @@ impl Sealing<'_> {
         let recipients = self.recipients(name)?;
         self.report_left_out(name, next);
         let to = Target::User(self.trust.spelled(name));
-        let note = self.header(&to, (message, chosen), chain)?;
+        let header = self.header(&to, (message, chosen), chain)?;
         let context = &self.context(&to);
-        let draft = Draft { context, note: &note, text: message.body.text() };
+        let draft = Draft { context, header: &header, text: message.body.text() };
         let sealed = self.seal_for(&draft, recipients)?;
         Ok((to, sealed))
     }

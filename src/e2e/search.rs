@@ -153,10 +153,10 @@ impl Search {
         };
         let (found, more) = index.search(conversation, &text, now_ms, log);
         let (messages, told) = (found.len(), Some(reference.clone().unwrap_or_default()));
-        let line =
-            |line| Event::Message(Message { reference: told.clone(), replay: false, ..line });
+        let message =
+            |message| Event::Message(Message { reference: told.clone(), replay: false, ..message });
         let end = Event::History { to: Some(to), messages, more, partial: false, reference };
-        found.into_iter().map(line).chain([end]).map(Output::Answer).collect()
+        found.into_iter().map(message).chain([end]).map(Output::Answer).collect()
     }
 
     /// Runs `/set` and `/set search on` or `off`; `off` erases the stored messages of every server.

@@ -59,7 +59,7 @@ pub struct Terms {
 /// replaces one.
 #[derive(Default)]
 struct Page {
-    lines: BTreeMap<(UserName, MsgId), IndexedMessage>,
+    messages: BTreeMap<(UserName, MsgId), IndexedMessage>,
     /// The logs, numbered by first appearance.
     logs: BTreeMap<Option<LogId>, usize>,
 }
@@ -95,7 +95,7 @@ impl Entry {
                 let message = Message { body, reference: None, ..message.clone() };
                 let Terms { log, until_ms, read_ms } = terms;
                 let confidentiality = message.confidentiality;
-                let line = IndexedMessage {
+                let indexed = IndexedMessage {
                     log,
                     until_ms,
                     read_ms,
@@ -103,7 +103,7 @@ impl Entry {
                     confidentiality,
                     message,
                 };
-                Some(Entry::Message(conversation, line))
+                Some(Entry::Message(conversation, indexed))
             }
             // A descriptor is no text of a person.
             Kind::File { .. } => None,
@@ -119,14 +119,14 @@ impl SearchIndex {
     pub fn write(&mut self, entry: Entry) {
         let page = self.0.entry(entry.conversation().clone()).or_default();
         match entry {
-            Entry::Message(_, line) => page.write(line),
+            Entry::Message(_, indexed) => page.write(indexed),
             Entry::Change { id, from, text, .. } => {
                 let key = (from, id);
-                match (page.lines.get_mut(&key), text) {
-                    (Some(line), Some(text)) => {
-                        (line.message.body, line.message.edited) = (Body::Text(text), true);
+                match (page.messages.get_mut(&key), text) {
+                    (Some(indexed), Some(text)) => {
+                        (indexed.message.body, indexed.message.edited) = (Body::Text(text), true);
                     }
-                    (Some(_), None) => drop(page.lines.remove(&key)),
+                    (Some(_), None) => drop(page.messages.remove(&key)),
                     (None, _) => {}
                 }
             }
@@ -139,8 +139,8 @@ impl SearchIndex {
         self.0.values_mut().for_each(Page::date_senders);
         let pages = self.0.values_mut();
         let next = pages.flat_map(|page| {
-            page.lines.retain(|_, line| line.is_kept(now_ms));
-            page.lines.values().filter_map(|line| line.until_ms)
+            page.messages.retain(|_, indexed| indexed.is_kept(now_ms));
+            page.messages.values().filter_map(|indexed| indexed.until_ms)
         });
         next.min()
     }
@@ -148,34 +148,35 @@ impl SearchIndex {
     /// All entries, oldest first in each conversation.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.0.iter().flat_map(|(conversation, page)| {
-            let lines = page.in_order().into_iter();
-            lines.map(|line| Entry::Message(conversation.clone(), line.clone()))
+            let messages = page.in_order().into_iter();
+            messages.map(|indexed| Entry::Message(conversation.clone(), indexed.clone()))
         })
     }
 
-    /// Only so many bytes stay, of all conversations together (`shares.rs`). The newest lines are
+    /// Only so many bytes stay, of all conversations together (`shares.rs`). The newest messages are
     /// those that were read last: a server can say any time.
     pub fn shorten(&mut self, bytes_max: usize, bytes: impl Fn(&Message) -> usize) {
-        let lines = self.0.iter().flat_map(|(conversation, page)| {
-            let lines = page.in_order().into_iter();
-            lines.map(move |line| (conversation, line))
+        let messages = self.0.iter().flat_map(|(conversation, page)| {
+            let messages = page.in_order().into_iter();
+            messages.map(move |indexed| (conversation, indexed))
         });
-        let lines: Vec<_> = lines.collect();
-        let items = lines.iter().map(|(conversation, line)| Item {
+        let messages: Vec<_> = messages.collect();
+        let items = messages.iter().map(|(conversation, indexed)| Item {
             conversation,
-            from: &line.message.from,
-            signed: line.confidentiality != Confidentiality::Open,
-            read_ms: line.read_ms,
-            since_ms: line.since_ms,
-            bytes: bytes(&line.message),
+            from: &indexed.message.from,
+            signed: indexed.confidentiality != Confidentiality::Open,
+            read_ms: indexed.read_ms,
+            since_ms: indexed.since_ms,
+            bytes: bytes(&indexed.message),
         });
         let stays = fitting(&items.collect::<Vec<_>>(), bytes_max);
-        let gone = lines.iter().zip(stays).filter(|(_, stays)| !stays);
-        let gone = gone.map(|((conversation, line), _)| ((*conversation).clone(), line.key()));
+        let gone = messages.iter().zip(stays).filter(|(_, stays)| !stays);
+        let gone =
+            gone.map(|((conversation, indexed), _)| ((*conversation).clone(), indexed.key()));
         for (conversation, key) in gone.collect::<Vec<_>>() {
-            self.0.get_mut(&conversation).map(|page| page.lines.remove(&key));
+            self.0.get_mut(&conversation).map(|page| page.messages.remove(&key));
         }
-        self.0.retain(|_, page| !page.lines.is_empty());
+        self.0.retain(|_, page| !page.messages.is_empty());
     }
 
     /// Returns the newest messages of a conversation that contain all words of `text`, oldest
@@ -191,11 +192,11 @@ impl SearchIndex {
         // The caller has already refused a text that is too long.
         let Ok(wanted) = Wanted::new(text) else { return (Vec::new(), false) };
         let hits = page.in_order().into_iter().rev();
-        let mut hits =
-            hits.filter(|line| line.is_kept(now_ms) && wanted.is_in(line.message.body.text()));
-        let message = |line: &IndexedMessage| {
-            let seq = if line.log == log { line.message.seq } else { Seq(0) };
-            Message { confidentiality: line.confidentiality, seq, ..line.message.clone() }
+        let mut hits = hits
+            .filter(|indexed| indexed.is_kept(now_ms) && wanted.is_in(indexed.message.body.text()));
+        let message = |indexed: &IndexedMessage| {
+            let seq = if indexed.log == log { indexed.message.seq } else { Seq(0) };
+            Message { confidentiality: indexed.confidentiality, seq, ..indexed.message.clone() }
         };
         let mut found: Vec<Message> = hits.by_ref().take(FOUND_MAX).map(message).collect();
         found.reverse();
@@ -204,43 +205,43 @@ impl SearchIndex {
 }
 
 impl Page {
-    fn write(&mut self, mut line: IndexedMessage) {
+    fn write(&mut self, mut indexed: IndexedMessage) {
         let next = self.logs.len();
-        self.logs.entry(line.log).or_insert(next);
-        let key = line.key();
-        if let Some(before) = self.lines.get(&key) {
+        self.logs.entry(indexed.log).or_insert(next);
+        let key = indexed.key();
+        if let Some(before) = self.messages.get(&key) {
             // What nobody has signed replaces nothing that is here, and an original no edit.
-            if line.confidentiality == Confidentiality::Open
-                || before.message.edited && !line.message.edited
+            if indexed.confidentiality == Confidentiality::Open
+                || before.message.edited && !indexed.message.edited
             {
                 return;
             }
-            // What was noted first stays, unless a line that nobody has signed has it.
+            // What was noted first stays, unless a message that nobody has signed has it.
             if before.confidentiality != Confidentiality::Open {
-                line.until_ms = before.until_ms;
-                (line.read_ms, line.since_ms) = (before.read_ms, before.since_ms);
+                indexed.until_ms = before.until_ms;
+                (indexed.read_ms, indexed.since_ms) = (before.read_ms, before.since_ms);
             }
         }
-        self.lines.insert(key, line);
+        self.messages.insert(key, indexed);
     }
 
-    /// Each line says when something of its sender was read first, also once that is gone.
+    /// Each message says when something of its sender was read first, also once that is gone.
     fn date_senders(&mut self) {
         let mut since: BTreeMap<UserName, i64> = BTreeMap::new();
-        for ((from, _), line) in &self.lines {
-            let first_ms = since.entry(from.clone()).or_insert(line.since_ms);
-            *first_ms = (*first_ms).min(line.since_ms);
+        for ((from, _), indexed) in &self.messages {
+            let first_ms = since.entry(from.clone()).or_insert(indexed.since_ms);
+            *first_ms = (*first_ms).min(indexed.since_ms);
         }
-        for ((from, _), line) in &mut self.lines {
-            line.since_ms = since[from];
+        for ((from, _), indexed) in &mut self.messages {
+            indexed.since_ms = since[from];
         }
     }
 
     /// Oldest first.
     fn in_order(&self) -> Vec<&IndexedMessage> {
-        let mut lines: Vec<&IndexedMessage> = self.lines.values().collect();
-        lines.sort_by_cached_key(|line| (self.logs.get(&line.log), line.message.seq));
-        lines
+        let mut messages: Vec<&IndexedMessage> = self.messages.values().collect();
+        messages.sort_by_cached_key(|indexed| (self.logs.get(&indexed.log), indexed.message.seq));
+        messages
     }
 }
 

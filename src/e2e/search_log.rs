@@ -138,8 +138,8 @@ impl SearchLog {
     /// Hash of the content of an entry, without the expiry, which was set when the message was new.
     fn said(&self, entry: &Entry) -> u64 {
         let json = match entry {
-            Entry::Message(_, line) => {
-                serde_json::to_vec(&(line.log, line.confidentiality, &line.message))
+            Entry::Message(_, indexed) => {
+                serde_json::to_vec(&(indexed.log, indexed.confidentiality, &indexed.message))
             }
             entry => serde_json::to_vec(entry),
         };
@@ -174,8 +174,8 @@ impl SearchLog {
     /// The key of the indexed message that an entry is about.
     fn key_of(&self, entry: &Entry) -> Option<u64> {
         let (conversation, from, id) = match entry {
-            Entry::Message(conversation, line) => {
-                (conversation, &line.message.from, &line.message.id)
+            Entry::Message(conversation, indexed) => {
+                (conversation, &indexed.message.from, &indexed.message.id)
             }
             Entry::Change { conversation, id, from, .. } => (conversation, from, id),
             Entry::Forget(_) => return None,
@@ -195,7 +195,7 @@ impl SearchLog {
         let mut index = read(storage, &self.key)?;
         self.due_ms = index.expire(now_ms);
         if self.bytes > self.bytes_max {
-            let bytes = |line: &Message| LINE_BYTES + line.body.len() * 4 / 3;
+            let bytes = |message: &Message| LINE_BYTES + message.body.len() * 4 / 3;
             index.shorten(self.bytes_max as usize / 2, bytes);
         }
         let mut text = String::new();
@@ -219,7 +219,7 @@ impl SearchLog {
 /// Expiry of an entry.
 fn until_ms(entry: &Entry) -> Option<i64> {
     match entry {
-        Entry::Message(_, line) => line.until_ms,
+        Entry::Message(_, indexed) => indexed.until_ms,
         _ => None,
     }
 }

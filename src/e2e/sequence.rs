@@ -15,7 +15,7 @@ use crate::limits::CONVERSATIONS_MAX;
 
 /// Remembered sessions, and messages, of a device.
 const SESSIONS_MAX: usize = 32;
-const LINES_MAX: usize = 16;
+const HASHES_MAX: usize = 16;
 /// Unsigned tombstones of edits in all conversations: 2.4 MB of the stored file at most.
 const EDITS_MAX: usize = 20_000;
 /// The same in all private conversations in which the user has written nothing. A server can invent
@@ -65,7 +65,7 @@ struct Device {
     /// A message up to this time in a session that is no longer remembered is not new.
     until_ms: i64,
     /// Hashes of the newest messages, and of the newest changes.
-    lines: [VecDeque<Opaque>; 2],
+    hashes: [VecDeque<Opaque>; 2],
     /// Messages may be missing before the next one: any count is accepted.
     loose: bool,
 }
@@ -105,17 +105,17 @@ impl Sequences {
     /// Takes the server's log and newest seq of a conversation. Returns whether the log has
     /// changed, and whether there was one before.
     pub fn begin(&mut self, to: &Target, log: LogId, newest: Seq, now_ms: i64) -> (bool, bool) {
-        let lines = self.lines(to);
-        let (other, met) = (lines.log != Some(log), lines.log.is_some());
+        let state = self.state(to);
+        let (other, met) = (state.log != Some(log), state.log.is_some());
         if other {
-            lines.log = Some(log);
-            (lines.again, lines.last, lines.stated_ms) = (met, Seq(0), 0);
-            lines.tombstones.clear();
+            state.log = Some(log);
+            (state.again, state.last, state.stated_ms) = (met, Seq(0), 0);
+            state.tombstones.clear();
         }
         // Until the newest message arrives, the previous `stated_ms` bounds the age of new ones.
-        match newest <= lines.last {
-            true => (lines.stated_ms, lines.newest) = (now_ms, None),
-            false => lines.newest = Some((newest, now_ms)),
+        match newest <= state.last {
+            true => (state.stated_ms, state.newest) = (now_ms, None),
+            false => state.newest = Some((newest, now_ms)),
         }
         self.changed.insert(to.clone());
         (other, met)
@@ -125,43 +125,43 @@ impl Sequences {
     pub fn retains(&mut self, to: &Target, retention: Retention) -> Option<Retention> {
         self.conversation(to)?;
         self.changed.insert(to.clone());
-        self.lines(to).retention.replace(retention)
+        self.state(to).retention.replace(retention)
     }
 
     /// The log and the retention that the server stated last.
     pub fn log_and_retention(&self, to: &Target) -> (Option<LogId>, Option<Retention>) {
-        self.conversation(to).map_or((None, None), |lines| (lines.log, lines.retention))
+        self.conversation(to).map_or((None, None), |state| (state.log, state.retention))
     }
 
     /// When all messages up to the newest received one were here. By the server's own statement of
     /// that time, later messages were stored after it.
     pub fn stated_ms(&self, to: &Target) -> i64 {
-        self.conversation(to).map_or(0, |lines| lines.stated_ms)
+        self.conversation(to).map_or(0, |state| state.stated_ms)
     }
 
     /// Returns whether messages of an earlier log may be replayed.
     pub fn may_replay(&self, to: &Target) -> bool {
-        self.conversation(to).is_some_and(|lines| lines.again)
+        self.conversation(to).is_some_and(|state| state.again)
     }
 
     /// Records a gap up to this seq. After it any count is accepted.
     pub fn skip(&mut self, to: &Target, upto: Seq) {
-        let lines = self.lines(to);
-        lines.reaches(lines.last.max(upto));
-        lines.devices.values_mut().for_each(|device| device.loose = true);
+        let state = self.state(to);
+        state.reaches(state.last.max(upto));
+        state.devices.values_mut().for_each(|device| device.loose = true);
         self.changed.insert(to.clone());
     }
 
     /// Returns whether a message is new, and how many seqs are missing before it. A message that is
     /// not replayed was stored at `live_ms`.
     pub fn arrives(&mut self, to: &Target, seq: Seq, live_ms: Option<i64>) -> (bool, u64) {
-        let lines = self.lines(to);
-        let (before, new) = (lines.last, seq > lines.last);
+        let state = self.state(to);
+        let (before, new) = (state.last, seq > state.last);
         if !new {
             return (false, 0);
         }
-        lines.reaches(seq);
-        lines.stated_ms = live_ms.unwrap_or(lines.stated_ms);
+        state.reaches(seq);
+        state.stated_ms = live_ms.unwrap_or(state.stated_ms);
         self.changed.insert(to.clone());
         (true, if before == Seq(0) { 0 } else { seq.0 - before.0 - 1 })
     }
@@ -169,18 +169,18 @@ impl Sequences {
     /// The tombstones of a conversation.
     pub fn tombstones(&mut self, to: &Target) -> &mut Tombstones {
         self.changed.insert(to.clone());
-        &mut self.lines(to).tombstones
+        &mut self.state(to).tombstones
     }
 
     /// Adds the unsigned tombstone of an edit. Beyond the bounds it excuses nothing.
     pub fn add_unsigned_edit(&mut self, to: &Target, who: &UserName, of: Seq, own: &UserName) {
-        let edits = |lines: &SequenceState| lines.tombstones.unsigned_edits();
-        let with_edits = self.conversations.iter().filter(|(_, lines)| edits(lines) > 0);
-        let (all, unanswered) = with_edits.fold((0, 0), |(all, unanswered), (other, lines)| {
-            let count = if lines.is_of_user(other, own) { 0 } else { edits(lines) };
-            (all + edits(lines), unanswered + count)
+        let edits = |state: &SequenceState| state.tombstones.unsigned_edits();
+        let with_edits = self.conversations.iter().filter(|(_, state)| edits(state) > 0);
+        let (all, unanswered) = with_edits.fold((0, 0), |(all, unanswered), (other, state)| {
+            let count = if state.is_of_user(other, own) { 0 } else { edits(state) };
+            (all + edits(state), unanswered + count)
         });
-        let is_of_user = self.conversation(to).is_some_and(|lines| lines.is_of_user(to, own));
+        let is_of_user = self.conversation(to).is_some_and(|state| state.is_of_user(to, own));
         if all < EDITS_MAX && (is_of_user || unanswered < UNANSWERED_EDITS_MAX) {
             self.tombstones(to).add_unsigned_edit(who, of);
         }
@@ -189,23 +189,23 @@ impl Sequences {
     /// Once the replay has ended: how many changes of each user are missing whose tombstones nobody
     /// has signed.
     pub fn take_unexplained(&mut self, to: &Target, now_ms: i64) -> BTreeMap<UserName, u64> {
-        let lines = self.lines(to);
+        let state = self.state(to);
         // A server may claim that newer messages follow, and not send them.
         let is_open = |(newest, then_ms): (Seq, i64)| {
-            newest > lines.last && now_ms.abs_diff(then_ms) < REPLAY_MS
+            newest > state.last && now_ms.abs_diff(then_ms) < REPLAY_MS
         };
-        match lines.newest.is_some_and(is_open) {
+        match state.newest.is_some_and(is_open) {
             true => BTreeMap::new(),
-            false => lines.tombstones.take_unexplained(),
+            false => state.tombstones.take_unexplained(),
         }
     }
 
     /// Checks a new message of a device.
-    pub fn check(&mut self, to: &Target, who: &UserName, device: &str, line: Signed) -> Order {
+    pub fn check(&mut self, to: &Target, who: &UserName, device: &str, signed: Signed) -> Order {
         self.changed.insert(to.clone());
-        let lines = self.lines(to);
-        let device = lines.devices.entry(device.to_owned()).or_default();
-        let Signed { link, time_ms, hash, .. } = line;
+        let state = self.state(to);
+        let device = state.devices.entry(device.to_owned()).or_default();
+        let Signed { link, time_ms, hash, .. } = signed;
         let free = device.loose || device.sessions.is_empty();
         let linked = link.prev == [0; 32] && link.n == 0 || device.has_received(&link.prev);
         let session = device.sessions.iter().position(|one| one.id.bytes() == link.session);
@@ -218,12 +218,12 @@ impl Sequences {
         let order = match (missing, linked) {
             _ if free => Order::Good,
             (0, true) => Order::Good,
-            _ if lines.tombstones.excuse(who, line.changes, missing.max(1)) => Order::Good,
+            _ if state.tombstones.excuse(who, signed.changes, missing.max(1)) => Order::Good,
             (0, false) => Order::Unlinked,
             (missing, _) => Order::Missing(missing),
         };
         device.loose = false;
-        lines.tombstones.meets(who);
+        state.tombstones.meets(who);
         if let Some(index) = session {
             device.sessions.remove(index);
         }
@@ -235,9 +235,9 @@ impl Sequences {
         {
             device.until_ms = device.until_ms.max(oldest.time_ms);
         }
-        let hashes = &mut device.lines[usize::from(line.changes)];
+        let hashes = &mut device.hashes[usize::from(signed.changes)];
         hashes.push_back(Opaque::new(&hash).expect("32 bytes"));
-        if hashes.len() > LINES_MAX {
+        if hashes.len() > HASHES_MAX {
             hashes.pop_front();
         }
         order
@@ -245,9 +245,9 @@ impl Sequences {
 
     /// Hash of the newest message, or of the newest change, of a device; zeros if there is none.
     pub fn newest(&self, to: &Target, device: &str, changes: bool) -> [u8; 32] {
-        let device = self.conversation(to).and_then(|lines| lines.devices.get(device));
-        let newest = device.and_then(|device| device.lines[usize::from(changes)].back());
-        newest.and_then(|line| line.bytes().try_into().ok()).unwrap_or_default()
+        let device = self.conversation(to).and_then(|state| state.devices.get(device));
+        let newest = device.and_then(|device| device.hashes[usize::from(changes)].back());
+        newest.and_then(|hash| hash.bytes().try_into().ok()).unwrap_or_default()
     }
 
     /// Forgets a conversation.
@@ -259,7 +259,7 @@ impl Sequences {
     /// Restores the stored state. The last entry of each conversation counts.
     pub fn of(entries: Vec<(Target, Option<SequenceState>)>) -> Sequences {
         let entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter();
-        let conversations = entries.filter_map(|(to, lines)| Some((to, lines?))).collect();
+        let conversations = entries.filter_map(|(to, state)| Some((to, state?))).collect();
         Sequences { conversations, changed: BTreeSet::new() }
     }
 
@@ -268,23 +268,23 @@ impl Sequences {
         let changed = std::mem::take(&mut self.changed).into_iter();
         changed
             .map(|to| (self.conversation(&to).cloned(), to))
-            .map(|(lines, to)| (to, lines))
+            .map(|(state, to)| (to, state))
             .collect()
     }
 
     /// The whole state, for storage.
     pub fn all(&self) -> Vec<(Target, Option<SequenceState>)> {
-        self.conversations.iter().map(|(to, lines)| (to.clone(), Some(lines.clone()))).collect()
+        self.conversations.iter().map(|(to, state)| (to.clone(), Some(state.clone()))).collect()
     }
 
     fn conversation(&self, to: &Target) -> Option<&SequenceState> {
         self.conversations
             .iter()
             .find(|(conversation, _)| conversation == to)
-            .map(|(_, lines)| lines)
+            .map(|(_, state)| state)
     }
 
-    fn lines(&mut self, to: &Target) -> &mut SequenceState {
+    fn state(&mut self, to: &Target) -> &mut SequenceState {
         let index = self.conversations.iter().position(|(conversation, _)| conversation == to);
         let index = index.unwrap_or_else(|| {
             self.make_room();
@@ -329,7 +329,7 @@ impl SequenceState {
 
 impl Device {
     fn has_received(&self, hash: &[u8; 32]) -> bool {
-        self.lines.iter().flatten().any(|line| line.bytes() == hash)
+        self.hashes.iter().flatten().any(|one| one.bytes() == hash)
     }
 }
 
@@ -359,8 +359,8 @@ mod tests {
             let (to, who) = (TEA.parse().unwrap(), "ana".parse().unwrap());
             let link = &link(session, n, prev);
             let time_ms = i64::from(hash);
-            let line = Signed { link, changes: false, time_ms, hash: [hash; 32] };
-            self.0.check(&to, &who, "laptop", line)
+            let signed = Signed { link, changes: false, time_ms, hash: [hash; 32] };
+            self.0.check(&to, &who, "laptop", signed)
         }
     }
 
@@ -402,8 +402,8 @@ mod tests {
         assert_eq!(talk.says(1, 9, 9, 10), Order::Good);
         assert_eq!(talk.says(1, 11, 11, 12), Order::Missing(1), "the tombstone was used");
         // A stored count may be as large as the type allows.
-        let lines = serde_json::json!({"last": "7", "devices": {}, "tombstones": {"free": {"ana": [u64::MAX, 0]}, "edits": []}});
-        let kept = serde_json::json!({"conversations": [[TEA, lines]]});
+        let state = serde_json::json!({"last": "7", "devices": {}, "tombstones": {"free": {"ana": [u64::MAX, 0]}, "edits": []}});
+        let kept = serde_json::json!({"conversations": [[TEA, state]]});
         let mut many: Sequences = serde_json::from_value(kept).unwrap();
         many.tombstones(&tea).add(&"ana".parse().unwrap(), false);
         assert_eq!(talk.0.arrives(&tea, Seq(8), None), (true, 0));

@@ -16,8 +16,8 @@ fn name(text: &str) -> UserName {
 fn says(state: &mut Sequences, to: &Target, who: &str, (session, n): (u8, u64), changes: bool) {
     let link = ChainLink { session: [session; 16], n, prev: [0; 32] };
     let hash = crate::crypto::sha256(&[&[session, u8::from(changes)], &n.to_be_bytes()]);
-    let line = Signed { link: &link, changes, time_ms: TIME_MS, hash };
-    state.check(to, &name(who), &format!("{who:-<43}"), line);
+    let message = Signed { link: &link, changes, time_ms: TIME_MS, hash };
+    state.check(to, &name(who), &format!("{who:-<43}"), message);
 }
 
 fn edits(state: &mut Sequences, to: &Target, who: &str, count: u64) {
@@ -43,7 +43,8 @@ fn invented_conversations_take_no_unsigned_edits_of_those_that_the_user_has_a_pa
         }
     };
     flood(&mut state, 0..300);
-    let count = state.conversations.iter().map(|(_, lines)| lines.tombstones.unsigned_edits());
+    let count =
+        state.conversations.iter().map(|(_, messages)| messages.tombstones.unsigned_edits());
     assert_eq!(count.sum::<usize>(), UNANSWERED_EDITS_MAX);
     let tea = format!("#tea~{}", "0".repeat(26));
     // A channel, a private conversation in which bob has written, and his own.
@@ -78,7 +79,8 @@ fn the_unsigned_edits_of_all_conversations_are_bounded() {
         says(&mut state, &to, "bob", (2, 0), false);
         edits(&mut state, &to, &with, 150);
     }
-    let count = state.conversations.iter().map(|(_, lines)| lines.tombstones.unsigned_edits());
+    let count =
+        state.conversations.iter().map(|(_, messages)| messages.tombstones.unsigned_edits());
     assert_eq!(count.sum::<usize>(), EDITS_MAX);
 }
 

@@ -107,8 +107,8 @@ impl Violation {
                 format!("a message of {from} is of a newer version: update pychat to read it")
             }
             Violation::Missing(1) => format!("a message of {from} is missing before the next one"),
-            Violation::Missing(lines) => {
-                format!("{lines} messages of {from} are missing before the next one")
+            Violation::Missing(messages) => {
+                format!("{messages} messages of {from} are missing before the next one")
             }
             Violation::Unlinked => {
                 format!("messages of {from} are missing before the next one")

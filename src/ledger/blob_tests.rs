@@ -293,11 +293,11 @@ contract! {
         made.says(removes("ana", 20, 3));
         let tea_room = "#tea".parse().unwrap();
         let older = Older { files: true, ..Older::default() };
-        let (lines, more) = made.reader.history(&tea_room, older, PAGE, &free()).unwrap();
-        let seen: Vec<_> = lines.iter().map(|line| (line.seq.0, line.deleted)).collect();
+        let (messages, more) = made.reader.history(&tea_room, older, PAGE, &free()).unwrap();
+        let seen: Vec<_> = messages.iter().map(|message| (message.seq.0, message.deleted)).collect();
         assert_eq!((&seen[..], more), (&[(1, false), (3, true), (5, false)][..], false));
-        assert!(lines.iter().all(|line| line.kind.blob().is_some()));
-        assert_eq!(lines[0].body.text(), "{\"name\":\"holiday\"}");
+        assert!(messages.iter().all(|message| message.kind.blob().is_some()));
+        assert_eq!(messages[0].body.text(), "{\"name\":\"holiday\"}");
         let (all, _) = made.reader.history(&tea_room, Older::default(), PAGE, &free()).unwrap();
         assert_eq!(all.len(), 6);
         let wanted = Wanted::new("holiday").unwrap();
@@ -326,12 +326,12 @@ fn a_file_on_disk_passes_the_check_and_survives_a_start() {
     let (mut ledger, _folder, path) = super::contract_tests::on_disk();
     ledger.begin_blob(&new("ana", 1, 10), &LIMITS).unwrap();
     ledger.keep_blob(tea(1), 200).unwrap();
-    ledger.commit(&[Record::line(announces("ana", 1, 1))]).unwrap();
+    ledger.commit(&[Record::message(announces("ana", 1, 1))]).unwrap();
     drop(ledger);
     assert_eq!(jobs(&path).verify().unwrap().messages, 1);
     let mut ledger = Sqlite::open(&path, 60).unwrap();
     assert_eq!(ledger.blob(tea(1)).unwrap().unwrap().state, BlobState::Kept);
-    ledger.commit(&[Record::line(removes("ana", 2, 1))]).unwrap();
+    ledger.commit(&[Record::message(removes("ana", 2, 1))]).unwrap();
     assert_eq!(ledger.doomed_blobs().unwrap(), [tea(1)]);
     drop(ledger);
     assert_eq!(jobs(&path).verify().unwrap().messages, 2);
@@ -343,20 +343,20 @@ fn files_of_a_detached_channel_are_doomed_after_a_kill_too() {
     for blob in 1..=40 {
         ledger.begin_blob(&new("ana", blob, 10), &LIMITS).unwrap();
         ledger.keep_blob(tea(blob), 200).unwrap();
-        ledger.commit(&[Record::line(announces("ana", blob, blob))]).unwrap();
+        ledger.commit(&[Record::message(announces("ana", blob, blob))]).unwrap();
     }
     ledger.detach(&"#tea".parse().unwrap(), false).unwrap();
     assert!(ledger.remove_detached().unwrap());
     drop(ledger);
     // A backup that is made meanwhile is sound.
-    let lines = jobs(&path).verify().unwrap().messages;
-    assert!(lines > 0 && lines < 40, "{lines}");
+    let messages = jobs(&path).verify().unwrap().messages;
+    assert!(messages > 0 && messages < 40, "{messages}");
     let mut ledger = Sqlite::open(&path, 60).unwrap();
-    assert_eq!(ledger.doomed_blobs().unwrap().len(), 40 - lines, "with their messages");
+    assert_eq!(ledger.doomed_blobs().unwrap().len(), 40 - messages, "with their messages");
     let last = ledger.blob(tea(40)).unwrap().unwrap();
     assert_eq!((last.state, last.claimed), (BlobState::Doomed(Why::Expired), true));
     while ledger.remove_detached().unwrap() {}
-    assert_eq!(ledger.take_doomed().len(), lines);
+    assert_eq!(ledger.take_doomed().len(), messages);
     assert_eq!(ledger.doomed_blobs().unwrap().len(), 40);
 }
 

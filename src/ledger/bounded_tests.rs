@@ -20,17 +20,17 @@ fn looks(count: u64) -> Arc<Work> {
     Arc::new(Work::new(LONG, move || looks.fetch_add(1, Ordering::Relaxed) >= count))
 }
 
-fn fill(made: &mut Made, conversation: &str, lines: u32, text: &dyn Fn(u32) -> String) {
-    let line = |number: u32| {
+fn fill(made: &mut Made, conversation: &str, messages: u32, text: &dyn Fn(u32) -> String) {
+    let message = |number: u32| {
         let id = MsgId(u128::from(number).to_be_bytes());
-        Record::line(Draft { id, ..draft(conversation, "ana", 0, &text(number)) })
+        Record::message(Draft { id, ..draft(conversation, "ana", 0, &text(number)) })
     };
-    let lines: Vec<Record> = (1..=lines).map(line).collect();
-    made.ledger.commit(&lines).unwrap();
+    let messages: Vec<Record> = (1..=messages).map(message).collect();
+    made.ledger.commit(&messages).unwrap();
 }
 
 #[test]
-fn a_read_that_is_cut_short_tells_the_newest_lines_and_the_next_one_is_whole() {
+fn a_read_that_is_cut_short_tells_the_newest_messages_and_the_next_one_is_whole() {
     for mut made in [memory(), sqlite()] {
         fill(&mut made, "#tea", 2_000, &|number| format!("tea {number}"));
         let tea: Conversation = "#tea".parse().unwrap();
@@ -41,17 +41,20 @@ fn a_read_that_is_cut_short_tells_the_newest_lines_and_the_next_one_is_whole() {
         let history = |work: &Arc<Work>| made.reader.history(&tea, since(None), all, work).unwrap();
         for read in [&search as &dyn Fn(&Arc<Work>) -> _, &history] {
             let work = looks(20);
-            let (lines, more): (Vec<Message>, bool) = read(&work);
+            let (messages, more): (Vec<Message>, bool) = read(&work);
             assert!(more && work.is_partial());
             assert!(work.looks() < 30, "{} looks", work.looks());
-            assert!((1..1_000).contains(&lines.len()), "{} lines", lines.len());
-            let first = 2_001 - lines.len() as u64;
-            assert!(lines.iter().map(|line| line.seq.0).eq(first..=2_000), "the newest, in order");
-            let (lines, more) = read(&Arc::new(Work::new(Duration::ZERO, || false)));
-            assert!(lines.len() < 20 && more, "{} lines for nothing", lines.len());
+            assert!((1..1_000).contains(&messages.len()), "{} messages", messages.len());
+            let first = 2_001 - messages.len() as u64;
+            assert!(
+                messages.iter().map(|message| message.seq.0).eq(first..=2_000),
+                "the newest, in order"
+            );
+            let (messages, more) = read(&Arc::new(Work::new(Duration::ZERO, || false)));
+            assert!(messages.len() < 20 && more, "{} messages for nothing", messages.len());
             let whole = free();
-            let (lines, more) = read(&whole);
-            assert_eq!((lines.len(), more, whole.is_partial()), (2_000, false, false));
+            let (messages, more) = read(&whole);
+            assert_eq!((messages.len(), more, whole.is_partial()), (2_000, false, false));
         }
     }
 }
@@ -88,8 +91,8 @@ fn a_commit_does_not_wait_for_a_reader() {
         let (answer, answered) = channel();
         let writer = thread::spawn(move || {
             for id in asked {
-                let line = draft("#tea", "bob", id, "more tea");
-                answer.send(ledger.commit(&[Record::line(line)]).unwrap()[0]).unwrap();
+                let message = draft("#tea", "bob", id, "more tea");
+                answer.send(ledger.commit(&[Record::message(message)]).unwrap()[0]).unwrap();
             }
         });
         let (next, hand) = (AtomicU64::new(0), Mutex::new((ask, answered)));
@@ -105,8 +108,8 @@ fn a_commit_does_not_wait_for_a_reader() {
             false
         }));
         let tea: Conversation = "#tea".parse().unwrap();
-        let (lines, _) = reader.search_conversation(&tea, &wanted("tea"), PAGE, &work).unwrap();
-        assert!(lines.len() >= 100 && work.looks() > 4 && !work.is_partial());
+        let (messages, _) = reader.search_conversation(&tea, &wanted("tea"), PAGE, &work).unwrap();
+        assert!(messages.len() >= 100 && work.looks() > 4 && !work.is_partial());
         assert!(reader.history(&tea, since(None), PAGE, &work).unwrap().0.len() >= 104);
         drop(work);
         writer.join().unwrap();
@@ -118,11 +121,11 @@ fn quarry() -> Acting {
     Acting::searching(|conversation, work| {
         let endless = *conversation == "#quarry".parse().unwrap();
         while endless && !work.is_spent() {}
-        let line = Draft {
+        let draft = Draft {
             conversation: conversation.clone(),
             ..draft("#tea", "ana", 1, &"x".repeat(1_000))
         };
-        Ok((vec![message(line, Seq(1), false, false); 10], endless))
+        Ok((vec![message(draft, Seq(1), false, false); 10], endless))
     })
 }
 
@@ -130,20 +133,20 @@ fn quarry() -> Acting {
 fn a_conversation_in_which_much_is_to_be_looked_at_hides_nothing_of_the_others() {
     let conversations = ["#quarry", "#tea", "#quarry", "#coffee"].map(|name| name.parse().unwrap());
     let work = Arc::new(Work::new(Duration::from_millis(40), || false));
-    let (lines, more) = quarry().search(&conversations, &wanted("x"), PAGE, &work).unwrap();
-    assert!(more && work.is_partial() && lines.len() == 40, "{} lines", lines.len());
+    let (messages, more) = quarry().search(&conversations, &wanted("x"), PAGE, &work).unwrap();
+    assert!(more && work.is_partial() && messages.len() == 40, "{} messages", messages.len());
     assert!(work.spent() < Duration::from_secs(10));
     let small = Page { messages_max: 7, bytes_max: 1 << 20 };
     let tea: Vec<Conversation> = vec!["#tea".parse().unwrap(); 1_000];
-    let (lines, more) = quarry().search(&tea, &wanted("x"), small, &free()).unwrap();
-    assert_eq!((lines.len(), more), (7, true));
+    let (messages, more) = quarry().search(&tea, &wanted("x"), small, &free()).unwrap();
+    assert_eq!((messages.len(), more), (7, true));
 }
 
 /// The memory of the full-text index for the most expensive allowed search.
 #[test]
 fn the_index_divides_no_text_into_more_words_than_bytes_allow() {
     let (mut ledger, _folder, _path) = on_disk();
-    ledger.commit(&[Record::line(draft("#tea", "ana", 1, "tea"))]).unwrap();
+    ledger.commit(&[Record::message(draft("#tea", "ana", 1, "tea"))]).unwrap();
     let reader = ledger.reader();
     // Letters that are newer than the index's tables separate words there, and not here.
     for text in ["\u{1e922}a".repeat(42), "\u{10d4a}a".repeat(50), "\"*^:(){}-".repeat(25)] {
@@ -157,10 +160,10 @@ fn the_index_divides_no_text_into_more_words_than_bytes_allow() {
 fn all_of_memory_is_bounded_and_the_largest_conversation_pays() {
     let mut memory = Memory::new(LogId(7), (1 << 20, 40_000), 60);
     for id in 0..100 {
-        let large = [Record::line(draft("#large", "alice", id, &"x".repeat(500)))];
+        let large = [Record::message(draft("#large", "alice", id, &"x".repeat(500)))];
         memory.commit(&large).unwrap();
         if id < 3 {
-            memory.commit(&[Record::line(draft("#small", "alice", id, "x"))]).unwrap();
+            memory.commit(&[Record::message(draft("#small", "alice", id, "x"))]).unwrap();
         }
     }
     let texts = |conversation: &str| {
@@ -169,7 +172,7 @@ fn all_of_memory_is_bounded_and_the_largest_conversation_pays() {
             .read(&conversation, Seq(0), Seq(999), PAGE)
             .unwrap()
             .iter()
-            .map(|line| line.seq.0)
+            .map(|message| message.seq.0)
             .collect()
     };
     let (large, small): (Vec<u64>, Vec<u64>) = (texts("#large"), texts("#small"));
@@ -184,13 +187,13 @@ fn all_of_memory_is_bounded_and_the_largest_conversation_pays() {
 fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_conversation_once() {
     let (mut disk, _folder, _path) = on_disk();
     let reader = disk.reader();
-    let line = |(conversation, number): (&str, u32)| {
+    let message = |(conversation, number): (&str, u32)| {
         let id = MsgId(u128::from(number).to_be_bytes());
-        Record::line(Draft { id, ..draft(conversation, "alice", 0, "tea") })
+        Record::message(Draft { id, ..draft(conversation, "alice", 0, "tea") })
     };
     let many = (0..450).map(|number| ("#tea", number));
-    let lines: Vec<Record> = many.chain([("#coffee", 1), ("#lobby", 1)]).map(line).collect();
-    disk.commit(&lines).unwrap();
+    let messages: Vec<Record> = many.chain([("#coffee", 1), ("#lobby", 1)]).map(message).collect();
+    disk.commit(&messages).unwrap();
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
     let week = Retentions::all("7d".parse().unwrap());
     let (mut kept, _) = SplitLedger::new(Some((Box::new(disk), Box::new(reader))), memory, week);
@@ -198,7 +201,7 @@ fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_conversation_once()
     let (mut turns, mut gone) = (0, Swept::default());
     loop {
         let swept = kept.sweep(now_ms).unwrap();
-        assert!(swept.messages <= 256, "{} lines at once", swept.messages);
+        assert!(swept.messages <= 256, "{} messages at once", swept.messages);
         (turns, gone.messages, gone.conversations) =
             (turns + 1, gone.messages + swept.messages, gone.conversations + swept.conversations);
         let mut left = 0;

@@ -82,13 +82,16 @@ pub(super) fn free() -> Arc<Work> {
 
 impl Made {
     pub fn says(&mut self, draft: Draft) -> Outcome {
-        self.ledger.commit(&[Record::line(draft)]).unwrap()[0]
+        self.ledger.commit(&[Record::message(draft)]).unwrap()[0]
     }
 
     fn texts(&self, conversation: &str) -> Vec<(u64, String)> {
         let conversation = conversation.parse().unwrap();
-        let lines = self.reader.read(&conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
-        lines.into_iter().map(|line| (line.seq.0, line.body.text().to_owned())).collect()
+        let messages = self.reader.read(&conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
+        messages
+            .into_iter()
+            .map(|message| (message.seq.0, message.body.text().to_owned()))
+            .collect()
     }
 }
 
@@ -117,7 +120,7 @@ pub(super) use contract;
 contract! {
     seqs_are_contiguous_in_each_conversation(made) {
         let batch: Vec<Record> = (1..=9)
-            .map(|id| Record::line(draft(if id % 3 == 0 { "#tea" } else { "#lobby" }, "ana", id, "x")))
+            .map(|id| Record::message(draft(if id % 3 == 0 { "#tea" } else { "#lobby" }, "ana", id, "x")))
             .collect();
         let outcomes = made.ledger.commit(&batch).unwrap();
         let wanted = [1, 2, 1, 3, 4, 2, 5, 6, 3].map(|seq| Outcome::Stored(Seq(seq)));
@@ -132,7 +135,7 @@ contract! {
         assert_eq!(made.says(draft("#tea", "ana", 1, "ho")), Outcome::Conflict);
         assert_eq!(made.says(draft("#tea", "bob", 1, "ho")), Outcome::Stored(Seq(2)), "bob's own id");
         assert_eq!(made.says(draft("#lobby", "ana", 1, "ho")), Outcome::Stored(Seq(1)), "elsewhere");
-        let twice = [Record::line(draft("#tea", "ana", 5, "x")), Record::line(draft("#tea", "ana", 5, "x"))];
+        let twice = [Record::message(draft("#tea", "ana", 5, "x")), Record::message(draft("#tea", "ana", 5, "x"))];
         let outcomes = made.ledger.commit(&twice).unwrap();
         assert_eq!(outcomes, [Outcome::Stored(Seq(3)), Outcome::Known(Seq(3))], "in one batch");
         assert_eq!(made.texts("#tea").len(), 3);
@@ -150,8 +153,8 @@ contract! {
         assert_eq!(made.says(late), Outcome::TooLate);
         assert_eq!(made.says(delete("ana", 6, 1)), Outcome::Stored(Seq(3)));
         let conversation = "#tea".parse().unwrap();
-        let lines = made.reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap();
-        assert!(lines[0].deleted && lines[0].body.is_empty() && lines[1].body.is_empty());
+        let messages = made.reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap();
+        assert!(messages[0].deleted && messages[0].body.is_empty() && messages[1].body.is_empty());
         assert_eq!(made.says(edit("ana", 7, 1, "again")), Outcome::NoSuchMessage);
     }
 
@@ -161,8 +164,8 @@ contract! {
         }
         let conversation: Conversation = "#tea".parse().unwrap();
         let read = |after, upto, page| {
-            let lines = made.reader.read(&conversation, Seq(after), Seq(upto), page).unwrap();
-            lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
+            let messages = made.reader.read(&conversation, Seq(after), Seq(upto), page).unwrap();
+            messages.iter().map(|message| message.seq.0).collect::<Vec<_>>()
         };
         assert_eq!(read(5, 8, PAGE), [6, 7, 8]);
         assert_eq!(read(18, u64::MAX, PAGE), [19, 20]);
@@ -170,8 +173,8 @@ contract! {
         assert_eq!(read(0, 20, Page { bytes_max: 1, ..PAGE }), [1], "one at least");
         let history = |before: Option<u64>, messages_max| {
             let page = Page { messages_max, ..PAGE };
-            let (lines, more) = made.reader.history(&conversation, Older { before: before.map(Seq), ..Older::default() }, page, &free()).unwrap();
-            (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
+            let (messages, more) = made.reader.history(&conversation, Older { before: before.map(Seq), ..Older::default() }, page, &free()).unwrap();
+            (messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), more)
         };
         assert_eq!(history(None, 2), (vec![19, 20], true));
         assert_eq!(history(Some(3), 5), (vec![1, 2], false));
@@ -181,8 +184,8 @@ contract! {
         made.says(Draft { time_ms: 3_000, ..draft("#tea", "ana", 22, "later") });
         let not_older = |since_ms, messages_max| {
             let page = Page { messages_max, ..PAGE };
-            let (lines, more) = made.reader.history(&conversation, since(Some(since_ms)), page, &free()).unwrap();
-            (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
+            let (messages, more) = made.reader.history(&conversation, since(Some(since_ms)), page, &free()).unwrap();
+            (messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), more)
         };
         assert_eq!(not_older(1_001, 9), (vec![21, 22], false));
         assert_eq!(not_older(1_001, 1), (vec![22], true));
@@ -198,8 +201,8 @@ contract! {
         made.says(draft("#tea", "ana", 4, "\"quoted\" OR (green"));
         let search = |text: &str| {
             let conversations = ["#tea".parse().unwrap()];
-            let (lines, _) = made.reader.search(&conversations, &wanted(text), PAGE, &free()).unwrap();
-            lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
+            let (messages, _) = made.reader.search(&conversations, &wanted(text), PAGE, &free()).unwrap();
+            messages.iter().map(|message| message.seq.0).collect::<Vec<_>>()
         };
         assert_eq!(search("tea green"), [1]);
         assert_eq!(search("tea"), [1, 2]);
@@ -217,8 +220,8 @@ contract! {
         }
         let search = |text: &str| {
             let conversations = ["#tea".parse().unwrap()];
-            let (lines, _) = made.reader.search(&conversations, &wanted(text), PAGE, &free()).unwrap();
-            lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
+            let (messages, _) = made.reader.search(&conversations, &wanted(text), PAGE, &free()).unwrap();
+            messages.iter().map(|message| message.seq.0).collect::<Vec<_>>()
         };
         let asked = ["kase", "KA\u{308}SE", "CAF\u{c9}", "angstrom", "naive", "e", "STRA\u{df}E",
             "\u{142}odz", "\u{43c}\u{43e}\u{439}", "\u{3ac}\u{3bb}\u{3c6}\u{3b1}"];
@@ -229,19 +232,19 @@ contract! {
     }
 
     search_gives_the_newest_of_all_conversations(made) {
-        let lines: Vec<Record> = (1..=9u8)
+        let messages: Vec<Record> = (1..=9u8)
             .map(|id| {
                 let conversation = ["#tea", "#cake", "@ana@bob"][usize::from(id) % 3];
                 let time_ms = i64::from(id) * 1_000;
-                Record::line(Draft { time_ms, ..draft(conversation, "ana", id, "a marker") })
+                Record::message(Draft { time_ms, ..draft(conversation, "ana", id, "a marker") })
             })
             .collect();
-        made.ledger.commit(&lines).unwrap();
+        made.ledger.commit(&messages).unwrap();
         let conversations = ["#tea", "#cake", "@ana@bob"].map(|conversation| conversation.parse().unwrap());
         let search = |messages_max| {
             let page = Page { messages_max, ..PAGE };
-            let (lines, more) = made.reader.search(&conversations, &wanted("MARKER"), page, &free()).unwrap();
-            (lines.iter().map(|line| line.time_ms / 1_000).collect::<Vec<_>>(), more)
+            let (messages, more) = made.reader.search(&conversations, &wanted("MARKER"), page, &free()).unwrap();
+            (messages.iter().map(|message| message.time_ms / 1_000).collect::<Vec<_>>(), more)
         };
         assert_eq!(search(4), (vec![6, 7, 8, 9], true));
         assert_eq!(search(9), ((1..=9).collect(), false));
@@ -257,7 +260,7 @@ contract! {
         assert_eq!(made.reader.search(&conversations, &wanted("nothing"), PAGE, &free()).unwrap().0[0].seq, Seq(2));
     }
 
-    the_newest_line_says_its_time(made) {
+    the_newest_message_says_its_time(made) {
         assert_eq!(made.ledger.newest_ms().unwrap(), None);
         for (id, conversation, time_ms) in [(1, "#tea", 1_000), (2, "#cake", 2_000), (3, "#tea", 3_000)] {
             made.says(Draft { time_ms, ..draft(conversation, "alice", id, "x") });
@@ -265,10 +268,10 @@ contract! {
         assert_eq!(made.ledger.newest_ms().unwrap(), Some(3_000));
     }
 
-    old_lines_go_and_leave_their_seqs(made) {
+    old_messages_go_and_leave_their_seqs(made) {
         for id in 1..=4 {
-            let line = Draft { time_ms: i64::from(id) * 1_000, ..draft("#tea", "ana", id, "x") };
-            made.says(line);
+            let message = Draft { time_ms: i64::from(id) * 1_000, ..draft("#tea", "ana", id, "x") };
+            made.says(message);
         }
         let conversation = "#tea".parse().unwrap();
         assert_eq!(made.ledger.count_old(&conversation, 3_000, None).unwrap(), (2, None));
@@ -295,31 +298,32 @@ contract! {
 }
 
 #[test]
-fn memory_is_bounded_whatever_the_lines_are() {
+fn memory_is_bounded_whatever_the_messages_are() {
     let mut memory = Memory::new(LogId(7), (10_000, 1 << 30), CHANGE_S_MAX);
     let conversation: Conversation = "#tea".parse().unwrap();
     for number in 0..1_000u128 {
-        let line = Draft { id: MsgId(number.to_be_bytes()), ..draft("#tea", "ana", 0, "") };
-        memory.commit(&[Record::line(line)]).unwrap();
+        let message = Draft { id: MsgId(number.to_be_bytes()), ..draft("#tea", "ana", 0, "") };
+        memory.commit(&[Record::message(message)]).unwrap();
     }
     let kept = memory.read(&conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
     assert!(kept.len() > 10 && kept.len() < 50, "{}", kept.len());
     assert_eq!(kept.last().unwrap().seq, Seq(1_000));
     memory.expire(&conversation, i64::MAX).unwrap();
-    let line = draft("#tea", "ana", 0, "x".repeat(9_000).as_str());
-    let outcomes = memory.commit(&[Record::line(line.clone()), Record::line(line)]).unwrap();
+    let message = draft("#tea", "ana", 0, "x".repeat(9_000).as_str());
+    let outcomes =
+        memory.commit(&[Record::message(message.clone()), Record::message(message)]).unwrap();
     assert_eq!(outcomes, [Outcome::Stored(Seq(1_001)), Outcome::Known(Seq(1_001))]);
 }
 
 #[test]
-fn only_lines_that_came_after_somebody_left_wait_and_no_more_are_counted_than_may() {
+fn only_messages_that_came_after_somebody_left_wait_and_no_more_are_counted_than_may() {
     let (mut ledger, _folder, _path) = on_disk();
     let private: Conversation = "@ana@bob".parse().unwrap();
-    let line = |id| Record::line(draft("@ana@bob", "ana", id, "x"));
-    ledger.commit(&(1..=5).map(line).collect::<Vec<_>>()).unwrap();
+    let message = |id| Record::message(draft("@ana@bob", "ana", id, "x"));
+    ledger.commit(&(1..=5).map(message).collect::<Vec<_>>()).unwrap();
     ledger.commit(&[Record::Away("bob".parse().unwrap(), vec![private])]).unwrap();
-    ledger.commit(&(6..=9).map(line).collect::<Vec<_>>()).unwrap();
-    ledger.commit(&[Record::line(draft("@ana@cleo", "ana", 1, "x"))]).unwrap();
+    ledger.commit(&(6..=9).map(message).collect::<Vec<_>>()).unwrap();
+    ledger.commit(&[Record::message(draft("@ana@cleo", "ana", 1, "x"))]).unwrap();
     let waiting = |max| {
         let remembered = ledger.remembered(max).unwrap();
         remembered.iter().find(|one| one.last == Seq(9)).unwrap().waiting[1].1
@@ -334,10 +338,10 @@ fn what_was_committed_is_there_after_a_restart() {
     let tea: Conversation = "#tea".parse().unwrap();
     let private = Conversation::private(ana.clone(), bob.clone());
     let records = [
-        Record::line(draft("#tea", "ana", 1, "x")),
-        Record::line(draft("@ana@bob", "ana", 2, "x")),
+        Record::message(draft("#tea", "ana", 1, "x")),
+        Record::message(draft("@ana@bob", "ana", 2, "x")),
         Record::Away(bob.clone(), vec![private.clone()]),
-        Record::line(draft("@ana@bob", "ana", 3, "x")),
+        Record::message(draft("@ana@bob", "ana", 3, "x")),
         Record::Topic("#tea".parse().unwrap(), Some(green())),
         Record::Read(bob.clone(), tea.clone(), Seq(1)),
         Record::Read(bob.clone(), tea.clone(), Seq(0)),
@@ -352,38 +356,38 @@ fn what_was_committed_is_there_after_a_restart() {
     assert_eq!(remembered[0].topic, Some(green()));
     assert_eq!(remembered[0].reads, [(bob.clone(), Seq(1))]);
     assert_eq!((remembered[1].last, &remembered[1].waiting), (Seq(2), &vec![(ana, 0), (bob, 1)]));
-    let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let again = ledger.commit(&[Record::message(draft("#tea", "ana", 1, "x"))]).unwrap();
     assert_eq!(again, [Outcome::Known(Seq(1))], "ids are known over a restart");
 }
 
 #[test]
-fn ids_of_lines_that_are_gone_are_known_for_a_week() {
+fn ids_of_messages_that_are_gone_are_known_for_a_week() {
     let (mut ledger, _folder, path) = on_disk();
-    ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    ledger.commit(&[Record::message(draft("#tea", "ana", 1, "x"))]).unwrap();
     let week_ms = 7 * 86_400_000;
     ledger.expire(&"#tea".parse().unwrap(), 2_000).unwrap();
     ledger.scrub(1_000 + week_ms).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let again = ledger.commit(&[Record::message(draft("#tea", "ana", 1, "x"))]).unwrap();
     assert_eq!(again, [Outcome::Known(Seq(1))]);
     ledger.scrub(1_001 + week_ms).unwrap();
-    let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let again = ledger.commit(&[Record::message(draft("#tea", "ana", 1, "x"))]).unwrap();
     assert_eq!(again, [Outcome::Stored(Seq(2))]);
 }
 
 #[test]
-fn a_commit_that_fails_at_any_line_stores_nothing_and_the_next_goes_on() {
+fn a_commit_that_fails_at_any_message_stores_nothing_and_the_next_goes_on() {
     for failing in 1..=10u64 {
         let (mut ledger, _folder, _path) = on_disk();
-        ledger.commit(&[Record::line(draft("#tea", "ana", 100, "before"))]).unwrap();
+        ledger.commit(&[Record::message(draft("#tea", "ana", 100, "before"))]).unwrap();
         ledger.break_with(&format!(
             "CREATE TEMP TRIGGER fails BEFORE INSERT ON main.lines WHEN new.line & 0xffffffffff = {} \
              BEGIN SELECT RAISE(ABORT, 'disk full'); END",
             failing + 1
         ));
         let batch: Vec<Record> =
-            (1..=10).map(|id| Record::line(draft("#tea", "ana", id, "x"))).collect();
+            (1..=10).map(|id| Record::message(draft("#tea", "ana", id, "x"))).collect();
         assert!(ledger.commit(&batch).is_err());
         ledger.break_with("DROP TRIGGER fails");
         let outcomes = ledger.commit(&batch).unwrap();
@@ -399,8 +403,8 @@ fn a_full_disk_refuses_and_recovers() {
     let text = "x".repeat(4_000);
     let mut stored = 0;
     let error = loop {
-        let line = Record::line(draft("#tea", "ana", stored as u8 + 1, &text));
-        match ledger.commit(&[line]) {
+        let message = Record::message(draft("#tea", "ana", stored as u8 + 1, &text));
+        match ledger.commit(&[message]) {
             Ok(outcomes) => {
                 stored += 1;
                 assert_eq!(outcomes, [Outcome::Stored(Seq(stored))]);
@@ -412,11 +416,11 @@ fn a_full_disk_refuses_and_recovers() {
     assert!(matches!(error, LedgerError::Engine { .. }), "{error}");
     let reader = ledger.reader();
     let conversation = "#tea".parse().unwrap();
-    let lines =
+    let messages =
         reader.read(&conversation, Seq(0), Seq(u64::MAX), Page { bytes_max: 1 << 30, ..PAGE });
-    assert_eq!(lines.unwrap().len() as u64, stored, "reading goes on");
+    assert_eq!(messages.unwrap().len() as u64, stored, "reading goes on");
     ledger.limit_pages(10_000);
-    let next = ledger.commit(&[Record::line(draft("#tea", "ana", 200, &text))]).unwrap();
+    let next = ledger.commit(&[Record::message(draft("#tea", "ana", 200, &text))]).unwrap();
     assert_eq!(next, [Outcome::Stored(Seq(stored + 1))]);
 }
 
@@ -433,11 +437,11 @@ pub(super) fn found_on_disk(folder: &std::path::Path, marker: &str) -> usize {
 #[test]
 fn what_is_removed_cannot_be_read_from_the_disk() {
     let (mut ledger, folder, _path) = on_disk();
-    let lines = (0..200u8).map(|id| {
+    let messages = (0..200u8).map(|id| {
         let conversation = if id < 100 { "#old" } else { "#changed" };
-        Record::line(draft(conversation, "ana", id, &format!("zebramarker{id} and more words")))
+        Record::message(draft(conversation, "ana", id, &format!("zebramarker{id} and more words")))
     });
-    ledger.commit(&lines.collect::<Vec<_>>()).unwrap();
+    ledger.commit(&messages.collect::<Vec<_>>()).unwrap();
     assert!(found_on_disk(folder.path(), "zebramarker") > 200, "the control: they are there");
     while ledger.expire(&"#old".parse().unwrap(), 2_000).unwrap().1 {}
     ledger.erase(&"ana".parse().unwrap()).unwrap();
@@ -449,14 +453,14 @@ fn what_is_removed_cannot_be_read_from_the_disk() {
 #[test]
 fn a_backup_is_whole_and_a_restore_begins_new_logs() {
     let (mut ledger, folder, path) = on_disk();
-    ledger.commit(&[Record::line(draft("#tea", "ana", 1, "kept"))]).unwrap();
+    ledger.commit(&[Record::message(draft("#tea", "ana", 1, "kept"))]).unwrap();
     let copy = folder.path().join("copy.db");
     let mut percents = Vec::new();
     jobs(&path).backup(&copy, &mut |percent| percents.push(percent)).unwrap();
     assert_eq!(percents.last(), Some(&100));
     assert!(jobs(&path).backup(&copy, &mut |_| {}).is_err(), "no file is overwritten");
     let log = ledger.log_id();
-    ledger.commit(&[Record::line(draft("#tea", "ana", 2, "after the backup"))]).unwrap();
+    ledger.commit(&[Record::message(draft("#tea", "ana", 2, "after the backup"))]).unwrap();
     drop(ledger);
     let verified = jobs(&copy).verify().unwrap();
     assert_eq!(verified, Verified { conversations: 1, messages: 1 });
@@ -492,7 +496,8 @@ fn a_conversation_that_is_not_kept_is_in_memory_only() {
     let off = Retentions::all(Retention::Off);
     let (mut kept, reader) =
         SplitLedger::new(Some((Box::new(disk), Box::new(reader))), memory, off);
-    let (outcomes, fault) = kept.commit(vec![Record::line(draft("#tea", "ana", 1, "zebramarker"))]);
+    let (outcomes, fault) =
+        kept.commit(vec![Record::message(draft("#tea", "ana", 1, "zebramarker"))]);
     assert_eq!((outcomes, fault.is_none()), (vec![Outcome::Stored(Seq(1))], true));
     let conversation = "#tea".parse().unwrap();
     assert_eq!(reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap().len(), 1);

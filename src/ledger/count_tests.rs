@@ -23,7 +23,7 @@ fn messages_of_others_are_counted_by_sender_without_changes_and_deleted_ones() {
         let by = |after, upto| {
             let counted = count(after, upto, &free());
             assert!(!counted.partial);
-            let by = counted.by.into_iter().map(|(name, lines)| format!("{name} {lines}"));
+            let by = counted.by.into_iter().map(|(name, messages)| format!("{name} {messages}"));
             by.collect::<Vec<_>>()
         };
         assert_eq!(by(0, 42), ["bob 19", "eve 10"]);
@@ -41,12 +41,12 @@ fn a_count_that_costs_too_much_is_partial() {
     for mut made in [memory(), sqlite()] {
         let tea: Conversation = "#tea".parse().unwrap();
         let records = |part: u32| -> Vec<Record> {
-            let line = |number: u32| {
+            let message = |number: u32| {
                 let mut id = [0; 16];
                 id[..4].copy_from_slice(&(1_000 * part + number).to_be_bytes());
-                Record::line(Draft { id: MsgId(id), ..draft("#tea", "bob", 1, "x") })
+                Record::message(Draft { id: MsgId(id), ..draft("#tea", "bob", 1, "x") })
             };
-            (0..1_000).map(line).collect()
+            (0..1_000).map(message).collect()
         };
         for part in 0..3 {
             made.ledger.commit(&records(part)).unwrap();
@@ -54,8 +54,8 @@ fn a_count_that_costs_too_much_is_partial() {
         let work = Arc::new(Work::new(Duration::ZERO, || false));
         let ana = "ana".parse().unwrap();
         let counted = made.reader.count(&tea, (Seq(0), Seq(3_000)), &ana, &work).unwrap();
-        let lines: u64 = counted.by.iter().map(|(_, lines)| lines).sum();
-        assert!(counted.partial && lines < 3_000, "{counted:?}");
+        let messages: u64 = counted.by.iter().map(|(_, messages)| messages).sum();
+        assert!(counted.partial && messages < 3_000, "{counted:?}");
         let counted = made.reader.count(&tea, (Seq(0), Seq(3_000)), &ana, &free()).unwrap();
         assert_eq!(counted.by, [("bob".parse().unwrap(), 3_000)]);
     }

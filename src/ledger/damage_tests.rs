@@ -11,21 +11,21 @@ const ALL: Page = Page { bytes_max: 1 << 30, messages_max: 10_000 };
 const CHANGE_S_MAX: u64 = 3_600;
 
 fn said(ledger: &mut Sqlite, id: u8, text: &str) {
-    let outcomes = ledger.commit(&[Record::line(draft("#tea", "alice", id, text))]).unwrap();
+    let outcomes = ledger.commit(&[Record::message(draft("#tea", "alice", id, text))]).unwrap();
     assert!(matches!(outcomes[..], [Outcome::Stored(_)]));
 }
 
 fn commit(ledger: &mut Sqlite, draft: Draft) -> Outcome {
-    ledger.commit(&[Record::line(draft)]).unwrap()[0]
+    ledger.commit(&[Record::message(draft)]).unwrap()[0]
 }
 
 fn seqs(reader: &impl Reader) -> Vec<u64> {
-    let lines = reader.read(&"#tea".parse().unwrap(), Seq(0), Seq(99), PAGE).unwrap();
-    lines.iter().map(|line| line.seq.0).collect()
+    let messages = reader.read(&"#tea".parse().unwrap(), Seq(0), Seq(99), PAGE).unwrap();
+    messages.iter().map(|message| message.seq.0).collect()
 }
 
 #[test]
-fn a_damaged_line_and_its_edit_are_left_out_and_its_conversation_goes_on() {
+fn a_damaged_message_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     let (mut ledger, folder, path) = on_disk();
     said(&mut ledger, 1, "one");
     said(&mut ledger, 2, "zebramarker two");
@@ -35,7 +35,7 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     assert_eq!(seqs(&reader), [1, 2, 3]);
     // Changes one letter of the edited text, which is stored in the row of the first message.
     ledger.break_with("UPDATE lines SET text = replace(text, 'mended', 'mendet')");
-    assert_eq!(seqs(&reader), [2], "neither the line nor the edit that repeats its text");
+    assert_eq!(seqs(&reader), [2], "neither the message nor the edit that repeats its text");
     let (told, more) =
         reader.history(&"#tea".parse().unwrap(), since(None), PAGE, &free()).unwrap();
     assert_eq!((told.len(), more), (1, false));
@@ -52,20 +52,20 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0, "damaged texts are erased too");
     drop((ledger, reader));
     let error = jobs(&path).verify().unwrap_err().to_string();
-    assert!(error.contains("ledger.db") && error.contains("line 1"), "{error}");
+    assert!(error.contains("ledger.db") && error.contains("message 1"), "{error}");
 }
 
 #[test]
 fn around_a_damaged_page_everything_is_read_and_written() {
     let (mut ledger, _folder, path) = on_disk();
     let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
-    let lines: Vec<_> = (1..=300u64)
+    let messages: Vec<_> = (1..=300u64)
         .map(|seq| {
             let id = MsgId(u128::from(seq).to_be_bytes());
-            Record::line(Draft { id, ..draft("#tea", "alice", 0, &text(seq)) })
+            Record::message(Draft { id, ..draft("#tea", "alice", 0, &text(seq)) })
         })
         .collect();
-    ledger.commit(&lines).unwrap();
+    ledger.commit(&messages).unwrap();
     drop(ledger);
     let mut bytes = std::fs::read(&path).unwrap();
     let marker = text(150).into_bytes();
@@ -80,8 +80,8 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     let told = reader.read(&tea, Seq(0), Seq(300), ALL).unwrap();
     let lost: Vec<u64> = (1..=300).filter(|seq| told.iter().all(|l| l.seq.0 != *seq)).collect();
     assert!(lost.contains(&150) && lost.len() < 20, "{lost:?}");
-    assert!(told.iter().all(|line| line.body.text() == text(line.seq.0)));
-    assert!(told.is_sorted_by_key(|line| line.seq));
+    assert!(told.iter().all(|message| message.body.text() == text(message.seq.0)));
+    assert!(told.is_sorted_by_key(|message| message.seq));
     // Reading in pages gives the same result.
     let (mut paged, mut after) = (Vec::new(), Seq(0));
     loop {
@@ -103,7 +103,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
         )
         .unwrap();
     assert!(more);
-    let before = told.partition_point(|line| line.seq < Seq(160));
+    let before = told.partition_point(|message| message.seq < Seq(160));
     assert!(newest.len() == 30 && newest == told[before - 30..before]);
     assert_eq!(commit(&mut ledger, draft("#tea", "bob", 1, "next")), Outcome::Stored(Seq(301)));
     assert!(jobs(&path).verify().unwrap_err().to_string().contains("ledger.db"));
@@ -116,8 +116,8 @@ fn where_the_newest_page_or_all_are_damaged_an_answer_still_comes() {
         let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
         for seq in 1..=300u64 {
             let id = MsgId(u128::from(seq).to_be_bytes());
-            let line = Draft { id, ..draft("#tea", "alice", 0, &text(seq)) };
-            assert_eq!(commit(&mut ledger, line), Outcome::Stored(Seq(seq)));
+            let message = Draft { id, ..draft("#tea", "alice", 0, &text(seq)) };
+            assert_eq!(commit(&mut ledger, message), Outcome::Stored(Seq(seq)));
         }
         let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'lines'";
         let root: usize = ledger.ask(root);
@@ -167,9 +167,9 @@ fn of_200_flipped_bits_none_changes_what_anybody_said() {
                 refused += 1;
             }
             Ok(told) => {
-                for line in &told {
-                    let true_line = sound.iter().find(|sound| sound.seq == line.seq);
-                    assert_eq!(Some(line), true_line, "byte {byte}, bit {bit}");
+                for message in &told {
+                    let true_message = sound.iter().find(|sound| sound.seq == message.seq);
+                    assert_eq!(Some(message), true_message, "byte {byte}, bit {bit}");
                 }
                 if told.len() < sound.len() {
                     left_out += 1;

@@ -57,10 +57,13 @@ impl Ledger for Faulty {
         self.memory.commit(records)
     }
 
-    fn stored(&self, line: &Draft) -> Option<Seq> {
+    fn stored(&self, draft: &Draft) -> Option<Seq> {
         let page = Page { messages_max: usize::MAX, bytes_max: usize::MAX };
-        let lines = self.memory.read(&line.conversation, Seq(0), Seq(u64::MAX), page).unwrap();
-        lines.iter().find(|one| (&one.from, one.id) == (&line.from, line.id)).map(|one| one.seq)
+        let messages = self.memory.read(&draft.conversation, Seq(0), Seq(u64::MAX), page).unwrap();
+        messages
+            .iter()
+            .find(|one| (&one.from, one.id) == (&draft.from, draft.id))
+            .map(|one| one.seq)
     }
 
     fn expire(&mut self, _: &Conversation, _: i64) -> Result<(usize, bool), LedgerError> {
@@ -235,7 +238,7 @@ fn unreadable() -> Found {
 
 impl Reader for Acting {
     fn read(&self, _: &Conversation, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
-        if self.fails { unreadable().map(|(lines, _)| lines) } else { Ok(Vec::new()) }
+        if self.fails { unreadable().map(|(messages, _)| messages) } else { Ok(Vec::new()) }
     }
 
     fn history(&self, _: &Conversation, _: Older, _: Page, _: &Arc<Work>) -> Found {

@@ -34,7 +34,7 @@ fn fill(ledger: &mut Sqlite, messages: u64) {
             let text = format!("the {from}marker{number}x {words}");
             let id = MsgId((u128::from(chance) << 64 | u128::from(number)).to_be_bytes());
             let time_ms = 1_000 + number as i64;
-            Record::line(Draft { id, time_ms, ..draft(conversation, from, 0, &text) })
+            Record::message(Draft { id, time_ms, ..draft(conversation, from, 0, &text) })
         };
         let records: Vec<_> = (batch * 100..batch * 100 + 100).map(message).collect();
         ledger.commit(&records).unwrap();
@@ -85,8 +85,11 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_write_meanwhile() {
     let (messages, _) = erase_in_parts(&mut ledger, "alice", |ledger| {
         said += 1;
         let id = MsgId(u128::from(said).to_be_bytes());
-        let line = Draft { id, ..draft("#tea", "bob", 0, &format!("meanwhile {said}")) };
-        assert!(matches!(ledger.commit(&[Record::line(line)]).unwrap()[0], Outcome::Stored(_)));
+        let message = Draft { id, ..draft("#tea", "bob", 0, &format!("meanwhile {said}")) };
+        assert!(matches!(
+            ledger.commit(&[Record::message(message)]).unwrap()[0],
+            Outcome::Stored(_)
+        ));
     });
     assert!(messages > 1_500 && said > 10, "{messages} in {said} parts");
     assert_eq!(found_on_disk(folder.path(), "alicemarker"), 0);
@@ -108,17 +111,20 @@ fn what_is_deleted_or_edited_one_by_one_is_gone_too() {
     let tea: Conversation = "#tea".parse().unwrap();
     let all = Page { messages_max: 10_000, bytes_max: 1 << 30 };
     let own = ledger.reader().read(&tea, Seq(0), Seq(u64::MAX), all).unwrap();
-    let own = own.iter().filter(|line| line.from.as_str() == "carol");
+    let own = own.iter().filter(|message| message.from.as_str() == "carol");
     let mut gone = Vec::new();
-    for (number, line) in own.enumerate() {
-        let word = line.body.text().split(' ').nth(1).unwrap().to_owned();
+    for (number, message) in own.enumerate() {
+        let word = message.body.text().split(' ').nth(1).unwrap().to_owned();
         let change = match number % 2 {
-            0 => delete("carol", 0, line.seq.0),
-            _ => edit("carol", 0, line.seq.0, "something else"),
+            0 => delete("carol", 0, message.seq.0),
+            _ => edit("carol", 0, message.seq.0, "something else"),
         };
         let id = MsgId((1 << 100 | number as u128).to_be_bytes());
-        let change = Draft { id, time_ms: line.time_ms, ..change };
-        assert!(matches!(ledger.commit(&[Record::line(change)]).unwrap()[0], Outcome::Stored(_)));
+        let change = Draft { id, time_ms: message.time_ms, ..change };
+        assert!(matches!(
+            ledger.commit(&[Record::message(change)]).unwrap()[0],
+            Outcome::Stored(_)
+        ));
         gone.push(word);
     }
     assert!(gone.len() > 200);
@@ -167,7 +173,7 @@ fn another_process_goes_on_where_an_erasure_was_ended() {
 #[test]
 fn what_a_killed_process_has_committed_is_in_the_file_after_the_next_start() {
     let (mut ledger, folder, path) = on_disk();
-    ledger.commit(&[Record::line(draft("#tea", "bob", 1, "before the kill"))]).unwrap();
+    ledger.commit(&[Record::message(draft("#tea", "bob", 1, "before the kill"))]).unwrap();
     let of_file_alone = |name: &str| {
         let copy = folder.path().join(name);
         std::fs::copy(&path, &copy).unwrap();
@@ -232,12 +238,12 @@ fn a_name_that_is_given_to_somebody_else_changes_nothing_that_was_said_under_it(
 #[test]
 fn holders_of_a_name_are_known_after_a_restart() {
     let (mut ledger, _folder, path) = on_disk();
-    ledger.commit(&[Record::line(draft("#tea", "bob", 1, "of the first bob"))]).unwrap();
+    ledger.commit(&[Record::message(draft("#tea", "bob", 1, "of the first bob"))]).unwrap();
     ledger.renew(&"bob".parse().unwrap()).unwrap();
-    ledger.commit(&[Record::line(draft("#tea", "bob", 2, "of the second"))]).unwrap();
+    ledger.commit(&[Record::message(draft("#tea", "bob", 2, "of the second"))]).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    let changes = [delete("bob", 3, 1), delete("bob", 4, 2)].map(Record::line);
+    let changes = [delete("bob", 3, 1), delete("bob", 4, 2)].map(Record::message);
     let outcomes = ledger.commit(&changes).unwrap();
     assert_eq!(outcomes, [Outcome::NotOwn, Outcome::Stored(Seq(3))]);
     assert_eq!(jobs(&path).verify().unwrap().messages, 3);
@@ -273,9 +279,9 @@ fn an_erasure_is_measured() {
     let (erased, longest) = erase_in_parts(&mut ledger, "alice", |ledger| {
         said += 1;
         let id = MsgId(u128::from(said).to_be_bytes());
-        let line = Record::line(Draft { id, ..draft("#tea", "bob", 0, "meanwhile") });
+        let message = Record::message(Draft { id, ..draft("#tea", "bob", 0, "meanwhile") });
         let began = Instant::now();
-        ledger.commit(&[line]).unwrap();
+        ledger.commit(&[message]).unwrap();
         waits.push(began.elapsed());
     });
     let took = began.elapsed();
@@ -299,7 +305,7 @@ fn what_others_say_during_a_merge_of_the_index_does_not_end_it() {
         let word = ["zebramarker", "marker"][(number % 2) as usize];
         let text = format!("the {word}{number}x w{}", mixed(number));
         let id = MsgId(u128::from(number).to_be_bytes());
-        Record::line(Draft { id, ..draft("#tea", from, 0, &text) })
+        Record::message(Draft { id, ..draft("#tea", from, 0, &text) })
     };
     ledger.commit(&(0..6_000).map(message).collect::<Vec<_>>()).unwrap();
     // One segment, beside which the removals become another one.
@@ -316,7 +322,7 @@ fn what_others_say_during_a_merge_of_the_index_does_not_end_it() {
         parts += 1;
         if parts < 4 {
             let message = draft("#tea", "bob", parts, "meanwhile");
-            ledger.commit(&[Record::line(message)]).unwrap();
+            ledger.commit(&[Record::message(message)]).unwrap();
         }
     }
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);

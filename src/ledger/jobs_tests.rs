@@ -7,8 +7,8 @@ const CHANGE_S_MAX: u64 = 60;
 
 fn says(ledger: &mut Sqlite, number: u64, text: &str) {
     let id = MsgId(u128::from(number).to_be_bytes());
-    let line = Record::line(Draft { id, ..draft("#tea", "alice", 0, text) });
-    assert_eq!(ledger.commit(&[line]).unwrap(), [Outcome::Stored(Seq(number))]);
+    let message = Record::message(Draft { id, ..draft("#tea", "alice", 0, text) });
+    assert_eq!(ledger.commit(&[message]).unwrap(), [Outcome::Stored(Seq(number))]);
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
     jobs(&path)
         .backup(&copy, &mut |_| {
             steps += 1;
-            assert!(steps < 100, "it begins anew after each line");
+            assert!(steps < 100, "it begins anew after each message");
             says(&mut ledger, 1_200 + steps, "meanwhile");
         })
         .unwrap();
@@ -70,7 +70,7 @@ fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
     says(&mut ledger, 1, "zebramarker one");
     says(&mut ledger, 2, "two");
     let change = edit("alice", 99, 2, "two, mended");
-    assert_eq!(ledger.commit(&[Record::line(change)]).unwrap(), [Outcome::Stored(Seq(3))]);
+    assert_eq!(ledger.commit(&[Record::message(change)]).unwrap(), [Outcome::Stored(Seq(3))]);
     ledger.break_with("UPDATE conversations SET topic = 'zebramarker'");
     ledger.break_with(TO_SCHEMA_1);
     (folder, path)
@@ -86,7 +86,7 @@ fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     let page = Page { messages_max: 9, bytes_max: 1 << 20 };
     let told = ledger.reader().read(&"#tea".parse().unwrap(), Seq(0), Seq(9), page).unwrap();
-    let texts: Vec<_> = told.iter().map(|line| line.body.text()).collect();
+    let texts: Vec<_> = told.iter().map(|message| message.body.text()).collect();
     assert_eq!(texts, ["zebramarker one", "two, mended", "two, mended"]);
 
     let (folder, old) = of_schema_1();
@@ -175,7 +175,7 @@ fn an_erasure_is_blocked_by_a_reader_of_the_former_state_and_goes_on_after_it() 
 }
 
 #[test]
-fn the_words_of_lines_that_are_changed_in_the_commit_that_stores_them_are_the_new_ones() {
+fn the_words_of_messages_that_are_changed_in_the_commit_that_stores_them_are_the_new_ones() {
     let (mut ledger, _folder, path) = on_disk();
     let records = [
         draft("#tea", "alice", 1, "green"),
@@ -184,15 +184,15 @@ fn the_words_of_lines_that_are_changed_in_the_commit_that_stores_them_are_the_ne
         draft("#lobby", "alice", 4, "green"),
         delete("alice", 5, 2),
     ];
-    let records: Vec<Record> = records.into_iter().map(Record::line).collect();
+    let records: Vec<Record> = records.into_iter().map(Record::message).collect();
     ledger.commit(&records).unwrap();
     assert_eq!(jobs(&path).verify().unwrap().messages, 5);
     let conversations = ["#tea".parse().unwrap(), "#lobby".parse().unwrap()];
     let page = Page { messages_max: 9, bytes_max: 1 << 20 };
     let found = |word: &str| {
-        let (lines, _) =
+        let (messages, _) =
             ledger.reader().search(&conversations, &wanted(word), page, &free()).unwrap();
-        lines.iter().map(|line| (line.to.to_string(), line.seq.0)).collect::<Vec<_>>()
+        messages.iter().map(|message| (message.to.to_string(), message.seq.0)).collect::<Vec<_>>()
     };
     assert_eq!(found("green"), [("#lobby".into(), 1)]);
     assert_eq!(found("black"), [("#tea".into(), 1)]);

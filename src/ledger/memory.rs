@@ -15,7 +15,7 @@ use crate::sync::{Mutex, MutexGuard, Rank};
 use blobs::MemoryBlobs;
 
 /// Counted for each message beside its text: about its size in memory.
-const LINE_BYTES: usize = 256;
+const MESSAGE_BYTES: usize = 256;
 /// Messages that a reader copies at once under the lock that commits need. Texts are shared, so
 /// that a copy is about this many reference counts.
 const SLICE_MESSAGES: usize = 500;
@@ -33,7 +33,7 @@ pub struct Memory {
 }
 
 struct Conversations {
-    conversations: HashMap<Conversation, Lines>,
+    conversations: HashMap<Conversation, Log>,
     /// Bytes of all conversations together.
     bytes: usize,
     conversation_bytes_max: usize,
@@ -58,19 +58,19 @@ struct Erasure {
 }
 
 #[derive(Default)]
-struct Lines {
+struct Log {
     /// Messages get greater seqs than this.
     first: Seq,
     last: Seq,
     /// Sorted by seq; seqs may be missing.
-    lines: VecDeque<Line>,
+    messages: VecDeque<Entry>,
     by_id: HashMap<(UserName, MsgId), Seq>,
     bytes: usize,
     topic: Option<Topic>,
 }
 
 #[derive(Clone)]
-struct Line {
+struct Entry {
     seq: Seq,
     draft: Arc<Draft>,
     /// Which holder of the sender's name wrote the message.
@@ -118,10 +118,10 @@ impl Memory {
 
     /// Returns the newest messages of a conversation before `before`, newest first, at most
     /// `SLICE_MESSAGES`.
-    fn slice(&self, conversation: &Conversation, before: Seq) -> Vec<Line> {
+    fn slice(&self, conversation: &Conversation, before: Seq) -> Vec<Entry> {
         let all = self.lock();
-        let Some(lines) = all.conversations.get(conversation) else { return Vec::new() };
-        lines.between(Seq(0), before).rev().take(SLICE_MESSAGES).cloned().collect()
+        let Some(log) = all.conversations.get(conversation) else { return Vec::new() };
+        log.between(Seq(0), before).rev().take(SLICE_MESSAGES).cloned().collect()
     }
 
     /// Returns the newest messages of a conversation before `before` that are `wanted`, oldest
@@ -131,26 +131,26 @@ impl Memory {
         conversation: &Conversation,
         before: Option<Seq>,
         (page, work): (Page, &Work),
-        wanted: &dyn Fn(&Line) -> bool,
+        wanted: &dyn Fn(&Entry) -> bool,
     ) -> (Vec<Message>, bool) {
         let mut before = before.unwrap_or(Seq(u64::MAX));
         let (mut newest, mut bytes) = (Vec::new(), 0);
-        let more = 'lines: loop {
+        let more = 'slices: loop {
             let slice = self.slice(conversation, before);
             let Some(last) = slice.last() else { break false };
             before = last.seq;
-            for line in slice {
+            for message in slice {
                 if work.is_spent() {
-                    break 'lines true;
+                    break 'slices true;
                 }
-                if !wanted(&line) {
+                if !wanted(&message) {
                     continue;
                 }
-                bytes += page.cost(line.draft.body.len());
+                bytes += page.cost(message.draft.body.len());
                 if !page.holds(newest.len(), bytes) {
-                    break 'lines true;
+                    break 'slices true;
                 }
-                newest.push(line.told(None));
+                newest.push(message.told(None));
             }
         };
         newest.reverse();
@@ -177,26 +177,26 @@ impl Conversations {
     fn settle_files(&mut self) {
         let conversations = &self.conversations;
         self.blobs.settle(|conversation, seq| {
-            conversations.get(conversation)?.line(seq).map(|line| line.deleted)
+            conversations.get(conversation)?.message(seq).map(|message| message.deleted)
         });
     }
 
     fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Outcome {
         let owner = self.owners.get(&draft.from).copied().unwrap_or(0);
-        let lines = entry(&mut self.conversations, &draft.conversation, self.floor);
-        let before = lines.bytes;
+        let log = entry(&mut self.conversations, &draft.conversation, self.floor);
+        let before = log.bytes;
         let claims = |seq| self.blobs.claim(draft, owner, seq);
-        let outcome = lines.append(draft, owner, change_s_max, claims);
-        lines.shrink(self.conversation_bytes_max);
-        let after = lines.bytes;
+        let outcome = log.append(draft, owner, change_s_max, claims);
+        log.shrink(self.conversation_bytes_max);
+        let after = log.bytes;
         self.bytes = self.bytes - before + after;
         while self.bytes > self.bytes_max {
             // Removes half of the largest conversation at once, so that the search for it is rare.
-            let largest = self.conversations.values_mut().max_by_key(|lines| lines.bytes);
-            let Some(lines) = largest.filter(|lines| lines.lines.len() > 1) else { break };
-            let before = lines.bytes;
-            lines.shrink(before / 2);
-            self.bytes = self.bytes - before + lines.bytes;
+            let largest = self.conversations.values_mut().max_by_key(|log| log.bytes);
+            let Some(log) = largest.filter(|log| log.messages.len() > 1) else { break };
+            let before = log.bytes;
+            log.shrink(before / 2);
+            self.bytes = self.bytes - before + log.bytes;
         }
         outcome
     }
@@ -204,15 +204,15 @@ impl Conversations {
 
 /// Returns a conversation's messages, which begin behind `floor` if there are none.
 fn entry<'a>(
-    conversations: &'a mut HashMap<Conversation, Lines>,
+    conversations: &'a mut HashMap<Conversation, Log>,
     conversation: &Conversation,
     floor: Seq,
-) -> &'a mut Lines {
-    let new = || Lines { first: floor, last: floor, ..Lines::default() };
+) -> &'a mut Log {
+    let new = || Log { first: floor, last: floor, ..Log::default() };
     conversations.entry(conversation.clone()).or_insert_with(new)
 }
 
-impl Lines {
+impl Log {
     /// Calls `claims` with a new message's seq. It returns false if the message may not announce
     /// its file.
     fn append(
@@ -223,7 +223,7 @@ impl Lines {
         claims: impl FnOnce(Seq) -> bool,
     ) -> Outcome {
         let id = (draft.from.clone(), draft.id);
-        if let Some(known) = self.by_id.get(&id).and_then(|seq| self.line(*seq)) {
+        if let Some(known) = self.by_id.get(&id).and_then(|seq| self.message(*seq)) {
             return known_as(&known.draft, known.edited || known.deleted, known.seq, draft);
         }
         if !claims(Seq(self.last.0 + 1)) {
@@ -240,23 +240,23 @@ impl Lines {
             // The text is stored in the target.
             Arc::make_mut(&mut draft).body = Body::default();
         }
-        self.bytes += LINE_BYTES + draft.body.len();
-        self.lines.push_back(Line { seq, draft, owner, edited: false, deleted: false });
+        self.bytes += MESSAGE_BYTES + draft.body.len();
+        self.messages.push_back(Entry { seq, draft, owner, edited: false, deleted: false });
         self.by_id.insert(id, seq);
         Outcome::Stored(seq)
     }
 
     /// Removes the oldest messages until at most `bytes_max` bytes or one message remain.
     fn shrink(&mut self, bytes_max: usize) {
-        while self.bytes > bytes_max && self.lines.len() > 1 {
-            let Some(gone) = self.lines.pop_front() else { break };
+        while self.bytes > bytes_max && self.messages.len() > 1 {
+            let Some(gone) = self.messages.pop_front() else { break };
             self.forget(gone);
         }
     }
 
     /// Updates the counts after a message was removed.
-    fn forget(&mut self, gone: Line) {
-        self.bytes -= LINE_BYTES + gone.draft.body.len();
+    fn forget(&mut self, gone: Entry) {
+        self.bytes -= MESSAGE_BYTES + gone.draft.body.len();
         self.by_id.remove(&(gone.draft.from.clone(), gone.draft.id));
     }
 
@@ -264,11 +264,11 @@ impl Lines {
     fn erase(&mut self, user: &UserName) -> usize {
         self.topic.take_if(|topic| topic.by == *user);
         let mut erased = 0;
-        let own = |line: &&mut Line| line.draft.from == *user && !line.deleted;
-        for line in self.lines.iter_mut().filter(own) {
-            self.bytes -= line.draft.body.len();
-            Arc::make_mut(&mut line.draft).body = Body::default();
-            line.deleted = true;
+        let own = |message: &&mut Entry| message.draft.from == *user && !message.deleted;
+        for message in self.messages.iter_mut().filter(own) {
+            self.bytes -= message.draft.body.len();
+            Arc::make_mut(&mut message.draft).body = Body::default();
+            message.deleted = true;
             erased += 1;
         }
         erased
@@ -281,7 +281,7 @@ impl Lines {
         change_s_max: u64,
     ) -> Result<(), Outcome> {
         let index = self.index(target).ok_or(Outcome::NoSuchMessage)?;
-        let target = &mut self.lines[index];
+        let target = &mut self.messages[index];
         let flags = (target.owner == owner, target.deleted);
         may_change(&target.draft, flags, draft, change_s_max)?;
         let before = target.draft.body.len();
@@ -296,22 +296,22 @@ impl Lines {
     }
 
     fn index(&self, seq: Seq) -> Option<usize> {
-        self.lines.binary_search_by_key(&seq, |line| line.seq).ok()
+        self.messages.binary_search_by_key(&seq, |message| message.seq).ok()
     }
 
-    fn line(&self, seq: Seq) -> Option<&Line> {
-        self.index(seq).map(|index| &self.lines[index])
+    fn message(&self, seq: Seq) -> Option<&Entry> {
+        self.index(seq).map(|index| &self.messages[index])
     }
 
     /// Returns the messages with `after < seq < before`.
-    fn between(&self, after: Seq, before: Seq) -> vec_deque::Iter<'_, Line> {
-        let first = self.lines.partition_point(|line| line.seq <= after);
-        let end = self.lines.partition_point(|line| line.seq < before).max(first);
-        self.lines.range(first..end)
+    fn between(&self, after: Seq, before: Seq) -> vec_deque::Iter<'_, Entry> {
+        let first = self.messages.partition_point(|message| message.seq <= after);
+        let end = self.messages.partition_point(|message| message.seq < before).max(first);
+        self.messages.range(first..end)
     }
 }
 
-impl Line {
+impl Entry {
     /// Returns a message as it is delivered from history: an edit has the present text of its
     /// `target`.
     fn told(&self, target: Option<&Draft>) -> Message {
@@ -327,7 +327,7 @@ impl Ledger for Memory {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
         let mut all = self.lock();
         let mut write = |record: &Record| match record {
-            Record::Line(draft) => all.append(draft, self.change_s_max),
+            Record::Message(draft) => all.append(draft, self.change_s_max),
             Record::Topic(channel, topic) => {
                 let (floor, channel) = (all.floor, Conversation::Channel(channel.clone()));
                 entry(&mut all.conversations, &channel, floor).topic = topic.clone();
@@ -352,15 +352,15 @@ impl Ledger for Memory {
         before_ms: i64,
     ) -> Result<(usize, bool), LedgerError> {
         let mut all = self.lock();
-        let Some(lines) = all.conversations.get_mut(conversation) else { return Ok((0, false)) };
-        let before = lines.bytes;
-        let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut lines.lines)
+        let Some(log) = all.conversations.get_mut(conversation) else { return Ok((0, false)) };
+        let before = log.bytes;
+        let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut log.messages)
             .into_iter()
-            .partition(|line| line.draft.time_ms < before_ms);
-        lines.lines = kept;
+            .partition(|message| message.draft.time_ms < before_ms);
+        log.messages = kept;
         let old = gone.len();
-        gone.into_iter().for_each(|line| lines.forget(line));
-        let after = lines.bytes;
+        gone.into_iter().for_each(|message| log.forget(message));
+        let after = log.bytes;
         all.bytes = all.bytes - before + after;
         all.settle_files();
         Ok((old, false))
@@ -373,8 +373,8 @@ impl Ledger for Memory {
         _from: Option<Place>,
     ) -> Result<(usize, Option<Place>), LedgerError> {
         let all = self.lock();
-        let Some(lines) = all.conversations.get(conversation) else { return Ok((0, None)) };
-        let old = lines.lines.iter().filter(|line| line.draft.time_ms < before_ms);
+        let Some(log) = all.conversations.get(conversation) else { return Ok((0, None)) };
+        let old = log.messages.iter().filter(|message| message.draft.time_ms < before_ms);
         Ok((old.count(), None))
     }
 
@@ -409,8 +409,8 @@ impl Ledger for Memory {
 
     fn emptied(&self, conversation: &Conversation) -> Result<Option<Seq>, LedgerError> {
         let all = self.lock();
-        let empty = all.conversations.get(conversation).filter(|lines| lines.lines.is_empty());
-        Ok(empty.map(|lines| lines.last))
+        let empty = all.conversations.get(conversation).filter(|log| log.messages.is_empty());
+        Ok(empty.map(|log| log.last))
     }
 
     fn floor(&self) -> Seq {
@@ -427,8 +427,9 @@ impl Ledger for Memory {
 
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
         let all = self.lock();
-        let lines = all.conversations.values().flat_map(|conversation| conversation.lines.back());
-        Ok(lines.map(|line| line.draft.time_ms).max())
+        let newest =
+            all.conversations.values().flat_map(|conversation| conversation.messages.back());
+        Ok(newest.map(|message| message.draft.time_ms).max())
     }
 
     fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
@@ -453,7 +454,7 @@ impl Ledger for Memory {
         while let Some(name) = erasure.left.pop() {
             let Some(conversation) = all.conversations.get_mut(&name) else { continue };
             let before = conversation.bytes;
-            seen += conversation.lines.len();
+            seen += conversation.messages.len();
             part += conversation.erase(&erasure.user);
             let after = conversation.bytes;
             all.bytes = all.bytes - before + after;
@@ -473,12 +474,12 @@ impl Ledger for Memory {
 
     fn remembered(&self, _waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
         let all = self.lock();
-        let remember = |(conversation, lines): (&Conversation, &Lines)| Remembered {
+        let remember = |(conversation, log): (&Conversation, &Log)| Remembered {
             conversation: conversation.clone(),
-            first: lines.first,
-            last: lines.last,
-            stored: !lines.lines.is_empty(),
-            topic: lines.topic.clone(),
+            first: log.first,
+            last: log.last,
+            stored: !log.messages.is_empty(),
+            topic: log.topic.clone(),
             reads: Vec::new(),
             waiting: Vec::new(),
         };
@@ -508,18 +509,18 @@ impl Reader for Memory {
         upto: Seq,
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
-        let taken: Vec<(Line, Option<Arc<Draft>>)> = {
+        let taken: Vec<(Entry, Option<Arc<Draft>>)> = {
             let all = self.lock();
-            let Some(lines) = all.conversations.get(conversation) else { return Ok(Vec::new()) };
-            let target = |line: &Line| {
-                let target = line.draft.kind.of().and_then(|of| lines.line(of))?;
+            let Some(log) = all.conversations.get(conversation) else { return Ok(Vec::new()) };
+            let target = |message: &Entry| {
+                let target = message.draft.kind.of().and_then(|of| log.message(of))?;
                 Some(Arc::clone(&target.draft))
             };
-            let wanted = lines.between(after, Seq(upto.0.saturating_add(1)));
+            let wanted = log.between(after, Seq(upto.0.saturating_add(1)));
             let wanted = wanted.take(page.messages_max.min(SLICE_MESSAGES));
-            wanted.map(|line| (line.clone(), target(line))).collect()
+            wanted.map(|message| (message.clone(), target(message))).collect()
         };
-        Ok(page.take(taken.iter().map(|(line, target)| line.told(target.as_deref()))))
+        Ok(page.take(taken.iter().map(|(message, target)| message.told(target.as_deref()))))
     }
 
     fn history(
@@ -529,10 +530,10 @@ impl Reader for Memory {
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let said = |line: &Line| {
-            older.since_ms.is_none_or(|since| line.draft.time_ms >= since)
-                && !line.draft.kind.is_change()
-                && (!older.files || line.draft.kind.blob().is_some())
+        let said = |message: &Entry| {
+            older.since_ms.is_none_or(|since| message.draft.time_ms >= since)
+                && !message.draft.kind.is_change()
+                && (!older.files || message.draft.kind.blob().is_some())
         };
         Ok(self.newest(conversation, older.before, (page, work), &said))
     }
@@ -544,8 +545,8 @@ impl Reader for Memory {
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let holds = |line: &Line| {
-            let Draft { kind, body, .. } = &*line.draft;
+        let holds = |message: &Entry| {
+            let Draft { kind, body, .. } = &*message.draft;
             !kind.is_change() && kind.blob().is_none() && wanted.is_in(body.text())
         };
         Ok(self.newest(conversation, None, (page, work), &holds))
@@ -567,13 +568,13 @@ impl Reader for Memory {
             if work.is_spent() {
                 return Ok(Counted::of(by.into_iter().collect(), true));
             }
-            let counts = |line: &&Line| {
-                let draft = &line.draft;
-                let said = !draft.kind.is_change() && !line.deleted;
-                line.seq > after && said && draft.from != *but
+            let counts = |message: &&Entry| {
+                let draft = &message.draft;
+                let said = !draft.kind.is_change() && !message.deleted;
+                message.seq > after && said && draft.from != *but
             };
-            for line in slice.iter().filter(counts) {
-                *by.entry(line.draft.from.clone()).or_default() += 1;
+            for message in slice.iter().filter(counts) {
+                *by.entry(message.draft.from.clone()).or_default() += 1;
             }
         }
         Ok(Counted::of(by.into_iter().collect(), false))

@@ -48,7 +48,7 @@ pub struct Draft {
 /// An entry of a commit: a message, or state beside messages.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    Line(Arc<Draft>),
+    Message(Arc<Draft>),
     Topic(ChannelName, Option<Topic>),
     /// A user's read position in a conversation.
     Read(UserName, Conversation, Seq),
@@ -58,8 +58,8 @@ pub enum Record {
 }
 
 impl Record {
-    pub fn line(draft: Draft) -> Record {
-        Record::Line(Arc::new(draft))
+    pub fn message(draft: Draft) -> Record {
+        Record::Message(Arc::new(draft))
     }
 }
 
@@ -103,31 +103,31 @@ impl Page {
         said_bytes + FIELDS_BYTES
     }
 
-    /// Returns whether another message fits after `lines` messages, if it makes `bytes` in all. The
+    /// Returns whether another message fits after so many `messages` of so many `bytes`. The
     /// first one always fits.
-    fn holds(self, lines: usize, bytes: usize) -> bool {
-        lines == 0 || (lines < self.messages_max && bytes <= self.bytes_max)
+    fn holds(self, messages: usize, bytes: usize) -> bool {
+        messages == 0 || (messages < self.messages_max && bytes <= self.bytes_max)
     }
 
     /// Takes as many messages as fit in the page, at least one.
-    fn take(self, lines: impl Iterator<Item = Message>) -> Vec<Message> {
+    fn take(self, messages: impl Iterator<Item = Message>) -> Vec<Message> {
         let mut bytes = 0;
         let mut taken = Vec::new();
-        for line in lines {
-            bytes += self.cost(line.body.wire_len());
+        for message in messages {
+            bytes += self.cost(message.body.wire_len());
             if !self.holds(taken.len(), bytes) {
                 break;
             }
-            taken.push(line);
+            taken.push(message);
         }
         taken
     }
 
     /// Returns the newest of these messages, oldest first, and whether some were left out.
-    fn newest(self, mut lines: Vec<Message>) -> (Vec<Message>, bool) {
-        lines.sort_by_key(|line| (line.time_ms, line.seq));
-        let all = lines.len();
-        let mut newest = self.take(lines.into_iter().rev());
+    fn newest(self, mut messages: Vec<Message>) -> (Vec<Message>, bool) {
+        messages.sort_by_key(|message| (message.time_ms, message.seq));
+        let all = messages.len();
+        let mut newest = self.take(messages.into_iter().rev());
         newest.reverse();
         let left = newest.len() < all;
         (newest, left)
@@ -205,7 +205,7 @@ pub trait Ledger: Blobs + Send {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError>;
 
     /// Returns the seq of a message that was stored before, even if nothing can be stored now.
-    fn stored(&self, line: &Draft) -> Option<Seq>;
+    fn stored(&self, draft: &Draft) -> Option<Seq>;
 
     /// Removes some of the messages of `conversation` that are older than `before_ms`, few enough
     /// not to delay the next commit. Returns the number, and whether there may be more.

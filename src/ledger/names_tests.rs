@@ -21,8 +21,8 @@ contract! {
         assert_eq!(made.says(draft("@Ana@bob", "aNA", 1, "y")), Outcome::Conflict);
         assert_eq!(made.ledger.conversations().len(), 1);
 
-        let lines = made.reader.read(&to("@Ana@BOB"), Seq(0), Seq(9), PAGE).unwrap();
-        let shown: Vec<_> = lines.iter().map(|line| (line.from.as_str(), line.to.clone())).collect();
+        let messages = made.reader.read(&to("@Ana@BOB"), Seq(0), Seq(9), PAGE).unwrap();
+        let shown: Vec<_> = messages.iter().map(|message| (message.from.as_str(), message.to.clone())).collect();
         let target = |name: &str| Target::User(user(name));
         assert_eq!(shown, [("ANA", target("bob")), ("bob", target("ana"))], "as the sender spells it");
         let count = |but| {
@@ -45,12 +45,12 @@ fn what_a_user_has_is_found_under_each_spelling_after_a_restart() {
     let (mut ledger, _folder, path) = on_disk();
     let topic = Topic { text: "green".into(), by: user("Ana") };
     let records = [
-        Record::line(draft("@Ana@bob", "Ana", 1, "x")),
+        Record::message(draft("@Ana@bob", "Ana", 1, "x")),
         Record::Away(user("BOB"), vec![to("@ana@bob")]),
-        Record::line(draft("@ANA@bob", "ANA", 2, "y")),
+        Record::message(draft("@ANA@bob", "ANA", 2, "y")),
         Record::Read(user("Bob"), to("@ana@bob"), Seq(1)),
         Record::Topic("#tea".parse().unwrap(), Some(topic)),
-        Record::line(draft("#tea", "Ana", 3, "z")),
+        Record::message(draft("#tea", "Ana", 3, "z")),
     ];
     ledger.commit(&records).unwrap();
     ledger.renew(&user("ANA")).unwrap();
@@ -61,11 +61,11 @@ fn what_a_user_has_is_found_under_each_spelling_after_a_restart() {
     let known = ledger.remembered(9).unwrap();
     let known = known.into_iter().find(|known| known.conversation == to("@ana@bob")).unwrap();
     assert_eq!((known.last, known.reads), (Seq(2), vec![(user("bob"), Seq(1))]));
-    let line = Record::line(draft("@ana@bob", "ana", 4, "of the next holder"));
-    assert_eq!(ledger.commit(&[line]).unwrap(), [Outcome::Stored(Seq(3))]);
+    let message = Record::message(draft("@ana@bob", "ana", 4, "of the next holder"));
+    assert_eq!(ledger.commit(&[message]).unwrap(), [Outcome::Stored(Seq(3))]);
     let change = Draft { conversation: to("@ana@bob"), ..edit("Ana", 5, 2, "y") };
     assert_eq!(
-        ledger.commit(&[Record::line(change)]).unwrap(),
+        ledger.commit(&[Record::message(change)]).unwrap(),
         [Outcome::NotOwn],
         "another holder"
     );

@@ -18,7 +18,7 @@ pub struct SplitLedger {
     memory: Memory,
     retentions: Retentions,
     /// Messages of a commit whose sync failed.
-    doubtful: HashSet<LineName>,
+    doubtful: HashSet<MessageKey>,
     /// Conversations that the running sweep, and the running count, have not processed.
     unswept: Option<Unswept>,
     uncounted: Option<Uncounted>,
@@ -43,7 +43,7 @@ type Unswept = Vec<(Conversation, bool)>;
 type Uncounted = (Vec<Conversation>, Option<Place>);
 
 /// The key that identifies a message.
-type LineName = (Conversation, UserName, MsgId);
+type MessageKey = (Conversation, UserName, MsgId);
 
 /// The reading half for all conversations.
 pub struct SplitReader {
@@ -138,12 +138,12 @@ impl SplitLedger {
             }
             Err(error) => {
                 if let LedgerError::InDoubt { .. } = error {
-                    self.doubtful.extend(persistent.iter().filter_map(line).map(name));
+                    self.doubtful.extend(persistent.iter().filter_map(draft).map(name));
                 }
-                let outcome = |record: &Record| match line(record) {
-                    Some(line) => match disk.stored(line) {
+                let outcome = |record: &Record| match draft(record) {
+                    Some(draft) => match disk.stored(draft) {
                         Some(seq) => Outcome::Known(seq),
-                        None if self.doubtful.contains(&name(line)) => Outcome::InDoubt,
+                        None if self.doubtful.contains(&name(draft)) => Outcome::InDoubt,
                         None => Outcome::Failed,
                     },
                     None => Outcome::Failed,
@@ -374,7 +374,7 @@ fn note_empty(
 
 fn is_persistent(retentions: &Retentions, record: &Record) -> bool {
     match record {
-        Record::Line(draft) => retentions.of(&draft.conversation) != Retention::Off,
+        Record::Message(draft) => retentions.of(&draft.conversation) != Retention::Off,
         Record::Topic(channel, _) => {
             retentions.of(&Conversation::Channel(channel.clone())) != Retention::Off
         }
@@ -393,15 +393,15 @@ fn split(records: Vec<Record>, on_disk: &[bool]) -> (Vec<Record>, Vec<Record>) {
     (persistent, ephemeral)
 }
 
-fn line(record: &Record) -> Option<&Draft> {
+fn draft(record: &Record) -> Option<&Draft> {
     match record {
-        Record::Line(line) => Some(line),
+        Record::Message(draft) => Some(draft),
         _ => None,
     }
 }
 
-fn name(line: &Draft) -> LineName {
-    (line.conversation.clone(), line.from.clone(), line.id)
+fn name(draft: &Draft) -> MessageKey {
+    (draft.conversation.clone(), draft.from.clone(), draft.id)
 }
 
 fn commit_to_memory(memory: &mut Memory, records: &[Record]) -> Vec<Outcome> {

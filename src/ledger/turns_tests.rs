@@ -31,16 +31,16 @@ struct Full {
 impl Full {
     fn new() -> Full {
         let (mut ledger, _folder, path) = on_disk();
-        let line = |(conversation, from, number): (&str, &str, u32)| {
+        let message = |(conversation, from, number): (&str, &str, u32)| {
             let id = MsgId(u128::from(number).to_be_bytes());
-            Record::line(Draft { id, ..draft(conversation, from, 0, "zebramarker") })
+            Record::message(Draft { id, ..draft(conversation, from, 0, "zebramarker") })
         };
         let tea = (0..MANY).map(|number| ("#tea", ["alice", "bob"][number as usize % 2], number));
         let mailbox = (0..MANY).map(|number| ("@alice@bob", "bob", number));
-        let lines: Vec<Record> = tea.chain(mailbox).map(line).collect();
-        ledger.commit(&lines).unwrap();
+        let messages: Vec<Record> = tea.chain(mailbox).map(message).collect();
+        ledger.commit(&messages).unwrap();
         let others: Vec<String> = (0..MANY).map(|number| format!("#c{number}")).collect();
-        let others: Vec<Record> = others.iter().map(|name| line((name, "bob", 0))).collect();
+        let others: Vec<Record> = others.iter().map(|name| message((name, "bob", 0))).collect();
         ledger.commit(&others).unwrap();
         ledger.break_with(FILES);
         let mut full = Full { ledger, _folder, path, steps: Arc::default() };
@@ -82,9 +82,9 @@ fn each_part_of_a_sweep_and_of_its_count_is_bounded() {
     let mut full = Full::new();
     let (mut counted, mut place) = (0, None);
     loop {
-        let (lines, next) = full.part(|ledger| ledger.count_old(&tea(), i64::MAX, place));
-        assert!(lines <= ROWS, "{lines} lines at once");
-        (counted, place) = (counted + lines, next);
+        let (messages, next) = full.part(|ledger| ledger.count_old(&tea(), i64::MAX, place));
+        assert!(messages <= ROWS, "{messages} messages at once");
+        (counted, place) = (counted + messages, next);
         if place.is_none() {
             break;
         }
@@ -92,8 +92,8 @@ fn each_part_of_a_sweep_and_of_its_count_is_bounded() {
     assert_eq!(counted, MANY as usize);
     let mut gone = 0;
     while {
-        let (lines, more) = full.part(|ledger| ledger.expire(&tea(), i64::MAX));
-        gone += lines;
+        let (messages, more) = full.part(|ledger| ledger.expire(&tea(), i64::MAX));
+        gone += messages;
         more
     } {}
     assert_eq!(gone, MANY as usize);
@@ -114,13 +114,13 @@ fn each_part_of_forgetting_a_channel_is_bounded_and_it_goes_on_after_a_kill() {
         let last = Seq(u64::from(MANY));
         let says = |full: &mut Full, id: u32, text: &str| {
             let id = MsgId(u128::from(id).to_be_bytes());
-            let line = Draft { id, ..draft("#tea", "alice", 0, text) };
-            full.ledger.commit(&[Record::line(line)]).unwrap()[0]
+            let message = Draft { id, ..draft("#tea", "alice", 0, text) };
+            full.ledger.commit(&[Record::message(message)]).unwrap()[0]
         };
         let texts = |full: &Full| {
             let page = Page { messages_max: 9, bytes_max: 1 << 20 };
-            let lines = full.ledger.reader().read(&tea(), Seq(0), Seq(1 << 30), page).unwrap();
-            lines.into_iter().map(|line| line.body.text().to_owned()).collect::<Vec<_>>()
+            let messages = full.ledger.reader().read(&tea(), Seq(0), Seq(1 << 30), page).unwrap();
+            messages.into_iter().map(|message| message.body.text().to_owned()).collect::<Vec<_>>()
         };
         full.part(|ledger| ledger.detach(&tea(), kept));
         assert_eq!(texts(&full), [""; 0], "nobody reads them from now on");
@@ -177,10 +177,10 @@ fn each_part_of_counting_mailboxes_is_bounded() {
 #[test]
 fn the_texts_of_a_forgotten_channel_are_nowhere_on_the_disk() {
     let (mut ledger, folder, _path) = on_disk();
-    let line = |id| Record::line(draft("#tea", "alice", id, "zebramarker"));
+    let message = |id| Record::message(draft("#tea", "alice", id, "zebramarker"));
     let topic = Topic { text: "zebramarker".into(), by: "alice".parse().unwrap() };
     ledger
-        .commit(&[line(1), line(2), Record::Topic("#tea".parse().unwrap(), Some(topic))])
+        .commit(&[message(1), message(2), Record::Topic("#tea".parse().unwrap(), Some(topic))])
         .unwrap();
     assert!(found_on_disk(folder.path(), "zebramarker") > 0, "the control");
     ledger.detach(&tea(), false).unwrap();

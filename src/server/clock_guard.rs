@@ -144,7 +144,7 @@ mod tests {
         let after = |seconds: u64| began + Duration::from_secs(seconds);
         assert!(!State::new(began, 0).trusts(began, 0), "nothing is known of the messages");
         let mut state = begun(began, 0, 0);
-        assert!(state.trusts(after(0), 0), "the newest line is of now");
+        assert!(state.trusts(after(0), 0), "the newest message is of now");
         assert!(state.trusts(after(60), 61_000));
         let ten = 10 * DAY_MS;
         assert!(!state.trusts(after(120), ten), "ten days in a minute");
@@ -161,7 +161,7 @@ mod tests {
         let began = Instant::now();
         let after = |seconds: u64| began + Duration::from_secs(seconds);
         let mut away = begun(began, 3 * DAY_MS, 0);
-        assert!(!away.trusts(after(0), 3 * DAY_MS), "three days without a line, or wrong");
+        assert!(!away.trusts(after(0), 3 * DAY_MS), "three days without a message, or wrong");
         assert!(away.trusts(after(600), 3 * DAY_MS + 600_000));
         let years = 3_000 * DAY_MS;
         let mut wrong = begun(began, years, 0);

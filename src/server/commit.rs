@@ -30,24 +30,24 @@ pub fn run(hub: &Hub, mut ledger: SplitLedger) {
 #[derive(Default)]
 struct Batch {
     records: Vec<Record>,
-    lines: Vec<Option<QueuedMessage>>,
+    messages: Vec<Option<QueuedMessage>>,
 }
 
 /// Commits all that waits; jobs run in between, in order.
 pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
     let mut batch = Batch {
         records: Vec::with_capacity(waiting.len()),
-        lines: Vec::with_capacity(waiting.len()),
+        messages: Vec::with_capacity(waiting.len()),
     };
     for one in waiting.drain(..) {
         match one {
-            Waiting::Message(line) => {
-                batch.records.push(Record::Line(Arc::clone(&line.draft)));
-                batch.lines.push(Some(line));
+            Waiting::Message(message) => {
+                batch.records.push(Record::Message(Arc::clone(&message.draft)));
+                batch.messages.push(Some(message));
             }
             Waiting::Record(record) => {
                 batch.records.push(record);
-                batch.lines.push(None);
+                batch.messages.push(None);
             }
             Waiting::Job(job) => {
                 write(hub, ledger, std::mem::take(&mut batch));
@@ -61,25 +61,25 @@ pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
 
 /// Commits a batch and lets everybody know: what is stored comes back by the feed, before the
 /// senders go on.
-fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut lines }: Batch) {
+fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut messages }: Batch) {
     if records.is_empty() {
         return;
     }
     let began = Instant::now();
     let (outcomes, fault) = ledger.commit(records);
-    let has_line = lines.iter().any(Option::is_some);
-    hub.counters().committed(began.elapsed(), fault.is_some(), has_line);
+    let has_message = messages.iter().any(Option::is_some);
+    hub.counters().committed(began.elapsed(), fault.is_some(), has_message);
     hub.counters().took_turn();
     if let Some(fault) = fault {
         log::error!("messages are not stored: {fault}");
     }
     let mut feed = OwnFeed::default();
-    for (line, outcome) in lines.iter_mut().zip(&outcomes) {
-        let (Some(line), Outcome::Stored(seq)) = (line, outcome) else { continue };
-        let (draft, fields) = (Arc::clone(&line.draft), std::mem::take(&mut line.fields));
+    for (message, outcome) in messages.iter_mut().zip(&outcomes) {
+        let (Some(message), Outcome::Stored(seq)) = (message, outcome) else { continue };
+        let (draft, fields) = (Arc::clone(&message.draft), std::mem::take(&mut message.fields));
         feed.push(StoredMessage { seq: *seq, draft, fields: Some(fields) });
     }
-    hub.ledger.committed(&mut feed, lines, outcomes);
+    hub.ledger.committed(&mut feed, messages, outcomes);
 }
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
         let hub = Hub::new(registry, &config.limits, flusher);
         let tea: crate::chat::Conversation = "#tea".parse().unwrap();
         let say = |id: u8| {
-            let line = Draft {
+            let message = Draft {
                 conversation: tea.clone(),
                 from: "alice".parse().unwrap(),
                 device: "main".parse().unwrap(),
@@ -119,7 +119,7 @@ mod tests {
                 kind: Kind::Say,
                 body: Body::Text(format!("line {id}")),
             };
-            Waiting::Record(Record::line(line))
+            Waiting::Record(Record::message(message))
         };
         let forget = {
             let tea = tea.clone();
@@ -128,8 +128,9 @@ mod tests {
         work(&hub, &mut ledger, &mut vec![say(1), say(2), forget, say(3)]);
         assert_eq!(hub.counters().turns(), 3, "two commits and a job are progress");
         let page = Page { messages_max: 10, bytes_max: 1 << 20 };
-        let lines = reader.read(&tea, Seq(0), Seq(10), page).unwrap();
-        let lines: Vec<_> = lines.iter().map(|line| (line.seq, line.body.text())).collect();
-        assert_eq!(lines, [(Seq(1), "line 3")]);
+        let messages = reader.read(&tea, Seq(0), Seq(10), page).unwrap();
+        let messages: Vec<_> =
+            messages.iter().map(|message| (message.seq, message.body.text())).collect();
+        assert_eq!(messages, [(Seq(1), "line 3")]);
     }
 }

@@ -354,7 +354,7 @@ mod tests {
         let (mut ledger, _reader) =
             SplitLedger::new(halves, memory, Config::default().retentions());
         let says = |from: &str, number: u128| {
-            Record::line(Draft {
+            Record::message(Draft {
                 conversation: "#tea".parse().unwrap(),
                 from: from.parse().unwrap(),
                 device: "main".parse().unwrap(),

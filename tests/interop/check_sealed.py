@@ -67,19 +67,19 @@ def others(server, sender, to):
 
 def check_private(private, text, device, identities, certificates, signing, opening):
     eph = X25519PrivateKey.from_private_bytes(bytes.fromhex(private["ephemeral"]))
-    server, note = hop.fingerprint(identities["ana"].public_key()), sealed.note(private["note"])
+    server, header = hop.fingerprint(identities["ana"].public_key()), sealed.header(private["header"])
     said = server, private["sender"], "@" + private["to"]
     context = sealed.context(*said)
     same("context", context, private["context"])
     body = sealed.seal_private(
-        context, note, text, certificates["ana"], signing["ana"],
+        context, header, text, certificates["ana"], signing["ana"],
         [device], bytes.fromhex(private["message_key"]),
         lambda _: (bytes.fromhex(private["ct"]), bytes.fromhex(private["r"]), eph),
     )
     same("private message", body, private["body"])
     keys = identities["bob"], device, opening["bob"]
     opened = sealed.open_private(context, body, *keys, certificates["ana"])
-    same("private message, opened", opened, (note, text.decode()))
+    same("private message, opened", opened, (header, text.decode()))
     refused("another sender", lambda: sealed.open_private(context, body, *keys, certificates["bob"]))
     changed = flipped(body, len(body) - 90)
     refused("another text", lambda: sealed.open_private(context, changed, *keys, certificates["ana"]))
@@ -97,10 +97,10 @@ def check_pin_channel(pins, text, identities, certificates, signing):
     context = sealed.context(*said)
     same("context", context, pins["context"])
     for line in pins["messages"]:
-        note, salt = sealed.note(line["note"]), bytes.fromhex(line["salt"])
-        body = channel.seal(context, note, text, certificates["ana"], signing["ana"], salt)
+        header, salt = sealed.header(line["header"]), bytes.fromhex(line["salt"])
+        body = channel.seal(context, header, text, certificates["ana"], signing["ana"], salt)
         same("message", body, line["body"])
-        same("message, opened", channel.open(context, body, certificates["ana"]), (note, text.decode()))
+        same("message, opened", channel.open(context, body, certificates["ana"]), (header, text.decode()))
         refused("a message of another PIN", lambda: other.open(context, body, certificates["ana"]))
         for elsewhere in others(*said):
             refused("another context", lambda: channel.open(elsewhere, body, certificates["ana"]))

@@ -291,18 +291,18 @@ class Device:
     def publishes(self, certificate):
         self.session.tell(type="certify", certificate=base64_of(certificate))
 
-    def note(self, content=sealed.TEXT):
+    def header(self, content=sealed.TEXT):
         """Of a session of its own, so that it follows nothing."""
         fields = {"kind": 0, "content": content, "n": 0, "time_ms": int(time.time() * 1000)}
         random = {name: os.urandom(16).hex() for name in ["id", "session"]}
-        return sealed.note({**fields, **random, "of": "00" * 16, "prev": "00" * 32})
+        return sealed.header({**fields, **random, "of": "00" * 16, "prev": "00" * 32})
 
-    def note_of_file(self, blob):
+    def header_of_file(self, blob):
         fields = {"kind": 4, "content": 1, "n": 0, "time_ms": int(time.time() * 1000)}
         random = {name: os.urandom(16).hex() for name in ["id", "session"]}
-        return sealed.note({**fields, **random, "of": blob.hex(), "prev": "00" * 32})
+        return sealed.header({**fields, **random, "of": blob.hex(), "prev": "00" * 32})
 
-    def seals(self, note, text, to, recipient, sender="ana"):
+    def seals(self, header, text, to, recipient, sender="ana"):
         """A private message, for the recipient's key and certificate and for this device."""
 
         def fresh(device):
@@ -310,7 +310,7 @@ class Device:
             return key.encrypt(r, sealed.OAEP), r, X25519PrivateKey.generate()
 
         return sealed.seal_private(
-            sealed.context(self.server, sender, to), note, text.encode(), self.certificate, self.signing,
+            sealed.context(self.server, sender, to), header, text.encode(), self.certificate, self.signing,
             [recipient[1], self.certificate], os.urandom(32), fresh,
         )
 
@@ -321,8 +321,8 @@ class Device:
         own = self.identity, self.certificate, self.opening
         return sealed.open_private(context, body, *own, certificate)[1]
 
-    def says(self, to, note, body):
-        self.session.tell(type="say", to=to, id=note[:16].hex(), sealed=base64_of(body))
+    def says(self, to, header, body):
+        self.session.tell(type="say", to=to, id=header[:16].hex(), sealed=base64_of(body))
 
 
 def base64_of(data):
@@ -350,9 +350,9 @@ def messages_are_sealed(world, a, ana, carol):
         (sealed.TEXT, "ben", ['"violation"', '"closed"']),
         (7, "ana", ['"violation"', '"newer"']),
     ]:
-        note = device.note(content)
-        body = device.seals(note, "sealed by hand", "@carol", (key, certificate), sender)
-        device.says("@carol", note, body)
+        header = device.header(content)
+        body = device.seals(header, "sealed by hand", "@carol", (key, certificate), sender)
+        device.says("@carol", header, body)
         carol.sees(*shown)
     carol.types(type="say", to="@ana", text="sealed for you")
     message = a.wait(type="message", to="@ana", **{"from": "carol"})
@@ -365,9 +365,9 @@ def messages_are_sealed(world, a, ana, carol):
     a.tell(type="join", channel=name)
     a.wait(type="entered", channel=name)
     for sender, shown in [("ana", ['"message"', "tea at five"]), ("ben", ['"violation"', '"closed"'])]:
-        note, context = device.note(), sealed.context(device.server, sender, name)
+        header, context = device.header(), sealed.context(device.server, sender, name)
         signed = device.certificate, device.signing
-        device.says(name, note, channel.seal(context, note, b"tea at five", *signed, os.urandom(16)))
+        device.says(name, header, channel.seal(context, header, b"tea at five", *signed, os.urandom(16)))
         carol.sees(*shown)
     carol.types(type="say", to=name, text="and cake")
     message = a.wait(type="message", to=name, **{"from": "carol"})
@@ -401,9 +401,9 @@ def files_are_shared(world, a, device, carol):
         text = descriptor(blob, secret, file)
         message = {"type": "say", "to": to, "kind": "file", "blob": text_of(blob)}
         if hides_size:
-            note = device.note_of_file(blob)
-            message["id"] = note[:16].hex()
-            message["sealed"] = base64_of(device.seals(note, text, to, (key, certificate)))
+            header = device.header_of_file(blob)
+            message["id"] = header[:16].hex()
+            message["sealed"] = base64_of(device.seals(header, text, to, (key, certificate)))
         else:
             message |= {"id": os.urandom(16).hex(), "text": text}
         a.tell(**message)

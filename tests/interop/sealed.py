@@ -36,15 +36,15 @@ def unpad(padded):
     return content
 
 
-def read(note_, padded):
+def read(header_, padded):
     """The text, or None where the content is of an unknown type."""
     content = unpad(padded)
-    kind, type_ = note_[24:26]
+    kind, type_ = header_[24:26]
     return content.decode() if type_ == (FILE if kind == 4 else TEXT) else None
 
 
-def note(fields):
-    """A note's bytes, of its fields in hex or as numbers."""
+def header(fields):
+    """A header's bytes, of its fields in hex or as numbers."""
     kind = bytes([fields["kind"], fields["content"]])
     time, n = struct.pack(">Q", fields["time_ms"]), struct.pack(">Q", fields["n"])
     id, of, session, prev = (bytes.fromhex(fields[x]) for x in ["id", "of", "session", "prev"])
@@ -108,11 +108,11 @@ def device_id(device):
     return device if len(device) == 32 else sha256(device)
 
 
-def seal_private(context_, note_, content, certificate, signing, devices, message_key, fresh):
+def seal_private(context_, header_, content, certificate, signing, devices, message_key, fresh):
     """`devices` are certificates, or fingerprints of keys that have none; `fresh` gives a ciphertext,
     its r and a new X25519 key for one."""
-    header = b"\x01" + certificate + note_
-    header += bytes([len(devices)]) + b"".join(map(device_id, devices))
+    clear = b"\x01" + certificate + header_
+    clear += bytes([len(devices)]) + b"".join(map(device_id, devices))
     wraps = b""
     for device in devices:
         ct, r, eph = fresh(device)
@@ -120,32 +120,32 @@ def seal_private(context_, note_, content, certificate, signing, devices, messag
         if len(device) > 32:
             public = raw(eph)
             shared = eph.exchange(X25519PublicKey.from_public_bytes(device[109:141]))
-        aad = b"pychat/1 pm" + context_ + header + ct + public
+        aad = b"pychat/1 pm" + context_ + clear + ct + public
         wraps += ct + public + seal(wrap_key(aad, r, shared), 0, aad, message_key)
-    digest, padded = sha256(b"pychat/1 pm" + context_ + header + wraps), pad(content)
+    digest, padded = sha256(b"pychat/1 pm" + context_ + clear + wraps), pad(content)
     signature = signing.sign(b"pychat/1 pm sig" + digest + sha256(padded))
-    return header + wraps + seal(message_key, 0, digest, padded + signature)
+    return clear + wraps + seal(message_key, 0, digest, padded + signature)
 
 
 def open_private(context_, body, identity, own, opening, sender):
-    """`own` and `sender` are certificates; `own` is a fingerprint where it has none. Gives the note and
+    """`own` and `sender` are certificates; `own` is a fingerprint where it has none. Gives the header and
     the text."""
-    note_, count, start = body[542:640], body[640], 641
+    header_, count, start = body[542:640], body[640], 641
     if body[0] != 1 or body[1:542] != sender:
         raise HopError("not a message of this sender")
     devices = [body[start + 32 * at : start + 32 * at + 32] for at in range(count)]
     start += 32 * count
-    header, wraps, text = body[:start], body[start : start + 464 * count], body[start + 464 * count :]
+    clear, wraps, text = body[:start], body[start : start + 464 * count], body[start + 464 * count :]
     at = 464 * devices.index(device_id(own))
     ct, eph, wrapped = wraps[at : at + 384], wraps[at + 384 : at + 416], wraps[at + 416 : at + 464]
     shared = opening.exchange(X25519PublicKey.from_public_bytes(eph)) if len(own) > 32 else b""
-    aad = b"pychat/1 pm" + context_ + header + ct + eph
+    aad = b"pychat/1 pm" + context_ + clear + ct + eph
     message_key = open_sealed(wrap_key(aad, identity.decrypt(ct, OAEP), shared), 0, aad, wrapped)
-    digest = sha256(b"pychat/1 pm" + context_ + header + wraps)
+    digest = sha256(b"pychat/1 pm" + context_ + clear + wraps)
     plain = open_sealed(message_key, 0, digest, text)
     padded, signature = plain[:-64], plain[-64:]
     check_signature(sender, b"pychat/1 pm sig" + digest + sha256(padded), signature)
-    return note_, read(note_, padded)
+    return header_, read(header_, padded)
 
 
 # Channels with a PIN
@@ -170,16 +170,16 @@ class PinChannel:
     def message_key(self, aad):
         return expand(self.key, b"send" + sha256(aad))
 
-    def seal(self, context_, note_, content, certificate, signing, salt):
+    def seal(self, context_, header_, content, certificate, signing, salt):
         """`salt` is 16 random bytes."""
-        head, inner = note_[42:66] + note_[:16] + salt, note_[16:42] + note_[66:]
+        head, inner = header_[42:66] + header_[:16] + salt, header_[16:42] + header_[66:]
         aad, padded = self.aad(context_, certificate, head), pad(content)
         signature = signing.sign(b"pychat/1 pin sig" + sha256(aad) + sha256(inner + padded))
         sealed_ = seal(self.message_key(aad), 0, aad, inner + padded + signature)
         return b"\x01" + certificate + head + sealed_
 
     def open(self, context_, body, certificate):
-        """Gives the note and the text."""
+        """Gives the header and the text."""
         head, sealed_ = body[542:598], body[598:]
         if body[0] != 1 or body[1:542] != certificate:
             raise HopError("not a message of this sender")
@@ -188,5 +188,5 @@ class PinChannel:
         inner, padded, signature = plain[:58], plain[58:-64], plain[-64:]
         message = b"pychat/1 pin sig" + sha256(aad) + sha256(inner + padded)
         check_signature(certificate, message, signature)
-        note_ = head[24:40] + inner[:26] + head[:24] + inner[26:]
-        return note_, read(note_, padded)
+        header_ = head[24:40] + inner[:26] + head[:24] + inner[26:]
+        return header_, read(header_, padded)

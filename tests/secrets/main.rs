@@ -123,7 +123,7 @@ fn a_channel_is_there_again_with_what_was_missed_and_forgotten_when_left() {
     alice.types("while bob was away");
     alice.sees("You: while bob was away");
     alice.types("/delete");
-    alice.sees("(deleted a line)");
+    alice.sees("(deleted a message)");
     alice.types("and this stays");
     alice.sees("You: and this stays");
     let mut bob = world.client("bob", &["--plain"]);

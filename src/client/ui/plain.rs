@@ -171,7 +171,7 @@ impl Plain {
                 format!("{before}{time}{conversation}{who}{arrow} (corrected): {text}")
             }
             Kind::Delete { .. } => {
-                format!("{before}{time}{conversation}{who}{arrow} (deleted a line)")
+                format!("{before}{time}{conversation}{who}{arrow} (deleted a message)")
             }
         }
     }

@@ -14,7 +14,7 @@ struct Row {
     last_ms: i64,
     /// Which holder of the owner's name uploaded it.
     holder: u64,
-    line: Option<Seq>,
+    message: Option<Seq>,
 }
 
 impl Row {
@@ -53,10 +53,10 @@ impl MemoryBlobs {
         };
         let fits = one.is_of(&draft.from, holder)
             && one.row.state == BlobState::Kept
-            && one.line.is_none()
+            && one.message.is_none()
             && one.last_ms > draft.time_ms;
         if fits {
-            (one.line, one.row.claimed, one.row.until_ms) = (Some(seq), true, one.last_ms);
+            (one.message, one.row.claimed, one.row.until_ms) = (Some(seq), true, one.last_ms);
         }
         fits
     }
@@ -66,7 +66,7 @@ impl MemoryBlobs {
     pub fn settle(&mut self, deleted: impl Fn(&Conversation, Seq) -> Option<bool>) {
         let mut gone = Vec::new();
         for (stored, one) in &mut self.rows {
-            let Some(seq) = one.line else { continue };
+            let Some(seq) = one.message else { continue };
             let why = match deleted(&one.row.conversation, seq) {
                 Some(false) => continue,
                 Some(true) => Why::Deleted,
@@ -79,7 +79,7 @@ impl MemoryBlobs {
                 gone.push(*stored);
             }
             if why == Why::Expired {
-                one.line = None;
+                one.message = None;
             }
         }
         gone.iter().for_each(|stored| drop(self.rows.remove(stored)));
@@ -87,7 +87,7 @@ impl MemoryBlobs {
 
     /// Dooms the files of a user that no message announces.
     pub fn doom_unclaimed(&mut self, owner: &UserName) {
-        self.doom(Why::Deleted, |one| one.row.owner == *owner && one.line.is_none());
+        self.doom(Why::Deleted, |one| one.row.owner == *owner && one.message.is_none());
     }
 
     fn doom(&mut self, why: Why, which: impl Fn(&Row) -> bool) -> usize {
@@ -134,7 +134,7 @@ impl MemoryBlobs {
             until_ms: new.until_ms,
             claimed: false,
         };
-        self.rows.insert(stored, Row { row, last_ms: new.last_ms, holder, line: None });
+        self.rows.insert(stored, Row { row, last_ms: new.last_ms, holder, message: None });
         Began::Coming { is_new: true }
     }
 
@@ -150,7 +150,7 @@ impl MemoryBlobs {
 
     fn bury(&mut self, stored: BlobId) {
         let Some(one) = self.rows.get_mut(&stored) else { return };
-        match (one.row.state, one.line) {
+        match (one.row.state, one.message) {
             (BlobState::Doomed(why), Some(_)) => {
                 (one.row.state, one.row.bytes) = (BlobState::Gone(why), 0);
             }
@@ -174,7 +174,7 @@ impl Blobs for Memory {
         let holder = self.holder(owner);
         let own = |one: &Row| one.is_of(owner, holder) && one.row.blob == blob;
         Ok(self.with_blobs(|blobs| {
-            if blobs.doom(Why::Deleted, |one| own(one) && one.line.is_none()) > 0 {
+            if blobs.doom(Why::Deleted, |one| own(one) && one.message.is_none()) > 0 {
                 DropOutcome::Doomed
             } else if blobs.rows.values().any(|one| own(one) && is_live(&one.row)) {
                 DropOutcome::Announced

@@ -39,7 +39,7 @@ pub(super) struct Claim<'a> {
     pub holder: i64,
     pub conversation: &'a Conversation,
     pub blob: BlobId,
-    pub line: i64,
+    pub rowid: i64,
     pub time_ms: i64,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn claim(connection: &Connection, claim: &Claim) -> rusqlite::Result<
     );
     let stored = stored_name(claim.conversation, claim.blob);
     let (owner, holder) = (claim.owner.folded(), claim.holder);
-    let values = params![stored.0, owner, holder, claim.line, claim.time_ms];
+    let values = params![stored.0, owner, holder, claim.rowid, claim.time_ms];
     Ok(connection.prepare_cached(&set)?.execute(values)? == 1)
 }
 

@@ -11,7 +11,7 @@ use rusqlite::{
 use super::blobs::{Claim, DELETED, claim, doom};
 use super::erase::note_removal;
 use super::owners::Owners;
-use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, line_of, read_row, seq};
+use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, read_row, rowid_of, seq};
 use super::{Known, Sqlite};
 use crate::chat::{BlobId, Body, Conversation, Opaque, Seq, UserName};
 use crate::ledger::rules::{known_as, may_change};
@@ -71,8 +71,8 @@ impl<'a> Commit<'a> {
     pub fn write_all(&mut self, records: &[Record]) -> rusqlite::Result<Vec<Outcome>> {
         let mut outcomes = vec![Outcome::Failed; records.len()];
         let mut first = 0;
-        let is_line = |record: &Record| matches!(record, Record::Line(_));
-        for run in records.chunk_by(|one, next| is_line(one) && is_line(next)) {
+        let is_message = |record: &Record| matches!(record, Record::Message(_));
+        for run in records.chunk_by(|one, next| is_message(one) && is_message(next)) {
             let mut order: Vec<usize> = (first..first + run.len()).collect();
             if run.windows(2).any(|pair| said_in(&pair[0]) != said_in(&pair[1])) {
                 order.sort_by_cached_key(|index| {
@@ -91,7 +91,7 @@ impl<'a> Commit<'a> {
 
     fn write(&mut self, record: &Record) -> rusqlite::Result<Outcome> {
         match record {
-            Record::Line(draft) => return self.line(draft),
+            Record::Message(draft) => return self.message(draft),
             Record::Topic(channel, topic) => {
                 let conversation = self.conversation(&Conversation::Channel(channel.clone()))?;
                 let set =
@@ -146,7 +146,7 @@ impl<'a> Commit<'a> {
         Ok(known)
     }
 
-    fn line(&mut self, draft: &Draft) -> rusqlite::Result<Outcome> {
+    fn message(&mut self, draft: &Draft) -> rusqlite::Result<Outcome> {
         let conversation = self.conversation(&draft.conversation)?;
         // Searches for a change first, because it is applied before its own row is added.
         let is_looked_up = draft.kind.is_change() || draft.kind.blob().is_some();
@@ -164,7 +164,7 @@ impl<'a> Commit<'a> {
         }
         let next = Seq(conversation.last.0 + 1);
         if let Some(blob) = draft.kind.blob()
-            && !self.claims(draft, blob, line_of(conversation.row, next))?
+            && !self.claims(draft, blob, rowid_of(conversation.row, next))?
         {
             return Ok(Outcome::NoSuchFile);
         }
@@ -179,7 +179,7 @@ impl<'a> Commit<'a> {
             none => none.insert(self.connection.prepare_cached(ADD)?),
         };
         let added = add.execute(params![
-            line_of(conversation.row, next),
+            rowid_of(conversation.row, next),
             conversation.row,
             own.id.0,
             own.from.folded(),
@@ -199,7 +199,7 @@ impl<'a> Commit<'a> {
             return Ok(self.known(conversation, draft)?.unwrap_or(Outcome::Conflict));
         }
         if !text.is_empty() {
-            self.unindexed.push(line_of(conversation.row, next));
+            self.unindexed.push(rowid_of(conversation.row, next));
         }
         match &mut self.at {
             Some((name, known)) if *name == draft.conversation => known.last = next,
@@ -214,10 +214,10 @@ impl<'a> Commit<'a> {
     }
 
     /// Lets a new message announce its file. Returns false if it may not.
-    fn claims(&self, draft: &Draft, blob: BlobId, line: i64) -> rusqlite::Result<bool> {
+    fn claims(&self, draft: &Draft, blob: BlobId, rowid: i64) -> rusqlite::Result<bool> {
         let (owner, holder) = (&draft.from, self.owners.of(&draft.from));
         let (conversation, time_ms) = (&draft.conversation, draft.time_ms);
-        claim(&self.transaction, &Claim { owner, holder, conversation, blob, line, time_ms })
+        claim(&self.transaction, &Claim { owner, holder, conversation, blob, rowid, time_ms })
     }
 
     /// Indexes all new messages in one statement: with one statement for each, the index would
@@ -226,10 +226,10 @@ impl<'a> Commit<'a> {
         if self.unindexed.is_empty() {
             return Ok(());
         }
-        let lines = format!("{:?}", std::mem::take(&mut self.unindexed));
+        let rowids = format!("{:?}", std::mem::take(&mut self.unindexed));
         let add = "INSERT INTO words (rowid, text) SELECT line, text FROM lines \
              WHERE line IN (SELECT value FROM json_each(?1)) ORDER BY line";
-        self.transaction.prepare_cached(add)?.execute([lines])?;
+        self.transaction.prepare_cached(add)?.execute([rowids])?;
         Ok(())
     }
 
@@ -272,10 +272,10 @@ impl<'a> Commit<'a> {
         of: Seq,
         draft: &Draft,
     ) -> rusqlite::Result<Result<(), Outcome>> {
-        let line = line_of(conversation.row, of);
+        let rowid = rowid_of(conversation.row, of);
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
         let mut find = self.transaction.prepare_cached(&find)?;
-        let mut stored = match find.query_row([line], read_row).optional() {
+        let mut stored = match find.query_row([rowid], read_row).optional() {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Err(Outcome::NoSuchMessage)),
             // A damaged message is not shown, so that there is nothing to change.
@@ -293,11 +293,11 @@ impl<'a> Commit<'a> {
              WHERE line = ?1";
         let sum = checksum(&stored.draft, (stored.seq, stored.owner), state);
         let sealed = stored.draft.body.sealed().map(Opaque::bytes);
-        let values = params![line, stored.draft.body.text(), state, sum, sealed];
+        let values = params![rowid, stored.draft.body.text(), state, sum, sealed];
         self.transaction.prepare_cached(set)?.execute(values)?;
         self.removals += 1;
         if stored.draft.kind.blob().is_some() {
-            let gone = doom(&self.transaction, DELETED, ("line = ?1", params![line]))?;
+            let gone = doom(&self.transaction, DELETED, ("line = ?1", params![rowid]))?;
             self.doomed.extend(gone);
         }
         Ok(Ok(()))
@@ -330,7 +330,7 @@ const ADD: &str = "INSERT INTO lines \
 /// Returns the conversation of a message; `None` for other records.
 fn said_in(record: &Record) -> Option<&Conversation> {
     match record {
-        Record::Line(draft) => Some(&draft.conversation),
+        Record::Message(draft) => Some(&draft.conversation),
         _ => None,
     }
 }

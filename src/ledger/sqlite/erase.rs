@@ -51,12 +51,12 @@ pub(super) fn some(
     let (conversation, id): (i64, Vec<u8>) = (conversation, id);
     let transaction = connection.unchecked_transaction()?;
     let part = messages(&transaction, &user, (conversation, &id), messages_max)?;
-    let lines: Vec<i64> = part.iter().map(|(line, _)| *line).collect();
+    let rowids: Vec<i64> = part.iter().map(|(rowid, _)| *rowid).collect();
     let mut gone = Vec::new();
-    for line in &lines {
-        gone.extend(doom(&transaction, DELETED, ("line = ?1", params![line]))?);
+    for rowid in &rowids {
+        gone.extend(doom(&transaction, DELETED, ("line = ?1", params![rowid]))?);
     }
-    let buried = bury(&transaction, lines)?;
+    let buried = bury(&transaction, rowids)?;
     let erased = before + buried;
     let after = match part.last() {
         Some((_, id)) if part.len() == messages_max => Some((conversation, id.clone())),
@@ -117,9 +117,9 @@ fn next_conversation(
 }
 
 /// Replaces each message that has a text by a tombstone. Returns their number.
-fn bury(transaction: &Transaction, mut lines: Vec<i64>) -> rusqlite::Result<usize> {
+fn bury(transaction: &Transaction, mut rowids: Vec<i64>) -> rusqlite::Result<usize> {
     // The full-text index batches its writes only while row numbers increase.
-    lines.sort_unstable();
+    rowids.sort_unstable();
     let find = format!(
         "SELECT {COLUMNS} {FROM} WHERE l.line = ?1 \
          AND (l.text <> '' OR l.sealed IS NOT NULL OR l.descriptor IS NOT NULL OR l.state = 1)"
@@ -129,7 +129,7 @@ fn bury(transaction: &Transaction, mut lines: Vec<i64>) -> rusqlite::Result<usiz
          WHERE line = ?1";
     let mut set = transaction.prepare_cached(set)?;
     let mut sums = HashMap::new();
-    for line in &lines {
+    for rowid in &rowids {
         let sum = |row: &rusqlite::Row| match read_row(row) {
             Ok(mut stored) => {
                 stored.draft.body = Body::default();
@@ -139,12 +139,12 @@ fn bury(transaction: &Transaction, mut lines: Vec<i64>) -> rusqlite::Result<usiz
             Err(error) if is_row_damaged(&error) => Ok(0),
             Err(error) => Err(error),
         };
-        if let Some(sum) = find.query_row([line], sum).optional()? {
-            sums.insert(line, sum);
+        if let Some(sum) = find.query_row([rowid], sum).optional()? {
+            sums.insert(rowid, sum);
         }
     }
-    for line in lines.iter().filter(|line| sums.contains_key(line)) {
-        set.execute(params![line, sums[line]])?;
+    for rowid in rowids.iter().filter(|rowid| sums.contains_key(rowid)) {
+        set.execute(params![rowid, sums[rowid]])?;
     }
     Ok(sums.len())
 }

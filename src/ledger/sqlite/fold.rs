@@ -11,7 +11,7 @@ use crate::chat::{Conversation, UserName};
 /// The version of the schema whose step this is.
 pub(super) const FOLDED: i64 = 9;
 
-/// The columns with names of users, apart from `lines.sender` and `owners.name`.
+/// The columns with names of users, apart from `messages.sender` and `owners.name`.
 const NAMES: [(&str, &str); 5] = [
     ("reads", "person"),
     ("spent", "sender"),
@@ -118,13 +118,13 @@ fn fold_conversations(connection: &Connection) -> rusqlite::Result<()> {
 fn fold_conversation(connection: &Connection, row: i64, new: &str) -> rusqlite::Result<()> {
     let find = format!("SELECT {COLUMNS} {FROM} WHERE l.conversation = ?1");
     let mut find = connection.prepare(&find)?;
-    let mut lines = find.query([row])?;
+    let mut messages = find.query([row])?;
     let set = "UPDATE lines SET checksum = ?2 WHERE line = ?1";
-    while let Some(line) = lines.next()? {
-        match read_row(line) {
+    while let Some(message) = messages.next()? {
+        match read_row(message) {
             Ok(stored) => {
                 let sum = checksum(&stored.draft, (stored.seq, stored.owner), stored.state);
-                connection.prepare_cached(set)?.execute([line.get(0)?, sum])?;
+                connection.prepare_cached(set)?.execute([message.get(0)?, sum])?;
             }
             Err(error) if is_row_damaged(&error) => {}
             Err(error) => return Err(error),
@@ -160,14 +160,19 @@ mod tests {
     #[test]
     fn a_ledger_from_before_has_one_form_of_each_name() {
         let (mut ledger, folder, path) = on_disk();
-        let lines = [draft("@alice@Bob", "Bob", 1, "one"), draft("@alice@Bob", "alice", 2, "two")];
+        let messages =
+            [draft("@alice@Bob", "Bob", 1, "one"), draft("@alice@Bob", "alice", 2, "two")];
         let read = Record::Read("bob".parse().unwrap(), "@alice@bob".parse().unwrap(), Seq(1));
         ledger
-            .commit(&[Record::line(lines[0].clone()), Record::line(lines[1].clone()), read])
+            .commit(&[
+                Record::message(messages[0].clone()),
+                Record::message(messages[1].clone()),
+                read,
+            ])
             .unwrap();
         ledger.break_with(BEFORE);
-        for (seq, line) in (1..).zip(&lines) {
-            let sum = checksum_in("@alice@Bob", line, (Seq(seq), 0), 0);
+        for (seq, message) in (1..).zip(&messages) {
+            let sum = checksum_in("@alice@Bob", message, (Seq(seq), 0), 0);
             ledger
                 .break_with(&format!("UPDATE lines SET checksum = {sum} WHERE line & 255 = {seq}"));
         }
@@ -181,10 +186,10 @@ mod tests {
         };
         let shown = found(ledger.reader());
         let shown: Vec<_> =
-            shown.iter().map(|line| (line.from.as_str(), line.body.text())).collect();
+            shown.iter().map(|message| (message.from.as_str(), message.body.text())).collect();
         assert_eq!(shown, [("Bob", "one"), ("alice", "two")]);
         let says = |ledger: &mut Sqlite, id, text| {
-            ledger.commit(&[Record::line(draft("@alice@BOB", "bob", id, text))]).unwrap()[0]
+            ledger.commit(&[Record::message(draft("@alice@BOB", "bob", id, text))]).unwrap()[0]
         };
         assert_eq!(says(&mut ledger, 1, "one"), Outcome::Known(Seq(1)));
         assert_eq!(says(&mut ledger, 9, "gone"), Outcome::Known(Seq(9)));

@@ -271,13 +271,13 @@ impl Ledger for Sqlite {
         Ok(outcomes)
     }
 
-    fn stored(&self, line: &Draft) -> Option<Seq> {
-        let conversation = self.conversations.get(&line.conversation)?;
+    fn stored(&self, draft: &Draft) -> Option<Seq> {
+        let conversation = self.conversations.get(&draft.conversation)?;
         let find = "SELECT line FROM lines WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
-        let by_id = params![conversation.row, line.from.folded(), line.id.0];
+        let by_id = params![conversation.row, draft.from.folded(), draft.id.0];
         // If the file cannot be read, the answer is unknown.
         let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
-        found.ok().map(|line| seq(line & SEQ_MAX))
+        found.ok().map(|rowid| seq(rowid & SEQ_MAX))
     }
 
     fn expire(
@@ -296,12 +296,12 @@ impl Ledger for Sqlite {
         from: Option<Place>,
     ) -> Result<(usize, Option<Place>), LedgerError> {
         let Some(known) = self.conversations.get(conversation) else { return Ok((0, None)) };
-        let (time_ms, line) = from.unwrap_or((i64::MIN, i64::MIN));
+        let (time_ms, rowid) = from.unwrap_or((i64::MIN, i64::MIN));
         let find = "SELECT time_ms, line FROM lines WHERE conversation = ?1 AND time_ms < ?2 \
              AND (time_ms, line) > (?3, ?4) ORDER BY time_ms, line LIMIT ?5";
         let count = || -> rusqlite::Result<(usize, Option<Place>)> {
             let mut find = self.connection.prepare_cached(find)?;
-            let values = params![known.row, before_ms, time_ms, line, self.at_once.1];
+            let values = params![known.row, before_ms, time_ms, rowid, self.at_once.1];
             let mut rows = find.query(values)?;
             let (mut count, mut last) = (0, None);
             while let Some(row) = rows.next()? {
@@ -375,9 +375,9 @@ impl Ledger for Sqlite {
     fn emptied(&self, conversation: &Conversation) -> Result<Option<Seq>, LedgerError> {
         let Some(known) = self.conversations.get(conversation) else { return Ok(None) };
         let find = "SELECT EXISTS (SELECT 1 FROM lines WHERE conversation = ?1)";
-        let lines = self.connection.query_row(find, [known.row], |row| row.get(0));
-        let lines: bool = lines.map_err(faults(&self.path))?;
-        Ok((!lines).then_some(known.last))
+        let found = self.connection.query_row(find, [known.row], |row| row.get(0));
+        let has_messages: bool = found.map_err(faults(&self.path))?;
+        Ok((!has_messages).then_some(known.last))
     }
 
     fn floor(&self) -> Seq {

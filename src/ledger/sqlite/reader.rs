@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Rows, p
 
 use super::connection::{BUSY, faults};
 use super::rows::{
-    COLUMNS, FROM, SEQ_BITS, is_page_damaged, is_row_damaged, line_of, parsed, read_message, seq,
+    COLUMNS, FROM, SEQ_BITS, is_page_damaged, is_row_damaged, parsed, read_message, rowid_of, seq,
 };
 use crate::chat::{Conversation, Message, Seq, UserName, Wanted};
 use crate::ledger::{Counted, LedgerError, Older, Page, Reader, Work};
@@ -102,7 +102,7 @@ fn is_interrupted(error: &rusqlite::Error) -> bool {
 }
 
 /// Messages, and whether there are more than a page holds.
-type Lines = (Vec<Message>, bool);
+type Messages = (Vec<Message>, bool);
 
 /// Reads of damaged pages that one answer may cost; after them the rest is left out.
 const LOOKS_MAX: usize = 1_000;
@@ -111,18 +111,18 @@ const LOOKS_MAX: usize = 1_000;
 struct Damage<'a> {
     path: &'a Path,
     conversation: &'a Conversation,
-    lines: Cell<usize>,
+    messages: Cell<usize>,
     /// Number of reads of damaged pages.
     looks: Cell<usize>,
 }
 
 impl Drop for Damage<'_> {
     fn drop(&mut self) {
-        if self.lines.get() > 0 {
-            let (path, lines, conversation) =
-                (self.path.display(), self.lines.get(), self.conversation.in_log());
+        if self.messages.get() > 0 {
+            let (path, messages, conversation) =
+                (self.path.display(), self.messages.get(), self.conversation.in_log());
             log::error!(
-                "{path}: damaged: {lines} messages of {conversation} are unreadable and left out; \
+                "{path}: damaged: {messages} messages of {conversation} are unreadable and left out; \
                  pychat restore FILE restores a backup"
             );
         }
@@ -131,7 +131,7 @@ impl Drop for Damage<'_> {
 
 impl<'a> Damage<'a> {
     fn new(path: &'a Path, conversation: &'a Conversation) -> Damage<'a> {
-        Damage { path, conversation, lines: Cell::new(0), looks: Cell::new(0) }
+        Damage { path, conversation, messages: Cell::new(0), looks: Cell::new(0) }
     }
 
     /// Reads a message. Its recipient is spelled as in the request: the file has one form of names.
@@ -143,30 +143,35 @@ impl<'a> Damage<'a> {
 
     /// Converts rows to messages: as many as a page holds, and one more to learn whether there are
     /// more.
-    fn take(&self, connection: &Connection, mut rows: Rows, page: Page) -> rusqlite::Result<Lines> {
+    fn take(
+        &self,
+        connection: &Connection,
+        mut rows: Rows,
+        page: Page,
+    ) -> rusqlite::Result<Messages> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         loop {
-            let line = match rows.next() {
+            let message = match rows.next() {
                 Ok(None) => return Ok((taken, false)),
                 Ok(Some(row)) => self.read(connection, row),
                 Err(error) if is_interrupted(&error) => return Ok((taken, true)),
                 Err(error) => return Err(error),
             };
-            let line = match line {
-                Ok(line) => line,
+            let message = match message {
+                Ok(message) => message,
                 Err(error) if is_interrupted(&error) => return Ok((taken, true)),
                 // A damaged message is not shown; its seq becomes a gap.
                 Err(error) if is_row_damaged(&error) => {
-                    self.lines.update(|lines| lines + 1);
+                    self.messages.update(|messages| messages + 1);
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            bytes += page.cost(line.body.wire_len());
+            bytes += page.cost(message.body.wire_len());
             if !page.holds(taken.len(), bytes) {
                 return Ok((taken, true));
             }
-            taken.push(line);
+            taken.push(message);
         }
     }
 
@@ -178,31 +183,31 @@ impl<'a> Damage<'a> {
         (after, upto): (i64, i64),
         newest_first: bool,
         messages_max: usize,
-        read: &dyn Fn(i64, i64) -> rusqlite::Result<Lines>,
-    ) -> rusqlite::Result<Lines> {
+        read: &dyn Fn(i64, i64) -> rusqlite::Result<Messages>,
+    ) -> rusqlite::Result<Messages> {
         if self.looks.get() < LOOKS_MAX {
             match read(after, upto) {
                 Err(error) if is_page_damaged(&error) => self.looks.update(|looks| looks + 1),
-                lines => return lines,
+                messages => return messages,
             }
         }
-        let lines = usize::try_from(upto - after).unwrap_or(usize::MAX);
-        if lines <= 1 || self.looks.get() >= LOOKS_MAX {
-            self.lines.update(|lost| lost + lines);
+        let messages = usize::try_from(upto - after).unwrap_or(usize::MAX);
+        if messages <= 1 || self.looks.get() >= LOOKS_MAX {
+            self.messages.update(|lost| lost + messages);
             return Ok((Vec::new(), false));
         }
         let middle = after + (upto - after) / 2;
         let (one, other) = ((after, middle), (middle, upto));
         let (first, second) = if newest_first { (other, one) } else { (one, other) };
-        let (mut lines, more) = self.around(first, newest_first, messages_max, read)?;
+        let (mut messages, more) = self.around(first, newest_first, messages_max, read)?;
         if more {
-            return Ok((lines, true));
+            return Ok((messages, true));
         }
         let (rest, more) = self.around(second, newest_first, messages_max, read)?;
-        lines.extend(rest);
-        let more = more || lines.len() > messages_max;
-        lines.truncate(messages_max);
-        Ok((lines, more))
+        messages.extend(rest);
+        let more = more || messages.len() > messages_max;
+        messages.truncate(messages_max);
+        Ok((messages, more))
     }
 }
 
@@ -223,12 +228,12 @@ impl Reader for SqliteReader {
                  LIMIT ?3"
             );
             let damage = Damage::new(&self.path, conversation);
-            let range = (line_of(row, after.min(last)), line_of(row, upto.min(last)));
-            let lines = damage.around(range, false, page.messages_max, &|after, upto| {
+            let range = (rowid_of(row, after.min(last)), rowid_of(row, upto.min(last)));
+            let messages = damage.around(range, false, page.messages_max, &|after, upto| {
                 let mut query = connection.prepare_cached(&query)?;
                 damage.take(connection, query.query([after, upto, upto - after])?, page)
             });
-            Ok(lines?.0)
+            Ok(messages?.0)
         })
     }
 
@@ -243,7 +248,7 @@ impl Reader for SqliteReader {
             let Some((row, last)) = row_of(connection, conversation)? else {
                 return Ok((Vec::new(), false));
             };
-            let mut first = line_of(row, Seq(0));
+            let mut first = rowid_of(row, Seq(0));
             if let Some(since_ms) = since_ms {
                 // Reads no earlier messages, so that the cost depends on the result only. (If the
                 // clock was set back, messages before that are left out.)
@@ -261,8 +266,8 @@ impl Reader for SqliteReader {
             );
             let last = before.map_or(last, |before| Seq(before.0.saturating_sub(1)).min(last));
             let damage = Damage::new(&self.path, conversation);
-            let (mut lines, more) = damage.around(
-                (first - 1, line_of(row, last)),
+            let (mut messages, more) = damage.around(
+                (first - 1, rowid_of(row, last)),
                 true,
                 page.messages_max,
                 &|after, upto| {
@@ -275,8 +280,8 @@ impl Reader for SqliteReader {
                     )
                 },
             )?;
-            lines.reverse();
-            Ok((lines, more))
+            messages.reverse();
+            Ok((messages, more))
         })
     }
 
@@ -304,9 +309,9 @@ impl Reader for SqliteReader {
             let mut query = connection.prepare_cached(&query)?;
             let damage = Damage::new(&self.path, conversation);
             let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
-            let (mut lines, more) = damage.take(connection, rows, page)?;
-            lines.reverse();
-            Ok((lines, more))
+            let (mut messages, more) = damage.take(connection, rows, page)?;
+            messages.reverse();
+            Ok((messages, more))
         })
     }
 
@@ -325,7 +330,7 @@ impl Reader for SqliteReader {
             let find = "SELECT sender, coalesce(spelled, sender) FROM lines WHERE line BETWEEN ?1 + 1 AND ?2 AND kind IN (0, 1, 4) \
                  AND state <> 2 AND sender <> ?3 ORDER BY line DESC";
             let mut find = connection.prepare_cached(find)?;
-            let (first, last) = (line_of(row, after.min(last)), line_of(row, upto.min(last)));
+            let (first, last) = (rowid_of(row, after.min(last)), rowid_of(row, upto.min(last)));
             let mut rows = find.query(params![first, last, but.folded()])?;
             let mut by: HashMap<String, (UserName, u64)> = HashMap::new();
             let partial = loop {
@@ -333,7 +338,7 @@ impl Reader for SqliteReader {
                     Ok(Some(row)) => {
                         let sender = row.get_ref(0)?.as_str().unwrap_or_default();
                         match by.get_mut(sender) {
-                            Some((_, lines)) => *lines += 1,
+                            Some((_, messages)) => *messages += 1,
                             None => {
                                 if let Ok(name) = parsed(row, 1) {
                                     by.insert(sender.to_owned(), (name, 1));

@@ -12,7 +12,7 @@ use crate::ledger::{Draft, message};
 pub(super) const SEQ_BITS: u32 = 40;
 pub(super) const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
 
-/// The columns that `read_row` reads, of lines `l` and conversations `p`. The name of a detached
+/// The columns that `read_row` reads, of messages `l` and conversations `p`. The name of a detached
 /// conversation (`detach.rs`) comes after a space.
 pub(super) const COLUMNS: &str = "l.line, l.id, coalesce(l.spelled, l.sender), l.device, l.time_ms, l.kind, l.target, \
      l.state, coalesce(l.descriptor, l.text), l.checksum, \
@@ -40,7 +40,7 @@ pub(super) fn seq(number: i64) -> Seq {
 }
 
 /// Returns the row number of a message.
-pub(super) fn line_of(conversation: i64, seq: Seq) -> i64 {
+pub(super) fn rowid_of(conversation: i64, seq: Seq) -> i64 {
     conversation << SEQ_BITS | i64::try_from(seq.0).unwrap_or(i64::MAX).min(SEQ_MAX)
 }
 
@@ -114,11 +114,11 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<Stored> {
         kind: kind.ok_or_else(|| damaged(5, "a message of an unknown kind"))?,
         body,
     };
-    let (line, state): (i64, i64) = (row.get(0)?, row.get(7)?);
-    let (seq, owner) = (seq(line & SEQ_MAX), row.get(12)?);
+    let (rowid, state): (i64, i64) = (row.get(0)?, row.get(7)?);
+    let (seq, owner) = (seq(rowid & SEQ_MAX), row.get(12)?);
     let sum = checksum_in(row.get_ref(10)?.as_str()?, &draft, (seq, owner), state);
     if sum != row.get::<_, i64>(9)? {
-        let what = format!("line {seq} of {} is not what was stored", draft.conversation);
+        let what = format!("message {seq} of {} is not what was stored", draft.conversation);
         return Err(damaged(9, what));
     }
     Ok(Stored { draft, seq, owner, state })
@@ -128,10 +128,10 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<Stored> {
 pub(super) fn read_message(connection: &Connection, row: &Row) -> rusqlite::Result<Message> {
     let Stored { mut draft, seq, state, .. } = read_row(row)?;
     if let Kind::Edit { of } = draft.kind {
-        let line = row.get::<_, i64>(0)? - seq.0 as i64;
+        let rowid = row.get::<_, i64>(0)? - seq.0 as i64;
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1 + ?2");
         let mut find = connection.prepare_cached(&find)?;
-        let target = find.query_row([line, of.0 as i64], read_row).optional()?;
+        let target = find.query_row([rowid, of.0 as i64], read_row).optional()?;
         draft.body = target.map(|target| target.draft.body).unwrap_or_default();
     }
     Ok(message(draft, seq, state == 1, state == 2))

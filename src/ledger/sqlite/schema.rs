@@ -1,5 +1,8 @@
 //! The file's schema, one step for each version (`user_version` counts them). A released step never
 //! changes; changes are new steps.
+//!
+//! The table `lines` has a row for each message, and `line` is its row id. These names stay: the
+//! index of words names both, and another name would mean that each home builds its index again.
 
 use std::fs::File;
 use std::io::Read;

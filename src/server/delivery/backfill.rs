@@ -190,7 +190,7 @@ fn page(
 ) -> Result<(Vec<u8>, Seq), LedgerError> {
     let Some(user) = hub.user_of(queue.id) else { return Ok((Vec::new(), replay.upto)) };
     let to = conversation.as_seen_by(&user);
-    let lines = reader.read(conversation, replay.after, replay.upto, PAGE)?;
+    let messages = reader.read(conversation, replay.after, replay.upto, PAGE)?;
     let mut bytes = Vec::new();
     let gap = |bytes: &mut Vec<u8>, from: Seq, upto: Seq, stored| {
         if from < upto {
@@ -201,21 +201,21 @@ fn page(
     if replay.announced < replay.after {
         // Only what is still stored can be asked for.
         let first = reader.read(conversation, replay.announced, replay.after, FIRST)?;
-        let gone = first.first().map_or(replay.after, |line| Seq(line.seq.0 - 1));
+        let gone = first.first().map_or(replay.after, |message| Seq(message.seq.0 - 1));
         if !replay.fresh {
             gap(&mut bytes, replay.announced, gone, false);
         }
         gap(&mut bytes, gone, replay.after, true);
     }
     let mut last = replay.after;
-    for line in &lines {
-        if line.seq.0 > last.0 + 1 && !replay.fresh {
-            gap(&mut bytes, last, Seq(line.seq.0 - 1), false);
+    for message in &messages {
+        if message.seq.0 > last.0 + 1 && !replay.fresh {
+            gap(&mut bytes, last, Seq(message.seq.0 - 1), false);
         }
-        codec::encode(&Event::Message(line.clone()), &mut bytes);
-        last = line.seq;
+        codec::encode(&Event::Message(message.clone()), &mut bytes);
+        last = message.seq;
     }
-    if lines.is_empty() {
+    if messages.is_empty() {
         if !replay.fresh {
             gap(&mut bytes, last, replay.upto, false);
         }

@@ -61,7 +61,7 @@ impl Tail {
     /// object's or, in the short form, an array's) with a newline at the end. Returns false if the
     /// tail has the message already. After missing messages, all readers have fallen behind and
     /// read from the ledger.
-    pub fn append_line(&mut self, seq: Seq, fields: &[u8]) -> bool {
+    pub fn append_message(&mut self, seq: Seq, fields: &[u8]) -> bool {
         if seq <= self.seq {
             return false;
         }
@@ -167,10 +167,10 @@ mod tests {
     #[test]
     fn a_span_has_the_seq_at_its_end_and_notices_have_none() {
         let mut tail = Tail::new(1_000, Seq(6));
-        tail.append_line(Seq(7), b"[1]\n");
+        tail.append_message(Seq(7), b"[1]\n");
         tail.append(b"{\"type\":\"joined\"}\n");
         let held = tail.read(0).unwrap().unwrap();
-        tail.append_line(Seq(8), b"{\"a\":2}\n");
+        tail.append_message(Seq(8), b"{\"a\":2}\n");
         assert_eq!((held.end_seq, tail.seq()), (Seq(7), Seq(8)));
         assert_eq!(tail.read(held.end()).unwrap().unwrap().end_seq, Seq(8));
         let text = String::from_utf8(read_all(&tail, 0).unwrap()).unwrap();
@@ -193,17 +193,17 @@ mod tests {
     #[test]
     fn a_message_is_appended_once_and_a_missing_one_is_detected() {
         let mut tail = Tail::new(200_000, Seq(6));
-        assert!(tail.append_line(Seq(7), b"[\"seven\"]\n"));
+        assert!(tail.append_message(Seq(7), b"[\"seven\"]\n"));
         let seven = tail.end();
-        assert!(!tail.append_line(Seq(7), b"[\"again\"]\n") && tail.end() == seven);
-        assert!(!tail.append_line(Seq(3), b"[\"older\"]\n") && tail.seq() == Seq(7));
-        assert!(tail.append_line(Seq(9), b"[\"nine\"]\n"));
+        assert!(!tail.append_message(Seq(7), b"[\"again\"]\n") && tail.end() == seven);
+        assert!(!tail.append_message(Seq(3), b"[\"older\"]\n") && tail.seq() == Seq(7));
+        assert!(tail.append_message(Seq(9), b"[\"nine\"]\n"));
         for position in [0, seven] {
             assert_eq!(tail.read(position).err(), Some(FellBehind), "eight is missing");
         }
         assert_eq!(tail.seq(), Seq(9));
         let nine = tail.end();
-        assert!(tail.append_line(Seq(10), b"[\"ten\"]\n"));
+        assert!(tail.append_message(Seq(10), b"[\"ten\"]\n"));
         assert_eq!(read_all(&tail, nine).unwrap(), b"[\"10\",\"ten\"]\n");
     }
 }

@@ -369,7 +369,7 @@ impl World {
     }
 
     fn commits(&mut self, draft: Draft) -> Outcome {
-        let committed = self.server.ledger.borrow_mut().commit(vec![Record::line(draft)]);
+        let committed = self.server.ledger.borrow_mut().commit(vec![Record::message(draft)]);
         committed.0.into_iter().next().unwrap()
     }
 

@@ -98,7 +98,7 @@ impl Logs {
 
     /// Appends a message. Returns whether it is new.
     pub fn append_message(&mut self, id: ConversationId, seq: Seq, fields: &[u8]) -> bool {
-        let is_new = self.log(id).tail.append_line(seq, fields);
+        let is_new = self.log(id).tail.append_message(seq, fields);
         self.messages += u64::from(is_new);
         is_new
     }

@@ -91,19 +91,19 @@ impl LedgerQueue {
     pub fn committed(
         &self,
         feed: &mut dyn Feed,
-        lines: Vec<Option<QueuedMessage>>,
+        messages: Vec<Option<QueuedMessage>>,
         outcomes: Vec<Outcome>,
     ) {
         let mut answers = Vec::new();
         let mut state = self.lock.lock();
         let arrived = state.arrived(feed);
-        for (line, outcome) in lines.into_iter().zip(outcomes) {
-            let Some(line) = line else { continue };
-            line.queue.undecided.fetch_sub(1, Ordering::Relaxed);
+        for (message, outcome) in messages.into_iter().zip(outcomes) {
+            let Some(message) = message else { continue };
+            message.queue.undecided.fetch_sub(1, Ordering::Relaxed);
             if !matches!(outcome, Outcome::Stored(_)) {
-                state.registry.refused(&line.draft.conversation, &line.draft.from);
-                let to = line.draft.conversation.as_seen_by(&line.draft.from);
-                answers.push((line.queue, self.outcome(outcome, line.draft.id, to)));
+                state.registry.refused(&message.draft.conversation, &message.draft.from);
+                let to = message.draft.conversation.as_seen_by(&message.draft.from);
+                answers.push((message.queue, self.outcome(outcome, message.draft.id, to)));
             }
         }
         let more = !state.waiting.is_empty();

@@ -64,7 +64,7 @@ struct Room {
     hub: Hub,
     kept: SplitLedger,
     entered: u64,
-    lines: u64,
+    messages: u64,
     members: Vec<Member>,
 }
 
@@ -96,7 +96,7 @@ impl Room {
             Seq(0),
         );
         let hub = Hub::new(registry, &limits, Flusher::new().unwrap().0);
-        Room { hub, kept, entered: 0, lines: 0, members: Vec::new() }
+        Room { hub, kept, entered: 0, messages: 0, members: Vec::new() }
     }
 
     fn enters(&mut self) {
@@ -114,18 +114,18 @@ impl Room {
         let welcome = Event::Notice { text: "hello".into(), reference: None };
         let participant = Participant { user, device, purpose: Purpose::Visit };
         self.hub.enter(&queue, participant, welcome).unwrap();
-        self.members.push(Member { faults, pipe, queue, reader, first: self.lines + 1 });
+        self.members.push(Member { faults, pipe, queue, reader, first: self.messages + 1 });
     }
 
     /// One member sends a message, and the commit thread delivers it.
     fn says(&mut self, member: usize) {
-        self.lines += 1;
-        say(&self.hub, &self.members[member].queue, self.lines);
+        self.messages += 1;
+        say(&self.hub, &self.members[member].queue, self.messages);
         commit::work(&self.hub, &mut self.kept, &mut self.hub.ledger.take_waiting());
     }
 }
 
-/// A session says its line of this number.
+/// A session says its message of this number.
 fn say(hub: &Hub, queue: &Arc<SendQueue>, number: u64) {
     let to = Target::Channel("#lobby".parse().unwrap());
     let id = MsgId(u128::from(number).to_be_bytes());
@@ -175,8 +175,8 @@ fn seqs(member: &mut Member) -> Vec<u64> {
     let mut found = Vec::new();
     while let Ok(Incoming::Record(_, body)) = member.reader.receive() {
         for event in codec::decode::<Event>(body) {
-            if let Event::Message(line) = event.unwrap() {
-                found.push(line.seq.0);
+            if let Event::Message(message) = event.unwrap() {
+                found.push(message.seq.0);
             }
         }
     }
@@ -207,7 +207,7 @@ fn a_thousand_panics_in_single_sessions_harm_no_other() {
         room.enters();
     }
     room.says(0);
-    let last = room.lines;
+    let last = room.messages;
     for member in &mut room.members {
         assert_eq!(seqs(member), (member.first..=last).collect::<Vec<_>>());
     }

@@ -51,8 +51,8 @@ impl Counters {
 
     /// Counts a commit. After a failure, storage counts as working only once a message was stored,
     /// because small records may still fit on a full disk.
-    pub fn committed(&self, took: Duration, failed: bool, has_line: bool) {
-        if failed || has_line {
+    pub fn committed(&self, took: Duration, failed: bool, has_message: bool) {
+        if failed || has_message {
             self.failing.store(failed, Ordering::Relaxed);
         }
         let took_s = took.as_secs_f64();
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn storage_works_again_once_a_message_is_stored() {
         let counters = Counters::default();
-        let commit = |failed, has_line| {
-            counters.committed(Duration::from_millis(1), failed, has_line);
+        let commit = |failed, has_message| {
+            counters.committed(Duration::from_millis(1), failed, has_message);
             counters.is_failing()
         };
         assert!(!commit(false, true));

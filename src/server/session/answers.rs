@@ -175,10 +175,10 @@ impl Answers<'_> {
         let Answer { messages, more, partial } = found;
         let count = messages.len();
         let mut body = Vec::new();
-        for mut line in messages {
+        for mut message in messages {
             // Distinguishes them from new messages.
-            line.reference = Some(reference.clone().unwrap_or_default());
-            codec::encode(&Event::Message(line), &mut body);
+            message.reference = Some(reference.clone().unwrap_or_default());
+            codec::encode(&Event::Message(message), &mut body);
         }
         let end = Event::History { to, messages: count, more, partial, reference };
         codec::encode(&end, &mut body);
