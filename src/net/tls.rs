@@ -20,8 +20,14 @@ const WRITE_BYTES: usize = 16 * 1_024;
 /// A connection. Reads and writes share the state of the encryption, so that nothing waits for the
 /// network while it is locked.
 pub struct Tls {
-    state: Mutex<ServerConnection>,
+    state: Mutex<State>,
     sink: TcpSink,
+}
+
+struct State {
+    connection: ServerConnection,
+    /// Ciphertext that follows plaintext which nobody has read yet: at most one part.
+    unread: Vec<u8>,
 }
 
 impl Tls {
@@ -34,11 +40,12 @@ impl Tls {
         config: Arc<ServerConfig>,
         received: &[u8],
     ) -> io::Result<Tls> {
-        let mut state = ServerConnection::new(config).map_err(io::Error::other)?;
+        let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
         // What is encrypted goes to the sink at once.
-        state.set_buffer_limit(None);
+        connection.set_buffer_limit(None);
+        let state = State { connection, unread: received.to_vec() };
         let tls = Tls { state: Mutex::new(Rank::Tls, state), sink: TcpSink::new(stream) };
-        tls.feed(received)?;
+        tls.decrypt(&mut tls.state.lock())?;
         Ok(tls)
     }
 
@@ -49,37 +56,49 @@ impl Tls {
     /// Those of `raw`. `InvalidData` if a byte was altered, `UnexpectedEof` if the end was cut off.
     pub fn read(&self, mut raw: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let read = self.state.lock().reader().read(buffer);
-            if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                let mut part = [0; PART_BYTES];
-                let bytes = raw.read(&mut part)?;
-                self.feed(&part[..bytes])?;
+            let mut state = self.state.lock();
+            let read = state.connection.reader().read(buffer);
+            if !read.as_ref().is_err_and(is_would_block) {
+                return read;
+            }
+            if !state.unread.is_empty() {
+                self.decrypt(&mut state)?;
                 continue;
             }
-            return read;
+            drop(state);
+            let mut part = [0; PART_BYTES];
+            let bytes = raw.read(&mut part)?;
+            let mut state = self.state.lock();
+            state.unread.extend_from_slice(&part[..bytes]);
+            self.decrypt(&mut state)?;
         }
     }
 
-    /// Decrypts bytes, and answers the handshake. No bytes are the end.
-    fn feed(&self, mut received: &[u8]) -> io::Result<()> {
-        let mut state = self.state.lock();
+    /// Decrypts ciphertext until there is plaintext, and answers the handshake. No ciphertext is the
+    /// end. What follows the peer's close is dropped (RFC 8446, section 6.1).
+    fn decrypt(&self, state: &mut State) -> io::Result<()> {
         loop {
-            state.read_tls(&mut received)?;
-            let processed = state.process_new_packets();
+            let taken = state.connection.read_tls(&mut state.unread.as_slice())?;
+            state.unread.drain(..taken);
+            let processed = state.connection.process_new_packets();
             // Also the alert after an error.
-            self.send_pending(&mut state)?;
-            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            if received.is_empty() {
+            self.send_pending(&mut state.connection)?;
+            let processed =
+                processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            if taken == 0 {
+                state.unread.clear();
+            }
+            if state.unread.is_empty() || processed.plaintext_bytes_to_read() > 0 {
                 return Ok(());
             }
         }
     }
 
     /// Sends what the state has encrypted. Returns whether the socket has taken all of it.
-    fn send_pending(&self, state: &mut ServerConnection) -> io::Result<bool> {
+    fn send_pending(&self, connection: &mut ServerConnection) -> io::Result<bool> {
         let mut bytes = Vec::new();
-        while state.wants_write() {
-            state.write_tls(&mut bytes)?;
+        while connection.wants_write() {
+            connection.write_tls(&mut bytes)?;
         }
         self.sink.send(&bytes)
     }
@@ -90,8 +109,8 @@ impl Tls {
     /// The connection is gone.
     pub fn send(&self, bytes: &[u8]) -> io::Result<bool> {
         let mut state = self.state.lock();
-        state.writer().write_all(bytes)?;
-        self.send_pending(&mut state)
+        state.connection.writer().write_all(bytes)?;
+        self.send_pending(&mut state.connection)
     }
 
     /// Encrypts and sends some bytes, unless earlier ones wait for the socket. Returns how many.
@@ -110,13 +129,17 @@ impl Tls {
     /// Tells the peer that nothing follows.
     pub fn close(&self) {
         let mut state = self.state.lock();
-        state.send_close_notify();
+        state.connection.send_close_notify();
         // A peer that is gone needs none.
-        let _ = self.send_pending(&mut state);
+        let _ = self.send_pending(&mut state.connection);
     }
 
     /// Returns the sink of the ciphertext.
     pub(super) fn sink(&self) -> &TcpSink {
         &self.sink
     }
+}
+
+fn is_would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }

@@ -36,6 +36,8 @@ pub struct Certificate {
     home: Home,
     files: Option<Files>,
     config: Option<Arc<ServerConfig>>,
+    /// Why the files could not be read the last time.
+    failure: Option<String>,
     looked: Instant,
 }
 
@@ -110,7 +112,7 @@ impl Certificate {
             Fault::new(code::UNREADABLE, error.to_string(), hint)
         })?;
         let home = Home::new(home.dir());
-        Ok(Certificate { home, files, config, looked: Instant::now() })
+        Ok(Certificate { home, files, config, failure: None, looked: Instant::now() })
     }
 
     /// Returns the certificate; `None` if the port has none.
@@ -126,16 +128,28 @@ impl Certificate {
         }
         self.looked = Instant::now();
         let files = tls.map(|tls| Files::of(&self.home, tls));
-        if files == self.files {
+        let are_same = files == self.files;
+        if are_same && self.failure.is_none() {
             return;
         }
-        match files.as_ref().map(Files::read).transpose() {
+        let failure = match files.as_ref().map(Files::read).transpose() {
             Ok(config) => {
+                match &config {
+                    Some(_) => log::info!("the web port has a new certificate"),
+                    None => log::warn!("the web port has no certificate any more: http alone"),
+                }
                 self.config = config;
-                log::info!("the web port has a new certificate");
+                None
             }
-            Err(error) => log::error!("the web port keeps its certificate: {error}"),
+            Err(error) => Some(error.to_string()),
+        };
+        // A file whose mode alone changes is tried again, and reported once.
+        if let Some(error) = &failure
+            && !(are_same && failure == self.failure)
+        {
+            log::error!("the web port keeps its certificate: {error}");
         }
+        self.failure = failure;
         self.files = files;
     }
 }
