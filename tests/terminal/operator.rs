@@ -163,7 +163,7 @@ fn users_add_asks_for_the_key_line_and_understands_a_broken_paste() {
     let mut operator = Terminal::run(&command);
     operator.shows("Paste the key line, then an empty line:");
     let (half, rest) = key.split_at(300);
-    operator.types(&format!("> {half}\r> {rest}\r"));
+    operator.types(&format!("> {half}\r> {rest}\r\r"));
     operator.shows("Did bob read you exactly this? [y/N]");
     operator.types("y\r");
     operator.shows("bob is registered");
@@ -178,5 +178,27 @@ fn users_add_asks_for_the_key_line_and_understands_a_broken_paste() {
     operator.shows("Paste the key line");
     operator.types("nothing\r\r");
     operator.shows("a key line begins with pychat-key1.");
-    operator.ends_with(1);
+    operator.ends_with(3);
+}
+
+/// Rows that are pasted with the key line are no answer to the question about it.
+#[test]
+fn a_paste_does_not_answer_for_the_operator() {
+    let world = World::new();
+    assert!(world.program("bob").arg("keygen").output().unwrap().status.success());
+    let key = world.program("bob").args(["key", "show", "--name", "bob"]).output().unwrap().stdout;
+    let key = String::from_utf8(key).unwrap();
+    let key = key.trim();
+    for pasted in [format!("{key}\ry\r\r"), format!("{key}\r\ry\r")] {
+        let mut command = world.program("operator");
+        command.args(["users", "add", "--home"]).arg(world.home());
+        let mut operator = Terminal::run(&command);
+        operator.shows("Paste the key line, then an empty line:");
+        operator.types(&pasted);
+        operator.shows("Did bob read you exactly this? [y/N]");
+        operator.types("n\r");
+        operator.shows("bob was not registered");
+        operator.ends_with(1);
+        assert!(!world.home().join("users/bob.pem").exists());
+    }
 }

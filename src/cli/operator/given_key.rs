@@ -12,6 +12,7 @@ use crate::file;
 use crate::home::Users;
 use crate::invite::{InviteError, KeyLine, is_key_line, read_key_line};
 use crate::print::{self, err};
+use crate::system::terminal;
 
 /// The device whose key is replaced, as its file is named: the one of the only key, or a given one.
 pub fn lost_device(
@@ -42,8 +43,9 @@ pub struct Given {
     pub succession: Option<Succession>,
 }
 
-/// Asks for a key line or a PEM file at the terminal. It ends once it is whole, or with an empty
-/// line.
+/// Asks for a key line or a PEM file at the terminal. It ends with an empty line, or with the last
+/// line of a PEM file. A whole key line does not end it: the rows pasted behind it would answer the
+/// question that follows.
 fn pasted() -> anyhow::Result<String> {
     err!("Paste the key line, then an empty line:");
     let mut text = String::new();
@@ -53,8 +55,7 @@ fn pasted() -> anyhow::Result<String> {
             break;
         }
         text = text + &line + "\n";
-        let is_whole = read_key_line(&text).is_ok() || text.contains("-----END");
-        if is_whole || text.len() as u64 > file::json_file::SMALL {
+        if text.contains("-----END") || text.len() as u64 > file::json_file::SMALL {
             break;
         }
     }
@@ -70,7 +71,7 @@ fn unreadable(error: InviteError) -> Fault {
         }
         _ => "run pychat users add alone, and paste the whole line when it asks",
     };
-    Fault::new(code::OTHER, error.to_string(), hint)
+    Fault::new(code::UNREADABLE, error.to_string(), hint)
 }
 
 /// A key from a line, a file or stdin.
@@ -120,6 +121,8 @@ pub fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()
         let hint = "compare it, then add --yes";
         return Err(Fault::new(code::USAGE, "the key was not compared", hint).into());
     }
+    // What was pasted or typed before the question is no answer to it.
+    terminal::discard_typed();
     print::aside(format_args!("Did {name} read you exactly this? [y/N] "));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

@@ -11,7 +11,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::{getpgid, getpgrp, getpid, getppid, getsid, kill_process};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, QueueSelector, Termios};
+use rustix::termios::{tcflush, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
@@ -35,6 +36,12 @@ const MOUSE: [&[u8]; 2] = [b"\x1b[?1006l\x1b[?1000l", b"\x1b[?1000h\x1b[?1006h"]
 /// Returns whether the terminal can move its cursor.
 pub fn is_able() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Discards what was typed at the terminal and not read yet. Other input stays.
+pub fn discard_typed() {
+    // It fails where stdin is no terminal.
+    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
 }
 
 /// Variable that is set where the output goes to the journal of systemd, by a socket.

@@ -28,6 +28,9 @@ pub fn is_private_output() -> bool {
     true
 }
 
+/// Does nothing: the questions for which typed text is discarded are the server's.
+pub fn discard_typed() {}
+
 /// Enables or disables mouse reports.
 pub fn hear_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
     match on {
