@@ -136,7 +136,7 @@ mod tests {
 
         #[test]
         fn selectors_and_directions_stay_or_go_for_good(
-            dirty in "([a-c0#]|葛|☎|👍|ᠠ|ᠡ|、|≥|ⵁ|א|م|क|\u{94d}|\u{301}|\u{20e3}|[\u{180b}-\u{180f}]|[\u{fe00}-\u{fe0f}]|[\u{e0100}-\u{e0103}]|\u{70f}|ܫ|\u{13430}|\u{13000}|[ 5٣]|\u{200c}|\u{200d}|\u{200e}|\u{200f}|\u{61c}|\n){0,16}",
+            dirty in "([a-c0#]|葛|☎|👍|ᠠ|ᠡ|、|≥|ⵁ|א|م|क|\u{94d}|\u{301}|\u{20e3}|[\u{180b}-\u{180f}]|[\u{fe00}-\u{fe0f}]|[\u{e0100}-\u{e0103}]|\u{70f}|ܫ|\u{13430}|\u{13000}|[ 5٣]|\u{200c}|\u{200d}|\u{200e}|\u{200f}|\u{61c}|[\u{b}\u{85}\u{2028}]|\n){0,16}",
         ) {
             let clean = text(&dirty);
             prop_assert_eq!(&text(&clean), &clean);

@@ -36,7 +36,8 @@ impl Directions {
         needs_marks.then(|| Directions {
             shown: Neighbours::of(line, has_form),
             strong: Neighbours::of(line, is_strong),
-            parts: Neighbours::of(line, |c| is_strong(c) || c.is_whitespace()),
+            // Removed white space, such as U+000B, is skipped.
+            parts: Neighbours::of(line, |c| is_strong(c) || has_form(c) && c.is_whitespace()),
         })
     }
 
