@@ -312,10 +312,8 @@ impl Config {
             fault(place, problem, hint)
         };
         let config: Config = json_file::parse(text).map_err(misfit)?;
-        let channels = config.channels.keys().map(|name| format!("/channels/{name}"));
-        let objects: Vec<_> =
-            ["/limits", "/log"].map(str::to_owned).into_iter().chain(channels).collect();
-        json_file::check_objects(text, objects.iter().map(String::as_str)).map_err(misfit)?;
+        let objects = ["limits", "log", "web_tls"];
+        json_file::check_objects(text, &objects, "channels").map_err(misfit)?;
         config
             .limits
             .check()

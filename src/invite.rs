@@ -69,8 +69,11 @@ impl FromStr for Invite {
         let text: String = text.split_whitespace().collect();
         // As it was sent: in quotes, or as the command that begins with it.
         let text = text.find(SCHEME).map_or(text.as_str(), |at| &text[at..]);
-        let text =
-            text.trim_matches(|c| matches!(c, '"' | '\'' | '`' | '<' | '>') || !c.is_ascii());
+        // Letters of other scripts are not removed: the rest would name another host.
+        let is_around = |c: char| {
+            matches!(c, '"' | '\'' | '`' | '<' | '>') || !c.is_ascii() && !c.is_alphanumeric()
+        };
+        let text = text.trim_matches(is_around);
         let (server, print) = match text.strip_prefix(SCHEME) {
             Some(rest) => {
                 rest.split_once('/').map_or((rest, None), |(at, print)| (at, Some(print)))
@@ -305,6 +308,8 @@ mod tests {
             "0x7F000001",
             "2130706433",
             "127.0.0.01",
+            "\u{fc}ber.example",
+            "chat.exampl\u{e9}",
         ] {
             assert!(bad.parse::<Invite>().is_err(), "{bad}");
         }

@@ -29,6 +29,9 @@ fn a_fault_is_named_by_its_place() {
         (r#"{"invite_host": "[::]"}"#, "invite_host: clients cannot connect"),
         (r#"{"invite_host": "chat.example:5000"}"#, "invite_host: omit the port"),
         (r#"{"log": {"files_max": 4000000000}}"#, "log.files_max: it is at most 1000"),
+        (r#"{"limits": []}"#, "limits: it is a list"),
+        (r#"{"web_tls": ["web.pem", "web.key"]}"#, "web_tls: it is a list"),
+        (r##"{"channels": {"#WORK": ["2d"]}}"##, "channels.#WORK: it is a list"),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.starts_with(&format!("config.json: {place}")), "{error}");

@@ -57,22 +57,22 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
     read(text)
 }
 
-/// Returns the first of the values at these JSON pointers that is a list. Each must be an object,
-/// as in [`parse`].
+/// Checks that none of these named values is a list, nor any value in the object `map`. Each must
+/// be an object, as in [`parse`].
 ///
 /// # Errors
-/// The value that is a list.
-pub fn check_objects<'a>(
-    text: &str,
-    places: impl IntoIterator<Item = &'a str>,
-) -> Result<(), Misfit> {
+/// The first value that is a list.
+pub fn check_objects(text: &str, names: &[&str], map: &str) -> Result<(), Misfit> {
     let value: serde_json::Value = read(text)?;
-    let is_list = |place: &&str| value.pointer(place).is_some_and(serde_json::Value::is_array);
-    match places.into_iter().find(is_list) {
+    let is_list = |name: &&&str| value.get(**name).is_some_and(serde_json::Value::is_array);
+    if let Some(name) = names.iter().find(is_list) {
+        return Err(Misfit::list(format!("{name}: ")));
+    }
+    let entries = value.get(map).and_then(serde_json::Value::as_object);
+    // By their own names, which the type may fold.
+    match entries.into_iter().flatten().find(|(_, entry)| entry.is_array()) {
         None => Ok(()),
-        Some(place) => {
-            Err(Misfit::list(format!("{}: ", place.trim_start_matches('/').replace('/', "."))))
-        }
+        Some((name, _)) => Err(Misfit::list(format!("{map}.{name}: "))),
     }
 }
 

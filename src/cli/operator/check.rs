@@ -293,15 +293,19 @@ fn space(dir: &Path, found: &mut Findings) {
     }
 }
 
+/// Whether one server cannot listen on both addresses. `[::]` takes the IPv4 addresses too, and
+/// `0.0.0.0` these alone.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let takes = |any: IpAddr, ip: IpAddr| any.is_unspecified() && (any.is_ipv6() || ip.is_ipv4());
+    one.port() == other.port() && one.port() != 0 && (a == b || takes(a, b) || takes(b, a))
+}
+
 /// Whether a server could listen on its addresses; a running server does already.
 fn addresses(home: &Home, wanted: [(&str, Option<SocketAddr>); 3], found: &mut Findings) {
     let wanted: Vec<_> = wanted.into_iter().filter_map(|(key, it)| Some((key, it?))).collect();
-    let is_same = |one: &SocketAddr, other: &SocketAddr| {
-        let any = one.ip().is_unspecified() || other.ip().is_unspecified();
-        one.port() == other.port() && one.port() != 0 && (any || one.ip() == other.ip())
-    };
     for (number, (key, address)) in wanted.iter().enumerate() {
-        if let Some((other, _)) = wanted[..number].iter().find(|(_, it)| is_same(it, address)) {
+        if let Some((other, _)) = wanted[..number].iter().find(|(_, it)| collide(*it, *address)) {
             let what = format!("{key}: {address} is the server's own address for {other}");
             found.problem(what, "choose another port in config.json");
         }
@@ -370,5 +374,29 @@ fn log_file(path: &Path, found: &mut Findings) {
     }
     if !path.exists() {
         writable(folder, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_collide_where_one_server_cannot_have_both() {
+        for (one, other, wanted) in [
+            ("127.0.0.1:5000", "127.0.0.1:5000", true),
+            ("127.0.0.1:5000", "[::ffff:127.0.0.1]:5000", true),
+            ("127.0.0.1:5000", "127.0.0.1:5001", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("0.0.0.0:5000", "192.0.2.7:5000", true),
+            ("0.0.0.0:5000", "[::1]:5000", false),
+            ("[::]:5000", "[::1]:5000", true),
+            ("[::]:5000", "192.0.2.7:5000", true),
+            ("[::]:5000", "0.0.0.0:5000", true),
+        ] {
+            let [one, other]: [SocketAddr; 2] = [one, other].map(|text| text.parse().unwrap());
+            let found = [collide(one, other), collide(other, one)];
+            assert_eq!(found, [wanted; 2], "{one} {other}");
+        }
     }
 }
