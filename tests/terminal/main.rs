@@ -447,6 +447,8 @@ fn plain_lines_mark_mentions_ring_the_bell_and_suspend() {
     bob.types("tea, Alice?");
     alice.shows_row(|row| row.ends_with("] ! bob: tea, Alice?"));
     world.until("it rings", || alice.bytes().matches('\u{7}').count() == 1);
+    // It rings at most once a second.
+    thread::sleep(Duration::from_millis(1_100));
     bob.types("/pm alice psst");
     alice.shows_row(|row| row.starts_with("[Private]") && row.ends_with("bob: psst"));
     world.until("it rings again", || alice.bytes().matches('\u{7}').count() == 2);

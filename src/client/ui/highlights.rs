@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::mention::folded;
+use super::mention::{folded, is_word};
 use crate::chat::{Target, UserName};
 
 /// Bound on the words, together.
@@ -32,10 +32,9 @@ impl Highlights {
     /// Adds a word for a conversation, or for all of them, or removes it. Returns the notice.
     ///
     /// # Errors
-    /// The word is no single word, or there are too many.
+    /// The word is no single word, so that no text would mention it, or there are too many.
     pub fn toggle(&mut self, word: &str, room: Option<&Target>) -> Result<String, String> {
-        let legal = |c: char| !c.is_whitespace() && !c.is_ascii_punctuation() || "-_".contains(c);
-        if word.chars().count() > WORD_CHARS_MAX || !word.chars().all(legal) {
+        if word.chars().count() > WORD_CHARS_MAX || !is_word(word) {
             return Err(format!("{word}: a word has up to {WORD_CHARS_MAX} letters and digits"));
         }
         let is_full =
@@ -92,7 +91,13 @@ mod tests {
         assert!(words.list(&tea).ends_with("everywhere kettle; in #tea milk"));
         assert!(words.toggle("milk", Some(&tea)).unwrap().starts_with("milk no longer counts"));
         assert_eq!(words.words(&tea, None), ["kettle"]);
-        assert!(words.toggle("two words", None).is_err() && words.toggle("a.b", None).is_err());
+        for bad in ["two words", "a.b", "-x", "_x_", "--", "\u{1f375}", "tea\u{2026}", ""] {
+            assert!(words.toggle(bad, None).is_err(), "{bad}");
+        }
+        for good in ["x-", "andre\u{301}", "7up"] {
+            words.toggle(good, None).unwrap();
+            words.toggle(good, None).unwrap();
+        }
         for number in 1..WORDS_MAX {
             words.toggle(&format!("w{number}"), None).unwrap();
         }

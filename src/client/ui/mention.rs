@@ -56,6 +56,11 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || is_sign(c) || is_combining_mark(c)
 }
 
+/// Returns whether a text can be a mention: it is one word, and no sign is before it.
+pub fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| is_of_word(c) && !is_sign(c)) && text.chars().all(is_of_word)
+}
+
 /// The words of a text. What follows an apostrophe is one, unless it ends a contraction.
 fn words(text: &str) -> Vec<Range<usize>> {
     let mut words = Vec::new();

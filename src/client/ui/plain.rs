@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use colored::{ColoredString, Colorize};
 use jiff::tz::TimeZone;
@@ -23,6 +23,8 @@ use crate::terminal;
 const MENTION: &str = "! ";
 /// Rings the terminal's bell.
 const BELL: &str = "\u{7}";
+/// Minimum time between two bells.
+const RING_EVERY: Duration = Duration::from_secs(1);
 /// Columns and rows of a picture at most.
 const PICTURE_CELLS: (usize, usize) = (100, 40);
 
@@ -52,6 +54,8 @@ pub struct Plain {
     transfers: TransferLines,
     /// Mentions ring the terminal's bell.
     bell: bool,
+    /// Time of the last bell.
+    rang: Option<Instant>,
     /// The operator has admitted the user in this run.
     admitted: bool,
     /// The welcome was printed, or is not due.
@@ -76,6 +80,7 @@ impl Plain {
             typed: HashSet::new(),
             transfers: TransferLines::default(),
             bell: false,
+            rang: None,
             admitted: false,
             welcomed: !chatty,
         }
@@ -183,11 +188,19 @@ impl Plain {
         mentions(message.body.text(), &words)
     }
 
-    /// Rings the bell for a new message that mentions the user or is private.
-    fn ring(&self, message: &Message) -> &'static str {
+    /// Rings the bell for a new message that mentions the user or is private. Many messages cause
+    /// one bell, and the answers of a search none.
+    fn ring(&mut self, message: &Message) -> &'static str {
+        let is_new = !message.replay && message.reference.is_none() && !is_unsealed(message);
         let others = self.own.as_ref() != Some(&message.from) && !message.kind.is_change();
         let wanted = matches!(message.to, Target::User(_)) || !self.mentions(message).is_empty();
-        if self.bell && others && !message.replay && wanted { BELL } else { "" }
+        let is_due = self.rang.is_none_or(|rang| rang.elapsed() >= RING_EVERY);
+        let rings = self.bell && is_new && others && wanted && is_due;
+        if !rings {
+            return "";
+        }
+        self.rang = Some(Instant::now());
+        BELL
     }
 
     /// Prints the date before the first message of another day.
@@ -292,7 +305,14 @@ impl Plain {
         own && self.typed.remove(&message.id)
     }
 
-    fn delivered(&mut self, message: &Message) {
+    fn arrived(&mut self, message: &Message) {
+        if !self.stands_there(message) {
+            let bell = self.ring(message);
+            self.delivered(message, bell);
+        }
+    }
+
+    fn delivered(&mut self, message: &Message, bell: &str) {
         if is_unsealed(message) {
             return self.says(Origin::Server, &words::unsealed(message));
         }
@@ -300,7 +320,7 @@ impl Plain {
         let line = self.message(message);
         // The bell is no part of the text, whose rows have no control characters.
         let rows = gutter::under("    ", &line, (self.cells)());
-        self.print.print(rows + self.ring(message));
+        self.print.print(rows + bell);
     }
 }
 
@@ -308,8 +328,8 @@ impl Ui for Plain {
     fn show(&mut self, output: &Output) {
         match output {
             Output::Outgoing(message) if self.chatty => drop(self.typed.insert(message.id)),
-            Output::Message(message) if self.stands_there(message) => {}
-            Output::Message(message) | Output::Found(message) => self.delivered(message),
+            Output::Message(message) => self.arrived(message),
+            Output::Found(message) => self.delivered(message, ""),
             Output::Divider(to) => {
                 let conversation = if to.is_lobby() { String::new() } else { format!("{to}: ") };
                 self.notice(&format!("{conversation}new --"));
@@ -352,7 +372,7 @@ impl Ui for Plain {
             Output::Transfers(all) => self.notice(&transfers::list(all)),
             Output::Files { to, files } => {
                 self.notice(&transfers::files_of(to, files.len()));
-                files.iter().for_each(|message| self.delivered(message));
+                files.iter().for_each(|message| self.delivered(message, ""));
             }
             Output::Back => self.notice("back"),
             Output::Ack { .. }
@@ -458,6 +478,32 @@ mod tests {
             "=!= no",
         ];
         assert_eq!(lines, wanted);
+    }
+
+    #[test]
+    fn new_messages_ring_once_a_second_and_answers_never() {
+        let lines = Arc::new(Mutex::new(Vec::<String>::new()));
+        let sink = Arc::clone(&lines);
+        let mut plain =
+            Plain::new(Box::new(move |line| sink.lock().unwrap().push(line)), true, false)
+                .with_bell(true);
+        plain.cells = || None;
+        plain.own = Some("bob".parse().unwrap());
+        let rings = || lines.lock().unwrap().iter().filter(|line| line.ends_with(BELL)).count();
+        let Output::Message(psst) = message("alice", "@bob", Kind::Say, "psst") else {
+            unreachable!()
+        };
+        let answer = Message { reference: Some("search".to_owned()), ..psst.clone() };
+        plain.show(&Output::Found(psst.clone()));
+        plain.show(&Output::Message(answer));
+        assert_eq!(rings(), 0);
+        plain.show(&Output::Message(psst.clone()));
+        plain.rang = Some(Instant::now());
+        plain.show(&Output::Message(psst.clone()));
+        assert_eq!(rings(), 1);
+        plain.rang = None;
+        plain.show(&Output::Message(psst));
+        assert_eq!(rings(), 2);
     }
 
     /// The rows that a terminal of this width shows.

@@ -5,7 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::keys::Act;
 use super::reader::Reader;
 use super::typing;
-use super::window::What;
+use super::window::{Line, What};
 
 /// Characters of a message in the quotation of an answer.
 const QUOTED_CHARS_MAX: usize = 200;
@@ -19,7 +19,14 @@ pub fn begin(reader: &mut Reader) {
 
 /// Handles a key while a message is chosen. Returns whether it was for that.
 pub fn key(reader: &mut Reader, key: &KeyEvent, act: Option<Act>) -> bool {
-    let Some(number) = reader.scroll.chosen() else { return false };
+    if reader.scroll.chosen().is_none() {
+        return false;
+    }
+    let Some(number) = reader.chosen() else {
+        reader.scroll.choose(None);
+        reader.flash("the chosen message is gone");
+        return true;
+    };
     match act {
         Some(Act::Older) => drop(step(reader, true)),
         Some(Act::Newer) => drop(step(reader, false)),
@@ -42,7 +49,8 @@ pub fn key(reader: &mut Reader, key: &KeyEvent, act: Option<Act>) -> bool {
     true
 }
 
-fn end(reader: &mut Reader) {
+/// Ends the choice.
+pub fn end(reader: &mut Reader) {
     reader.scroll.choose(None);
     reader.flash("");
 }
@@ -51,21 +59,16 @@ fn end(reader: &mut Reader) {
 fn step(reader: &mut Reader, up: bool) -> bool {
     let window = reader.window();
     let numbers = window.numbers();
-    let is_message = |number: &i64| {
-        let line = window.line(*number);
-        line.is_some_and(|line| {
-            let is_whole = matches!(&line.what, What::Said { deleted: false, .. });
-            line.seq.is_some() && is_whole
-        })
-    };
-    let from = reader.scroll.chosen();
+    let is_message = |number: &i64| window.line(*number).is_some_and(Line::is_message);
+    let from = reader.chosen();
     let next = match up {
         true => (numbers.start..from.unwrap_or(numbers.end)).rev().find(is_message),
         false => (from.unwrap_or(numbers.end) + 1..numbers.end).find(is_message),
     };
     let Some(number) = next else { return from.is_some() };
+    let seq = window.line(number).and_then(|line| line.seq);
     reader.go_to_line(number);
-    reader.scroll.choose(Some(number));
+    reader.scroll.choose(seq);
     describe(reader, number);
     true
 }
@@ -74,7 +77,11 @@ fn step(reader: &mut Reader, up: bool) -> bool {
 fn describe(reader: &mut Reader, number: i64) {
     let Some(line) = reader.window().line(number) else { return };
     let seq = line.seq.map_or(String::new(), |seq| format!(" {seq}"));
-    let own = if line.is_own() { "  e edit  d delete" } else { "" };
+    let own = match (line.is_own(), line.is_file()) {
+        (true, true) => "  d delete",
+        (true, false) => "  e edit  d delete",
+        (false, _) => "",
+    };
     reader.flash(format!("message{seq}: r answer{own}  Esc back"));
 }
 
@@ -95,6 +102,9 @@ fn answer(reader: &mut Reader, number: i64) {
 
 /// Puts the command that changes an own message into the input line.
 fn edit(reader: &mut Reader, number: i64) {
+    if reader.window().line(number).is_some_and(|line| line.is_own() && line.is_file()) {
+        return reader.flash("a file cannot be edited");
+    }
     change(reader, number, |text| match text.contains('\n') {
         true => Err("a message of several lines cannot be edited"),
         false => Ok(format!(" -- {text}")),

@@ -97,10 +97,19 @@ impl Controls {
     }
 
     /// Opens the secret prompt if a password is requested, the line is empty and no paste is
-    /// pending.
+    /// pending. Keys are for the password then: the list of rooms and the choice of a message end.
     pub fn prompts(&mut self, reader: &mut Reader) {
-        if !matches!(self.overlay, Some(Overlay::Paste(_))) {
-            reader.input.settles();
+        if matches!(self.overlay, Some(Overlay::Paste(_))) {
+            return;
+        }
+        reader.input.settles();
+        if reader.input.hidden {
+            if matches!(self.overlay, Some(Overlay::Switcher(_))) {
+                self.overlay = None;
+            }
+            if reader.scroll.chosen().is_some() {
+                choosing::end(reader);
+            }
         }
     }
 
@@ -136,13 +145,16 @@ impl Controls {
     fn names_room(&mut self, key: &KeyEvent, reader: &mut Reader) -> bool {
         let escaped = self.escaped_ms.take();
         let is_soon = escaped.is_some_and(|at| reader.view.now_ms() - at < ESCAPED_MS);
-        match key.code {
-            KeyCode::Char(digit @ '1'..='9') if is_soon && key.modifiers.is_empty() => {
-                reader.switch(digit as usize - '1' as usize);
-                true
-            }
-            _ => false,
+        let KeyCode::Char(digit @ '1'..='9') = key.code else { return false };
+        let index = digit as usize - '1' as usize;
+        // Behind other text, in a password or without such a room, the digit is typed.
+        let is_typed = !reader.input.is_empty() || reader.input.hidden;
+        let is_room = index < reader.windows.len();
+        let names = is_soon && key.modifiers.is_empty() && !is_typed && is_room;
+        if names {
+            reader.switch(index);
         }
+        names
     }
 
     fn act(&mut self, act: Act, key: &KeyEvent, reader: &mut Reader, settings: &mut Settings) {
@@ -172,6 +184,9 @@ impl Controls {
             Act::NextMention => reader.go_to_mention(false),
             Act::PreviousMention => reader.go_to_mention(true),
             Act::Search => reader.search(),
+            Act::Choose | Act::Switcher if reader.input.hidden => {
+                reader.flash("answer the password prompt first");
+            }
             Act::Choose => choosing::begin(reader),
             Act::Switcher => self.overlay = Some(Overlay::Switcher(Switcher::default())),
             Act::KillLine if reader.input.split().1.is_empty() && !reader.input.hidden => {

@@ -27,6 +27,7 @@ pub enum What {
         mention: bool,
         edited: bool,
         deleted: bool,
+        file: bool,
         /// The preview of a picture, in cells.
         preview: Vec<Vec<Cell>>,
     },
@@ -100,6 +101,15 @@ impl Line {
 
     pub fn is_mention(&self) -> bool {
         matches!(self.what, What::Said { mention: true, .. })
+    }
+
+    pub fn is_file(&self) -> bool {
+        matches!(self.what, What::Said { file: true, .. })
+    }
+
+    /// Returns whether this is a message that can be answered: stored, and not deleted.
+    pub fn is_message(&self) -> bool {
+        self.seq.is_some() && matches!(self.what, What::Said { deleted: false, .. })
     }
 
     pub fn is_own(&self) -> bool {

@@ -280,13 +280,18 @@ impl Reader {
         format!("{}> ", wrap::clip(name, usize::from(self.view.width() / 4)))
     }
 
+    /// The number of the chosen message, while it is here.
+    pub fn chosen(&self) -> Option<i64> {
+        self.window().message(self.scroll.chosen()?)
+    }
+
     pub fn paper(&self, areas: &Areas) -> Paper<'_> {
         let query = self.scroll.query();
         let width = usize::from(areas.lines.width).saturating_sub(1).max(1);
         let (zone, times, today) = (self.view.zone(), self.view.times(), self.view.today());
         let words = self.words(&self.window().target);
         let column = (self.aligned && times == Times::Seconds).then_some(NAMES);
-        let chosen = self.scroll.chosen();
+        let chosen = self.chosen();
         Paper { look: &self.look, zone, width, times, today, query, words, column, chosen }
     }
 

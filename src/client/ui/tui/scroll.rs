@@ -4,6 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::keys::Act;
 use super::window::At;
+use crate::chat::Seq;
 
 /// Ctrl-F: the search text and the last hit.
 pub struct Finder {
@@ -35,8 +36,8 @@ pub struct Scroll {
     finder: Option<Finder>,
     /// The last mention that was jumped to, until the view moves otherwise.
     marked: Option<i64>,
-    /// The message that is chosen.
-    chosen: Option<i64>,
+    /// The message that is chosen. Numbers of lines move, and its seq stays.
+    chosen: Option<Seq>,
 }
 
 impl Scroll {
@@ -49,13 +50,13 @@ impl Scroll {
         self.finder.as_ref()
     }
 
-    /// The number of the chosen message.
-    pub fn chosen(&self) -> Option<i64> {
+    /// The chosen message, which may be gone.
+    pub fn chosen(&self) -> Option<Seq> {
         self.chosen
     }
 
-    pub fn choose(&mut self, number: Option<i64>) {
-        self.chosen = number;
+    pub fn choose(&mut self, message: Option<Seq>) {
+        self.chosen = message;
     }
 
     pub fn is_finding(&self) -> bool {

@@ -372,6 +372,11 @@ fn renumbered(reader: &mut Reader, to: &Target, after: Seq) {
         let text = "the server's log begins again here";
         reader.notice(index, text.into());
     }
+    // Another message has the seq of the chosen one from now on.
+    let is_gone = reader.scroll.chosen().is_some_and(|chosen| chosen > after);
+    if index == reader.windows.current() && is_gone {
+        reader.scroll.choose(None);
+    }
 }
 
 fn outgoing(reader: &mut Reader, message: NewMessage) {
@@ -471,6 +476,7 @@ fn said(reader: &Reader, message: Message) -> Line {
         mention,
         edited: message.edited,
         deleted: message.deleted,
+        file: message.kind.blob().is_some(),
         preview,
     };
     Line { time_ms, day, seq, what }

@@ -112,6 +112,13 @@ impl Window {
         self.lines.get(usize::try_from(number - self.first).ok()?)
     }
 
+    /// The number of the message with this seq, unless it is deleted or not loaded.
+    pub fn message(&self, seq: Seq) -> Option<i64> {
+        let is = |line: &Line| line.seq == Some(seq) && line.is_message();
+        let index = self.lines.iter().rposition(is)?;
+        Some(self.first + index as i64)
+    }
+
     /// Adds a line at the end and drops the oldest beyond the bound.
     pub fn push(&mut self, line: Line) {
         self.bytes += line.bytes();

@@ -11,6 +11,7 @@ fn said(seq: u64) -> Line {
         mention: false,
         edited: false,
         deleted: false,
+        file: false,
         preview: Vec::new(),
     };
     Line { time_ms: 0, day: 0, seq: Some(Seq(seq)), what }

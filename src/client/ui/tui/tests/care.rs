@@ -91,6 +91,27 @@ fn a_pasted_password_is_no_paste_of_lines() {
 }
 
 #[test]
+fn a_password_prompt_ends_the_list_of_rooms_and_the_choice() {
+    for (opens, is_chosen) in [("alt-j", false), ("alt-m", true)] {
+        let mut desk = Desk::new(60, 12);
+        desk.says("bob", "#lobby", "tea?");
+        desk.presses(opens);
+        assert_eq!(desk.app.reader.scroll.chosen().is_some(), is_chosen);
+        desk.app.show(Output::Secret(SecretPrompt::Open));
+        // Neither begins while the password is typed, and Esc and a digit do not leave it.
+        for keys in ["", opens, "esc"] {
+            desk.presses(keys);
+            desk.types("1d");
+            assert!(desk.app.controls.overlay().is_none(), "{opens} {keys}");
+            assert!(desk.app.reader.scroll.chosen().is_none(), "{opens} {keys}");
+        }
+        desk.effects();
+        desk.presses("enter");
+        assert_eq!(desk.effects(), ["secret: 1d1d1d"]);
+    }
+}
+
+#[test]
 fn a_text_that_is_too_long_stays_in_the_input() {
     let mut desk = Desk::new(100, 12);
     desk.effects();

@@ -428,6 +428,15 @@ fn rooms_beyond_the_ninth_are_chosen_by_number_or_name() {
     assert!(desk.app.reader.input.is_empty());
     desk.presses("ctrl-y");
     assert_eq!(desk.app.reader.input.text(), "4 cups");
+    // Behind other text the digit is typed, and also where no room has it.
+    desk.presses("end esc");
+    desk.types("5");
+    assert_eq!(here(&desk), "#room3");
+    assert_eq!(desk.app.reader.input.text(), "4 cups5");
+    let mut desk = Desk::new(60, 12);
+    desk.presses("esc");
+    desk.types("9");
+    assert_eq!(desk.app.reader.input.text(), "9");
 }
 
 #[test]
@@ -491,4 +500,42 @@ fn an_older_message_is_chosen_to_answer_edit_or_delete_it() {
     desk.presses("ctrl-c alt-m esc");
     desk.types("x");
     assert_eq!(desk.app.reader.input.text(), "x", "the choice is over");
+}
+
+#[test]
+fn the_chosen_message_stays_the_same_while_lines_move_and_ends_with_it() {
+    let mut desk = Desk::new(80, 12);
+    desk.says("bob", "#lobby", "one");
+    desk.sends(7, "#lobby", "mine");
+    desk.says("carol", "#lobby", "two");
+    desk.says("bob", "#lobby", "three");
+    desk.presses("alt-m up");
+    // The line above it is removed.
+    desk.app.show(Output::Ack {
+        id: MsgId([7; 16]),
+        to: "#lobby".parse().unwrap(),
+        seq: crate::chat::Seq(9),
+    });
+    desk.types("r");
+    assert_eq!(desk.app.reader.input.text(), "carol: > two\n");
+    desk.presses("ctrl-c alt-m up");
+    desk.says_as("carol", "#lobby", "", json!({"kind": "delete", "of": "2"}));
+    desk.types("r");
+    assert!(desk.app.reader.input.is_empty());
+    assert!(desk.picture().contains("the chosen message is gone"), "{}", desk.picture());
+    desk.types("r");
+    assert_eq!(desk.app.reader.input.text(), "r", "the choice is over");
+}
+
+#[test]
+fn an_own_file_is_deleted_and_not_edited() {
+    let mut desk = Desk::new(80, 12);
+    let blob = "07070707070707070707070707070707";
+    desk.says_as("alice", "#lobby", "a file", json!({"kind": "file", "blob": blob}));
+    desk.presses("alt-m");
+    assert!(desk.picture().contains("message 1: r answer  d delete"), "{}", desk.picture());
+    desk.types("e");
+    assert!(desk.picture().contains("a file cannot be edited"));
+    desk.types("d");
+    assert_eq!(desk.app.reader.input.text(), "/delete 1");
 }
