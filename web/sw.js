@@ -16,17 +16,22 @@ addEventListener('install', (event) => {
 });
 addEventListener('activate', (event) => event.waitUntil(clients.claim()));
 
+/** What a proxy says if there is no answer. */
+const NO_ANSWER = [502, 503, 504];
+const stored = (request, otherwise) => caches.match(request, { cacheName: NAME }).then((found) => found ?? otherwise);
+
 // The client's own page comes first; the stored one is for when it does not answer.
 addEventListener('fetch', (event) => {
 	const { request } = event;
 	if (request.method !== 'GET' || !urls.has(request.url.split('#')[0])) return;
 	event.respondWith(fetch(request).then((response) => {
+		if (NO_ANSWER.includes(response.status)) return stored(request, response);
 		if (response.ok) {
 			const copy = response.clone();
 			event.waitUntil(caches.open(NAME).then((cache) => cache.put(request, copy)));
 		}
 		return response;
-	}).catch(() => caches.match(request, { cacheName: NAME }).then((stored) => stored ?? Response.error())));
+	}).catch(() => stored(request, Response.error())));
 });
 
 addEventListener('notificationclick', (event) => {

@@ -19,7 +19,9 @@ const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Resource-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp',
 };
 
-function answer(request, response, about) {
+function answer(request, response, { about, cutBy }) {
+  if (cutBy === true) return request.socket.destroy();
+  if (cutBy) return response.writeHead(cutBy, HEADERS).end();
   const asked = new URL(request.url, 'http://house').pathname;
   const name = asked === '/' ? 'index.html' : asked.slice(1);
   const send = (body, type, more = {}) => {
@@ -37,11 +39,16 @@ function answer(request, response, about) {
 export async function house(world) {
   const [host, port] = world.webAddress.split(':');
   const sockets = new Set();
-  const house = { isCut: false, cut: () => { house.isCut = true; sockets.forEach((socket) => socket.destroy()); }, mend: () => { house.isCut = false; } };
-  const about = { fingerprint: world.print, founding: world.print, name: 'the house' };
-  const server = http.createServer((request, response) => answer(request, response, about));
+  const house = {
+    about: { fingerprint: world.print, founding: world.print, name: 'the house' },
+    cutBy: false,
+    /** Cuts everything, as a stopped server does. With a status: as a proxy in front of it does. */
+    cut: (status = true) => { house.cutBy = status; sockets.forEach((socket) => socket.destroy()); },
+    mend: () => { house.cutBy = false; },
+  };
+  const server = http.createServer((request, response) => answer(request, response, house));
   server.on('upgrade', (request, from, head) => {
-    if (house.isCut) return from.destroy();
+    if (house.cutBy) return from.destroy();
     const to = net.connect(Number(port), host);
     const lines = [`GET /hop HTTP/1.1`, `Host: ${world.webAddress}`, `Origin: http://${world.webAddress}`];
     for (let i = 0; i < request.rawHeaders.length; i += 2) {

@@ -6,8 +6,9 @@ import { pathToFileURL } from 'node:url';
 process.env.TZ = 'UTC';
 const WEB = process.env.PYCHAT_WEB ? pathToFileURL(`${process.env.PYCHAT_WEB}/`) : new URL('../../web/', import.meta.url);
 const { dayStarts } = await import(new URL('page/room.js', WEB));
-const { actionOf, isBlank } = await import(new URL('page/words.js', WEB));
+const { actionOf, isBlank, nameProblem } = await import(new URL('page/words.js', WEB));
 const { OFFLINE, Store } = await import(new URL('page/store.js', WEB));
+const { addChange } = await import(new URL('page/vault.js', WEB));
 
 const at = (text) => Date.parse(`2026-11-${text}Z`);
 const stored = (text, seq) => ({ kind: 'message', seq: String(seq), time: at(text) });
@@ -55,6 +56,18 @@ const UNITS = {
     assert.deepEqual(['/me waves', '/ME\twaves', '/me', '/me  ', '/me \u0085', '/men', '//me x', '/me a\nb', 'me x', '/me\ufeffx'].map(actionOf),
       ['waves', 'waves', '', '', '', undefined, undefined, undefined, undefined, undefined]);
     assert.deepEqual(['', ' \t\n', '\u0085', '\ufeff', 'x', '\u200b'].map(isBlank), [true, true, true, true, false, false]);
+  },
+
+  'names that the client refuses are refused before a key is made'() {
+    for (const name of ['dave', 'a', '7', 'x'.repeat(32), 'Zo\u00eb', 'zo_e-1', '\u0431\u043e\u0431', '\u65e5\u672c\u306e\u30c6', '\ud55c\u6f22', '\u0928\u093f']) {
+      assert.equal(nameProblem(name), undefined, name);
+    }
+    for (const name of ['', 'x'.repeat(33), '-a', '_a', 'a b', 'a@b', 'a.b', '\u0301a', 'a\u200bb', 'b\u043eb', 'a\u03b1']) assert.ok(nameProblem(name), name);
+  },
+
+  'a change of a file replaces earlier ones that it covers'() {
+    const all = [['a', 0], ['b', 0], ['a', 65536], ['a', 131072], ['a', 65536], ['b'], ['b', 0]].map(([path, from], at) => ({ path, from, at }));
+    assert.deepEqual(all.reduce(addChange, []).map(({ at }) => at), [0, 4, 6]);
   },
 
   'a request ends with its answer, with an error, or without one'() {

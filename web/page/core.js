@@ -1,7 +1,7 @@
 // The Worker that runs the client: WebAssembly, its connection to the server, and its files in IndexedDB.
 // Events are handled one after another. What the client has changed in its files is stored before anything is sent.
 
-import { each, whole } from './vault.js';
+import { addChange, each, Taken, whole } from './vault.js';
 
 const [OBJECT, OPENED, RECORD, CLOSED, ATTACH, END] = [1, 2, 3, 4, 5, 6];
 const OUTPUTS = ['', 'write', 'remove', 'open', 'record', 'close', 'object', 'end', 'due', 'error'];
@@ -9,8 +9,8 @@ const OUTPUTS = ['', 'write', 'remove', 'open', 'record', 'close', 'object', 'en
 const [STATE, OPERATION, LABEL, INPUT, RESULT] = [0, 1, 2, 3, 4];
 const BYTES = 32;
 const OAEP_BYTES = 384;
-/** Time between two reports that the browser stores nothing. */
-const REPORT_AGAIN_MS = 60000;
+/** Longest time that the key needs for an operation. */
+const KEY_MS = 30000;
 
 let wasm;
 let vault;
@@ -19,9 +19,8 @@ let keyholder;
 let socket;
 let timer;
 let ended = false;
-/** Changes of files that are not stored yet, in order. */
-let changes = [];
-let reported = 0;
+/** The random id of this client, as the owner of the files. */
+const own = crypto.randomUUID();
 let events = Promise.resolve();
 const text = new TextDecoder();
 
@@ -41,7 +40,7 @@ const page = {
 		[words[OPERATION], words[LABEL], words[INPUT]] = [operation, labelBytes, inputBytes];
 		Atomics.store(words, STATE, 1);
 		keyholder.postMessage(0);
-		Atomics.wait(words, STATE, 1);
+		if (Atomics.wait(words, STATE, 1, KEY_MS) === 'timed-out') throw new Error('the Worker with the key does not answer');
 		const length = words[RESULT];
 		if (length >= 0 && length <= OAEP_BYTES) memory(result, length).set(bytes.subarray(0, length));
 		bytes.fill(0);
@@ -69,19 +68,25 @@ async function handle(event, bytes = new Uint8Array()) {
 
 async function perform() {
 	const rest = [];
+	const objects = [];
+	let changes = [];
 	for (let kind = wasm.next(); kind; kind = wasm.next()) {
 		const bytes = memory(wasm.output(), wasm.output_bytes()).slice();
 		const name = OUTPUTS[kind];
-		if (name === 'write') changes.push(written(bytes));
-		else if (name === 'remove') changes.push({ path: text.decode(bytes) });
+		if (name === 'write') changes = addChange(changes, written(bytes));
+		else if (name === 'remove') changes = addChange(changes, { path: text.decode(bytes) });
+		else if (name === 'object') objects.push(text.decode(bytes));
 		else rest.push([name, bytes]);
 	}
-	if (changes.length) await store();
-	const objects = [];
-	for (const [name, bytes] of rest) {
-		if (name === 'object') objects.push(text.decode(bytes)); else act(name, bytes);
+	try {
+		if (changes.length) await store(changes);
+	} catch (error) {
+		// Nothing is sent, and nothing is said, that a later start of the client does not know.
+		return stop(error instanceof Taken ? { taken: true } : { unstored: String(error.message ?? error) });
 	}
 	if (objects.length) postMessage({ objects });
+	for (const [name, bytes] of rest) act(name, bytes);
+	return undefined;
 }
 
 function written(bytes) {
@@ -90,16 +95,24 @@ function written(bytes) {
 	return { path: text.decode(bytes.subarray(8, path)), from: head.getUint32(0, true), bytes: bytes.subarray(path) };
 }
 
-/** What the browser did not store comes with the next changes. */
-async function store() {
+/** Stores changes. If that fails, it opens the database again and tries once more. */
+async function store(changes) {
 	try {
-		await vault.store(changes);
-		changes = [];
+		await vault.store(changes, own);
 	} catch (error) {
-		if (Date.now() - reported < REPORT_AGAIN_MS) return;
-		reported = Date.now();
-		postMessage({ unstored: String(error.message ?? error) });
+		if (error instanceof Taken) throw error;
+		vault.close();
+		vault = await whole();
+		await vault.store(changes, own);
 	}
+}
+
+/** Ends the client. The browser still sends what was handed over. */
+function stop(why) {
+	ended = true;
+	clearTimeout(timer);
+	close();
+	postMessage(why);
 }
 
 function act(name, bytes) {
@@ -108,12 +121,7 @@ function act(name, bytes) {
 		case 'record': return socket?.readyState === 1 && socket.send(bytes);
 		case 'close': return close();
 		case 'due': return wake(Number(text.decode(bytes)));
-		case 'end':
-			ended = true;
-			clearTimeout(timer);
-			// The browser still sends what was handed over.
-			close();
-			return postMessage({ ended: bytes[0] });
+		case 'end': return stop({ ended: bytes[0] });
 		default: return postMessage({ failed: text.decode(bytes) });
 	}
 }
@@ -125,10 +133,7 @@ function wake(ms) {
 
 /** Does something after all that was there before. */
 function queue(does) {
-	events = events.then(does).catch((error) => {
-		ended = true;
-		postMessage({ crashed: String(error.stack ?? error) });
-	});
+	events = events.then(does).catch((error) => stop({ crashed: String(error.stack ?? error) }));
 }
 
 function close() {
@@ -141,12 +146,12 @@ function open() {
 	close();
 	const url = new URL('hop', start.base);
 	url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-	const own = (socket = new WebSocket(url));
-	own.binaryType = 'arraybuffer';
-	const later = (event, bytes) => queue(() => (own === socket ? handle(event, bytes) : undefined));
-	own.onopen = () => later(OPENED);
-	own.onmessage = ({ data }) => typeof data !== 'string' && later(RECORD, new Uint8Array(data));
-	own.onclose = () => later(CLOSED);
+	const opened = (socket = new WebSocket(url));
+	opened.binaryType = 'arraybuffer';
+	const later = (event, bytes) => queue(() => (opened === socket ? handle(event, bytes) : undefined));
+	opened.onopen = () => later(OPENED);
+	opened.onmessage = ({ data }) => typeof data !== 'string' && later(RECORD, new Uint8Array(data));
+	opened.onclose = () => later(CLOSED);
 }
 
 let start;
@@ -155,6 +160,8 @@ async function begin(given) {
 	start = given;
 	({ shared, keyholder } = given);
 	vault = await whole();
+	// Before the files are read: what another client stores afterwards would be lost.
+	await vault.own(own);
 	const response = await fetch(new URL('core.wasm', start.base));
 	if (!response.ok) throw new Error(`core.wasm: ${response.status}`);
 	({ instance: { exports: wasm } } = await WebAssembly.instantiateStreaming(response, { page }));

@@ -520,7 +520,11 @@ if (!window.WebSocket || !window.HTMLDialogElement || !crypto.getRandomValues) {
 } else {
 	try {
 		sessionStorage.setItem('pychat test', '1');
-		new App(await servedBy()).start();
+		const server = await servedBy();
+		if (server === undefined) {
+			$('start').append(h('main', { class: 'card' }, h('h1', {}, 'The server does not answer'), h('p', {}, 'Nothing is stored in this browser for this address.'),
+				button('Retry', () => location.reload())));
+		} else new App(server).start();
 	} catch (error) {
 		if (error.name !== 'SecurityError') throw error;
 		$('start').append(h('main', { class: 'card' }, h('h1', {}, 'pychat'), h('p', {}, 'This browser blocks the storage of this page. Allow it for this address, and load the page again.'),

@@ -3,6 +3,7 @@
 
 import { button, h, $, scriptUrl } from './dom.js';
 import { whole } from './vault.js';
+import { nameProblem } from './words.js';
 
 const LOCK = 'pychat client';
 const SERVER = 'pychat server';
@@ -10,16 +11,38 @@ const SERVER = 'pychat server';
 const SHARED_BYTES = 32 + 8192;
 const NAME_CHARS_MAX = 32;
 
-/** Who serves this page: its server, or nothing if that is the client on this computer. */
+/** Who serves this page: its server, null if that is the client on this computer, undefined if nobody knows. */
 export async function servedBy() {
+	const server = await answer();
+	if (server !== undefined) {
+		// A full disk does not matter here.
+		try { localStorage.setItem(SERVER, JSON.stringify(server)); } catch { /* It is asked again next time. */ }
+		return server;
+	}
+	const last = localStorage.getItem(SERVER);
+	if (last === 'null') return null;
+	return (await hasProfile()) ? JSON.parse(last) ?? {} : undefined;
+}
+
+/** What serves the page says: null, or a server; undefined if it does not answer now. */
+async function answer() {
 	try {
 		const response = await fetch('server.json');
-		const server = response.ok ? await response.json() : null;
-		if (server) localStorage.setItem(SERVER, JSON.stringify(server)); else localStorage.removeItem(SERVER);
-		return server;
+		const server = response.ok ? await response.json() : undefined;
+		return server === null || server?.fingerprint ? server : undefined;
 	} catch {
-		// It does not answer now.
-		return JSON.parse(localStorage.getItem(SERVER));
+		return undefined;
+	}
+}
+
+async function hasProfile() {
+	try {
+		const vault = await whole();
+		const profile = await vault.profile();
+		vault.close();
+		return !!profile;
+	} catch {
+		return false;
 	}
 }
 
@@ -65,7 +88,8 @@ export class OwnLink {
 		try {
 			if (!(await this.#isAble())) return;
 			this.vault = await whole(() => location.reload());
-			await navigator.storage?.persist?.();
+			// Some browsers ask the user first.
+			navigator.storage?.persist?.()?.catch(() => {});
 			const profile = await this.vault.profile();
 			if (profile && !(await isWhole(profile))) return this.#unreadable();
 			if (profile) return this.#takes(profile);
@@ -93,21 +117,20 @@ export class OwnLink {
 			return this.#card('This is another server than the one of your invite', h('p', {}, `Your invite names the key ${invited}, and this server has ${ofInvite(fingerprint)}. Nothing was made. Ask the person who sent it.`));
 		}
 		const problem = h('p', { class: 'error', role: 'alert' });
-		const name = h('input', { id: 'name', name: 'name', autocomplete: 'username', autocapitalize: 'off', spellcheck: 'false', required: true, maxlength: NAME_CHARS_MAX });
+		const name = h('input', { id: 'name', name: 'name', autocomplete: 'username', autocapitalize: 'off', spellcheck: 'false', required: true, maxlength: NAME_CHARS_MAX, 'aria-describedby': 'name-hint' });
+		const hint = h('p', { class: 'hint', id: 'name-hint' }, 'Letters, digits, - and _; a letter or a digit first.');
 		const make = h('button', { type: 'submit', class: 'primary' }, 'Make my key');
-		const form = h('form', {}, h('div', { class: 'field' }, h('label', { for: 'name' }, 'Your name in the chat'), name), problem, make);
+		const form = h('form', {}, h('div', { class: 'field' }, h('label', { for: 'name' }, 'Your name in the chat'), name, hint, problem), make);
 		form.addEventListener('submit', async (event) => {
 			event.preventDefault();
-			problem.textContent = '';
+			const own = name.value.trim().normalize('NFC');
+			problem.textContent = nameProblem(own) ?? '';
+			if (problem.textContent) return;
 			make.disabled = true;
 			make.textContent = 'Making your key ...';
 			try {
-				const keys = await makeKey();
-				const profile = { keys, name: name.value.trim(), fingerprint: ofInvite(this.server.fingerprint) };
-				await this.vault.keep(profile);
-				const stored = await this.vault.profile();
-				if (!(await isWhole(stored))) throw new Error('this browser does not store keys');
-				await this.#takes(stored);
+				const profile = await this.#make(own);
+				if (await isWhole(profile)) await this.#takes(profile); else this.#unreadable();
 			} catch (error) {
 				problem.textContent = `No key was made: ${error.message}`;
 				make.disabled = false;
@@ -120,10 +143,29 @@ export class OwnLink {
 		return name.focus();
 	}
 
+	/** Returns the profile that another tab has stored meanwhile, or a new one. */
+	async #make(name) {
+		const other = await this.vault.profile();
+		if (other) return other;
+		const keys = await makeKey();
+		const isKept = await this.vault.keep({ keys, name, fingerprint: ofInvite(this.server.fingerprint) });
+		const stored = await this.vault.profile();
+		if (!isKept || (await isWhole(stored))) return stored;
+		await this.vault.drop();
+		throw new Error('this browser does not store keys');
+	}
+
 	#unreadable() {
-		this.#card('Your key cannot be read any more',
-			h('p', {}, 'This browser has lost a part of what it stored. Nothing is replaced silently: a new key needs the person who runs the server, and cannot read old private messages.'),
-			button('Forget it and start again', () => this.forget()));
+		this.#card('Your key cannot be read now',
+			h('p', {}, 'The browser may read it at the next try. If it never does, the browser has lost a part of what it stored.'),
+			again('Try again'), this.#restart());
+	}
+
+	/** A button that forgets everything, after a question. */
+	#restart() {
+		return button('Forget it and start again', () => this.#card('Forget your key?',
+			h('p', {}, 'Your key and everything that is stored here are removed, for good. A new key needs the person who runs the server, and cannot read old private messages.'),
+			again('Keep it'), button('Forget it', () => this.forget())));
 	}
 
 	/** Removes the key and all files from this browser. */
@@ -169,6 +211,7 @@ export class OwnLink {
 		const { port1, port2 } = new MessageChannel();
 		this.keyholder = new Worker(scriptUrl('page/keyholder.js'), { type: 'module' });
 		this.keyholder.postMessage({ keys: { opens: keys.opens, signs: keys.signs }, shared, port: port1 }, [port1]);
+		this.keyholder.onerror = (event) => this.#crashed(event.message);
 		this.worker = new Worker(scriptUrl('page/core.js'), { type: 'module' });
 		this.worker.onmessage = ({ data }) => this.#hears(data);
 		this.worker.onerror = (event) => this.#crashed(event.message);
@@ -185,14 +228,27 @@ export class OwnLink {
 			this.heard(object);
 		}
 		if (data.crashed) this.#crashed(data.crashed);
-		if (data.failed) this.#crashed(data.failed);
-		if (data.unstored) this.heard({ type: 'error', code: 'disk', origin: 'client', hint: `This browser stores nothing: what you do now is lost when the page is closed. (${data.unstored})` });
+		if (data.failed) this.#failed(data.failed);
+		if (data.unstored) this.#unstored(data.unstored);
+		if (data.taken) this.#elsewhere();
 		if (data.ended !== undefined) this.#ended();
 	}
 
 	#ended() {
 		this.close();
 		this.#card('The client has ended', again('Start it again'));
+	}
+
+	/** The client does not start with what is stored. */
+	#failed(text) {
+		this.close();
+		this.#card('The client does not start', h('p', { class: 'why' }, text), again(), this.#restart());
+	}
+
+	#unstored(text) {
+		this.close();
+		this.#card('This browser stores nothing more', h('p', { class: 'why' }, text),
+			h('p', {}, 'The client has stopped, and has sent nothing that is not stored. Free space on this device, allow storage for this address, and load the page again.'), again());
 	}
 
 	#crashed(text) {

@@ -14,32 +14,62 @@ const settled = (transaction) => new Promise((resolve, reject) => {
 	transaction.onabort = () => reject(transaction.error ?? new Error('the browser stores nothing'));
 });
 
+/** Another client has these files now. */
+export class Taken extends Error {}
+
 class Vault {
 	constructor(database) { this.database = database; }
+
+	close() { this.database.close(); }
 
 	/** The user's key, name and server; nothing before the first contact. */
 	profile() { return asked(this.database.transaction(PROFILE).objectStore(PROFILE).get('own')); }
 
+	/** Stores the profile. Returns false, and replaces nothing, if there is one. */
 	async keep(profile) {
-		const transaction = this.database.transaction(PROFILE, 'readwrite', { durability: 'strict' });
-		transaction.objectStore(PROFILE).put(profile, 'own');
+		const transaction = this.#profiles();
+		transaction.objectStore(PROFILE).add(profile, 'own');
+		try {
+			await settled(transaction);
+			return true;
+		} catch (error) {
+			if (error.name !== 'ConstraintError') throw error;
+			return false;
+		}
+	}
+
+	/** Removes the profile alone. */
+	async drop() {
+		const transaction = this.#profiles();
+		transaction.objectStore(PROFILE).delete('own');
 		await settled(transaction);
 	}
 
+	/** From now on only the client with this id stores files. */
+	async own(id) {
+		const transaction = this.#profiles();
+		transaction.objectStore(PROFILE).put(id, 'owner');
+		await settled(transaction);
+	}
+
+	#profiles() { return this.database.transaction(PROFILE, 'readwrite', { durability: 'strict' }); }
+
 	files() { return this.database.transaction(FILES).objectStore(FILES); }
 
-	/** Stores changes of files, all of them or none: `bytes` from one byte on, or that the file is gone. */
-	async store(changes) {
-		const transaction = this.database.transaction(FILES, 'readwrite', { durability: 'strict' });
-		const files = transaction.objectStore(FILES);
-		for (const { path, from = 0, bytes } of changes) {
-			const first = Math.floor(from / PART_BYTES);
-			files.delete(parts(path, first));
-			for (let at = 0; bytes && (at < bytes.length || at === 0); at += PART_BYTES) {
-				files.put(bytes.slice(at, at + PART_BYTES), [path, first + at / PART_BYTES]);
-			}
+	/** Stores changes of files of the client `id`, all of them or none: `bytes` from one byte on, or that the file is gone. */
+	async store(changes, id) {
+		const transaction = this.database.transaction([PROFILE, FILES], 'readwrite', { durability: 'strict' });
+		const owner = transaction.objectStore(PROFILE).get('owner');
+		let isTaken = false;
+		owner.onsuccess = () => {
+			isTaken = owner.result !== id;
+			if (isTaken) transaction.abort(); else putAll(transaction.objectStore(FILES), changes);
+		};
+		try {
+			await settled(transaction);
+		} catch (error) {
+			throw isTaken ? new Taken('another client has the files') : error;
 		}
-		await settled(transaction);
 	}
 
 	/** Removes everything, for good. */
@@ -47,6 +77,23 @@ class Vault {
 		this.database.close();
 		await asked(indexedDB.deleteDatabase(NAME));
 	}
+}
+
+function putAll(files, changes) {
+	for (const { path, from = 0, bytes } of changes) {
+		const first = Math.floor(from / PART_BYTES);
+		files.delete(parts(path, first));
+		for (let at = 0; bytes && (at < bytes.length || at === 0); at += PART_BYTES) {
+			files.put(bytes.slice(at, at + PART_BYTES), [path, first + at / PART_BYTES]);
+		}
+	}
+}
+
+/** Adds a change. It replaces earlier ones of the same file that begin where it begins, or later. */
+export function addChange(changes, change) {
+	const { path, from = 0 } = change;
+	const isKept = (one) => one.path !== path || (one.from ?? 0) < from;
+	return [...changes.filter(isKept), change];
 }
 
 const parts = (path, from) => IDBKeyRange.bound([path, from], [path, []], false, true);

@@ -6,6 +6,21 @@ export const compare = (a, b) => a.length - b.length || (a < b ? -1 : a > b ? 1 
 /** The form of a name in which names are compared. */
 export const fold = (name) => name.normalize('NFC').toLowerCase();
 
+/** Names of one script, or of scripts that are written together. Marks and letters of other scripts are left to the client. */
+const ONE_SCRIPT = ['Latin', 'Greek', 'Cyrillic', 'Armenian', 'Hebrew', 'Arabic', 'Devanagari', 'Bengali', 'Tamil', 'Thai', 'Georgian', 'Ethiopic',
+	'Han Hiragana Katakana', 'Han Hangul', 'Han Bopomofo']
+	.map((scripts) => scripts.split(' ').map((script) => `\\p{scx=${script}}`).join(''))
+	.map((scripts) => new RegExp(`^[${scripts}\\p{scx=Common}\\p{scx=Inherited}]*$`, 'u'));
+
+/** Why the client takes no such name, as far as a browser can know; undefined if nothing is wrong with it. */
+export function nameProblem(name) {
+	const letters = [...name];
+	if (!letters.length || letters.length > 32) return 'Names have 1 to 32 characters.';
+	if (!/^[\p{L}\p{N}][\p{L}\p{M}\p{N}_-]*$/u.test(name)) return 'Names contain only letters, digits, - and _, and start with a letter or a digit.';
+	const known = letters.filter((letter) => !/\p{M}/u.test(letter) && ONE_SCRIPT.some((script) => script.test(letter))).join('');
+	return ONE_SCRIPT.some((script) => script.test(known)) ? undefined : 'Names use one script: letters that look alike must not be mixed.';
+}
+
 /** A random lower-case hex text of so many bytes. */
 export function hex(bytes) {
 	const random = crypto.getRandomValues(new Uint8Array(bytes));
