@@ -153,8 +153,8 @@ impl SearchIndex {
         })
     }
 
-    /// Only so many bytes stay, of all conversations together (`shares.rs`). The newest messages are
-    /// those that were read last: a server can say any time.
+    /// Only so many bytes stay, of all conversations together (`shares.rs`). The newest messages
+    /// are those that were read last: a server can say any time.
     pub fn shorten(&mut self, bytes_max: usize, bytes: impl Fn(&Message) -> usize) {
         let messages = self.0.iter().flat_map(|(conversation, page)| {
             let messages = page.in_order().into_iter();

@@ -476,10 +476,11 @@ fn the_first_contact_in_plain_lines_offers_a_passphrase() {
     bob.types(&format!("\"{}\"\r", world.invite));
     bob.shows("Your name [bob]:");
     bob.types("\r");
-    bob.shows("A passphrase (Enter for none):");
-    bob.types("tall tree\r");
-    bob.shows("once more:");
-    bob.types("tall tree\r");
+    for prompt in ["A passphrase (Enter for none):", "once more:"] {
+        bob.shows(prompt);
+        bob.hides();
+        bob.types("tall tree\r");
+    }
     bob.shows("(the line is also in ");
     let file = world.data_folder("bob").join("key-line.txt");
     let (ok, told) = world.operator(&["users", "add", file.to_str().unwrap(), "--yes"]);
@@ -490,6 +491,7 @@ fn the_first_contact_in_plain_lines_offers_a_passphrase() {
     bob.ends_with(0);
     let mut again = Terminal::run(&command);
     again.shows("passphrase of your key:");
+    again.hides();
     again.types("tall tree\r");
     again.shows("you are in #lobby");
 }
