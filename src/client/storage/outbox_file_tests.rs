@@ -194,6 +194,37 @@ fn a_flipped_bit_is_told_and_costs_one_message_at_most() {
 }
 
 #[test]
+fn an_end_that_no_interrupted_write_leaves_is_told() {
+    let (_folder, stem) = stem();
+    let path = stem.with_extension("outbox");
+    {
+        let mut opened = opened(&stem);
+        says_and_stores(&mut opened.file, 1..4);
+        opened.file.add(&say(9)).unwrap();
+        opened.file.sync().unwrap();
+    }
+    let whole = fs::read(&path).unwrap();
+    let line = whole.split_inclusive(|byte| *byte == b'\n').next_back().unwrap().to_vec();
+    let ends: [(&[u8], bool); 6] = [
+        (&line[..line.len() / 2], false),
+        (&line[..3], false),
+        (b"", false),
+        (&[0; 200], true),
+        (b"junk", true),
+        (&[&line[..20], &[0; 100]].concat(), true),
+    ];
+    for (end, is_told) in ends {
+        fs::write(&path, [&whole[..], end].concat()).unwrap();
+        let opened = opened(&stem);
+        assert_eq!(!opened.damage.is_empty(), is_told, "{end:?}");
+        let left: Vec<_> = opened.unsent.messages.iter().map(|message| message.id).collect();
+        assert_eq!(left, [say(9).id], "{end:?}");
+    }
+    fs::write(&path, vec![0; whole.len()]).unwrap();
+    assert_eq!(opened(&stem).damage.len(), 1, "all of it is lost");
+}
+
+#[test]
 fn what_cannot_be_copied_is_not_removed() {
     let (_folder, stem) = stem();
     let mut file = opened(&stem).file;

@@ -14,6 +14,9 @@ use crate::crypto::at_rest;
 use crate::limits::OUTBOX_FILE_BYTES_MAX;
 use crate::system::fs::File;
 
+/// The bytes of a line before the encrypted entry.
+const BEFORE_BASE64: &[u8] = br#"{"locked":""#;
+
 /// An entry of the file.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -120,7 +123,7 @@ impl Found {
                 _ => {
                     let within = entries_within(body, key);
                     // An entry that was cut off was never reported as stored.
-                    if within.is_empty() && !is_whole {
+                    if within.is_empty() && !is_whole && is_beginning(body) {
                         break;
                     }
                     found.lost += usize::from(within.is_empty());
@@ -164,8 +167,18 @@ fn unlocked(key: &[u8; 32], base64: &[u8]) -> Option<Entry> {
     serde_json::from_slice(&text).ok()
 }
 
+/// Returns whether a text is the beginning of a line, as an interrupted write leaves it. A disk
+/// that has lost a line leaves zeros or other bytes.
+fn is_beginning(text: &[u8]) -> bool {
+    let name = text.len().min(BEFORE_BASE64.len());
+    text[..name] == BEFORE_BASE64[..name] && text[name..].iter().all(is_base64)
+}
+
+fn is_base64(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
+}
+
 /// The entries in a line that is damaged beside them, as where two lines became one.
 fn entries_within(line: &[u8], key: &[u8; 32]) -> Vec<Entry> {
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     line.split(|byte| !is_base64(byte)).filter_map(|run| unlocked(key, run)).collect()
 }
