@@ -97,7 +97,8 @@ impl Controls {
     }
 
     /// Opens the secret prompt if a password is requested, the line is empty and no paste is
-    /// pending. Keys are for the password then: the list of rooms and the choice of a message end.
+    /// pending. Keys are for the password then: a search, the list of rooms and the choice of a
+    /// message end.
     pub fn prompts(&mut self, reader: &mut Reader) {
         if matches!(self.overlay, Some(Overlay::Paste(_))) {
             return;
@@ -110,6 +111,7 @@ impl Controls {
             if reader.scroll.chosen().is_some() {
                 choosing::end(reader);
             }
+            reader.end_search();
         }
     }
 
@@ -183,10 +185,10 @@ impl Controls {
             Act::FirstUnread => reader.go_to_divider(),
             Act::NextMention => reader.go_to_mention(false),
             Act::PreviousMention => reader.go_to_mention(true),
-            Act::Search => reader.search(),
-            Act::Choose | Act::Switcher if reader.input.hidden => {
+            Act::Search | Act::Choose | Act::Switcher if reader.input.hidden => {
                 reader.flash("answer the password prompt first");
             }
+            Act::Search => reader.search(),
             Act::Choose => choosing::begin(reader),
             Act::Switcher => self.overlay = Some(Overlay::Switcher(Switcher::default())),
             Act::KillLine if reader.input.split().1.is_empty() && !reader.input.hidden => {

@@ -312,6 +312,13 @@ impl Reader {
         self.scroll.begin(from);
     }
 
+    /// Closes an open search, and returns to where it began.
+    pub fn end_search(&mut self) {
+        if let Some(from) = self.scroll.close() {
+            self.go_to(from, false);
+        }
+    }
+
     /// Handles a key of an open search. Returns whether it was for that.
     pub fn finds(&mut self, key: &KeyEvent, act: Option<Act>) -> bool {
         match self.scroll.key(key, act) {

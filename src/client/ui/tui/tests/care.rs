@@ -91,8 +91,8 @@ fn a_pasted_password_is_no_paste_of_lines() {
 }
 
 #[test]
-fn a_password_prompt_ends_the_list_of_rooms_and_the_choice() {
-    for (opens, is_chosen) in [("alt-j", false), ("alt-m", true)] {
+fn a_password_prompt_ends_a_search_the_list_of_rooms_and_the_choice() {
+    for (opens, is_chosen) in [("alt-j", false), ("alt-m", true), ("ctrl-f", false)] {
         let mut desk = Desk::new(60, 12);
         desk.says("bob", "#lobby", "tea?");
         desk.presses(opens);
@@ -104,6 +104,7 @@ fn a_password_prompt_ends_the_list_of_rooms_and_the_choice() {
             desk.types("1d");
             assert!(desk.app.controls.overlay().is_none(), "{opens} {keys}");
             assert!(desk.app.reader.scroll.chosen().is_none(), "{opens} {keys}");
+            assert!(!desk.app.reader.scroll.is_finding(), "{opens} {keys}");
         }
         desk.effects();
         desk.presses("enter");

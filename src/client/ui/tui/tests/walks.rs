@@ -530,7 +530,7 @@ fn the_chosen_message_stays_the_same_while_lines_move_and_ends_with_it() {
 #[test]
 fn an_own_file_is_deleted_and_not_edited() {
     let mut desk = Desk::new(80, 12);
-    let blob = "07070707070707070707070707070707";
+    let blob = "BwcHBwcHBwcHBwcHBwcHBw";
     desk.says_as("alice", "#lobby", "a file", json!({"kind": "file", "blob": blob}));
     desk.presses("alt-m");
     assert!(desk.picture().contains("message 1: r answer  d delete"), "{}", desk.picture());
