@@ -62,7 +62,7 @@ pub struct Identity {
 }
 
 enum Private {
-    Here { key: Box<RsaPrivateKey>, operations: Rsa },
+    Here { key: Box<RsaPrivateKey>, operations: Box<Rsa> },
     Elsewhere(Box<dyn KeyHolder>),
 }
 
@@ -124,7 +124,10 @@ impl Identity {
         private.validate().map_err(malformed)?;
         let operations = Rsa::new(&private)
             .ok_or_else(|| KeyError::Malformed("its numbers do not fit together".into()))?;
-        Ok(Identity { private: Private::Here { key: Box::new(private), operations }, public })
+        Ok(Identity {
+            private: Private::Here { key: Box::new(private), operations: Box::new(operations) },
+            public,
+        })
     }
 
     /// Signs with RSASSA-PSS, SHA-256 and a salt of 32 bytes. Used only for device certificates and
