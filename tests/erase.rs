@@ -153,13 +153,19 @@ fn waits(peer: &mut Peer, first: u32, mut enough: impl FnMut(usize) -> bool) -> 
     waits
 }
 
-#[test]
-fn an_erasure_delays_messages_of_others_by_a_part_alone() {
+/// Alice and bob send without a limit.
+fn fast_world() -> World {
     let limits = r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
     let world = World::with(limits);
     for name in ["alice", "bob"] {
         world.admit(name);
     }
+    world
+}
+
+#[test]
+fn an_erasure_delays_messages_of_others_by_a_part_alone() {
+    let world = fast_world();
     let mut alice = Peer::enters(&world, "alice", "main");
     let mut bob = Peer::enters(&world, "bob", "main");
     for number in 0..12_000 {
@@ -230,11 +236,7 @@ impl Witness {
 
 #[test]
 fn the_ledger_shrinks_after_an_erasure_and_others_chat_meanwhile() {
-    let limits = r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
-    let world = World::with(limits);
-    for name in ["alice", "bob"] {
-        world.admit(name);
-    }
+    let world = fast_world();
     let mut bob = Peer::enters(&world, "bob", "main");
     for number in 0..800 {
         let text = format!("walrusmarker{number} {}", "and more of it ".repeat(300));

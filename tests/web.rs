@@ -255,12 +255,7 @@ fn slow_requests_do_not_block_logins() {
         })
         .collect();
     // A terminal client logs in at each port meanwhile.
-    let alice = world.enters("alice");
-    world.admit("bob");
-    let mut bob = world.client_by("bob", &gateway(&web, ""), &["--plain"]);
-    bob.sees("you are in #lobby");
-    bob.types("no wait");
-    alice.sees("bob: no wait");
+    world.chats_at_both_ports();
     // Each of them ends at its deadline, and without an answer.
     for stream in &mut slow {
         let end = stream.read(&mut [0]).map_err(|error| error.kind());

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 
 use serde_json::Value;
 use world::World;
-use world::web::{answer, ask, connect, gateway};
+use world::web::{answer, ask, connect};
 
 const WEB: &str = r#"{"web": "127.0.0.1:0"}"#;
 
@@ -167,12 +167,7 @@ fn a_hundred_pages_do_not_keep_a_terminal_client_out() {
             page
         })
         .collect();
-    let alice = world.enters("alice");
-    world.admit("bob");
-    let mut bob = world.client_by("bob", &gateway(&web, ""), &["--plain"]);
-    bob.sees("you are in #lobby");
-    bob.types("no wait");
-    alice.sees("bob: no wait");
+    world.chats_at_both_ports();
     // The newest pages have their file. Some of the oldest have made room.
     let (head, body) = next(pages.last_mut().unwrap(), "");
     assert!(head.starts_with("HTTP/1.1 200 ") && !body.is_empty(), "{head}");

@@ -236,16 +236,7 @@ fn a_retired_key_signs_nothing_new_in_a_new_log() {
     story.bob.engine.resume(NOW_MS);
     story.new_log();
     let stolen = stolen(&mut story);
-    let alice = story.alice.name.clone();
-    // The operator gives her another key.
-    let keys = vec![device_key(&spare(3), None)];
-    story.server.keys.insert(alice.clone(), keys.clone());
-    let event = Event::Keys { name: alice.clone(), keys, more: false, reference: None };
-    story.bob.receives(&mut story.server, event);
-    for confirms in [false, true] {
-        let next = story.bob.engine.look_up(&alice, confirms, NOW_MS);
-        story.bob.follows(&mut story.server, next);
-    }
+    story.retires_alices_key();
     for _ in 0..TRIES {
         story.new_log();
         for message in &stolen {

@@ -143,16 +143,7 @@ fn a_retired_key_inserts_nothing_among_messages_that_were_here() {
     story.has_all(NOW_MS);
     let stolen = story.stolen();
     story.has_all(NOW_MS);
-    let alice = story.alice.name.clone();
-    // The operator gives her another key.
-    let keys = vec![device_key(&spare(3), None)];
-    story.server.keys.insert(alice.clone(), keys.clone());
-    let event = Event::Keys { name: alice.clone(), keys, more: false, reference: None };
-    story.bob.receives(&mut story.server, event);
-    for confirms in [false, true] {
-        let next = story.bob.engine.look_up(&alice, confirms, NOW_MS);
-        story.bob.follows(&mut story.server, next);
-    }
+    story.retires_alices_key();
     story.has_all(NOW_MS);
     for message in &stolen {
         assert_eq!(story.inserts(message, NOW_MS), [Violation::Retired], "{message:?}");

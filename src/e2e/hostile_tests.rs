@@ -303,6 +303,19 @@ impl Story {
         assert!(self.bob.receives(&mut self.server, gap).violations.is_empty());
     }
 
+    /// The operator gives alice another key, and bob confirms it.
+    fn retires_alices_key(&mut self) {
+        let alice = self.alice.name.clone();
+        let keys = vec![device_key(&spare(3), None)];
+        self.server.keys.insert(alice.clone(), keys.clone());
+        let event = Event::Keys { name: alice.clone(), keys, more: false, reference: None };
+        self.bob.receives(&mut self.server, event);
+        for confirms in [false, true] {
+            let next = self.bob.engine.look_up(&alice, confirms, NOW_MS);
+            self.bob.follows(&mut self.server, next);
+        }
+    }
+
     fn seen_as(&self) -> Target {
         match self.conversation.as_str() {
             "@bob" => "@alice".parse().unwrap(),

@@ -143,3 +143,67 @@ impl Tls {
 fn is_would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rustls::crypto::ring;
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+    use rustls::version::TLS13;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+
+    const BYTES: usize = 100_000;
+
+    /// A connection, and the ciphertext of `BYTES` bytes of plaintext and the close of its client.
+    fn received() -> (Tls, Vec<u8>, TcpStream) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = Arc::new(ring::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let server = server.with_protocol_versions(&[&TLS13]).unwrap().with_no_client_auth();
+        let key = PrivateKeyDer::from(key);
+        let server = server.with_single_cert(vec![certificate.clone()], key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client = ClientConfig::builder_with_provider(provider);
+        let client = client.with_protocol_versions(&[&TLS13]).unwrap();
+        let client = client.with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+        client.set_buffer_limit(None);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = Arc::new(listener.accept().unwrap().0);
+        let mut ciphertext = Vec::new();
+        client.write_tls(&mut ciphertext).unwrap();
+        let tls = Tls::accept(stream, Arc::new(server), &ciphertext).unwrap();
+        while client.is_handshaking() {
+            client.read_tls(&mut peer).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        client.writer().write_all(&[7; BYTES]).unwrap();
+        client.send_close_notify();
+        ciphertext.clear();
+        while client.wants_write() {
+            client.write_tls(&mut ciphertext).unwrap();
+        }
+        (tls, ciphertext, peer)
+    }
+
+    #[test]
+    fn more_ciphertext_than_the_buffer_of_plaintext_has_room_for_is_decrypted() {
+        let (tls, mut ciphertext, _peer) = received();
+        // What follows the close is dropped.
+        ciphertext.extend([0x17; 2_500]);
+        let (mut raw, mut read, mut part) = (ciphertext.as_slice(), 0, [0; 2_048]);
+        while let bytes @ 1.. = tls.read(&mut raw, &mut part).unwrap() {
+            assert_eq!(part[..bytes], [7; 2_048][..bytes]);
+            read += bytes;
+        }
+        assert_eq!(read, BYTES);
+    }
+}

@@ -16,6 +16,16 @@ pub const FIN: u8 = 0x80;
 pub const BINARY: u8 = 2;
 
 impl World {
+    /// Two terminal clients log in, one at each port, and chat.
+    pub fn chats_at_both_ports(&self) {
+        let alice = self.enters("alice");
+        self.admit("bob");
+        let mut bob = self.client_by("bob", &gateway(&self.web(), ""), &["--plain"]);
+        bob.sees("you are in #lobby");
+        bob.types("no wait");
+        alice.sees("bob: no wait");
+    }
+
     /// The address of the web port.
     pub fn web(&self) -> String {
         let told = self.server.is_told("web at ws://");

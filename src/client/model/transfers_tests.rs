@@ -45,35 +45,24 @@ fn recorded() -> Recorded {
     Recorded { file: descriptor(), stored: 116, message: MESSAGE, is_continued: false }
 }
 
-/// The requests and works among actions, and the states that are shown.
+fn picked<T>(actions: &[Action], pick: impl Fn(&Action) -> Option<&T>) -> Vec<&T> {
+    actions.iter().filter_map(pick).collect()
+}
+
 fn requests(actions: &[Action]) -> Vec<&Request> {
-    let mut requests = Vec::new();
-    for action in actions {
-        if let Action::Send(request) = action {
-            requests.push(request);
-        }
-    }
-    requests
+    picked(actions, |action| if let Action::Send(request) = action { Some(request) } else { None })
 }
 
 fn works(actions: &[Action]) -> Vec<&Work> {
-    let mut works = Vec::new();
-    for action in actions {
-        if let Action::Transfer(work) = action {
-            works.push(work);
-        }
-    }
-    works
+    picked(actions, |action| if let Action::Transfer(work) = action { Some(work) } else { None })
 }
 
+/// The states that are shown.
 fn states(actions: &[Action]) -> Vec<&TransferState> {
-    let mut states = Vec::new();
-    for action in actions {
-        if let Action::Output(Output::Transfer(progress)) = action {
-            states.push(&progress.state);
-        }
-    }
-    states
+    picked(actions, |action| match action {
+        Action::Output(Output::Transfer(progress)) => Some(&progress.state),
+        _ => None,
+    })
 }
 
 fn is_put(actions: &[Action]) -> bool {

@@ -27,9 +27,9 @@ const FIRST: [&str; 2] = ["/", "/index.html"];
 const ABOUT: &str = "/server.json";
 
 /// The page where the program has no client for browsers.
-const NO_CORE: &str = include_str!("no_core.html");
+const NO_CORE: &str = concat!(include_str!("head.html"), include_str!("no_core.html"));
 /// The page where browsers allow no encryption.
-const INSECURE: &str = include_str!("insecure.html");
+const INSECURE: &str = concat!(include_str!("head.html"), include_str!("insecure.html"));
 
 /// The state of the server that an answer depends on.
 pub struct Site<'a> {
