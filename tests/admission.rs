@@ -116,10 +116,11 @@ fn greeted(world: &World) -> Option<TcpStream> {
 
 /// A silent connection, once the door has it.
 fn silent_from(world: &World, from: [u8; 4]) -> TcpStream {
-    let before = world.figure("unauthenticated") + world.figure("evicted");
+    let before = world.counter("unauthenticated") + world.counter("evicted");
     let stream = connects_from(world, from);
-    world
-        .until("it is held", || world.figure("unauthenticated") + world.figure("evicted") > before);
+    world.until("it is held", || {
+        world.counter("unauthenticated") + world.counter("evicted") > before
+    });
     stream
 }
 
@@ -175,10 +176,10 @@ fn closing_just_before_the_time_is_over_is_an_offence_as_being_late_is() {
     };
     world.until("it is refused", || {
         holds();
-        world.figure("refused") > 0
+        world.counter("refused") > 0
     });
-    assert_eq!(world.figure("evicted"), 0);
-    let (failures, refused) = (world.figure("login_failures"), world.figure("refused"));
+    assert_eq!(world.counter("evicted"), 0);
+    let (failures, refused) = (world.counter("login_failures"), world.counter("refused"));
     assert!(failures <= 4, "{failures} connections of 3.4 s each before the first was refused");
     assert_eq!(refused, 1);
 }
@@ -189,7 +190,7 @@ fn silent_addresses_shut_nobody_of_their_network_out() {
     // Each costs its source and the network ten seconds; a network has sixty.
     let silent: Vec<_> =
         (0..8).map(|number| connects_from(&world, [127, 9, 9, 1 + number / 2])).collect();
-    world.until("all were late", || world.figure("login_failures") >= 8);
+    world.until("all were late", || world.counter("login_failures") >= 8);
     assert!(greeted_from(&world, [127, 9, 9, 1]).is_none(), "for what it has done itself");
     for last in 50..60 {
         assert!(greeted_from(&world, [127, 9, 9, last]).is_some(), "a neighbour");
@@ -210,7 +211,7 @@ fn the_oldest_silent_connection_makes_room_and_one_with_a_hello_stays() {
     let five = silent_from(&world, [127, 1, 5, 1]);
     is_closed(&two);
     assert!(is_open(&three) && is_open(&four) && is_open(&five) && is_open(&greeted));
-    assert_eq!((world.figure("evicted"), world.figure("unauthenticated")), (2, 4));
+    assert_eq!((world.counter("evicted"), world.counter("unauthenticated")), (2, 4));
     world.enters("alice");
 }
 
@@ -245,15 +246,15 @@ fn connections_that_have_not_logged_in_cost_no_thread() {
         names
     };
     let _alice = world.enters("alice");
-    world.until("the login's own thread is gone", || world.figure("connections") == 1);
+    world.until("the login's own thread is gone", || world.counter("connections") == 1);
     let before = threads();
     let silent: Vec<_> = (0..100).map(|_| connects_from(&world, HOME)).collect();
     let greeted: Vec<_> = (0..100).map(|_| greeted(&world).unwrap()).collect();
-    world.until("all are held", || world.figure("unauthenticated") == 200);
+    world.until("all are held", || world.counter("unauthenticated") == 200);
     let now = threads();
     assert!(now.len() <= before.len(), "{now:?}, and {before:?} before");
     drop((silent, greeted));
-    world.until("all are gone", || world.figure("connections") == 1);
+    world.until("all are gone", || world.counter("connections") == 1);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The web port behind Debian's Caddy: the page and clients by https, and bans that find the real
-//! source.
+//! The web port behind Debian's Caddy: the page and clients by https, and bans that apply to the
+//! real source.
 
 #[path = "world/tls.rs"]
 mod tls;
@@ -98,8 +98,8 @@ fn people_and_the_page_come_through_caddy_by_https() {
     bob.sees("alice: through two programs");
 }
 
-/// Bans the source of bob, who comes by one address, and tells whether carol, who comes by another
-/// one, is still there.
+/// Bans the source of bob, who connects from one address. Returns whether carol, who connects from
+/// another one, is still connected.
 fn carol_stays(config: &str) -> bool {
     let world = World::configured(config);
     let caddy = Caddy::start(&world);

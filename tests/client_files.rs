@@ -74,7 +74,7 @@ fn written(pid: Pid) -> (u64, u64) {
     (field("wchar:"), field("syscw:"))
 }
 
-/// The same once it has come to rest: no thread has anything to do for longer than the client's
+/// The same once the client is idle: no thread has anything to do for longer than the client's
 /// timers take.
 fn written_at_last(pid: Pid) -> (u64, u64) {
     let until = Instant::now() + DEADLINE;

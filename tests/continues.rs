@@ -77,7 +77,7 @@ impl Both {
     }
 }
 
-/// Two files go up, and `happens` in between.
+/// Uploads two files, and calls `happens` in between.
 fn goes_up(world: World, happens: impl Fn(World, &Both) -> World) {
     let (one, other) = (content(BYTES), content(BYTES - 1));
     fs::write(folder(&world, "alice").join("one.bin"), &one).unwrap();
@@ -108,7 +108,7 @@ fn goes_up(world: World, happens: impl Fn(World, &Both) -> World) {
     }
 }
 
-/// A file comes down twice, and `happens` in between.
+/// Downloads a file twice, and calls `happens` in between.
 fn comes_down(world: World, happens: impl Fn(World, &Both) -> World) {
     let film = content(BYTES);
     fs::write(folder(&world, "alice").join("film.bin"), &film).unwrap();
@@ -176,7 +176,7 @@ fn transfers_continue_when_a_client_was_suspended() {
         for client in [&both.program, &both.script] {
             client.signal(Signal::STOP);
         }
-        world.until("both sessions have ended", || world.figure("sessions") == 0);
+        world.until("both sessions have ended", || world.counter("sessions") == 0);
         for client in [&both.program, &both.script] {
             client.signal(Signal::CONT);
         }
@@ -247,7 +247,7 @@ fn a_cancel_at_any_moment_leaves_nothing_or_is_too_late() {
         sent += usize::from(state == "sent");
     }
     world.until("nothing is left of the others", || coming(&world).is_empty());
-    world.until("the server has those that were sent", || world.figure("files") == sent as u64);
+    world.until("the server has those that were sent", || world.counter("files") == sent as u64);
     for moment in moments {
         let path = format!("back {moment}.bin");
         let request = json!({"type": "get_file", "to": "#lobby", "seq": "1", "path": path,

@@ -60,7 +60,7 @@ impl World {
 }
 
 impl Visitor {
-    /// Does what the core wants, until something happens or its time has come.
+    /// Carries out the outputs of the core, and waits for the next event or deadline.
     fn turn(&mut self) {
         let due = self.core.run();
         for output in self.core.take() {
@@ -68,7 +68,7 @@ impl Visitor {
                 Output::Open => self.opens(),
                 Output::Record(record) => {
                     let frame = [&head(record.len())[..], &record].concat();
-                    // A connection that has ended is noticed by its reader.
+                    // The reader notices the end of a connection.
                     let _ = self.stream.as_ref().map(|mut stream| stream.write_all(&frame));
                 }
                 Output::Close => self.closes(),

@@ -55,8 +55,8 @@ fn bound(command: &Command) -> (&'static str, usize) {
     }
 }
 
-/// Requests of the command that name a channel with a PIN, TAG, which must tell a non-member
-/// nothing of it. A command that is new and names a conversation has to be added here.
+/// Requests of the command that name a channel with a PIN, TAG. Their answers must reveal nothing
+/// of it to non-members. A new command that names a conversation has to be added here.
 fn probes(command: &Command) -> &'static [&'static str] {
     match command {
         Command::Say(_) => &[

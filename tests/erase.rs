@@ -179,8 +179,8 @@ fn an_erasure_delays_messages_of_others_by_a_part_alone() {
     drop(bob);
     fs::remove_file(world.home().join("users/bob.pem")).unwrap();
     says(&mut alice, 0, "all of bob is read");
-    // The units: what a message takes here without an erasure, and what a commit of somebody else
-    // takes on this disk at the same time. A stall of the machine delays both.
+    // The units: the time of a message without an erasure, and the time of a commit of another
+    // program on this disk meanwhile. A stall of the machine delays both.
     let witness = Witness::starts(&world.home().join("data/witness"));
     let before = waits(&mut alice, 1, |count| count == 100);
     let mut command = world.program("operator");

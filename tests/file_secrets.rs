@@ -39,7 +39,7 @@ impl Canary {
         self.content.bytes().cycle().take(BYTES).collect()
     }
 
-    /// What nobody else may have, each with what it is.
+    /// The secrets of the file, each with its description.
     fn hidden(&self) -> [(&'static str, Vec<u8>); 5] {
         let key = self.key.unwrap();
         [

@@ -71,13 +71,13 @@ fn an_upload_goes_on_after_a_cut_and_a_start_of_the_server() {
     let mut alice = Sharer::enters(&world, "alice");
     let content = content(20 << 20);
     let answer = alice.put("#lobby", 1, content.len());
-    assert_eq!(answer["limit"], 16 << 20, "no further than a loss of power may take");
+    assert_eq!(answer["limit"], 16 << 20, "no further than a loss of power may cost");
     assert_eq!(alice.uploads(&answer, &content, 3_000_000), None);
     drop(alice);
     let mut alice = Sharer::returns(&world, "alice");
     let answer = alice.put("#lobby", 1, content.len());
     assert_eq!(answer["have"], 3_000_000);
-    // Another session goes on with it, and the first one is told.
+    // Another session continues it, and the first one gets `stopped`.
     let mut other = Sharer::returns(&world, "alice");
     let answer = other.put("#lobby", 1, content.len());
     assert_eq!(alice.event(&["stopped"])["code"], "busy");
@@ -166,7 +166,7 @@ fn a_client_that_breaks_a_rule_is_cut_off() {
         ("the end is beyond the size", Box::new(data(0, 2_000))),
         ("an offset that overflows", Box::new(data(u64::MAX - 200, 100))),
         ("a record of servers", Box::new(have)),
-        ("a transfer that there is not", Box::new(other)),
+        ("a transfer that does not exist", Box::new(other)),
     ];
     for (number, (what, breaks)) in wrong.into_iter().enumerate() {
         let mut alice = Sharer::returns(&world, "alice");
@@ -186,7 +186,7 @@ fn nobody_learns_of_files_of_others() {
     alice.shares("@bob", 1, &content(5_000));
     alice.announces("@bob", 1);
     assert!(bob.fetches("@alice", 1, 0, 9_000) == content(5_000));
-    // Carol knows the id and not the conversation.
+    // Carol has the id, and is not in the conversation.
     for to in ["#lobby", "@alice", "@bob"] {
         assert_eq!(carol.get(to, 1, 0), carol.get(to, 99, 0), "one answer for both");
         assert_eq!(carol.get(to, 1, 0)["code"], "no_such_file");
@@ -507,7 +507,7 @@ fn a_server_that_is_killed_anywhere_keeps_what_it_confirmed() {
         assert!(alice.fetches("#lobby", number, 0, 1 << 20) == bytes, "{point}");
         assert_eq!(stored(&world), (0, usize::from(number)), "{point}");
     }
-    // A deletion that was stored holds, whenever the server is killed.
+    // A stored deletion stays in force, at whatever point the server is killed.
     for (number, point) in ["doomed", "unlinked"].into_iter().enumerate() {
         world = world.stopped().started_after(&format!("export PYCHAT_KILL_AT={point}"));
         let mut alice = Sharer::returns(&world, "alice");

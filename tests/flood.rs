@@ -26,7 +26,7 @@ use world::{DEADLINE, World};
 static KEY: LazyLock<Identity> = LazyLock::new(Identity::generate);
 
 /// Floods share two cores, so each test waits until the flood of another one is over: a member is
-/// measured against the flood that the test tells of, and no other.
+/// measured against the flood of its own test, and no other.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -187,7 +187,7 @@ fn comes_in_under(world: &World, plan: &Plan, from: &[fn(usize) -> [u8; 4]], wha
         assert!(took < PROMISED, "login {number} from {source:?} took {took:?}");
         thread::park_timeout(Duration::from_millis(300));
     }
-    world.until(what, || world.figure(what) > 0);
+    world.until(what, || world.counter(what) > 0);
     flood.end();
 }
 
@@ -347,8 +347,8 @@ fn measured_at_full_size() {
             of(90),
             of(100),
             100.0 * cpu,
-            world.figure("refused"),
-            world.figure("evicted"),
+            world.counter("refused"),
+            world.counter("evicted"),
         );
         flood.end();
     }

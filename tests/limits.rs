@@ -144,11 +144,11 @@ fn chat(alice: &mut Program, bob: &mut Program, topic: &str) {
 #[track_caller]
 fn settles(world: &World, name: &str, wanted: u64) {
     let until = Instant::now() + DEADLINE;
-    let mut figure = world.figure(name);
+    let mut figure = world.counter(name);
     while figure != wanted {
         assert!(Instant::now() < until, "{name} is {figure}, not {wanted}");
         thread::park_timeout(Duration::from_millis(20));
-        figure = world.figure(name);
+        figure = world.counter(name);
     }
 }
 
@@ -167,8 +167,8 @@ fn two_thousand_idle_clients_are_no_burden() {
         entering.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(crowd.len(), 2_000);
-    assert_eq!(world.figure("sessions"), 2_002);
-    assert_eq!(world.figure("people"), 3);
+    assert_eq!(world.counter("sessions"), 2_002);
+    assert_eq!(world.counter("people"), 3);
     chat(&mut alice, &mut bob, "the crowd");
     let carol = world.enters("carol");
     bob.types("welcome");
@@ -205,12 +205,12 @@ fn a_flood_under_few_descriptors_keeps_nobody_out_and_leaves_no_trace() {
     let world = World::under("ulimit -n 64", "{}");
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
-    let room = world.figure("connections_max");
+    let room = world.counter("connections_max");
     assert!((10..64).contains(&room), "{room} connections of 64 descriptors");
     let cpu = world.server.cpu();
     let began = Instant::now();
     let flood: Vec<_> = (0..300).map(|_| TcpStream::connect(&world.address).unwrap()).collect();
-    world.until("the flood has come", || world.figure("evicted") >= 250);
+    world.until("the flood has come", || world.counter("evicted") >= 250);
     while began.elapsed() < Duration::from_secs(2) {
         chat(&mut alice, &mut bob, &format!("{:?}", began.elapsed()));
         thread::park_timeout(Duration::from_millis(500));
@@ -228,7 +228,7 @@ fn as_many_as_the_address_space_has_room_for_come_in_and_one_more_is_told_busy()
         r#"{"sessions_per_user_max": 2000, "logins_per_s": 1e6, "idle_s_max": 3600}"#,
     );
     let server = crowd(&world);
-    let room = world.figure("connections_max") as usize;
+    let room = world.counter("connections_max") as usize;
     assert!((50..1_000).contains(&room), "{room} connections in 300 MB of addresses");
     let enter =
         |count: usize| (0..count).map(|_| Peer::enters(&world, &server)).collect::<Vec<_>>();
@@ -283,7 +283,7 @@ fn idles(world: &World, cpu: Duration, began: Instant) {
 fn a_replayed_or_garbled_r2_costs_no_rsa_operation() {
     let world = World::new();
     let server = crowd(&world);
-    let before = world.figure("rsa_operations");
+    let before = world.counter("rsa_operations");
     let recorded = {
         let stream = TcpStream::connect(&world.address).unwrap();
         let (mut records, start, r1) = greeted(&stream, &server);
@@ -292,7 +292,7 @@ fn a_replayed_or_garbled_r2_costs_no_rsa_operation() {
         assert!(records.read().unwrap().is_some(), "R3");
         r2
     };
-    assert_eq!(world.figure("rsa_operations"), before + 1);
+    assert_eq!(world.counter("rsa_operations"), before + 1);
     let short = &recorded[..recorded.len() - 1];
     for r2 in [&recorded[..], &[0; 1936], &[0xff; 1936], short, &[0; 848], &[0; 2_000], b""] {
         let stream = TcpStream::connect(&world.address).unwrap();
@@ -300,9 +300,9 @@ fn a_replayed_or_garbled_r2_costs_no_rsa_operation() {
         write_record(&stream, r2).unwrap();
         assert!(!matches!(records.read(), Ok(Some(_))), "silence for {} bytes", r2.len());
     }
-    assert_eq!(world.figure("rsa_operations"), before + 1);
+    assert_eq!(world.counter("rsa_operations"), before + 1);
     let _peer = Peer::enters(&world, &server);
-    assert_eq!(world.figure("rsa_operations"), before + 2);
+    assert_eq!(world.counter("rsa_operations"), before + 2);
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn a_slow_reader_harms_only_itself() {
     alice.sees(&format!("crowd: {}.", 2 * LINES - 1));
     let grown = world.server.memory_kib().saturating_sub(memory);
     assert!(grown < 4 * 1024, "{grown} KiB for {} KiB of lines", LINES * 8);
-    assert_eq!(world.figure("sessions"), 4, "the one that reads nothing is still waited for");
+    assert_eq!(world.counter("sessions"), 4, "the one that reads nothing is still waited for");
     sender.says(2 * LINES, "goodbye");
     reader.sees("goodbye");
     alice.sees("crowd: goodbye");
@@ -362,7 +362,7 @@ fn a_slow_reader_harms_only_itself() {
             }
         }
     }
-    assert_eq!(world.figure("sessions"), 4);
+    assert_eq!(world.counter("sessions"), 4);
 }
 
 #[test]
@@ -482,7 +482,7 @@ fn an_old_session_is_asked_to_log_in_again_and_its_client_does_so_by_itself() {
     assert!(began.elapsed() >= Duration::from_secs(1));
     alice.sees("the session keys have to be renewed");
     // The peer, alice, and alice again, as often as it takes.
-    world.until("her client logs in by itself", || world.figure("logins") >= 3);
+    world.until("her client logs in by itself", || world.counter("logins") >= 3);
     alice.types("the same as before");
     alice.sees("You: the same as before");
 }

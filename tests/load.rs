@@ -104,13 +104,13 @@ fn a_member_gets_in_at_once_however_many_silent_peers_there_are() {
     world.admit("bob");
     let parked: Vec<_> = (0..400).map(|_| TcpStream::connect(&world.address).unwrap()).collect();
     world.until("all have come", || {
-        world.figure("unauthenticated") + world.figure("evicted") >= 400
+        world.counter("unauthenticated") + world.counter("evicted") >= 400
     });
-    let held = world.figure("unauthenticated");
+    let held = world.counter("unauthenticated");
     for text in ["one", "two", "three"] {
         assert!(world.client("bob", &["--send", text]).ends().success(), "{text}");
     }
-    let left = world.figure("unauthenticated");
+    let left = world.counter("unauthenticated");
     assert!(held > 100 && left + 10 >= held, "{left} of {held} are still there");
     drop(parked);
 }
@@ -173,15 +173,15 @@ fn a_backup_under_load_is_whole_and_comes_back() {
             }
         }
     });
-    world.until("many messages are stored", || world.figure("messages") >= 300);
+    world.until("many messages are stored", || world.counter("messages") >= 300);
     let copy = world.home().join("copy.db");
     let (mut before, mut after) = (0, 0);
     world.until("messages were said during a backup", || {
         let _ = fs::remove_file(&copy);
-        before = world.figure("messages");
+        before = world.counter("messages");
         let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
         assert!(ok, "{told}");
-        after = world.figure("messages");
+        after = world.counter("messages");
         after > before
     });
     copied.store(true, Ordering::Relaxed);

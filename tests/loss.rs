@@ -22,12 +22,12 @@ fn copies(from: &Path, to: &Path) {
     assert!(done.success());
 }
 
-/// What everybody is told after the next start, and that new messages arrive.
+/// Checks that every client reports the loss after the next start, and that new messages arrive.
 fn is_told(world: World, mut alice: Program, bob: Program, lost: &str) {
     let (ok, told) = world.operator(&["ctl", "status"]);
     assert!(ok && told.contains(lost), "{told}");
     for client in [&alice, &bob] {
-        // Who comes before another has shown the server what it lacks sees it first.
+        // A client that logs in before the server has detected the loss reports it itself.
         let texts = ["has started another log of #lobby", "has lost messages of #lobby"];
         client.shows("the loss", |lines| {
             lines.iter().any(|line| texts.iter().any(|text| line.contains(text)))

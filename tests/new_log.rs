@@ -28,7 +28,7 @@ fn a_message_of_a_former_log_is_changed_by_nobody_and_hides_nothing() {
     mallory.types(r##"{"type":"edit","to":"#lobby","of":"1","text":"forged"}"##);
     screen.shows("alice: forged (edited)");
     screen.shows("bob: meet at noon");
-    // Below the seqs that were on the screen, and shown all the same.
+    // Their seqs are below those on the screen. They are shown nevertheless.
     for text in ["alpha", "beta", "gamma"] {
         bob.types(text);
         screen.shows(&format!("bob: {text}"));

@@ -88,7 +88,7 @@ fn with_small_files(world: &World, bytes: u64) -> Program {
     client
 }
 
-/// alice's client, which is told by an error alone that a file cannot grow.
+/// alice's client, which gets an error instead of SIGXFSZ if a file cannot grow.
 fn without_file_signal(world: &World) -> Program {
     let mut command = Command::new("sh");
     let client = world.program("alice");
@@ -223,7 +223,7 @@ fn a_disk_that_was_full_once_takes_read_messages_again() {
     let error = alice.sees("are not stored for /search");
     assert!(error.contains(".search: ") && error.contains("too large"), "{error}");
     limits(&alice, None);
-    // It tries again by itself; a message of before that is stored then too.
+    // It tries again by itself. Earlier messages are then stored too.
     let mut tries = 0;
     world.until("it stores messages again", || {
         tries += 1;

@@ -1,4 +1,4 @@
-//! Files of a sender whose client cleans nothing: names, and pictures that grow without bounds.
+//! Files from a client that does not clean them: names, and pictures that grow without bounds.
 
 mod world;
 

@@ -72,7 +72,7 @@ fn is_shut_out(world: &World, bob: &Bob, word: &str) {
         logins += 1;
         assert!(logins < 8, "a refusal costs nothing");
     }
-    assert!(logins >= 2 && world.figure("refused") > 0, "{logins}");
+    assert!(logins >= 2 && world.counter("refused") > 0, "{logins}");
 }
 
 #[test]

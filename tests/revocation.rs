@@ -117,7 +117,7 @@ fn a_disk_that_hangs_stops_no_revocation_and_grants_nothing() {
     let mut alice = world.enters("alice");
     let [mut bob, mut carol] = ["bob", "carol"].map(|name| world.enters(name));
     disk.misbehaves();
-    // None waits for those before it, whose operators still wait for the disk.
+    // No decision waits for earlier ones, whose operators still wait for the disk.
     let told = std::thread::scope(|scope| {
         let operator = |args: &'static [&str]| {
             let world = &world;
@@ -147,7 +147,7 @@ fn a_disk_that_hangs_stops_no_revocation_and_grants_nothing() {
     let mut bob = world.client("bob", &["--plain"]);
     bob.sees("you are banned for good: noise");
     assert_eq!(bob.ends().code(), Some(5));
-    world.until("health tells of the decisions", || {
+    world.until("health reports the decisions", || {
         let (ok, text) = world.operator(&["ctl", "health"]);
         !ok && text.contains("decisions")
     });
@@ -215,7 +215,7 @@ fn a_removal_ends_a_session_while_an_import_is_being_read() {
         let name = format!("guest{index}.pem");
         fs::rename(import.join(&name), users.join(&name)).unwrap();
     }
-    // The reading of them takes seconds in a debug build.
+    // Reading them takes seconds in a debug build.
     world.until("the reading has begun", || keeper() >= before + Duration::from_millis(50));
     let began = Instant::now();
     fs::remove_file(users.join("alice.pem")).unwrap();

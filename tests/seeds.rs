@@ -62,7 +62,7 @@ fn an_idle_stranger_does_not_get_a_member_disconnected() {
         alice.types(&format!("line {number}"));
         bob.sees(&format!("alice: line {number}"));
     }
-    world.until("their time is over", || world.figure("login_failures") >= 20);
+    world.until("their time is over", || world.counter("login_failures") >= 20);
     alice.types("all of us");
     bob.sees("alice: all of us");
     bob.types("I am here too");

@@ -64,7 +64,7 @@ fn systemd_hears_of_a_busy_server_and_not_of_one_whose_disk_hangs() {
         let text = "x".repeat(2_000);
         format!(r##"{{"type":"say","to":"#lobby","id":"{number:032x}","text":"{text}"}}"##)
     };
-    // Messages without a pause, while it is heard of ten times.
+    // Messages without a pause, until ten notifications have arrived.
     let floods = Arc::new(AtomicBool::new(true));
     let is_flooding = Arc::clone(&floods);
     let flood = thread::spawn(move || {
@@ -84,10 +84,10 @@ fn systemd_hears_of_a_busy_server_and_not_of_one_whose_disk_hangs() {
     bob.sees(&format!("{messages:032x}"));
     disk.misbehaves();
     bob.sends(&say(messages + 1));
-    // Nothing for 5 s is a thread that has not answered in time.
+    // No notification for 5 s: a thread has not answered in time.
     let until = Instant::now() + DEADLINE;
     while next(Duration::from_secs(5)).is_some() {
-        assert!(Instant::now() < until, "the watchdog is told of a server that stores nothing");
+        assert!(Instant::now() < until, "a server that stores nothing still sends WATCHDOG=1");
     }
     disk.works();
     assert_eq!(next(DEADLINE).as_deref(), Some("WATCHDOG=1"));
@@ -168,7 +168,7 @@ fn root_writes_nothing_in_the_home_of_another_account() {
     }
 }
 
-/// In a container that may use so much memory, a server admits what fits.
+/// In a container with a memory limit, the server admits as many connections as fit.
 #[test]
 fn the_memory_of_a_control_group_bounds_the_connections() {
     apart("-m", "the_memory_of_a_control_group_bounds_the_connections", || {
@@ -190,7 +190,7 @@ fn the_memory_of_a_control_group_bounds_the_connections() {
             });
             let world = World::new();
             drop(world.enters("alice"));
-            caps.push(world.figure("connections_max"));
+            caps.push(world.counter("connections_max"));
         }
         assert!(caps[0] > 300, "the control: {caps:?}");
         assert!((50..200).contains(&caps[1]), "{caps:?}");

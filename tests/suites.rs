@@ -149,10 +149,10 @@ fn who_takes_suite_2_out_of_r0_on_the_way_ends_the_login() {
             0 => offering(&print, suites, record),
             _ => record,
         });
-        let logins = world.figure("logins");
+        let logins = world.counter("logins");
         let (code, told) = sends(&world, "bob", &address);
         assert_eq!(code == 0, succeeds, "{suites}: {told}");
-        assert_eq!(world.figure("logins") > logins, succeeds, "{suites}: {told}");
+        assert_eq!(world.counter("logins") > logins, succeeds, "{suites}: {told}");
         assert_eq!(r1.load(Ordering::SeqCst), R1_BYTES[usize::from(suites != 1)], "{suites}");
         assert!(succeeds || told.contains("error: the connection was cut"), "{told}");
     }
@@ -181,9 +181,9 @@ fn an_r1_of_another_connection_ends_the_login() {
             let other = record(&mut own).unwrap();
             if swaps { other } else { r1 }
         });
-        let logins = world.figure("logins");
+        let logins = world.counter("logins");
         let (code, told) = sends(&world, "bob", &address);
         assert_eq!(code, if swaps { 4 } else { 0 }, "{suites} {swaps}: {told}");
-        assert_eq!(world.figure("logins") > logins, !swaps, "{suites} {swaps}: {told}");
+        assert_eq!(world.counter("logins") > logins, !swaps, "{suites} {swaps}: {told}");
     }
 }

@@ -105,7 +105,7 @@ fn a_server_without_time_for_another_login_says_so() {
         }
     });
     assert!(told.load(Ordering::Relaxed), "nobody was told busy");
-    assert!(world.figure("busy") > 0);
+    assert!(world.counter("busy") > 0);
 }
 
 #[test]

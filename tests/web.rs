@@ -20,7 +20,7 @@ fn stays(stream: &mut TcpStream) -> bool {
     matches!(error, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut))
 }
 
-/// Reads to the end, which has to come. Gives the first bytes of the frames before it.
+/// Reads to the end, which has to arrive. Returns the first bytes of the frames before it.
 #[track_caller]
 fn ends(stream: &mut TcpStream) -> Vec<u8> {
     let mut frames = Vec::new();
@@ -274,7 +274,7 @@ fn loopback_is_exempt_at_the_chat_port_only() {
     let web = world.web();
     let _by_web: Vec<_> = (0..10).map(|_| open(&web, "").unwrap()).collect();
     let mut by_chat: Vec<_> = (0..2).map(|_| connect(&format!("127.0.0.1:{port}"))).collect();
-    world.until("all places are taken", || world.figure("unauthenticated") == 8);
+    world.until("all places are taken", || world.counter("unauthenticated") == 8);
     assert!(by_chat.iter_mut().all(stays));
 }
 

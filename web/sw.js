@@ -1,4 +1,4 @@
-// Keeps the page itself, so that it opens while the client does not run, and says so. Never a message:
+// Caches the page itself, so that it opens and reports that the client does not run. Never a message:
 // what is not in SHELL goes past this worker.
 
 const NAME = 'pychat page';
@@ -20,7 +20,7 @@ addEventListener('activate', (event) => event.waitUntil(clients.claim()));
 const NO_ANSWER = [502, 503, 504];
 const stored = (request, otherwise) => caches.match(request, { cacheName: NAME }).then((found) => found ?? otherwise);
 
-// The client's own page comes first; the stored one is for when it does not answer.
+// The page of the running client has priority; the stored page is used if there is no answer.
 addEventListener('fetch', (event) => {
 	const { request } = event;
 	if (request.method !== 'GET' || !urls.has(request.url.split('#')[0])) return;

@@ -374,7 +374,7 @@ fn report(what: &str, rate: f64, mut delays: Vec<f64>) {
     println!("| {what} | {rate:.1} | {} | {p50:.0} | {p99:.0} | {last:.0} |", delays.len());
 }
 
-/// A program that says something five times a second.
+/// A program that sends a message five times a second.
 struct Talker {
     stdin: ChildStdin,
     lines: Receiver<String>,
@@ -404,8 +404,8 @@ impl Talker {
         writeln!(self.stdin, "{line}").unwrap();
     }
 
-    /// Says something until a printed line or the time `ends` it. Returns the milliseconds until
-    /// each message was acknowledged.
+    /// Sends messages until `ends` accepts a printed line, or the time is over. Returns the
+    /// milliseconds until each message was acknowledged.
     fn talks(&mut self, ends: impl Fn(&str) -> bool) -> Vec<f64> {
         let (mut waiting, mut delays) = (VecDeque::new(), Vec::new());
         let mut next = Instant::now();

@@ -124,7 +124,7 @@ fn who_has_all_of_data_drops_no_line_unnoticed() {
     }
     assert!(audit.verify().is_err(), "an empty folder");
     audit.add(&Decision { actor: "olga", action: "kick", ..Decision::default() }).unwrap();
-    assert!(audit.verify().is_err(), "nothing begins anew");
+    assert!(audit.verify().is_err(), "no new trail begins");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
     jobs(&path)
         .backup(&copy, &mut |_| {
             steps += 1;
-            assert!(steps < 100, "it begins anew after each message");
+            assert!(steps < 100, "it restarts after each message");
             says(&mut ledger, 1_200 + steps, "meanwhile");
         })
         .unwrap();

@@ -1,4 +1,4 @@
-//! Why there is no tunnel.
+//! The reasons why a tunnel cannot be established.
 
 use std::io;
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-/// Bytes that the system takes of what a peer has not read.
+/// Bytes that the system buffers while a peer does not read.
 const SEND_BUFFER_BYTES: usize = 256 << 10;
-/// How long a write waits before it is asked whether to go on.
+/// How long a write waits before `gives_up` is called.
 const WRITE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Bytes that are dropped after the last answer.
@@ -82,7 +82,7 @@ impl LocalStream {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Ends the sending direction, and drops what still comes: a close with unread bytes would reset
+    /// Ends the sending direction, and drops further bytes: a close with unread bytes would reset
     /// the connection, and the peer would lose the last answer.
     pub fn drain(&self, patience: Duration) {
         self.finish();
@@ -113,7 +113,7 @@ impl Read for LocalStream {
     }
 }
 
-/// Whether a write has waited in vain.
+/// Whether a write has timed out.
 fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

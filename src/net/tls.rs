@@ -26,7 +26,7 @@ pub struct Tls {
 
 struct State {
     connection: ServerConnection,
-    /// Ciphertext that follows plaintext which nobody has read yet: at most one part.
+    /// Ciphertext behind plaintext that is not read yet: at most one part.
     unread: Vec<u8>,
 }
 
@@ -126,7 +126,7 @@ impl Tls {
         Ok(some.len())
     }
 
-    /// Tells the peer that nothing follows.
+    /// Notifies the peer that nothing follows.
     pub fn close(&self) {
         let mut state = self.state.lock();
         state.connection.send_close_notify();

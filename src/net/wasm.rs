@@ -1,3 +1,3 @@
-//! What a browser has of this folder: its own sockets carry the records.
+//! The part of this folder for browsers, whose own sockets carry the records.
 
 pub mod dial_error;

@@ -13,7 +13,7 @@ use super::tls::Tls;
 use crate::limits::RECORD_LOGIN_BYTES_MAX;
 use crate::wire::websocket::{CLOSE_FRAME, MessageReader, Received, head};
 
-/// What carries the frames.
+/// The stream that carries the frames.
 pub(super) enum Pipe {
     Plain(TcpSink),
     Tls(Arc<Tls>),
@@ -30,7 +30,7 @@ impl Pipe {
         Pipe::Plain(TcpSink::new(Arc::clone(stream)))
     }
 
-    /// What the socket takes: ciphertext, if the pipe has TLS.
+    /// The sink of the frames: ciphertext, if the pipe has TLS.
     fn tcp(&self) -> &TcpSink {
         match self {
             Pipe::Plain(tcp) => tcp,

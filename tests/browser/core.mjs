@@ -1,4 +1,4 @@
-// A core by script: it serves web/ as the client does, and tells each page the state that its token
+// A scripted core: it serves web/ as the client does, and sends each page the state that its token
 // names. For pictures of states that a real server reaches rarely.
 
 import crypto from 'node:crypto';

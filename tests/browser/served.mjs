@@ -50,7 +50,7 @@ export const SERVED = {
     await carol.hears('its channel', (one) => one.type === 'entered' && one.channel.startsWith('#cake'));
     await dave.says('with cream');
     await carol.hears('the cake', (one) => one.type === 'message' && one.text === 'with cream');
-    // The key works, and nothing of it comes out.
+    // The key works, and cannot be exported.
     const exported = await dave.page.evaluate(async () => {
       const { whole } = await import(new URL('page/vault.js', document.baseURI).href);
       const { keys } = await (await whole()).profile();
@@ -64,7 +64,7 @@ export const SERVED = {
     await dave.opens('#lobby');
     await dave.says('after a reload');
     await carol.hears('dave again', (one) => one.type === 'message' && one.text === 'after a reload');
-    // What the browser stores has no text of anybody.
+    // The files in the browser contain no text of a message.
     const stored = await dave.page.evaluate(async () => {
       const { each, whole } = await import(new URL('page/vault.js', document.baseURI).href);
       const files = [];
@@ -127,7 +127,7 @@ export const SERVED = {
     home.mend();
     await carol.hears('the message', (one) => one.type === 'message' && one.text === 'written offline');
     await erin.sees('written offline');
-    // What was sent twice would come before this.
+    // A duplicate would arrive before this message.
     await erin.says('written later');
     await carol.hears('a later message', (one) => one.type === 'message' && one.text === 'written later');
     assert.equal(carol.objects.filter((one) => one.type === 'message' && one.text === 'written offline').length, 1);

@@ -23,7 +23,7 @@ const SHOWN = [
   ...BUSY.slice(BUSY.findIndex((one) => one.channel === '#work')),
 ];
 
-/** What the client tells, and what the user does then. */
+/** The objects of the client, and the user's actions afterwards. */
 export const STATES = {
   shown: { tells: [...LOGIN, ...SHOWN, READY] },
   empty: { tells: [...LOGIN, READY] },

@@ -222,10 +222,10 @@ export const STORIES = {
     await bob.sees('from alice 0');
     const rows = await bob.page.locator('#list .row').count();
     assert.ok(rows <= 261, `${rows} rows are in the document`);
-    // A message that comes meanwhile moves nothing, and is told of.
+    // A message that arrives meanwhile moves nothing, and is announced.
     const before = await place();
     carol.tell({ type: 'say', to: '#lobby', text: 'news below' });
-    await until('bob is told', async () => /\d+ new/.test(await bob.page.textContent('#pill')));
+    await until('bob sees the count', async () => /\d+ new/.test(await bob.page.textContent('#pill')));
     assert.deepEqual(await place(), before);
     await bob.page.locator('#pill').click();
     await bob.sees('news below');

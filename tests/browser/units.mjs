@@ -15,7 +15,7 @@ const stored = (text, seq) => ({ kind: 'message', seq: String(seq), time: at(tex
 const local = (text, kind = 'note') => ({ kind, time: at(text) });
 const starts = (items, first = 0) => [...dayStarts(items, first, items.length)];
 
-/** A store, the words that it has told, and what is asked with a reference. */
+/** A store, the changes that it has reported, and a request with a reference. */
 function made() {
   const told = [];
   const store = new Store((...change) => told.push(change), () => false);

@@ -1,4 +1,4 @@
-/* Preloaded by a test: while the file $NO_SYNC exists, the disk fails whenever it is told to sync, and while
+/* Preloaded by a test: while the file $NO_SYNC exists, each sync of the disk fails, and while
    $HANG_SYNC exists, it does not answer. */
 #include <errno.h>
 #include <stdlib.h>

@@ -155,7 +155,7 @@ class Session:
     def __init__(
         self, invite, own, name, device=None, server=None, suites=(2,), ticket=None, job=False, web=None
     ):
-        """`server` is the pinned key; where it is not given, the server is asked for it. `web` is host and port of
+        """`server` is the pinned key; if it is missing, the client requests it from the server. `web` is host and port of
         the web port, to connect there."""
         # What the server has given to this device, to be stored and sent with the next login.
         self.ticket = ticket

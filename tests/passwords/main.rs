@@ -62,10 +62,10 @@ fn while_young(is: impl Fn() -> bool) {
         let opened = Instant::now();
         let so = is();
         if opened.elapsed() < OLD {
-            return assert!(so, "it is not so within {:?}", opened.elapsed());
+            return assert!(so, "the condition does not hold within {:?}", opened.elapsed());
         }
     }
-    panic!("this machine is too slow to tell");
+    panic!("this machine is too slow for the check");
 }
 
 /// Whether a client gets the refusal for too many prompts instead of a password prompt.
@@ -103,7 +103,7 @@ fn stored_tickets(world: &World) -> String {
     fs::read_to_string(world.home().join("data/tickets.json")).unwrap_or_default()
 }
 
-/// Bob's client comes in by his password, and leaves. What it was asked at first.
+/// Logs in with a password, and disconnects. Returns the first `password` object.
 fn comes_in(world: &World, name: &str, password: &str) -> Value {
     let mut bob = world.client(name, &["--json"]);
     let asked = object(&bob.sees(ASKED));
@@ -113,7 +113,7 @@ fn comes_in(world: &World, name: &str, password: &str) -> Value {
     world.until("the client stores a ticket", || stored_ticket(world, name).is_some());
     bob.types(r#"{"type":"quit"}"#);
     assert!(bob.ends().success());
-    assert_eq!(bob.seen("ticket"), 0, "it is nothing for a program");
+    assert_eq!(bob.seen("ticket"), 0, "the ticket is not printed for programs");
     asked
 }
 

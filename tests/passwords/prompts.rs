@@ -1,4 +1,4 @@
-//! Open password prompts: how long, how many, and what is shown.
+//! Open password prompts: their duration, their number and their texts.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn a_prompt_reads_few_records_and_few_bytes() {
     world.admit("bob");
     assert!(passwd(&world, "bob", PASSWORD).0);
     let long = format!(r#"{{"type":"nothing","text":"{}"}}"#, "x".repeat(12_000));
-    // What is sent, and how many of them may come before the connection ends.
+    // The records, and how many the server accepts before the connection ends.
     let records: [(RecordType, &str, usize); 6] = [
         (RecordType::Ping, "x", 32),
         (RecordType::Pong, "", 32),

@@ -22,14 +22,14 @@ fn a_device_that_knew_the_password_waits_for_no_thief_of_its_key_at_its_own_addr
         let mut thief = thieves();
         for _ in 0..2 {
             thief.iter_mut().for_each(|prompt| guesses(prompt, "wrong guess"));
-            world.until("a guess was looked at", || {
+            world.until("a guess was checked", || {
                 thief.iter().any(|prompt| prompt.seen("\"wrong\":true") > 0)
             });
         }
         let more = world.client("bob.thief", &["--json"]);
         let one_too_many = is_one_too_many(&more);
         let asked = comes_in(&world, "bob", PASSWORD);
-        assert_eq!(asked.get("retry_ms"), None, "nobody makes it wait");
+        assert_eq!(asked.get("retry_ms"), None, "no guess of another device delays it");
         let each_has_its_own_places = thief.iter().all(|prompt| prompt.seen("too many") == 0);
         one_too_many && each_has_its_own_places
     });
@@ -39,7 +39,7 @@ fn a_device_that_knew_the_password_waits_for_no_thief_of_its_key_at_its_own_addr
     guesses(&mut wrong, "wrong guess");
     wrong.sees("\"wrong\":true");
     drop(wrong);
-    // It is the ticket: without it bob is one of those who come from this address.
+    // The ticket makes the difference: without it, bob has no priority at this address.
     fs::remove_file(&kept).unwrap();
     while_young(|| {
         let _thief = thieves();
@@ -67,7 +67,7 @@ fn a_ticket_counts_until_the_password_or_the_key_is_another_one_or_its_owner_is_
     comes_in(&world, "bob", "coffee for two");
     let world = world.restarted();
     assert_eq!(count(&world), 1);
-    // A ban, also where it is lifted again.
+    // A ban, even if it is lifted again.
     for word in ["ban", "unban"] {
         let (ok, told) = world.operator(&["ctl", word, "bob"]);
         assert!(ok, "{told}");

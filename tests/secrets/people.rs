@@ -1,4 +1,4 @@
-//! People's keys: whom a private message is sealed for, and what is compared.
+//! People's keys: the recipients of sealed private messages, and the comparison of keys.
 
 use super::*;
 
@@ -190,8 +190,8 @@ fn another_key_of_a_known_person_is_shown_and_nothing_is_sealed_for_it() {
     alice.sees("the keys of bob are confirmed");
     alice.types("/retry");
     bob.sees("alice: not for the other");
-    // A second word is about the other device, which has no certificate, and it says what it
-    // permits.
+    // The second command is about the other device, which has no certificate. The answer states
+    // what the command permits.
     alice.types("/fingerprint bob confirm");
     let told = alice
         .sees("private messages for bob may be sealed to the RSA key alone, without device keys");

@@ -1,6 +1,6 @@
 //! The end-to-end engine does without files, clocks, threads and sockets, so that it runs in a
-//! browser as well: it has its ports for what it needs, and is told what time it is. What it is
-//! made of compiles for `wasm32-unknown-unknown`, which `.ci/run` tries where it can.
+//! browser as well: it uses ports for storage, and its caller states the time. Its modules
+//! compile for `wasm32-unknown-unknown`, which `.ci/run` tries where it can.
 
 use std::collections::BTreeSet;
 

@@ -6,14 +6,14 @@ use std::process::Command;
 
 use super::World;
 
-/// What a server's disk does about a sync.
+/// The behaviour of a server's disk at a sync.
 #[derive(Clone, Copy)]
 pub enum Syncs {
     Fail,
     Hang,
 }
 
-/// The disk of a server, which works until it is told otherwise.
+/// The disk of a server, which works until `misbehaves` is called.
 pub struct Disk {
     folder: tempfile::TempDir,
 }

@@ -49,7 +49,7 @@ impl HostileServer {
         HostileServer::of(World::new(), people)
     }
 
-    /// The same people, with the same keys, know a server with this key.
+    /// A server with this key, whose users have the same keys as those of other servers.
     pub fn with_key(own: &Identity, people: &[&str]) -> HostileServer {
         let world = World::new().stopped();
         let file = world.home().join("keys/server.pem");

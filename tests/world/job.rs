@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Program, World};
 
-/// Limits that no test of files meets by its number of requests.
+/// Limits that no test of files reaches by its number of requests.
 pub const LIMITS: &str = r#"{"messages_per_s": 1000, "messages_burst": 1000, "requests_per_s": 1000,
     "logins_per_s": 1000, "file_reserve_bytes": 0}"#;
 

@@ -229,7 +229,7 @@ impl World {
         self.begins_again("true")
     }
 
-    /// The same, after a word of the shell's.
+    /// The same, after a shell command such as `ulimit -n 64`.
     pub fn started_after(self, word: &str) -> World {
         self.begins_again(word)
     }
@@ -266,7 +266,7 @@ impl World {
         World::begin_here(home(config), "true")
     }
 
-    /// With these keys of config.json, and with what is put into the home.
+    /// With these keys of config.json, and a home that `prepare` has changed.
     pub fn configured_with(config: &str, prepare: impl FnOnce(&Path)) -> World {
         let folder = home(config);
         prepare(&folder.path().join("home"));
@@ -357,9 +357,9 @@ impl World {
         page
     }
 
-    /// A figure of `pychat ctl stats`.
+    /// A counter of `pychat ctl stats`.
     #[track_caller]
-    pub fn figure(&self, name: &str) -> u64 {
+    pub fn counter(&self, name: &str) -> u64 {
         let until = Instant::now() + DEADLINE;
         loop {
             let (ok, text) = self.operator(&["ctl", "stats", "--json"]);

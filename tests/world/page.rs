@@ -90,7 +90,7 @@ impl Host {
 /// One connection for objects.
 pub struct Page {
     pub stream: TcpStream,
-    /// What has come.
+    /// The objects that have arrived.
     pub objects: Vec<Value>,
     /// The status code of the close.
     pub closed: Option<u16>,
@@ -111,7 +111,7 @@ impl Page {
         let _ = self.stream.write_all(&frame(first, payload));
     }
 
-    /// Reads the next object; `None` at the end, whose reason is kept.
+    /// Reads the next object; `None` at the end, whose code is stored.
     pub fn next(&mut self) -> io::Result<Option<Value>> {
         let (first, payload) = read_frame(&mut self.stream)?;
         match first & 0x0f {
@@ -142,7 +142,7 @@ impl Page {
         }
     }
 
-    /// Finds an object among those that have come, or waits for it.
+    /// Finds an object among those that have arrived, or waits for it.
     #[track_caller]
     pub fn has(&mut self, kind: &str, is: impl Fn(&Value) -> bool) -> Value {
         let found = self.objects.iter().find(|object| object["type"] == kind && is(object));
@@ -160,7 +160,7 @@ impl Page {
     pub fn ends(&mut self) -> Option<u16> {
         let until = Instant::now() + DEADLINE;
         while let Ok(Some(_)) = self.next() {
-            assert!(Instant::now() < until, "it does not end");
+            assert!(Instant::now() < until, "the connection does not end");
         }
         self.closed
     }

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use socket2::{Domain, Socket, Type};
 
-/// More than a handshake and a LOGIN take in a direction.
+/// More bytes than a handshake and a LOGIN need in one direction.
 const HANDSHAKE_BYTES: usize = 12_000;
 
 pub struct Proxy {
@@ -153,7 +153,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, silent: Arc<AtomicBool>) {
     });
 }
 
-/// The harm of a connection, in one direction of it.
+/// Draws a fault of a connection for each direction.
 fn draw(chance: &mut StdRng) -> [Plan; 2] {
     let harm = match chance.random_range(0..10) {
         0 => Harm::HalfClose,

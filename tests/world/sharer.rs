@@ -75,7 +75,7 @@ impl Sharer {
         self.record(TransferRecord::Data { transfer, offset, bytes });
     }
 
-    /// The next thing that comes.
+    /// Returns the next event, record or end.
     pub fn next(&mut self) -> Heard {
         loop {
             if let Some(heard) = self.waiting.pop_front() {
@@ -107,7 +107,7 @@ impl Sharer {
         }
     }
 
-    /// The next event of these types; what comes before is dropped.
+    /// Returns the next event of these types. Earlier ones are dropped.
     #[track_caller]
     pub fn event(&mut self, types: &[&str]) -> Value {
         loop {
@@ -140,8 +140,8 @@ impl Sharer {
         self.asks(json!({"type": "put", "to": to, "blob": blob(number), "bytes": bytes}))
     }
 
-    /// Sends bytes of a file from where the server is, at most up to `upto`, within its limits.
-    /// Returns how far it came: to `kept`, or to the end of the connection.
+    /// Sends bytes of a file after those that the server has, up to `upto`, within its limits.
+    /// Returns `kept` or `stopped`, or `None` at `upto` or at the end of the connection.
     #[track_caller]
     pub fn uploads(&mut self, answer: &Value, content: &[u8], upto: usize) -> Option<Value> {
         assert_eq!(answer["type"], "upload", "{answer}");
@@ -224,7 +224,7 @@ impl Sharer {
                     Heard::Data { transfer: of, offset, bytes } => {
                         assert_eq!((of, offset), (transfer, next));
                         next += bytes.len() as u64;
-                        assert!(next <= upto, "bytes that nobody wanted");
+                        assert!(next <= upto, "bytes beyond the WANT");
                         content.extend(bytes);
                     }
                     Heard::End(reason) => panic!("ended: {reason:?}"),

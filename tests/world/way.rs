@@ -89,7 +89,7 @@ pub fn write_record(mut stream: &TcpStream, record: &[u8]) -> io::Result<()> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     Passes,
-    /// They take some time.
+    /// They are delayed.
     Slows,
     /// They wait, in both directions.
     Stalls,

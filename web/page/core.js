@@ -26,7 +26,7 @@ const text = new TextDecoder();
 
 const memory = (at, length) => new Uint8Array(wasm.memory.buffer, at, length);
 
-/** The functions of the browser that the client calls and waits for. */
+/** The functions of the browser that the client calls synchronously. */
 const page = {
 	random(at, length) {
 		for (let from = 0; from < length; from += 65536) crypto.getRandomValues(memory(at + from, Math.min(65536, length - from)));
@@ -58,7 +58,7 @@ function hand(...parts) {
 	}
 }
 
-/** Lets the client handle an event, and does what it asks for. */
+/** Lets the client handle an event, and carries out its outputs. */
 async function handle(event, bytes = new Uint8Array()) {
 	if (ended) return;
 	hand(bytes);
@@ -81,7 +81,7 @@ async function perform() {
 	try {
 		if (changes.length) await store(changes);
 	} catch (error) {
-		// Nothing is sent, and nothing is said, that a later start of the client does not know.
+		// Nothing is sent or shown unless its changes are stored for a later start of the client.
 		return stop(error instanceof Taken ? { taken: true } : { unstored: String(error.message ?? error) });
 	}
 	if (objects.length) postMessage({ objects });
@@ -107,7 +107,7 @@ async function store(changes) {
 	}
 }
 
-/** Ends the client. The browser still sends what was handed over. */
+/** Ends the client. The browser still sends the records that it was given. */
 function stop(why) {
 	ended = true;
 	clearTimeout(timer);
@@ -131,7 +131,7 @@ function wake(ms) {
 	timer = setTimeout(() => queue(() => handle(0)), Math.min(Math.max(ms, 1), 60000));
 }
 
-/** Does something after all that was there before. */
+/** Runs something after all earlier events. */
 function queue(does) {
 	events = events.then(does).catch((error) => stop({ crashed: String(error.stack ?? error) }));
 }
@@ -160,7 +160,7 @@ async function begin(given) {
 	start = given;
 	({ shared, keyholder } = given);
 	vault = await whole();
-	// Before the files are read: what another client stores afterwards would be lost.
+	// Before the files are read, because later changes of another client would be lost.
 	await vault.own(own);
 	const response = await fetch(new URL('core.wasm', start.base));
 	if (!response.ok) throw new Error(`core.wasm: ${response.status}`);

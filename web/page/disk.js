@@ -63,7 +63,7 @@ export class Disk {
 	/** `full` is called once, when the browser stores no more. */
 	constructor(full) { Object.assign(this, { full, drafts: new Texts('drafts'), sent: new Texts('transit'), name: null }); }
 
-	/** Loads what belongs to this person and server. What was typed before stays. */
+	/** Loads the texts of this person and server. Texts that were typed before stay. */
 	open(name) {
 		if (this.name === name) return;
 		this.name = name;
@@ -71,7 +71,7 @@ export class Disk {
 		this.sent.open(name);
 	}
 
-	/** Saves the texts, and takes none for another person or server. */
+	/** Saves the texts. Texts for another person or server are not accepted afterwards. */
 	close() {
 		this.flush();
 		this.name = null;
@@ -81,7 +81,7 @@ export class Disk {
 
 	draft(room) { return this.drafts.values[room.key] ?? ''; }
 
-	/** Keeps a draft: in memory at once, on disk a little later. */
+	/** Stores a draft: in memory at once, on disk a little later. */
 	keep(room, text, before) {
 		this.drafts.set(room.key, text, room.hasPin || mayBeSecret(text, before));
 		this.timer ??= setTimeout(() => this.flush(), SAVE_MS);

@@ -50,7 +50,7 @@ export function icon(name) {
 	return svg;
 }
 
-/** A button with an icon, named for those who do not see it. */
+/** A button with an icon, and a name for screen readers. */
 export const iconButton = (name, label, onclick, props = {}) =>
 	h('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label, onclick, ...props }, icon(name));
 
@@ -82,12 +82,12 @@ addEventListener('popstate', () => {
 	if (isOwn) leaves -= 1;
 	else if (!entered) return;
 	entered = false;
-	// What has opened while the page went back by itself stays.
+	// A sheet that opened while the page itself went back stays open.
 	if (!isOwn) layers.pop()?.();
 	settle();
 });
 
-/** Something opens that the way back closes by `close`. Returns what is to be called when it is closed. */
+/** Registers a sheet or drawer that the browser's back button closes by `close`. Returns a function to call when it is closed. */
 export function layer(close) {
 	layers.push(close);
 	settle();

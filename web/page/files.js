@@ -5,7 +5,7 @@ import { plural, size, title } from './words.js';
 
 /** Files at once, if the client names no number. */
 const FILES_MAX = 16;
-/** The status of an answer while the client has as many files as it takes. */
+/** The status of an answer while the client has the maximum number of files. */
 const BUSY = 503;
 const BUSY_MS = 500;
 
@@ -31,7 +31,7 @@ function pictureType(bytes) {
 
 export class Files {
 	constructor(app) {
-		// `views`: pictures that open when they are here. `queue` ends when the client has all files.
+		// `views`: pictures that open when they have been fetched. `queue` ends when the client has all files.
 		Object.assign(this, { app, views: new Map(), queue: Promise.resolve() });
 		this.input = h('input', { type: 'file', multiple: true, hidden: true, 'aria-hidden': 'true', tabindex: '-1' });
 		this.input.addEventListener('change', () => {
@@ -108,7 +108,7 @@ export class Files {
 		});
 	}
 
-	/** Hands the bytes to the client, which encrypts and sends them. Returns what went wrong. */
+	/** Hands the bytes to the client, which encrypts and sends them. Returns the reason of a failure. */
 	async #hand(room, file, transfer, { caption, keeps }) {
 		const { app } = this;
 		const { name, stop: { signal } } = transfer;
@@ -124,7 +124,7 @@ export class Files {
 				if (signal.aborted) return undefined;
 				moves('uploading');
 				answer = await fetch('files', { method: 'POST', headers, body: file, signal });
-				// The client takes a file more when one of the others is sent.
+				// The client accepts another file once one of these is sent.
 				if (answer.status === BUSY) moves('queued');
 			} while (answer.status === BUSY);
 			if (!answer.ok) return (await answer.text()).slice(0, 300) || `the client refused the file (${answer.status})`;
@@ -144,7 +144,7 @@ export class Files {
 
 	#transferOf(room, item) { return this.app.store.ofMessage.get(`${room.key} ${item.seq}`); }
 
-	/** Saves the file of a message where the client saves files. */
+	/** Saves the file of a message to the client's download folder. */
 	get(room, item, keep = true) {
 		const { app } = this;
 		const known = this.#transferOf(room, item);

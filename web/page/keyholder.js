@@ -1,5 +1,5 @@
-// The Worker that holds the user's key. The client's Worker asks it and waits, which a Worker can do only for another one.
-// WebCrypto gives the private key to nobody: it opens and signs.
+// The Worker that holds the user's key. The client's Worker waits for its answers; a Worker can wait synchronously only for another Worker.
+// WebCrypto does not export the private key: it decrypts and signs with it.
 
 const [STATE, OPERATION, LABEL, INPUT, RESULT] = [0, 1, 2, 3, 4];
 const BYTES = 32;
@@ -11,7 +11,7 @@ let bytes;
 
 async function operate() {
 	const [label, input] = [words[LABEL], words[INPUT]];
-	// What is shared cannot be handed to WebCrypto.
+	// WebCrypto does not accept shared memory.
 	const given = bytes.slice(0, label + input);
 	const data = given.subarray(label);
 	const result = words[OPERATION] === OPEN
@@ -27,7 +27,7 @@ async function asked() {
 	try {
 		await operate();
 	} catch {
-		// As for every ciphertext that nobody has made for this key.
+		// The same result as for every ciphertext that was not encrypted for this key.
 		words[RESULT] = -1;
 	}
 	Atomics.store(words, STATE, 2);

@@ -6,7 +6,7 @@ export const WRONG_TOKEN = 4401;
 const TRY_LATER = 1013;
 const TOKEN = 'pychat token';
 
-/** Keeps the token of the address bar for this tab and removes it there. Returns whether there was one. */
+/** Stores the token of the address bar for this tab, and removes it from the address bar. Returns whether there was one. */
 function takeToken() {
 	const given = location.hash.slice(1);
 	if (!/^[\w-]{16,64}$/.test(given)) return false;
@@ -15,7 +15,7 @@ function takeToken() {
 	return true;
 }
 
-/** Keeps the token of a pasted line, if there is one in it. */
+/** Stores the token of a pasted line, if it has one. */
 export function pasteToken(text) {
 	const token = text.trim().match(/(?:^|#)([\w-]{16,64})$/)?.[1];
 	if (token) sessionStorage.setItem(TOKEN, token);

@@ -86,7 +86,7 @@ class App {
 	/** Sends a command, as it is typed in a room. */
 	line(room, line) { return this.send({ type: 'input', to: room.to, line }); }
 
-	/** Asks the client, and hands its answer and the messages before it on. Returns whether the client runs. */
+	/** Sends a request to the client, and passes on its answer and the messages before it. Returns whether the client runs. */
 	ask(object, done, each) {
 		const isLocal = object.type === 'search' && isSealed(object.to);
 		if (this.link.attached && !this.isOnline && !isLocal && !each?.keeps) {
@@ -123,7 +123,7 @@ class App {
 		return this.store.apply(object);
 	}
 
-	/** Opens the drafts of this person. A client of another person gets a page without the texts of this one. */
+	/** Opens the drafts of this person. For a client of another person, the page loads again without them. */
 	#isOther(ready) {
 		const name = ready.name ?? this.store.me;
 		const key = name && `${fold(name)} ${ready.fingerprint ?? this.store.hello?.server ?? ready.server}`;

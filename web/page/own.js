@@ -11,7 +11,7 @@ const SERVER = 'pychat server';
 const SHARED_BYTES = 32 + 8192;
 const NAME_CHARS_MAX = 32;
 
-/** Who serves this page: its server, null if that is the client on this computer, undefined if nobody knows. */
+/** What serves this page: a server, null for the client on this computer, undefined if it is not known. */
 export async function servedBy() {
 	const server = await answer();
 	if (server !== undefined) {
@@ -24,7 +24,7 @@ export async function servedBy() {
 	return (await hasProfile()) ? JSON.parse(last) ?? {} : undefined;
 }
 
-/** What serves the page says: null, or a server; undefined if it does not answer now. */
+/** Asks what serves the page: returns null or a server, and undefined if there is no answer now. */
 async function answer() {
 	try {
 		const response = await fetch('server.json');
@@ -59,7 +59,7 @@ async function makeKey() {
 	return { opens, signs, spki };
 }
 
-/** Whether what was stored still is a key that works: some browsers store keys that they cannot read back. */
+/** Returns whether the stored key still works: some browsers store keys that they cannot read back. */
 async function isWhole({ keys }) {
 	try {
 		const oaep = { name: 'RSA-OAEP', hash: 'SHA-256' };
@@ -99,7 +99,7 @@ export class OwnLink {
 		}
 	}
 
-	/** Says what is missing. */
+	/** Shows what the browser lacks. */
 	async #isAble() {
 		const missing = (!isSecureContext && 'an address with https') || (!window.WebAssembly && 'WebAssembly')
 			|| (!window.crossOriginIsolated && 'memory that Workers share') || (!navigator.locks && 'locks');
@@ -180,7 +180,7 @@ export class OwnLink {
 		location.replace(location.pathname);
 	}
 
-	// One client for each browser.
+	// Only one client runs in each browser.
 
 	async #takes(profile, steals = false) {
 		this.profile = profile;
@@ -239,7 +239,7 @@ export class OwnLink {
 		this.#card('The client has ended', again('Start it again'));
 	}
 
-	/** The client does not start with what is stored. */
+	/** The client cannot start from the stored files. */
 	#failed(text) {
 		this.close();
 		this.#card('The client does not start', h('p', { class: 'why' }, text), again(), this.#restart());

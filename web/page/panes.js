@@ -17,7 +17,7 @@ function arrange(parent, children) {
 	}
 }
 
-/** The sign before a state that is a trouble: its colour alone does not tell. */
+/** The sign before a state that is a problem, because colour alone is not enough. */
 const sign = (isTrouble) => (isTrouble ? '! ' : '');
 const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
@@ -69,7 +69,7 @@ export class Panes {
 		this.peopleList.append(this.personList, this.peopleMore);
 	}
 
-	/** The state of the connection, in words, and whether it is a trouble. */
+	/** The state of the connection, in words, and whether it is a problem. */
 	state() {
 		const { app } = this;
 		const { state, store: { ended } } = { state: app.store.state, store: app.store };
@@ -119,7 +119,7 @@ export class Panes {
 		this.lock.title = tells;
 		this.lock.setAttribute('aria-label', `${word}. ${tells}`);
 		this.peopleButton.hidden = false;
-		// A number that counts does not make another state.
+		// A countdown alone is no change of the state.
 		const told = state.replace(/\d+ ?[smhd]/g, '');
 		if (shows && isTrouble && this.told !== told) $('alert').textContent = state;
 		if (!shows && this.wasTrouble) $('alert').textContent = state;

@@ -1,4 +1,4 @@
-// One conversation: its rows in their order, its people, and what of it is unread.
+// One conversation: its rows in order, its people, and its unread messages.
 //
 // Rows are ordered by `at`, a seq, and `sub`, which counts the rows behind that message that have no
 // seq: notices, joins, gaps. Messages that are not stored yet are at the end.
@@ -131,13 +131,13 @@ export class Room {
 		return item;
 	}
 
-	/** Seqs above this one name other messages from now on. */
+	/** Seqs above this one now belong to other messages. */
 	renumber(after) {
 		for (const item of this.items.filter((one) => one.seq && compare(one.seq, after) > 0)) {
 			this.bySeq.delete(item.seq);
 			Object.assign(item, { retired: true });
 		}
-		// The rows keep their order: they get places behind the last message of the log that stays.
+		// The rows keep their order: they are placed behind the last message of the log that remains.
 		for (const item of this.items) {
 			if (item.at !== END && compare(item.at, after) > 0) Object.assign(item, { at: after, sub: next() });
 		}
@@ -161,7 +161,7 @@ export class Room {
 		if (!this.people.delete(fold(who)) && this.omitted) this.omitted -= 1;
 	}
 
-	/** Adds a join or a departure to the row of such, if it is the last one. */
+	/** Adds a join or a departure to the last row, if that shows joins and departures. */
 	presence(does, who) {
 		let row = this.items[this.items.length - 1];
 		if (row?.kind !== 'presence' || row.joined.length + row.left.length >= PRESENCE_MAX) row = this.place({ kind: 'presence', time: Date.now(), joined: [], left: [], ...this.#end() });

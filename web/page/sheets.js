@@ -97,7 +97,7 @@ export function switcher(app) {
 	input.focus();
 }
 
-/** Searches this conversation or all. Results that are not loaded are shown with what is around them. */
+/** Searches this conversation or all. Results that are not loaded are shown with the messages around them. */
 export function search(app, text) {
 	const { room } = app;
 	const sealed = room.isPrivate || room.hasPin;

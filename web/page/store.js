@@ -10,9 +10,9 @@ export const LOBBY = '#lobby';
 /** Why the server is not asked now. */
 export const OFFLINE = 'There is no connection to the server. Try again when it is back.';
 export const goneFrom = (room) => `you are no longer in ${title(room.to)}`;
-/** Notices of the client for which somebody waits, and for how long. */
+/** Notices of the client that the page waits for, and for how long. */
 const SINK_MS = 15000;
-/** The time after which a request gets no answer any more. A request for a transfer lasts as long as the transfer moves. */
+/** The time after which a request is given up. A request for a transfer stays open while the transfer progresses. */
 const ANSWER_MS = 60000;
 const TRANSFER_MS = 600000;
 const ENDS = ['sent', 'saved', 'failed', 'cancelled'];
@@ -77,7 +77,7 @@ export class Store {
 		return ref;
 	}
 
-	/** Ends open requests that nobody answers any more: those that `fits` chooses. Transfers report their end themselves. */
+	/** Ends open requests that `fits` chooses, because no answer can arrive. Transfers report their end themselves. */
 	giveUp(hint, fits = () => true) {
 		for (const [ref, asked] of [...this.asked]) {
 			if (!fits(asked)) continue;
@@ -86,7 +86,7 @@ export class Store {
 		}
 	}
 
-	/** Ends what has waited too long. */
+	/** Ends requests that have waited too long. */
 	tick() {
 		const now = Date.now();
 		this.giveUp('The client has not answered. Try again.', (asked) => now - asked.at > (asked.each?.keeps ? TRANSFER_MS : ANSWER_MS));
@@ -217,7 +217,7 @@ const APPLY = {
 			this.password = null;
 			this.changed('password');
 		}
-		// What the server was asked over a lost connection has no answer.
+		// Requests over a lost connection get no answer.
 		if (!isUp(object)) this.giveUp(OFFLINE, (asked) => !asked.isLocal && !asked.each?.keeps);
 		this.changed('state');
 	},

@@ -1,4 +1,4 @@
-// What this browser stores for the client: its key, which WebCrypto does not give away, and its files, which the
+// The browser's store for the client: its key, which WebCrypto does not export, and its files, which the
 // client has encrypted. A file is stored in parts, so that a change writes little.
 
 const NAME = 'pychat profile';
@@ -14,7 +14,7 @@ const settled = (transaction) => new Promise((resolve, reject) => {
 	transaction.onabort = () => reject(transaction.error ?? new Error('the browser stores nothing'));
 });
 
-/** Another client has these files now. */
+/** Another client has taken over these files. */
 export class Taken extends Error {}
 
 class Vault {
@@ -45,7 +45,7 @@ class Vault {
 		await settled(transaction);
 	}
 
-	/** From now on only the client with this id stores files. */
+	/** Makes the client with this id the only one that may store files. */
 	async own(id) {
 		const transaction = this.#profiles();
 		transaction.objectStore(PROFILE).put(id, 'owner');

@@ -12,7 +12,7 @@ const ONE_SCRIPT = ['Latin', 'Greek', 'Cyrillic', 'Armenian', 'Hebrew', 'Arabic'
 	.map((scripts) => scripts.split(' ').map((script) => `\\p{scx=${script}}`).join(''))
 	.map((scripts) => new RegExp(`^[${scripts}\\p{scx=Common}\\p{scx=Inherited}]*$`, 'u'));
 
-/** Why the client takes no such name, as far as a browser can know; undefined if nothing is wrong with it. */
+/** The reason why the client refuses a name, as far as a browser can check; undefined if the name is valid. */
 export function nameProblem(name) {
 	const letters = [...name];
 	if (!letters.length || letters.length > 32) return 'Names have 1 to 32 characters.';
@@ -104,7 +104,7 @@ export function readers(to) {
 	return { kind: 'open', word: 'Open', tells: 'Open: the operator of the server can read it too.' };
 }
 
-/** What the protection of a single message is, where it is worth a note. */
+/** The protection of a single message, where it needs a note. */
 export const PROTECTION = {
 	open: 'open: the operator can read it',
 	pin: 'sealed with the PIN of the channel',

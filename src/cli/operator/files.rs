@@ -7,7 +7,7 @@ use crate::chat::BlobId;
 use crate::ledger::{Jobs, jobs};
 use crate::server::files::store::{BlobStore, FolderStore, Place};
 
-/// What a folder has of the files that a ledger names.
+/// The files of a ledger that a folder contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     pub there: usize,

@@ -62,7 +62,7 @@ fn pasted() -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The error about a key line, with the way out of a paste that the shell has broken.
+/// The error about a key line, with a remedy for a paste that the shell has broken.
 fn unreadable(error: InviteError) -> Fault {
     let hint = match error {
         InviteError::Incomplete { .. } => {
@@ -121,7 +121,7 @@ pub fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()
         let hint = "compare it, then add --yes";
         return Err(Fault::new(code::USAGE, "the key was not compared", hint).into());
     }
-    // What was pasted or typed before the question is no answer to it.
+    // Text that was pasted or typed before the question does not answer it.
     terminal::discard_typed();
     print::aside(format_args!("Did {name} read you exactly this? [y/N] "));
     let mut answer = String::new();

@@ -1,4 +1,4 @@
-//! `pychat invite`: what a user needs to reach the server, for the client or for a browser.
+//! `pychat invite`: prints the address and key of the server, for the client or for a browser.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;

@@ -3,10 +3,10 @@
 
 mod addresses;
 mod complete;
-mod face;
 mod gutter;
 pub mod highlights;
 pub mod input;
+mod interface;
 pub mod json;
 pub mod json_output;
 mod mention;
@@ -29,7 +29,7 @@ use super::model::{Origin, Output, State};
 use crate::chat::Event;
 use crate::print::err;
 use crate::terminal;
-pub use face::{Person, Ui};
+pub use interface::{Person, Ui};
 
 /// Shows only errors, on stderr: for `--send`.
 pub struct Mute;

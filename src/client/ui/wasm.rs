@@ -2,8 +2,8 @@
 
 mod addresses;
 mod complete;
-mod face;
 pub mod highlights;
+mod interface;
 pub mod json;
 mod mention;
 mod objects;
@@ -12,4 +12,4 @@ pub mod page;
 pub mod rooms;
 mod words;
 
-pub use face::{Person, Ui};
+pub use interface::{Person, Ui};

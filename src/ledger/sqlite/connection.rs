@@ -107,7 +107,7 @@ pub fn sync_log(connection: &Connection, path: &Path) -> Result<(), LedgerError>
         _ => {}
     }
     // After a failed sync the kernel takes pages of the log for written that are not. Their copies
-    // in the file are synced anew. A reader in the way keeps some of them in the log.
+    // in the file are synced again. A reader in the way keeps some of them in the log.
     let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
     connection.query_row(checkpoint, [], |_| Ok(())).map_err(write_faults(path))
 }

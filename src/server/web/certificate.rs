@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Certificates that one file may have.
 const CHAIN_MAX: usize = 16;
 
-/// Why the files are of no use.
+/// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     #[error("{}: {error}", path.display())]
@@ -104,7 +104,7 @@ impl Certificate {
     /// Reads the certificate that the configuration names.
     ///
     /// # Errors
-    /// The files are of no use.
+    /// The files cannot be used.
     pub fn open(home: &Home, tls: Option<&WebTls>) -> Result<Certificate, Fault> {
         let files = tls.map(|tls| Files::of(home, tls));
         let config = files.as_ref().map(Files::read).transpose().map_err(|error| {
@@ -120,8 +120,8 @@ impl Certificate {
         self.config.as_ref()
     }
 
-    /// Reads the files again if they or their names have changed. While they are of no use, the
-    /// former certificate stays.
+    /// Reads the files again if they or their names have changed. While they cannot be
+    /// used, the former certificate stays.
     pub fn keep(&mut self, tls: Option<&WebTls>) {
         if self.looked.elapsed() < EVERY {
             return;

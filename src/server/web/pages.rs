@@ -1,5 +1,5 @@
-//! The page and what it needs: files that are part of the program, texts in their place, and what a
-//! page has to know of the server before it can connect.
+//! The page and its files, which are part of the program, texts that replace it, and the facts
+//! about the server that a page needs before it can connect.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::home::ServerKeys;
 use crate::page::{self, Asset};
 use crate::wire::http::Request;
 
-/// Headers of all answers. A page runs scripts of this server alone, and talks to it alone.
+/// Headers of all answers. A page runs scripts of this server alone, and connects to it alone.
 const HEADERS: &str = "Content-Security-Policy: default-src 'none'; \
     script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
     img-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; \
@@ -23,7 +23,7 @@ const HEADERS: &str = "Content-Security-Policy: default-src 'none'; \
 
 /// The paths of the first page.
 const FIRST: [&str; 2] = ["/", "/index.html"];
-/// What a page needs before it can connect.
+/// The facts about the server that a page needs before it can connect.
 const ABOUT: &str = "/server.json";
 
 /// The page where the program has no client for browsers.
@@ -57,7 +57,7 @@ pub struct Page {
 pub fn find(request: &Request<'_>, site: &Site<'_>) -> Option<Page> {
     let is_first = FIRST.contains(&request.target);
     if is_first && !site.is_secure && site.has_tls {
-        // The first byte tells TLS from HTTP at the same port.
+        // The first byte distinguishes TLS from HTTP at the same port.
         let to = format!("Location: https://{}/\r\nCache-Control: no-store\r\n", request.host);
         return Some(page(request, "307 Temporary Redirect", &to, Cow::Borrowed(&[])));
     }

@@ -22,7 +22,7 @@ pub fn admits_origin(origin: Option<&str>, host: &str, origins: &[WebOrigin]) ->
     origin.is_at(host) || origins.contains(&origin)
 }
 
-/// How a request has come, as far as its encryption is concerned.
+/// The encryption on the way of a request.
 #[derive(Clone, Copy, Default)]
 pub struct Path<'a> {
     /// Whether the connection has TLS.

@@ -1,5 +1,5 @@
 //! What the browser does for the client: random bytes, operations with the user's key, and a report
-//! of a panic. The Worker waits for each, so the client's order of things stays.
+//! of a panic. The Worker waits for each, so the order of the client's steps stays.
 
 use pychat::crypto::identity::{KeyHolder, MODULUS_BYTES};
 use zeroize::Zeroizing;
@@ -30,7 +30,7 @@ const OPEN: u32 = 1;
 /// RSASSA-PSS with SHA-256 and a salt of 32 bytes.
 const SIGN: u32 = 2;
 
-/// WebCrypto, which never gives the private key away.
+/// WebCrypto, which never exports the private key.
 pub struct Browser;
 
 impl KeyHolder for Browser {
@@ -85,7 +85,7 @@ unsafe extern "Rust" fn __getrandom_v03_custom(
     dest: *mut u8,
     len: usize,
 ) -> Result<(), getrandom::Error> {
-    // SAFETY: the caller vouches for the buffer.
+    // SAFETY: the caller guarantees the buffer.
     unsafe { random(dest, len) };
     Ok(())
 }

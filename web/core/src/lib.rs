@@ -23,7 +23,7 @@ const FOLDER: &str = "/profile";
 
 #[derive(Default)]
 struct State {
-    /// What the Worker hands over.
+    /// The input of the Worker.
     buffer: Vec<u8>,
     core: Option<Core>,
     outputs: Outputs,
@@ -33,7 +33,7 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::default();
 }
 
-/// What the Worker starts the client with.
+/// The configuration of the client.
 #[derive(Deserialize)]
 struct Config {
     name: String,
@@ -45,7 +45,7 @@ struct Config {
     public: String,
 }
 
-/// What has happened, by its number.
+/// The events, by number.
 const OBJECT: u32 = 1;
 const OPENED: u32 = 2;
 const RECORD: u32 = 3;
@@ -127,7 +127,7 @@ pub extern "C" fn output_bytes() -> usize {
 }
 
 impl State {
-    /// Handles all that waits. Files come first: what they hold is stored before anything is sent.
+    /// Runs the core and collects its outputs. Files are first: they are stored before a send.
     fn run(&mut self) {
         let Some(core) = &mut self.core else { return };
         let due = core.run();

@@ -1,4 +1,4 @@
-//! What the Worker has to do, in order, as bytes.
+//! The tasks for the Worker, in order, as bytes.
 
 use std::collections::VecDeque;
 use std::path::Path;

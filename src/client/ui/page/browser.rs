@@ -12,7 +12,7 @@ pub fn open(spool: &Spool, address: &str) -> Result<(), String> {
     if !programs::has_desktop() {
         return Ok(());
     }
-    let file = spool.door(address).map_err(|error| error.to_string())?;
+    let file = spool.redirect(address).map_err(|error| error.to_string())?;
     let mut command = Command::new(programs::OPENER);
     command.arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child =

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::access::Access;
 use super::core::Core;
-use super::door::Door;
 use super::routes::{Route, Wrong, route};
 use super::session;
 use super::slots::Slot;
@@ -42,15 +42,15 @@ struct Asked {
 }
 
 /// Answers a connection.
-pub fn serve(door: &Door, mut stream: LocalStream, slot: &Slot) {
-    let core = &door.core;
+pub fn serve(access: &Access, mut stream: LocalStream, slot: &Slot) {
+    let core = &access.core;
     stream.set_deadline(Some(Instant::now() + Duration::from_secs(PAGE_HEAD_S)));
     let asked = match read_head(&mut stream) {
         Ok(Some(asked)) => asked,
         Ok(None) => return stream.cut(),
         Err(wrong) => return refuse(&stream, wrong),
     };
-    let routed = route(&asked.head, &door.names, &door.token).and_then(|route| match route {
+    let routed = route(&asked.head, &access.names, &access.token).and_then(|route| match route {
         // A browser sends nothing after such a request before it has the answer.
         Route::Hand { .. } => Ok(route),
         _ if asked.rest.is_empty() => Ok(route),
@@ -63,7 +63,7 @@ pub fn serve(door: &Door, mut stream: LocalStream, slot: &Slot) {
                  Sec-WebSocket-Accept: {accept}\r\n\r\n"
             );
             match stream.send(head.as_bytes(), || true) {
-                Ok(()) => return session::run(door, stream, slot),
+                Ok(()) => return session::run(access, stream, slot),
                 Err(_) => return stream.cut(),
             }
         }

@@ -42,7 +42,7 @@ impl Core {
 
     /// Attaches a page. The error is the reason to close it.
     pub fn attach(&self) -> Result<Arc<Queue>, u16> {
-        self.spool.close_door();
+        self.spool.remove_redirect();
         let mut inner = self.lock();
         inner.pages.retain(|page| !page.is_closing());
         if inner.has_ended {

@@ -1,13 +1,13 @@
 //! The page (`web/`) on a loopback address as a user interface (docs/web.md). The runtime hands
 //! over outputs and never waits; each connection of a browser has a thread of its own.
 
+mod access;
 mod answers;
 mod browser;
 mod carried;
 pub mod commands;
 mod connection;
 pub mod core;
-mod door;
 mod outgoing;
 pub mod queue;
 mod room;
@@ -34,8 +34,8 @@ use crate::fault::{Fault, code};
 use crate::net::local::LocalListener;
 use crate::print::{err, out};
 use crate::system;
+use access::Access;
 use core::Core;
-use door::Door;
 use queue::CLOSE_PATIENCE;
 use routes::Names;
 pub use shown::Shown;
@@ -91,13 +91,13 @@ impl Opened {
         let Opened { listener, address } = self;
         let core = Arc::new(Core::new(State::new(person, server), spool, happen));
         let (token, names) = (Token::new(), Names::of(address));
-        let door = Arc::new(Door { token, names, core: Arc::clone(&core) });
-        let accepting = Arc::clone(&door);
+        let access = Arc::new(Access { token, names, core: Arc::clone(&core) });
+        let accepting = Arc::clone(&access);
         let spawned = thread::Builder::new()
             .name("pages".into())
             .spawn(move || accept(&accepting, &listener));
         spawned.expect("a client can start a thread");
-        announce(&door, address);
+        announce(&access, address);
         Page { core }
     }
 }
@@ -116,7 +116,7 @@ fn bind(wanted: SocketAddr) -> io::Result<LocalListener> {
     bound
 }
 
-fn accept(door: &Arc<Door>, listener: &LocalListener) {
+fn accept(access: &Arc<Access>, listener: &LocalListener) {
     let slots = Slots::default();
     loop {
         let Ok(stream) = listener.accept() else {
@@ -127,22 +127,22 @@ fn accept(door: &Arc<Door>, listener: &LocalListener) {
             stream.cut();
             continue;
         };
-        let door = Arc::clone(door);
-        let serve = move || connection::serve(&door, stream, &slot);
+        let access = Arc::clone(access);
+        let serve = move || connection::serve(&access, stream, &slot);
         // Without a thread the connection ends.
         let _ = thread::Builder::new().name("page".into()).spawn(serve);
     }
 }
 
 /// Prints the address with its token where only the user reads it, and opens the browser.
-fn announce(door: &Door, address: SocketAddr) {
-    let whole = format!("http://{address}/#{}", door.token.reveal());
+fn announce(access: &Access, address: SocketAddr) {
+    let whole = format!("http://{address}/#{}", access.token.reveal());
     match system::terminal::is_private_output() {
         // A closed pipe stops no chat.
         true => drop(out!("{whole}")),
         false => err!("the page's address is a secret: only a terminal or a pipe is given it"),
     }
-    if let Err(problem) = browser::open(&door.core.spool, &whole) {
+    if let Err(problem) = browser::open(&access.core.spool, &whole) {
         err!("no browser was opened: {problem}");
     }
 }

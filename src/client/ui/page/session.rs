@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::access::Access;
 use super::commands::Commands;
-use super::door::Door;
 use super::queue::{CLOSE_PATIENCE, Queue, close};
 use super::slots::Slot;
 use crate::limits::{PAGE_FRAME_BYTES_MAX, PAGE_HEAD_S};
@@ -19,11 +19,11 @@ use crate::wire::websocket::{MessageReader, Received, close_frame};
 const ATTACH_BYTES_MAX: usize = 1 << 10;
 
 /// Carries objects until the page or the client ends.
-pub fn run(door: &Door, stream: LocalStream, slot: &Slot) {
+pub fn run(access: &Access, stream: LocalStream, slot: &Slot) {
     let mut source = stream.clone();
     source.set_deadline(Some(Instant::now() + Duration::from_secs(PAGE_HEAD_S)));
     let mut reader = MessageReader::of_texts(source, ATTACH_BYTES_MAX);
-    let queue = match attach(door, &mut reader) {
+    let queue = match attach(access, &mut reader) {
         Ok(queue) => queue,
         Err(code) => return refuse(&stream, code),
     };
@@ -34,7 +34,7 @@ pub fn run(door: &Door, stream: LocalStream, slot: &Slot) {
     let writer = move || write(&out, &written);
     match thread::Builder::new().name("page".into()).spawn(writer) {
         Ok(_) => {
-            let commands = Commands::new(Arc::clone(&door.core), Arc::clone(&queue));
+            let commands = Commands::new(Arc::clone(&access.core), Arc::clone(&queue));
             queue.is_over(read(&mut reader, &queue, commands));
         }
         Err(_) => {
@@ -45,7 +45,7 @@ pub fn run(door: &Door, stream: LocalStream, slot: &Slot) {
 }
 
 /// Waits for the first object, which has the token.
-fn attach(door: &Door, reader: &mut MessageReader<LocalStream>) -> Result<Arc<Queue>, u16> {
+fn attach(access: &Access, reader: &mut MessageReader<LocalStream>) -> Result<Arc<Queue>, u16> {
     loop {
         match reader.read() {
             Ok(Received::Message) => break,
@@ -57,8 +57,8 @@ fn attach(door: &Door, reader: &mut MessageReader<LocalStream>) -> Result<Arc<Qu
     }
     let object: Value = serde_json::from_slice(reader.message()).unwrap_or_default();
     let token = object["token"].as_str().filter(|_| object["type"] == "attach");
-    match door.token.is(token.unwrap_or_default()) {
-        true => door.core.attach(),
+    match access.token.is(token.unwrap_or_default()) {
+        true => access.core.attach(),
         false => Err(close::WRONG_TOKEN),
     }
 }

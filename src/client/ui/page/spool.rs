@@ -20,7 +20,7 @@ const LOCK: &str = "lock";
 /// The folder of fetched files that are only shown.
 const VIEWED: &str = "viewed";
 /// The page that leads a browser to the client.
-const DOOR: &str = "open.html";
+const REDIRECT: &str = "open.html";
 
 pub struct Spool {
     folder: PathBuf,
@@ -174,8 +174,8 @@ impl Spool {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn door(&self, address: &str) -> Result<PathBuf, FileError> {
-        let path = self.folder.join(DOOR);
+    pub fn redirect(&self, address: &str) -> Result<PathBuf, FileError> {
+        let path = self.folder.join(REDIRECT);
         let page = format!(
             "<!doctype html><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\">\
              <meta http-equiv=\"refresh\" content=\"0; url={address}\"><title>pychat</title>\n"
@@ -185,15 +185,15 @@ impl Spool {
     }
 
     /// Removes that page, once a browser was there.
-    pub fn close_door(&self) {
+    pub fn remove_redirect(&self) {
         // It is often gone already.
-        let _ = fs::remove_file(self.folder.join(DOOR));
+        let _ = fs::remove_file(self.folder.join(REDIRECT));
     }
 
     /// Removes what no upload needs any more.
     pub fn end(&self) {
         let mut held = self.lock();
-        self.close_door();
+        self.remove_redirect();
         let _ = fs::remove_dir_all(self.viewed());
         let is_sent = |handed: &Handed| matches!(handed.stage, Stage::Sent(_));
         let idle: Vec<u64> = held

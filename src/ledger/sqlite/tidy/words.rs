@@ -22,7 +22,7 @@ fn set_bulk(connection: &Connection, bulk: bool) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Merges a part of the index; the `first` one begins anew. Whether that was all.
+/// Merges a part of the index; the `first` call restarts the merge. Returns whether it is done.
 ///
 /// If other segments arrive during a merge, FTS5 goes on with it only if it has more segments than
 /// they are, or if they are at least `usermerge`, which are then merged first. Two is the least

@@ -7,7 +7,7 @@ use super::core::Core;
 use super::routes::Names;
 use super::token::Token;
 
-pub struct Door {
+pub struct Access {
     pub token: Token,
     pub names: Names,
     pub core: Arc<Core>,
