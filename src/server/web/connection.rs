@@ -24,6 +24,9 @@ const PART_BYTES: usize = 2_048;
 /// Bytes that are read and dropped after the answer. A close with unread bytes would reset the
 /// connection, and the peer would lose the answer.
 const IGNORED_BYTES_MAX: usize = 64 * 1024;
+/// Pages that a peer gets before others have their turn. A peer with more requests at once does not
+/// wait for answers: it is cut.
+const PAGES_AT_ONCE_MAX: usize = 16;
 /// How long the peer may take to read the answer and to close.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long the peer may take to read a page or a file of it.
@@ -95,7 +98,7 @@ impl Connection {
 
     /// Sends what is left of a page, and handles the received bytes.
     pub fn advance(&mut self, asked: &Asked<'_>) -> Progress {
-        let mut part = [0; PART_BYTES];
+        let (mut part, mut pages) = ([0; PART_BYTES], 0);
         loop {
             match self.send_page(asked.login_time) {
                 Ok(()) => {}
@@ -120,7 +123,13 @@ impl Connection {
                 Ok(None) => {}
                 Ok(Some((Answer::Hop(head), peer))) => return self.hop(&head, peer),
                 Ok(Some((Answer::Text(text), _))) => self.end(&text),
-                Ok(Some((Answer::Page(page), _))) => self.begin_page(page),
+                Ok(Some((Answer::Page(_), _))) if pages == PAGES_AT_ONCE_MAX => {
+                    return Progress::Over;
+                }
+                Ok(Some((Answer::Page(page), _))) => {
+                    pages += 1;
+                    self.begin_page(page);
+                }
                 Err(Wrong::Tls) => return Progress::Over,
                 Err(wrong) => {
                     log::debug!("{}: {wrong:?}", server_log::address(self.stream.peer));
@@ -255,24 +264,66 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::net::TcpStream;
 
     use super::*;
     use crate::net::listener::Listener;
 
-    #[test]
-    fn a_page_larger_than_the_buffers_of_the_system_arrives_whole() {
+    /// A browser, and its connection to the port.
+    fn connected(deadline: Instant) -> (TcpStream, Connection) {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-        let mut browser = TcpStream::connect(listener.address()).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let stream = loop {
+        let browser = TcpStream::connect(listener.address()).unwrap();
+        loop {
             if let Some(stream) = listener.accept_http().unwrap() {
-                break stream;
+                return (browser, Connection::new(stream, deadline));
             }
             assert!(Instant::now() < deadline);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_waits_for_no_answer_is_cut() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (mut browser, mut connection) = connected(deadline);
+        let asked = Asked {
+            origins: &[],
+            is_proxy: &|_| false,
+            is_open: true,
+            login_time: Duration::from_secs(60),
+            about: &|| "{}".to_owned(),
+            tls: None,
         };
-        let mut connection = Connection::new(stream, deadline);
+        // Each request fills one read, so that the next one is not read together with it.
+        let head = "HEAD /server.json HTTP/1.1\r\nHost: localhost\r\nX: ";
+        let request = format!("{head}{}\r\n\r\n", "x".repeat(PART_BYTES - head.len() - 4));
+        // The control: a browser that waits for each answer.
+        browser.set_nonblocking(true).unwrap();
+        for _ in 0..2 * PAGES_AT_ONCE_MAX {
+            browser.write_all(request.as_bytes()).unwrap();
+            let (mut answer, mut part) = (Vec::new(), [0; PART_BYTES]);
+            while !answer.ends_with(b"\r\n\r\n") {
+                assert!(matches!(connection.advance(&asked), Progress::Waits));
+                let bytes = browser.read(&mut part).unwrap_or(0);
+                answer.extend_from_slice(&part[..bytes]);
+                assert!(Instant::now() < deadline);
+            }
+        }
+        browser.set_nonblocking(false).unwrap();
+        let many = request.repeat(PAGES_AT_ONCE_MAX + 1);
+        loop {
+            browser.write_all(many.as_bytes()).unwrap();
+            if matches!(connection.advance(&asked), Progress::Over) {
+                break;
+            }
+            assert!(Instant::now() < deadline);
+        }
+    }
+
+    #[test]
+    fn a_page_larger_than_the_buffers_of_the_system_arrives_whole() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (mut browser, mut connection) = connected(deadline);
         let body: Vec<u8> = (0..64 << 20).map(|at| at as u8).collect();
         let page = Page { head: b"head".to_vec(), body: Cow::Owned(body.clone()), keeps: false };
         connection.begin_page(page);
