@@ -25,6 +25,8 @@ const CHAIN_MAX: usize = 16;
 pub enum CertificateError {
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: pki_types::pem::Error },
+    #[error("{}: not a file", .0.display())]
+    NotAFile(PathBuf),
     #[error("{}: no certificate, or more than {CHAIN_MAX}", .0.display())]
     Chain(PathBuf),
     #[error("{} and {}: {error}", certificate.display(), key.display())]
@@ -57,6 +59,11 @@ impl Files {
     }
 
     fn read(&self) -> Result<Arc<ServerConfig>, CertificateError> {
+        // A pipe would block the web port, and a device has no end.
+        let is_other = |path: &&PathBuf| fs::metadata(path).is_ok_and(|about| !about.is_file());
+        if let Some(path) = [&self.certificate, &self.key].into_iter().find(is_other) {
+            return Err(CertificateError::NotAFile(path.clone()));
+        }
         let file = |path: &Path, error| CertificateError::File { path: path.to_owned(), error };
         let read = CertificateDer::pem_file_iter(&self.certificate);
         let read = read.and_then(|read| read.take(CHAIN_MAX + 1).collect::<Result<Vec<_>, _>>());
