@@ -55,8 +55,7 @@ const ASSETS: &[Asset] = assets! {
 };
 
 /// The client for browsers (WebAssembly), compressed with gzip: `web/core/build` makes it.
-static CORE: Option<Asset> =
-    Some(Asset { path: "/core.wasm", bytes: include_bytes!("../web/core.wasm.gz") });
+static CORE: Asset = Asset { path: "/core.wasm", bytes: include_bytes!("../web/core.wasm.gz") };
 
 /// The first page.
 const INDEX: &str = "/index.html";
@@ -67,15 +66,15 @@ pub fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
 
-/// Returns the client for browsers, which only a server serves; `None` if this build has none.
-pub fn core() -> Option<&'static Asset> {
-    CORE.as_ref()
+/// Returns the client for browsers, which only a server serves.
+pub fn core() -> &'static Asset {
+    &CORE
 }
 
 /// The entity tags, by path. Each is computed once.
 static TAGS: LazyLock<BTreeMap<&'static str, String>> = LazyLock::new(|| {
     let tag = |asset: &Asset| (asset.path, format!("\"{}\"", hex(Sha256::digest(asset.bytes))));
-    ASSETS.iter().chain(core()).map(tag).collect()
+    ASSETS.iter().chain([core()]).map(tag).collect()
 });
 
 /// Returns a text that differs between builds with other files.

@@ -128,7 +128,7 @@ fn a_page_learns_which_server_it_is_and_nothing_secret() {
     assert_eq!((&about["fingerprint"], &about["founding"]), (&print.clone().into(), &print.into()));
     assert_eq!(about["name"], "chat.example.org");
     let keys: Vec<_> = about.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["core", "fingerprint", "founding", "name", "version"]);
+    assert_eq!(keys, ["fingerprint", "founding", "name", "version"]);
 }
 
 #[test]

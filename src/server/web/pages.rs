@@ -26,10 +26,8 @@ const FIRST: [&str; 2] = ["/", "/index.html"];
 /// The facts about the server that a page needs before it can connect.
 const ABOUT: &str = "/server.json";
 
-/// The page where the program has no client for browsers.
-const NO_CORE: &str = concat!(include_str!("head.html"), include_str!("no_core.html"));
 /// The page where browsers allow no encryption.
-const INSECURE: &str = concat!(include_str!("head.html"), include_str!("insecure.html"));
+const INSECURE: &str = include_str!("insecure.html");
 
 /// The state of the server that an answer depends on.
 pub struct Site<'a> {
@@ -66,9 +64,8 @@ pub fn find(request: &Request<'_>, site: &Site<'_>) -> Option<Page> {
     }
     match request.target {
         ABOUT => Some(text(request, "200 OK", "application/json", (site.about)())),
-        _ if is_first && page::core().is_none() => Some(text(request, "200 OK", HTML, NO_CORE)),
         path => {
-            let core = page::core().filter(|core| core.is_at(path));
+            let core = Some(page::core()).filter(|core| core.is_at(path));
             Some(asset(request, core.or_else(|| page::find(path))?))
         }
     }
@@ -82,7 +79,7 @@ pub fn about(keys: &ServerKeys, config: &Config) -> String {
     let about = json!({
         "fingerprint": own.to_string(), "founding": keys.founding().to_string(),
         "name": config.invite_host.as_ref().map(ToString::to_string),
-        "version": env!("CARGO_PKG_VERSION"), "core": page::core().is_some(),
+        "version": env!("CARGO_PKG_VERSION"),
     });
     format!("{about}\n")
 }
