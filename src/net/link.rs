@@ -27,6 +27,11 @@ pub enum Patience {
     Each(Duration),
 }
 
+/// Returns whether the patience of a read, or the time of a write, is over.
+pub fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// The reading half, owned by the reading thread.
 pub trait RecordSource: Send {
     /// Reads the next record, to be decrypted in place; `None` at a clean end.

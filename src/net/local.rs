@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::link::is_timeout;
+
 /// Bytes that the system buffers while a peer does not read.
 const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// How long a write waits before `gives_up` is called.
@@ -69,7 +71,7 @@ impl LocalStream {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if waits(&error) && !gives_up() => {}
+                Err(error) if is_timeout(&error) && !gives_up() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -111,9 +113,4 @@ impl Read for LocalStream {
         self.stream.set_read_timeout(left)?;
         (&*self.stream).read(part)
     }
-}
-
-/// Whether a write has timed out.
-fn waits(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

@@ -30,6 +30,7 @@ use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::home::sanctions::{Subject, Whom};
 use crate::limits::{FILE_PAUSE_MS_MAX, REF_BYTES_MAX};
+use crate::net::link::is_timeout;
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::{codec, stored_fields};
 use answers::Answers;
@@ -320,7 +321,7 @@ impl Session {
                 }
                 Ok(Incoming::Closed(Some(_))) => return End::Quit,
                 Ok(Incoming::Closed(None)) => return End::Cut,
-                Err(error) if waits(&error) => {
+                Err(error) if is_timeout(&error) => {
                     let silent = heard.elapsed();
                     if silent >= idle_timeout {
                         return End::Idle;
@@ -507,10 +508,6 @@ impl Session {
 fn fits(fields: &[u8]) -> Result<(), Refusal> {
     let (bytes, max_bytes) = (fields.len(), RECORD_BODY_BYTES_MAX - LINE_HEAD_BYTES);
     if bytes > max_bytes { Err(Refusal::TooLong { bytes, max_bytes }) } else { Ok(()) }
-}
-
-fn waits(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Cleans texts for others before any decision about them.

@@ -16,7 +16,7 @@ use crate::limits::RECORD_PLAIN_BYTES_MAX;
 /// The smallest piece: 128 ms at 64 kbit/s.
 const PIECE_BYTES_MIN: u64 = 1_024;
 /// The largest piece: one record of DATA.
-const PIECE_BYTES_MAX: u64 = RECORD_PLAIN_BYTES_MAX as u64 - 16;
+pub const PIECE_BYTES_MAX: u64 = RECORD_PLAIN_BYTES_MAX as u64 - 16;
 /// Pieces for each second: a chat message waits 31 ms for the piece in front of it.
 const PIECES_PER_S: u64 = 32;
 /// The window before anything is measured.

@@ -22,8 +22,8 @@ use crate::client::transfer::{
     Failure, Left, LeftDownload, LeftUpload, Place, Report, Then, ToGet, ToSend, TransferId, Work,
 };
 use crate::transfer::turns::Turns;
-use crate::transfer::window::Window;
-use crate::wire::transfer::{DATA_BYTES_MAX, TransferRecord, data_head};
+use crate::transfer::window::{PIECE_BYTES_MAX, Window};
+use crate::wire::transfer::{TransferRecord, data_head};
 
 /// One direction of the connection.
 #[derive(Default)]
@@ -320,7 +320,7 @@ impl Engine {
             // be acknowledged late and at once, and the window would take the link for a faster
             // one.
             let earlier = granted.iter_mut().find(|(one, _)| *one == number);
-            match earlier.filter(|_| wanted == DATA_BYTES_MAX as u64) {
+            match earlier.filter(|_| wanted == PIECE_BYTES_MAX) {
                 Some(earlier) => earlier.1 = upto,
                 None => granted.push((number, upto)),
             }

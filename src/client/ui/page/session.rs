@@ -1,6 +1,5 @@
 //! An attached page: one thread reads its objects, and another writes those for it.
 
-use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use super::commands::Commands;
 use super::queue::{CLOSE_PATIENCE, Queue, close};
 use super::slots::Slot;
 use crate::limits::{PAGE_FRAME_BYTES_MAX, PAGE_HEAD_S};
+use crate::net::link::is_timeout;
 use crate::net::local::LocalStream;
 use crate::wire::websocket::{MessageReader, Received, close_frame};
 
@@ -51,7 +51,7 @@ fn attach(access: &Access, reader: &mut MessageReader<LocalStream>) -> Result<Ar
             Ok(Received::Message) => break,
             Ok(Received::Ping) => {}
             Ok(Received::Close | Received::End) => return Err(close::NORMAL),
-            Err(error) if is_late(&error) => return Err(close::NO_TOKEN),
+            Err(error) if is_timeout(&error) => return Err(close::NO_TOKEN),
             Err(_) => return Err(close::MALFORMED),
         }
     }
@@ -109,8 +109,4 @@ fn write(queue: &Queue, stream: &LocalStream) {
 fn refuse(stream: &LocalStream, code: u16) {
     let _ = stream.send(&close_frame(code), || true);
     stream.drain(CLOSE_PATIENCE);
-}
-
-fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
