@@ -7,6 +7,7 @@ mod world;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::process::Command;
 use std::sync::Arc;
 
 use tls::Certificate;
@@ -149,6 +150,15 @@ fn a_certificate_is_read_again_when_it_changes_and_kept_while_it_is_damaged() {
         world.server.forgets("the web port keeps its certificate");
         assert!(second.connect(&web).is_ok());
     }
+    // A pipe is not opened.
+    second.write(&world.home());
+    let key = world.home().join("web.key");
+    fs::remove_file(&key).unwrap();
+    assert!(Command::new("mkfifo").arg(&key).status().unwrap().success());
+    let (ok, told) = world.operator(&["check"]);
+    assert!(!ok && told.contains("web.key: not a file"), "{told}");
+    world.server.is_told("web.key: not a file");
+    assert!(second.connect(&web).is_ok());
     // A server does not start without its certificate.
     let world = world.stopped();
     let mut server = world.program("operator");
