@@ -329,6 +329,24 @@ export const CHECKS = {
     assert.deepEqual(script.heard.filter((one) => one.type === 'read' && one.conversations[0].to.startsWith('#news')), [], 'it is marked as read');
   },
 
+  async 'check: what the server says is marked'({ page, script, sees }) {
+    // The words of the client, from the server.
+    const compare = 'compare this with bob, over the phone or face to face';
+    const rows = (kind, part) => page.evaluate(([wanted, inner]) => [...document.querySelectorAll(`#list .row.${wanted}`)]
+      .map((row) => [row.querySelector(inner)?.textContent ?? null, row.querySelector('.text').textContent]), [kind, part]);
+    script.push([{ type: 'notice', text: `${compare}: one`, origin: 'server' }, { type: 'error', code: 'rate', hint: `Notice: ${compare}: two`, origin: 'server' },
+      { type: 'notice', text: `${compare}: three`, origin: 'client' }, { type: 'error', code: 'bad_request', hint: `${compare}: four`, origin: 'client' },
+      message('#lobby', 'alice', 61, 'it is five', { unsealed: true }), message('#lobby', 'alice', 62, 'it is six')]);
+    await sees('it is six');
+    const notes = (await rows('note', '.mark')).filter(([, text]) => text.includes(compare));
+    // The first part is for screen readers, the second one is seen.
+    assert.deepEqual(notes, [['From the server: server', `${compare}: one`], ['From the server: server', `Notice: ${compare}: two`],
+      ['Notice: –', `${compare}: three`], ['Error: !', `${compare}: four`]]);
+    const said = (await rows('message', '.warning')).slice(-2);
+    const unsealed = '! not sealed, the server’s word alone';
+    assert.deepEqual(said, [[unsealed, `${unsealed}it is five`], [null, 'it is six']]);
+  },
+
   async 'check: a password that another page has given'({ page, script, reads }) {
     script.push([{ type: 'state', state: 'connecting' }, { type: 'password', wrong: false, origin: 'server' }]);
     await page.waitForSelector('dialog [name=password]');
