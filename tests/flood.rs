@@ -351,5 +351,8 @@ fn measured_at_full_size() {
             world.counter("evicted"),
         );
         flood.end();
+        let slowest = took[took.len() - 1];
+        assert!(slowest < PROMISED, "{addresses} addresses, {what}: {slowest:?}");
+        assert!(took.len() >= 70, "{addresses} addresses, {what}: {} logins", took.len());
     }
 }
