@@ -108,6 +108,33 @@ fn limits_apply_to_the_source_that_a_proxy_names() {
     assert!(answer(&web, &proxied([203, 0, 113, 66])).starts_with("HTTP/1.1 400 "));
 }
 
+#[test]
+fn networks_of_ipv6_have_bounds_beside_those_of_their_sources() {
+    let config = r#"{"web": "127.0.0.1:0", "web_proxies": ["127.0.0.1"],
+        "limits": {"unauthenticated_per_source_max": 2, "login_ms_max": 3600000}}"#;
+    let world = World::configured(config);
+    let web = world.web();
+    let networks: [(&str, fn(u8) -> String, u64); 4] = [
+        ("hosts of a /64", |n| format!("2001:db8:1:100::{n:x}"), 2),
+        ("/64s of a /56", |n| format!("2001:db8:2:1{n:02x}::1"), 4),
+        ("/56s of a /48", |n| format!("2001:db8:3:{n:02x}00::1"), 8),
+        // The control.
+        ("/48s", |n| format!("2001:db8:4{n:02x}::1"), 10),
+    ];
+    let (mut held, mut places) = (Vec::new(), 0);
+    for (what, address, kept) in networks {
+        let come = |n| open(&web, &format!("X-Forwarded-For: {}\r\n", address(n))).unwrap();
+        held.extend((0..10).map(come));
+        places += kept;
+        // All of them are counted: each has a place, or has lost it, or was refused.
+        let others = held.len() as u64 - places;
+        world.until(&format!("{places} places with ten {what}"), || {
+            world.figure("unauthenticated") == places
+                && world.figure("evicted") + world.figure("refused") == others
+        });
+    }
+}
+
 /// The beginning of a connection of a proxy with the PROXY protocol, version 2.
 fn proxied(source: [u8; 4]) -> Vec<u8> {
     let head = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c";
