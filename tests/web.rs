@@ -114,23 +114,27 @@ fn networks_of_ipv6_have_bounds_beside_those_of_their_sources() {
         "limits": {"unauthenticated_per_source_max": 2, "login_ms_max": 3600000}}"#;
     let world = World::configured(config);
     let web = world.web();
-    let networks: [(&str, fn(u8) -> String, u64); 4] = [
-        ("hosts of a /64", |n| format!("2001:db8:1:100::{n:x}"), 2),
-        ("/64s of a /56", |n| format!("2001:db8:2:1{n:02x}::1"), 4),
-        ("/56s of a /48", |n| format!("2001:db8:3:{n:02x}00::1"), 8),
+    // The number of a source is in the place of NN.
+    let networks = [
+        ("hosts of a /64", "2001:db8:1:100::NN", 2),
+        ("/64s of a /56", "2001:db8:2:1NN::1", 4),
+        ("/56s of a /48", "2001:db8:3:NN00::1", 8),
         // The control.
-        ("/48s", |n| format!("2001:db8:4{n:02x}::1"), 10),
+        ("/48s", "2001:db8:4NN::1", 10),
     ];
     let (mut held, mut places) = (Vec::new(), 0);
     for (what, address, kept) in networks {
-        let come = |n| open(&web, &format!("X-Forwarded-For: {}\r\n", address(n))).unwrap();
+        let come = |n: u8| {
+            let source = address.replace("NN", &format!("{n:02x}"));
+            open(&web, &format!("X-Forwarded-For: {source}\r\n")).unwrap()
+        };
         held.extend((0..10).map(come));
         places += kept;
         // All of them are counted: each has a place, or has lost it, or was refused.
         let others = held.len() as u64 - places;
         world.until(&format!("{places} places with ten {what}"), || {
-            world.figure("unauthenticated") == places
-                && world.figure("evicted") + world.figure("refused") == others
+            world.counter("unauthenticated") == places
+                && world.counter("evicted") + world.counter("refused") == others
         });
     }
 }

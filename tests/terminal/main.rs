@@ -102,6 +102,17 @@ fn what_came_together_with_esc_is_not_said() {
     assert_eq!(bob.seen("secret"), 0);
 }
 
+/// Waits until a text is asked about and can be edited again. Between two lines the terminal itself
+/// edits what is typed.
+#[track_caller]
+fn is_asked_about(world: &World, alice: &Terminal) {
+    alice.shows("Enter sends it here as a text");
+    world.until("the text can be edited", || {
+        let (_, column, row) = alice.cursor();
+        column > 0 && !row.contains("=!=")
+    });
+}
+
 #[test]
 fn a_command_with_a_secret_behind_blanks_or_a_slip_is_asked_about() {
     let world = World::new();
@@ -117,7 +128,7 @@ fn a_command_with_a_secret_behind_blanks_or_a_slip_is_asked_about() {
     ];
     for line in lines {
         alice.types(&format!("{line}\r"));
-        alice.shows("Enter sends it here as a text");
+        is_asked_about(&world, &alice);
         alice.shows_row(|row| row.trim_end() == format!("> {line}").trim_end());
         alice.types("\x15/clear\r");
         alice.shows_all(|rows| rows.concat().trim() == ">");
@@ -153,7 +164,7 @@ fn a_pin_in_the_row_after_its_command_is_asked_about() {
         [("/join #tea\r4711\r", true), ("\x1b[200~/join #tea\r4711\x1b[201~\r", false)]
     {
         alice.types(paste);
-        alice.shows("Enter sends it here as a text");
+        is_asked_about(&world, &alice);
         // Ctrl-U empties one row of the line.
         alice.types("\x15\x7f\x15");
         if joins {
