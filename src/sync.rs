@@ -54,7 +54,7 @@ ranks! {
     Reader "requests for a reader, and the pending liveness check of the commit thread",
     Backfill "sessions that wait for older messages",
     Flusher "sockets that are full, and conversations to deliver",
-    Bell "whether the thread for downloads has to look again",
+    Bell "whether the thread for downloads has to check for work again",
     Backlog "what waits for a thread that writes: audit entries, decisions",
     Commits "counters of commits",
     Refusals "counters of refusals",
