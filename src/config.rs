@@ -383,6 +383,33 @@ pub fn admits(allow: &[IpRange], deny: &[IpRange], address: IpAddr) -> bool {
 }
 
 impl IpRange {
+    /// Returns the network with this prefix that contains an address.
+    pub fn around(address: IpAddr, prefix_bits: u8) -> IpRange {
+        let bits = u32::from(prefix_bits);
+        let network = match address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits)).unwrap_or(0);
+                IpAddr::V4((v4.to_bits() & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits)).unwrap_or(0);
+                IpAddr::V6((v6.to_bits() & mask).into())
+            }
+        };
+        IpRange { network, prefix_bits }
+    }
+
+    /// Whether the ranges have an address in common.
+    pub fn overlaps(&self, other: &IpRange) -> bool {
+        self.contains(other.network) || other.contains(self.network)
+    }
+
+    /// Returns the number of addresses; `None` for all of IPv6, which has more than a `u128`.
+    pub fn addresses(&self) -> Option<u128> {
+        let width = if self.network.is_ipv4() { 32 } else { 128 };
+        1_u128.checked_shl(width - u32::from(self.prefix_bits))
+    }
+
     pub fn contains(&self, address: IpAddr) -> bool {
         let same = |a: u128, b: u128, width: u8| {
             let shift = u32::from(width - self.prefix_bits);
@@ -401,8 +428,9 @@ impl IpRange {
 pub enum RangeError {
     #[error("an address or range has the form 192.168.1.7, 192.168.1.0/24 or fd00::/8")]
     Form,
-    #[error("the range has bits beyond its prefix: write the network's address")]
-    HostBits,
+    /// The network that contains the address.
+    #[error("the range has bits beyond its prefix: write {0}")]
+    HostBits(IpRange),
 }
 
 impl FromStr for IpRange {
@@ -427,12 +455,9 @@ impl FromStr for IpRange {
         if prefix_bits > width {
             return Err(RangeError::Form);
         }
-        let host_bits = match network {
-            IpAddr::V4(v4) => u128::from(v4.to_bits()).checked_shl(96 + u32::from(prefix_bits)),
-            IpAddr::V6(v6) => v6.to_bits().checked_shl(u32::from(prefix_bits)),
-        };
-        if host_bits.unwrap_or(0) != 0 {
-            return Err(RangeError::HostBits);
+        let range = IpRange::around(network, prefix_bits);
+        if range.network != network {
+            return Err(RangeError::HostBits(range));
         }
         // Ranges of IPv4 in any notation match peers that connect over IPv4.
         Ok(match network.to_canonical() {

@@ -4,7 +4,9 @@ mod world;
 
 use std::fs;
 
+use serde_json::Value;
 use world::World;
+use world::pty::Terminal;
 
 /// A world with an owner, a moderator and a member, all connected.
 fn server_with_roles() -> (World, [world::Program; 3]) {
@@ -26,7 +28,7 @@ fn power_goes_downwards_from_the_chat() {
     mona.types("/op bob");
     mona.sees("op: not allowed for a moderator");
     mona.types("/ban olga 1h");
-    mona.sees("olga is owner here: not allowed for a moderator");
+    mona.sees("olga is owner here: not allowed for a moderator; nobody may ban an owner");
     mona.types("/ban mona");
     mona.sees("that is you");
     mona.types("/ban 127.0.0.0/8");
@@ -41,7 +43,7 @@ fn power_goes_downwards_from_the_chat() {
     olga.sees("bob is moderator now");
     bob.sees("you are moderator here now");
     bob.types("/kick mona");
-    bob.sees("mona is moderator here: not allowed for a moderator");
+    bob.sees("mona is moderator here: not allowed for a moderator; owners may: ask one of them");
     olga.types("/deop bob");
     bob.sees("you are member here now");
     bob.types("/banlist");
@@ -101,10 +103,10 @@ fn keys_and_address_ranges_are_banned_too_but_never_the_owner() {
     olga.types("/exit");
     olga.ends();
     world.server.is_told("olga (main) ended");
-    does(&["mute", "127.0.0.0/8"]);
+    does(&["mute", "127.0.0.0/8", "--yes"]);
     _mona.sees("you are muted for good");
     does(&["unmute", "127.0.0.0/8"]);
-    let (ok, told) = world.operator(&["ctl", "ban", "127.0.0.0/8"]);
+    let (ok, told) = world.operator(&["ctl", "ban", "127.0.0.0/8", "--yes"]);
     assert!(ok, "{told}");
     _mona.sees("you are banned for good");
     world.client("olga", &["--plain"]).sees("you are in #lobby");
@@ -182,4 +184,166 @@ fn the_only_owner_stays_and_a_new_one_of_a_name_begins_with_nothing() {
     assert!(world.operator(&["users", "role", "mona", "member"]).0);
     let (ok, told) = world.operator(&["users", "remove", "olga"]);
     assert!(ok && told.contains("olga.json"), "{told}");
+}
+
+/// The numbers, kinds and subjects of the list of bans and mutes.
+fn list(world: &World) -> Vec<(u64, String, String)> {
+    let (ok, told) = world.operator(&["ctl", "banlist", "--json"]);
+    assert!(ok, "{told}");
+    let reply: Value = serde_json::from_str(&told).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let rows = reply["data"].as_array().unwrap().iter();
+    rows.map(|row| (row["number"].as_u64().unwrap(), text(&row["kind"]), text(&row["subject"])))
+        .collect()
+}
+
+#[test]
+fn a_ban_of_many_is_confirmed_first() {
+    let (world, [mut olga, mut mona, mut bob]) = server_with_roles();
+    let ctl = |words: &[&str]| world.operator(&[&["ctl"], words].concat());
+    // Where an owner is, nothing is banned at all.
+    olga.types("/exit");
+    olga.ends();
+    world.server.is_told("olga (main) ended");
+    for (range, wanted) in [
+        ("10.0.0.0/8", "16777216 addresses would be banned (10.0.0.0/8)"),
+        ("0.0.0.0/1", "127.0.0.0 among them connects many people"),
+        ("::/0", "all IPv6 addresses would be banned"),
+        ("2001:db8::/31", "addresses would be banned"),
+    ] {
+        let (ok, told) = ctl(&["ban", range, "1h", "noise"]);
+        assert!(!ok && told.contains(wanted) && told.contains("--yes"), "{told}");
+    }
+    assert_eq!(list(&world), [], "nothing was done");
+    // An operator who has a session there is named.
+    let (ok, told) = ctl(&["ban", "127.0.0.0/16", "--json"]);
+    let reply: Value = serde_json::from_str(&told).unwrap();
+    let question = reply["question"].as_str().unwrap();
+    assert!(!ok && question.contains("operators among them: mona"), "{told}");
+    mona.types("nothing was done");
+    bob.sees("mona: nothing was done");
+    // The control: a range of a few, and one that is confirmed.
+    for words in [&["ban", "10.1.0.0/16"][..], &["ban", "10.0.0.0/8", "1h", "noise", "--yes"]] {
+        let (ok, told) = ctl(words);
+        assert!(ok, "{told}");
+    }
+    let (_, told) = ctl(&["banlist"]);
+    assert!(
+        told.contains("10.0.0.0/8 is banned by ctl until") && told.contains(": noise"),
+        "{told}"
+    );
+    assert!(!told.contains("--yes"), "{told}");
+    // In the chat.
+    let mut olga = world.client("olga", &["--plain"]);
+    olga.sees("you are in #lobby");
+    olga.types("/mute 172.0.0.0/8 1h");
+    olga.sees("16777216 addresses would be muted (172.0.0.0/8): nothing was done; add --yes");
+    olga.types("/mute 172.0.0.0/8 1h --yes");
+    olga.sees("172.0.0.0/8 is muted until");
+    bob.types("still here");
+    olga.sees("bob: still here");
+}
+
+#[test]
+fn a_terminal_asks_before_a_ban_of_many() {
+    let world = World::new();
+    let asked = || {
+        let mut command = world.program("operator");
+        command.args(["ctl", "ban", "10.0.0.0/8", "--home"]).arg(world.home());
+        let terminal = Terminal::run(&command);
+        terminal.shows("(10.0.0.0/8) [y/N]");
+        terminal
+    };
+    let mut terminal = asked();
+    terminal.types("n\r");
+    terminal.shows("nothing was done");
+    assert_eq!(list(&world), []);
+    let mut terminal = asked();
+    terminal.types("y\r");
+    terminal.shows("10.0.0.0/8 is banned for good");
+    assert_eq!(list(&world), [(1, "ban".to_owned(), "10.0.0.0/8".to_owned())]);
+}
+
+#[test]
+fn one_address_of_a_network_is_banned_with_a_hint_to_the_network() {
+    let world = World::new();
+    let ctl = |words: &[&str]| world.operator(&[&["ctl"], words].concat());
+    let (ok, told) = ctl(&["ban", "2001:db8::7"]);
+    assert!(ok && told.contains("can use every address of 2001:db8::/64"), "{told}");
+    for whole in ["2001:db8::/64", "192.0.2.7"] {
+        let (ok, told) = ctl(&["ban", whole]);
+        assert!(ok && !told.contains("every address"), "{told}");
+    }
+    let (ok, told) = ctl(&["ban", "2001:db8:1::7/64"]);
+    assert!(!ok && told.contains("bits beyond its prefix: write 2001:db8:1::/64"), "{told}");
+}
+
+#[test]
+fn a_ban_is_lifted_by_its_number() {
+    let (world, [mut olga, _mona, bob]) = server_with_roles();
+    let ctl = |words: &[&str]| world.operator(&[&["ctl"], words].concat());
+    for words in [["ban", "192.0.2.7"], ["mute", "bob"], ["ban", "198.51.100.0/24"]] {
+        let (ok, told) = ctl(&words);
+        assert!(ok, "{told}");
+    }
+    bob.sees("you are muted");
+    let (_, told) = ctl(&["banlist"]);
+    assert!(told.contains("  2  bob is muted by ctl for good"), "{told}");
+    let (ok, told) = ctl(&["unban", "2"]);
+    assert!(!ok && told.contains("number 2 is no ban: bob is muted"), "{told}");
+    let (ok, told) = ctl(&["unban", "9"]);
+    assert!(!ok && told.contains("there is no number 9"), "{told}");
+    olga.types("/unban 1");
+    olga.sees("192.0.2.7/32 is no longer banned");
+    olga.types("/unmute 2");
+    bob.sees("you are no longer muted");
+    // Numbers stay, over a restart too, and are not given again.
+    let world = world.restarted();
+    let ctl = |words: &[&str]| world.operator(&[&["ctl"], words].concat());
+    assert_eq!(list(&world), [(3, "ban".to_owned(), "198.51.100.0/24".to_owned())]);
+    assert!(ctl(&["unban", "3"]).0 && ctl(&["ban", "192.0.2.9"]).0);
+    assert_eq!(list(&world), [(4, "ban".to_owned(), "192.0.2.9/32".to_owned())]);
+    // A person of that name comes before a number.
+    world.admit("4");
+    assert!(ctl(&["ban", "4"]).0);
+    let (ok, told) = ctl(&["unban", "4"]);
+    assert!(ok && told.contains("4 is no longer banned"), "{told}");
+    assert_eq!(list(&world), [(4, "ban".to_owned(), "192.0.2.9/32".to_owned())]);
+}
+
+#[test]
+fn users_have_addresses_and_a_time_when_they_were_here_last() {
+    let world = World::configured(r#"{"exempt": ["127.0.0.1"]}"#);
+    let users = |world: &World| world.operator(&["ctl", "users"]).1;
+    let of_alice = |world: &World| {
+        let (ok, told) = world.operator(&["ctl", "users", "--json"]);
+        assert!(ok, "{told}");
+        let reply: Value = serde_json::from_str(&told).unwrap();
+        reply["data"].as_array().unwrap().iter().find(|row| row["name"] == "alice").unwrap().clone()
+    };
+    world.admit("bob");
+    let mut alice = world.enters("alice");
+    let told = users(&world);
+    assert!(told.contains("alice                main 127.0.0.1\n"), "{told}");
+    assert!(told.contains("bob                  away, never here"), "{told}");
+    let row = of_alice(&world);
+    assert_eq!(row["sessions"][0]["address"], "127.0.0.1");
+    let began_ms = row["last_seen_ms"].as_i64().unwrap();
+    alice.types("/exit");
+    alice.ends();
+    world.until("alice is away", || of_alice(&world)["sessions"].as_array().unwrap().is_empty());
+    let told = users(&world);
+    assert!(told.contains("alice                away, last here 20"), "{told}");
+    assert!(told.contains(" UTC from 127.0.0.1"), "{told}");
+    let row = of_alice(&world);
+    let seen_ms = row["last_seen_ms"].as_i64().unwrap();
+    assert!(seen_ms.abs_diff(began_ms) < 600_000, "{row}");
+    let world = world.restarted();
+    assert_eq!(of_alice(&world)["last_seen_ms"], seen_ms, "a restart is no visit");
+    // Where addresses are not logged, they are not shown either.
+    world.reloads(r#"{"exempt": ["127.0.0.1"], "log_ip": false}"#);
+    let _alice = world.client("alice", &["--plain"]);
+    world.until("alice is back", || !of_alice(&world)["sessions"].as_array().unwrap().is_empty());
+    let told = world.operator(&["ctl", "users", "--json"]).1 + &users(&world);
+    assert!(told.contains("main") && !told.contains("127.0.0.1"), "{told}");
 }

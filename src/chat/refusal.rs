@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rights::{Act, Role};
+use super::rights::{Act, Role, who_may};
 use super::{ChannelName, FileBytes, TimeSpan, UserName};
 
 /// The codes of refusals and goodbyes, for programs. `docs/json.md` explains each.
@@ -270,15 +270,8 @@ impl Refusal {
     }
 }
 
-/// Names who has a right, and whom to ask.
 fn not_allowed(act: Act, role: Role) -> String {
-    let whom = match act.least() {
-        Role::Member => "users may, in the chat",
-        Role::Moderator => "moderators and owners may: ask one of them",
-        Role::Owner => "owners may: ask one of them",
-        Role::Console => "the account of the server may, with pychat ctl: ask who runs the server",
-    };
-    format!("{}: not allowed for a {role}; {whom}", act.word())
+    format!("{}: not allowed for a {role}; {}", act.word(), who_may(act.least()))
 }
 
 fn window(seconds: u64) -> String {

@@ -138,6 +138,21 @@ pub fn may_against(by: Role, of: Role, act: Act) -> bool {
     }
 }
 
+/// Names who has a right, from the least role on, and whom to ask.
+pub fn who_may(least: Role) -> &'static str {
+    match least {
+        Role::Member => "users may, in the chat",
+        Role::Moderator => "moderators and owners may: ask one of them",
+        Role::Owner => "owners may: ask one of them",
+        Role::Console => "the account of the server may, with pychat ctl: ask who runs the server",
+    }
+}
+
+/// Returns the least role that may do this to a user of the role `of`; `None` if no role may.
+pub fn least_against(of: Role, act: Act) -> Option<Role> {
+    ROLES.into_iter().find(|by| may(*by, State::Free, act) && may_against(*by, of, act))
+}
+
 /// Whether `by` may take back what somebody of the role `decided` has decided, or put another in
 /// its place: an owner's word and the console's hold until one of them says otherwise.
 pub fn may_undo(by: Role, decided: Role) -> bool {

@@ -53,6 +53,7 @@ impl Decided {
         if !added.is_empty() {
             let mut stricter = Decisions::clone(&old);
             stricter.sanctions.extend(added);
+            stricter.numbered = new.numbered;
             self.now.set(stricter);
         }
         (result, rest)
@@ -96,7 +97,7 @@ mod tests {
     fn ban(who: &str, until_ms: Option<i64>) -> Sanction {
         let (by, rank, since_ms) = ("console".into(), Role::Owner, 0);
         let (kind, subject, reason) = (Kind::Ban, who.parse().unwrap(), None);
-        Sanction { kind, subject, reason, by, rank, since_ms, until_ms }
+        Sanction { number: 0, kind, subject, reason, by, rank, since_ms, until_ms }
     }
 
     fn add(decided: &Decided, sanction: Sanction) -> Rest {

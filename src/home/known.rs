@@ -43,6 +43,10 @@ struct Key {
     pem: String,
     /// Last login or registration.
     seen_ms: i64,
+    /// The last time at which the key was connected; `None` if it never was. Other than `seen_ms`
+    /// it is not moved by pauses of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    here_ms: Option<i64>,
     /// No longer registered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     gone: bool,
@@ -131,7 +135,14 @@ impl Known {
                 changes.push(Change { time_ms: now_ms, name, device, old, new, signed });
             }
             let pem = public.to_pem();
-            let key = Key { name: name.clone(), device, pem, seen_ms: now_ms, gone: false };
+            let key = Key {
+                name: name.clone(),
+                device,
+                pem,
+                seen_ms: now_ms,
+                here_ms: None,
+                gone: false,
+            };
             self.keys.insert(print, key);
         }
         self.changes.extend(changes.iter().cloned());
@@ -188,9 +199,16 @@ impl Known {
         for print in here {
             if let Some(key) = self.keys.get_mut(&print.to_string()) {
                 key.seen_ms = key.seen_ms.max(now_ms);
+                key.here_ms = key.here_ms.max(Some(now_ms));
             }
         }
         self.alive_ms = now_ms;
+    }
+
+    /// Returns the last time at which a registered key of a user was connected.
+    pub fn last_here_ms(&self, name: &UserName) -> Option<i64> {
+        let keys = self.keys.values().filter(|key| !key.gone && key.name == *name);
+        keys.filter_map(|key| key.here_ms).max()
     }
 
     /// Removes changes that are too old to notify members of. `now_ms` is a trusted time.

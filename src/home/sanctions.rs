@@ -38,6 +38,10 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sanction {
+    /// The number in the list, by which it can be lifted. No other sanction ever gets it. 0 until
+    /// the sanction is added.
+    #[serde(default)]
+    pub number: u64,
     pub kind: Kind,
     #[serde(with = "as_text")]
     pub subject: Subject,
@@ -55,8 +59,8 @@ pub struct Sanction {
 
 /// The operator's role is too low to lift or replace the sanction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} is {} by {}: only an owner lifts or changes that", .0.subject, .0.kind.done(), .0.by)]
-pub struct Stands(Sanction);
+#[error("{} is {} by {}: owners may lift or change that: ask one of them", .0.subject, .0.kind.done(), .0.by)]
+pub struct Stands(Box<Sanction>);
 
 /// The attributes of a user that sanctions match.
 #[derive(Clone, Copy)]
@@ -74,6 +78,8 @@ pub struct Decisions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motd: Option<String>,
     pub sanctions: Vec<Sanction>,
+    /// The last number that a sanction got.
+    pub numbered: u64,
 }
 
 impl Subject {
@@ -89,7 +95,15 @@ impl Subject {
 impl Decisions {
     /// Reads the decisions of a home; empty if the file does not exist.
     pub fn load(path: &Path) -> Result<Decisions, FileError> {
-        Ok(json_file::load(path, json_file::LARGE)?.unwrap_or_default())
+        let mut decisions: Decisions = json_file::load(path, json_file::LARGE)?.unwrap_or_default();
+        let highest = decisions.sanctions.iter().map(|one| one.number).max().unwrap_or(0);
+        decisions.numbered = decisions.numbered.max(highest);
+        // Older versions gave no numbers.
+        for one in decisions.sanctions.iter_mut().filter(|one| one.number == 0) {
+            decisions.numbered = decisions.numbered.saturating_add(1);
+            one.number = decisions.numbered;
+        }
+        Ok(decisions)
     }
 
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
@@ -117,8 +131,14 @@ impl Decisions {
     /// that have ended.
     pub fn add(&mut self, sanction: Sanction, role: Role, now_ms: i64) -> Result<(), Stands> {
         self.lift(sanction.kind, &sanction.subject, role, now_ms)?;
-        self.sanctions.push(sanction);
+        self.numbered = self.numbered.saturating_add(1);
+        self.sanctions.push(Sanction { number: self.numbered, ..sanction });
         Ok(())
+    }
+
+    /// Returns the sanction with a number.
+    pub fn numbered(&self, number: u64, now_ms: i64) -> Option<&Sanction> {
+        self.valid(now_ms).find(|one| one.number == number)
     }
 
     /// Lifts the sanctions of a subject if `role` may. Returns false if there are none.
@@ -132,7 +152,7 @@ impl Decisions {
         let is_it = |one: &Sanction| one.kind == kind && one.subject == *subject;
         let stands = self.valid(now_ms).find(|one| is_it(one) && !may_undo(role, one.rank));
         if let Some(one) = stands {
-            return Err(Stands(one.clone()));
+            return Err(Stands(Box::new(one.clone())));
         }
         self.sanctions = self.valid(now_ms).cloned().collect();
         let before = self.sanctions.len();
@@ -147,6 +167,14 @@ fn unknown_rank() -> Role {
 }
 
 impl Kind {
+    /// The sanction itself.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Ban => "ban",
+            Kind::Mute => "mute",
+        }
+    }
+
     /// The state of a sanctioned user.
     pub fn done(self) -> &'static str {
         match self {
@@ -225,6 +253,7 @@ mod tests {
     fn sanction(kind: Kind, subject: &str, until_ms: Option<i64>) -> Sanction {
         let subject = subject.parse().unwrap();
         Sanction {
+            number: 0,
             kind,
             subject,
             reason: None,
@@ -287,7 +316,8 @@ mod tests {
         let before = all.clone();
         let milder = Sanction { rank: Role::Moderator, ..sanction(Kind::Ban, "bob", Some(50)) };
         let stands = all.add(milder.clone(), Role::Moderator, 0).unwrap_err().to_string();
-        assert_eq!(stands, "bob is banned by console: only an owner lifts or changes that");
+        let words = "bob is banned by console: owners may lift or change that: ask one of them";
+        assert_eq!(stands, words);
         assert!(all.lift(Kind::Ban, &bob, Role::Moderator, 0).is_err());
         assert_eq!(all, before);
         assert_eq!(all.lift(Kind::Mute, &bob, Role::Moderator, 0), Ok(false), "another kind");
@@ -301,6 +331,27 @@ mod tests {
             r#"{"sanctions": [{"kind": "ban", "subject": "bob", "by": "mona", "since_ms": 0}]}"#;
         let old: Decisions = serde_json::from_str(old).unwrap();
         assert_eq!(old.sanctions[0].rank, Role::Owner);
+    }
+
+    #[test]
+    fn a_number_names_one_sanction_and_never_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sanctions.json");
+        let old = r#"{"sanctions": [
+            {"kind": "ban", "subject": "bob", "by": "mona", "since_ms": 0},
+            {"kind": "mute", "subject": "carol", "by": "mona", "since_ms": 0}]}"#;
+        std::fs::write(&path, old).unwrap();
+        let mut all = Decisions::load(&path).unwrap();
+        let numbers = |all: &Decisions| all.valid(0).map(|one| one.number).collect::<Vec<_>>();
+        assert_eq!(numbers(&all), [1, 2], "a file without numbers gets them");
+        let carol: Subject = "carol".parse().unwrap();
+        assert_eq!(all.lift(Kind::Mute, &carol, Role::Owner, 0), Ok(true));
+        all.save(&path).unwrap();
+        let mut all = Decisions::load(&path).unwrap();
+        all.add(sanction(Kind::Ban, "dave", None), Role::Owner, 0).unwrap();
+        assert_eq!(numbers(&all), [1, 3], "the number of a lifted one is not given again");
+        assert!(all.numbered(2, 0).is_none());
+        assert_eq!(all.numbered(3, 0).unwrap().subject, "dave".parse().unwrap());
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Arguments that several of the operator's jobs have.
 
+use std::io::{BufRead, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::fault::{Fault, code};
 use crate::home::Home;
+use crate::print;
+use crate::system::terminal;
 
 /// The hint where a folder is no home.
 pub const NO_HOME: &str = "this may be no server home: --home DIR selects one";
@@ -40,6 +43,22 @@ impl HomeArgs {
         }
         Ok(home)
     }
+}
+
+/// Asks a question on the terminal; `None` where there is none. Text that was pasted or typed
+/// before the question does not answer it.
+///
+/// # Errors
+/// The terminal cannot be read.
+pub fn agrees(question: &str) -> anyhow::Result<Option<bool>> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    terminal::discard_typed();
+    print::aside(format_args!("{question} [y/N] "));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
 }
 
 /// `IP:PORT`, for `--listen`.

@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;
 
+use super::args::agrees;
 use crate::chat::{DeviceName, UserName};
 use crate::clean;
 use crate::crypto::PublicKey;
@@ -11,8 +12,7 @@ use crate::fault::{Fault, code};
 use crate::file;
 use crate::home::Users;
 use crate::invite::{InviteError, KeyLine, is_key_line, read_key_line};
-use crate::print::{self, err};
-use crate::system::terminal;
+use crate::print::err;
 
 /// The device whose key is replaced, as its file is named: the one of the only key, or a given one.
 pub fn lost_device(
@@ -117,17 +117,12 @@ pub fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()
     if yes {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() {
-        let hint = "compare it, then add --yes";
-        return Err(Fault::new(code::USAGE, "the key was not compared", hint).into());
-    }
-    // Text that was pasted or typed before the question does not answer it.
-    terminal::discard_typed();
-    print::aside(format_args!("Did {name} read you exactly this? [y/N] "));
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Fault::plain(code::OTHER, format!("{name} was not registered")).into()),
+    match agrees(&format!("Did {name} read you exactly this?"))? {
+        Some(true) => Ok(()),
+        Some(false) => Err(Fault::plain(code::OTHER, format!("{name} was not registered")).into()),
+        None => {
+            let hint = "compare it, then add --yes";
+            Err(Fault::new(code::USAGE, "the key was not compared", hint).into())
+        }
     }
 }

@@ -122,7 +122,10 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             words.extend(dry_run.then(|| "dry-run".to_owned()));
             words.extend(now.then(|| "now".to_owned()));
             words.extend(trust_clock.then(|| "trust-clock".to_owned()));
-            ctl::request(&home.open(), &words, json)
+            if home.yes {
+                words = ctl::confirmed(words);
+            }
+            ctl::request(&home.open(), &words, json, args::agrees)
         }
         Job::Backup { file, files, home, json } => {
             ledger::backup(&home.open_to_write()?, (&file, files.as_deref()), json)

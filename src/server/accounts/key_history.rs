@@ -91,6 +91,11 @@ impl KeyHistory {
         missed.into_iter().map(notice).collect()
     }
 
+    /// Returns the last time at which a user was connected, to the minute; `None` for never.
+    pub fn last_here_ms(&self, name: &UserName) -> Option<i64> {
+        self.known.lock().last_here_ms(name)
+    }
+
     /// Records who is connected now.
     pub fn see(&self) {
         let here: Vec<_> = self.around.hub.sessions().iter().map(|(_, queue)| queue.key).collect();

@@ -390,6 +390,23 @@ impl Admission {
         self.identifies_source(address) && self.recent.lock().has(user, address.into(), today())
     }
 
+    /// Returns the source of a user's last login within 30 days.
+    pub fn last_source(&self, user: &UserName) -> Option<Source> {
+        self.recent.lock().last_of(user, today())
+    }
+
+    /// Returns the users who logged in from a range within 30 days.
+    pub fn recent_users_in(&self, range: &IpRange) -> Vec<UserName> {
+        self.recent.lock().users_in(range, today())
+    }
+
+    /// Returns an address in the range from which many people connect, as through a proxy.
+    pub fn shared_in(&self, range: &IpRange) -> Option<IpAddr> {
+        let rules = self.rules();
+        let mut shared = rules.shared.iter().chain(&rules.web_proxies);
+        shared.find(|one| range.overlaps(one)).map(|one| one.network)
+    }
+
     /// Returns the new content of the file of recent logins, if it changed.
     pub fn changed_sources(
         &self,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::source::Source;
 use crate::chat::UserName;
+use crate::config::IpRange;
 use crate::file::{FileError, json_file};
 use crate::limits::DAY_MS;
 
@@ -110,6 +111,21 @@ impl RecentLogins {
         sources.any(|(one, day)| *one == source && is_recent(*day, today))
     }
 
+    /// Returns the source of a user's last recent login.
+    pub fn last_of(&self, user: &UserName, today: i64) -> Option<Source> {
+        let (source, day) = self.users.get(user)?.last()?;
+        is_recent(*day, today).then_some(*source)
+    }
+
+    /// Returns the users who logged in from a range recently.
+    pub fn users_in(&self, range: &IpRange, today: i64) -> Vec<UserName> {
+        let is_in = |(source, day): &(Source, i64)| {
+            is_recent(*day, today) && range.overlaps(&source.range())
+        };
+        let users = self.users.iter().filter(|(_, sources)| sources.iter().any(is_in));
+        users.map(|(user, _)| user.clone()).collect()
+    }
+
     fn index(&mut self) {
         self.preferred.clear();
         for (source, day) in self.users.values().flat_map(|sources| preferred(sources)) {
@@ -136,6 +152,21 @@ mod tests {
 
     fn source(text: &str) -> Source {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_range_has_the_users_of_its_sources() {
+        let mut recent = RecentLogins::default();
+        let [alice, bob] = ["alice", "bob"].map(|name| name.parse::<UserName>().unwrap());
+        recent.note(&alice, source("192.0.2.1"), 100);
+        recent.note(&alice, source("198.51.100.7"), 101);
+        recent.note(&bob, source("2001:db8::7"), 100);
+        let users = |range: &str, day| recent.users_in(&range.parse().unwrap(), day);
+        assert_eq!(users("192.0.2.0/24", 101), std::slice::from_ref(&alice));
+        assert_eq!(users("2001:db8::9", 101), [bob], "of its /64 the server knows no address");
+        assert!(users("192.0.3.0/24", 101).is_empty() && users("192.0.2.0/24", 131).is_empty());
+        assert_eq!(recent.last_of(&alice, 101), Some(source("198.51.100.7")));
+        assert_eq!(recent.last_of(&alice, 140), None);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::config::IpRange;
+
 /// An IPv4 address or an IPv6 /64: the smallest range that one household or one attacker controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(IpAddr);
@@ -24,6 +26,11 @@ const V4: [(u8, usize); 2] = [(32, 1), (24, 4)];
 const V6: [(u8, usize); 3] = [(64, 1), (56, 2), (48, 4)];
 
 impl Source {
+    /// Returns the addresses of this source.
+    pub fn range(self) -> IpRange {
+        IpRange { network: self.0, prefix_bits: if self.0.is_ipv4() { V4[0].0 } else { V6[0].0 } }
+    }
+
     /// Returns the networks in which this source is counted, the smallest first, each with its
     /// factor.
     pub fn prefixes(self) -> impl Iterator<Item = (Prefix, usize)> {
@@ -40,17 +47,7 @@ impl Source {
 
 impl Prefix {
     fn of(address: IpAddr, bits: u8) -> Prefix {
-        let network = match address {
-            IpAddr::V4(v4) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-                IpAddr::V4((v4.to_bits() & mask).into())
-            }
-            IpAddr::V6(v6) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
-                IpAddr::V6((v6.to_bits() & mask).into())
-            }
-        };
-        Prefix { network, bits }
+        Prefix { network: IpRange::around(address, bits).network, bits }
     }
 }
 

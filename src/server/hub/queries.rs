@@ -82,11 +82,12 @@ impl Hub {
     }
 
     /// Returns who is connected: name, device, session.
-    pub fn people(&self) -> Vec<(UserName, DeviceName, SessionId)> {
+    /// Returns each session's user, device and queue.
+    pub fn people(&self) -> Vec<(UserName, DeviceName, Arc<SendQueue>)> {
         let state = self.lock();
         let who = |queue: &Arc<SendQueue>| {
             let (user, device) = state.registry.membership.who(queue.id)?;
-            Some((user.clone(), device.clone(), queue.id))
+            Some((user.clone(), device.clone(), Arc::clone(queue)))
         };
         state.queues().filter_map(who).collect()
     }

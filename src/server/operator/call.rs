@@ -48,6 +48,8 @@ pub struct Call<'a> {
     pub actor: &'a Actor<'a>,
     pub command: &'static OperatorCommand,
     pub operands: &'a [String],
+    /// Whether the author has confirmed what the command asks.
+    pub is_confirmed: bool,
 }
 
 impl Call<'_> {

@@ -15,7 +15,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 pub use super::reply::Reply;
-use super::reply::misused;
+use super::reply::{CONFIRMED, misused};
 use crate::chat::operator_commands::{self, Name, OperatorCommand};
 use crate::fault::{Fault, code};
 use crate::home::Home;
@@ -105,13 +105,32 @@ pub fn read(stream: impl Read) -> io::Result<serde_json::Result<Vec<String>>> {
     Ok(serde_json::from_str::<Request>(&line).map(|request| request.words))
 }
 
-/// Sends `words` to the server of a home and prints its answer.
-pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<ExitCode> {
-    let Some(reply) = ask(home, words)? else {
-        let error = format!("no server runs in {}", home.dir().display());
-        let hint = "pychat server starts it; --home DIR names another home";
-        return Err(Fault::new(code::UNREACHABLE, error, hint).into());
+/// Sends `words` to the server of a home and prints its answer. `agrees` asks the operator what the
+/// command has to be confirmed for; `None` where nobody can be asked.
+///
+/// # Errors
+/// No server runs there, it does not answer, or it refuses the command.
+pub fn request(
+    home: &Home,
+    words: &[String],
+    json: bool,
+    agrees: impl FnOnce(&str) -> anyhow::Result<Option<bool>>,
+) -> anyhow::Result<ExitCode> {
+    let run = |words: &[String]| {
+        ask(home, words)?.ok_or_else(|| {
+            let error = format!("no server runs in {}", home.dir().display());
+            let hint = "pychat server starts it; --home DIR names another home";
+            Fault::new(code::UNREACHABLE, error, hint)
+        })
     };
+    let mut reply = run(words)?;
+    if let Some(question) = reply.question.as_ref().filter(|_| !json) {
+        match agrees(question)? {
+            Some(true) => reply = run(&[words, &[CONFIRMED.to_owned()]].concat())?,
+            Some(false) => return Err(Fault::plain(code::OTHER, "nothing was done").into()),
+            None => {}
+        }
+    }
     if json {
         out!("{}", serde_json::to_string(&reply)?)?;
     } else if reply.ok {
@@ -128,6 +147,14 @@ pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<Exit
         false if reply.misused => code::USAGE.into(),
         false => ExitCode::FAILURE,
     })
+}
+
+/// Returns the words with the confirmation at their end, if their command asks for one.
+pub fn confirmed(mut words: Vec<String>) -> Vec<String> {
+    if called(&words).is_some_and(OperatorCommand::may_ask) {
+        words.push(CONFIRMED.to_owned());
+    }
+    words
 }
 
 /// Returns the command that the words call.

@@ -8,6 +8,7 @@ mod files;
 pub mod hangup;
 pub mod moderation;
 mod notices;
+mod ranges;
 mod reload;
 mod reply;
 mod retention;
@@ -27,7 +28,7 @@ use crate::home::sanctions::Kind;
 use crate::nearest::nearest;
 pub use call::Actor;
 use call::Call;
-use reply::{Reply, misused, no, yes};
+use reply::{CONFIRMED, Reply, misused, no, yes};
 pub use status::threads_answer;
 
 /// Time for which a command waits until its decision is in the audit trail.
@@ -47,7 +48,11 @@ pub fn run_command(context: &Context, actor: &Actor, words: &[String]) -> Reply 
         return no(&Refusal::NotAllowed(command.act, actor.role).to_string());
     }
     let before = context.records.added();
-    let mut reply = run(&Call { context, actor, command, operands });
+    let confirmed = operands.split_last().filter(|_| command.may_ask());
+    let confirmed = confirmed.filter(|(last, _)| *last == CONFIRMED);
+    let (operands, is_confirmed) =
+        (confirmed.map_or(operands, |(_, rest)| rest), confirmed.is_some());
+    let mut reply = run(&Call { context, actor, command, operands, is_confirmed });
     if context.records.added() > before {
         let waiting = context.records.settle(RECORD_PATIENCE);
         if waiting > 0 {

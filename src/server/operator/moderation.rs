@@ -9,8 +9,9 @@ use serde_json::json;
 use super::super::context::Context;
 use super::super::decisions::{DISK_PATIENCE, Saved};
 use super::call::{Actor, Call};
-use super::reply::{Reply, failed, misused, no, unread, unwritten, with, yes};
-use crate::chat::rights::{Role, may_against};
+use super::ranges::{household_hint, question};
+use super::reply::{Reply, failed, misused, no, unconfirmed, unread, unwritten, with, yes};
+use crate::chat::rights::{Role, least_against, may_against, who_may};
 use crate::chat::{Code, Event, TimeSpan, UserName};
 use crate::clean;
 use crate::crypto::Fingerprint;
@@ -68,6 +69,9 @@ pub fn sanction(call: &Call, kind: Kind) -> Reply {
     answer((|| {
         let Saying { subject, until_ms, reason } = saying(call)?;
         check(call, &subject)?;
+        if let (false, Some(question)) = (call.is_confirmed, question(call, kind, &subject)) {
+            return Err(unconfirmed(question));
+        }
         let since_ms = now_ms();
         let max = context.config.get().limits.sanctions_max;
         if context.decided.now().valid(since_ms).count() >= max {
@@ -78,7 +82,8 @@ pub fn sanction(call: &Call, kind: Kind) -> Reply {
         }
         let (by, rank) = (actor.name.clone(), actor.role.min(Role::Owner));
         let about = subject.clone();
-        let sanction = Sanction { kind, subject: about, reason, by, rank, since_ms, until_ms };
+        let sanction =
+            Sanction { number: 0, kind, subject: about, reason, by, rank, since_ms, until_ms };
         let kept = sanction.clone();
         let time_ms = context.clock.time_ms();
         let (added, rest) =
@@ -89,7 +94,8 @@ pub fn sanction(call: &Call, kind: Kind) -> Reply {
         let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
         context.records.record(&Decision { target: &target, reason, until_ms, ..call.done() });
         let (done, explained) = (kind.done(), sanction.explain());
-        let text = format!("{subject} is {done} {explained} ({})", sessions(count));
+        let mut text = format!("{subject} is {done} {explained} ({})", sessions(count));
+        text.push_str(&household_hint(&subject));
         let data = json!({"sessions": count, "until_ms": until_ms});
         Ok(revoked(with(text, data), write(context, rest)))
     })())
@@ -98,7 +104,10 @@ pub fn sanction(call: &Call, kind: Kind) -> Reply {
 pub fn lift(call: &Call, kind: Kind) -> Reply {
     let context = call.context;
     answer((|| {
-        let subject = subject(call)?;
+        let subject = match numbered(call, kind)? {
+            Some(subject) => subject,
+            None => subject(call)?,
+        };
         let role = call.actor.role;
         let time_ms = context.clock.time_ms();
         let (lifted, rest) =
@@ -122,7 +131,8 @@ pub fn list(context: &Context) -> Reply {
     for one in decisions.valid(now_ms()) {
         let _ = writeln!(
             text,
-            "{} is {} by {} {}",
+            "{:>3}  {} is {} by {} {}",
+            one.number,
             one.subject,
             one.kind.done(),
             one.by,
@@ -296,6 +306,30 @@ fn subject(call: &Call) -> Said<Subject> {
     }
 }
 
+/// Returns the subject of the ban or the mute whose number in the list the first word is, unless
+/// the word is the name of somebody who is registered, banned or muted.
+fn numbered(call: &Call, kind: Kind) -> Said<Option<Subject>> {
+    let context = call.context;
+    let Some(word) = call.operands.first() else { return Ok(None) };
+    let Ok(number) = word.parse::<u64>() else { return Ok(None) };
+    let (now_ms, decisions) = (now_ms(), context.decided.now());
+    if let Ok(subject @ Subject::User(_)) = word.parse::<Subject>() {
+        let Subject::User(name) = &subject else { return Ok(None) };
+        let is_sanctioned = decisions.valid(now_ms).any(|one| one.subject == subject);
+        if is_sanctioned || context.accounts.find(name).is_some() {
+            return Ok(None);
+        }
+    }
+    match decisions.numbered(number, now_ms) {
+        Some(one) if one.kind == kind => Ok(Some(one.subject.clone())),
+        Some(one) => {
+            let (subject, done) = (&one.subject, one.kind.done());
+            Err(no(&format!("number {number} is no {}: {subject} is {done}", kind.word())))
+        }
+        None => Err(no(&format!("there is no number {number}: banlist shows the numbers"))),
+    }
+}
+
 /// Checks whether an actor has the right to do this to all users whom the subject matches, and
 /// excludes the actor.
 fn check(call: &Call, subject: &Subject) -> Said<()> {
@@ -322,7 +356,14 @@ fn check(call: &Call, subject: &Subject) -> Said<()> {
         let role = users.role(&name);
         if !may_against(actor.role, role, act) {
             let own = actor.role;
-            return Err(no(&format!("{name} is {role} here: not allowed for a {own}")));
+            let whom = match least_against(role, act) {
+                Some(least) => who_may(least).to_owned(),
+                None => format!(
+                    "nobody may {} an owner: pychat users role changes the role",
+                    act.word()
+                ),
+            };
+            return Err(no(&format!("{name} is {role} here: not allowed for a {own}; {whom}")));
         }
     }
     Ok(())

@@ -23,6 +23,9 @@ pub struct Reply {
     /// The hint after a failure, unless the command has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What to confirm before the command is carried out. Nothing was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
 }
 
 pub fn yes(text: &str) -> Reply {
@@ -31,7 +34,7 @@ pub fn yes(text: &str) -> Reply {
 
 /// Returns a success with data for programs.
 pub fn with(text: String, data: Value) -> Reply {
-    Reply { ok: true, misused: false, text, data, hint: None }
+    Reply { ok: true, misused: false, text, data, hint: None, question: None }
 }
 
 pub fn no(text: &str) -> Reply {
@@ -75,6 +78,15 @@ const FREE_SPACE: &str = "free space on the disk of the server's home, then repe
 pub fn failed(text: &str, hint: &str) -> Reply {
     Reply { hint: Some(hint.to_owned()), ..no(text) }
 }
+
+/// Asks for a confirmation, which is the command with [`CONFIRMED`] at its end.
+pub fn unconfirmed(question: String) -> Reply {
+    let text = format!("{question}: nothing was done; add {CONFIRMED} at the end to do it");
+    Reply { question: Some(question), ..failed(&text, "add --yes to confirm it") }
+}
+
+/// The last word of a command that its author has confirmed.
+pub const CONFIRMED: &str = "--yes";
 
 pub fn misused(text: &str) -> Reply {
     Reply { misused: true, ..no(text) }

@@ -1,14 +1,18 @@
 //! The server's state: channels, counters, health, users.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::context::Context;
 use super::super::observe::log as server_log;
 use super::reply::{Reply, unread, with};
-use crate::chat::TimeSpan;
+use crate::chat::{DeviceName, TimeSpan};
+use crate::config::IpRange;
 
 /// A ledger that has not answered after this time is stuck.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
@@ -111,21 +115,67 @@ pub fn threads_answer(context: &Context) -> Result<(), String> {
     }
 }
 
+/// A session of a user.
+#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Here {
+    device: DeviceName,
+    /// `None` where config.json forbids to show addresses.
+    address: Option<IpAddr>,
+}
+
+impl fmt::Display for Here {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.device.fmt(f)?;
+        self.address.iter().try_for_each(|address| write!(f, " {address}"))
+    }
+}
+
+/// Describes a user without a session.
+fn away(last_ms: Option<i64>, source: Option<IpRange>) -> String {
+    let Some(last) = last_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) else {
+        return "away, never here".to_owned();
+    };
+    let from = source.map(|source| format!(" from {}", shortest(source))).unwrap_or_default();
+    format!("away, last here {}{from}", last.strftime("%Y-%m-%d %H:%M UTC"))
+}
+
+/// Returns an address without the prefix, and a network with it.
+fn shortest(source: IpRange) -> String {
+    if source.addresses() == Some(1) { source.network.to_string() } else { source.to_string() }
+}
+
 pub fn users(context: &Context) -> Reply {
     // A user who was just registered counts.
     if let Err(error) = context.accounts.reload() {
         return unread(&error);
     }
-    let here = context.hub.people();
+    let shows_addresses = context.config.get().log_ip;
+    let mut sessions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (name, device, queue) in context.hub.people() {
+        let address = shows_addresses.then(|| queue.address().to_canonical());
+        sessions.entry(name).or_default().push(Here { device, address });
+    }
     let mut text = String::new();
     let mut rows = Vec::new();
     for name in context.accounts.get().names() {
-        let mut devices: Vec<_> =
-            here.iter().filter(|one| one.0 == *name).map(|one| one.1.as_str()).collect();
-        devices.sort_unstable();
-        let state = if devices.is_empty() { "away".to_owned() } else { devices.join(", ") };
+        let mut here = sessions.remove(name).unwrap_or_default();
+        here.sort_unstable();
+        let last_ms = match here.is_empty() {
+            true => context.key_history.last_here_ms(name),
+            false => Some(jiff::Timestamp::now().as_millisecond()),
+        };
+        let source = context.admission.last_source(name).filter(|_| shows_addresses);
+        let source = source.map(|source| source.range());
+        let state = match here.is_empty() {
+            true => away(last_ms, source),
+            false => here.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        };
         let _ = writeln!(text, "{name:<20} {state}");
-        rows.push(json!({"name": name, "devices": devices}));
+        let devices: Vec<_> = here.iter().map(|one| &one.device).collect();
+        rows.push(json!({
+            "name": name, "devices": devices, "sessions": here, "last_seen_ms": last_ms,
+            "last_source": source.map(shortest),
+        }));
     }
     if rows.is_empty() {
         text.push_str("nobody is registered: pychat users add LINE");
