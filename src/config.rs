@@ -49,6 +49,9 @@ pub struct Config {
     /// Loopback address of the metrics for Prometheus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
+    /// Path of the socket for people who may see what operators see, and change nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_socket: Option<PathBuf>,
     /// Address of the web port, where clients connect by WebSocket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web: Option<SocketAddr>,
@@ -358,6 +361,7 @@ impl Default for Config {
             log: LogRules::default(),
             log_ip: true,
             metrics: None,
+            read_socket: None,
             web: None,
             web_tls: None,
             web_origins: Vec::new(),

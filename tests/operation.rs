@@ -6,7 +6,7 @@ mod world;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -501,4 +501,70 @@ fn check_finds_what_the_server_would_stumble_over() {
     command.args(["check", "--home", &deep]);
     let told = String::from_utf8(command.output().unwrap().stdout).unwrap();
     assert!(told.contains("and a socket can have 107"), "{told}");
+}
+
+#[test]
+fn who_reads_another_socket_sees_the_server_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // A folder with the setgid bit: its group is the socket's.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2750)).unwrap();
+    let socket = folder.path().join("read.sock");
+    // Only root can give the folder to another group.
+    let group = 4;
+    let given = std::os::unix::fs::chown(folder.path(), None, Some(group));
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2750)).unwrap();
+    let config = serde_json::json!({"read_socket": &socket}).to_string();
+    let world = World::configured(&config);
+    let _bob = world.enters("bob");
+    let about = fs::metadata(&socket).unwrap();
+    assert_eq!(about.permissions().mode() & 0o777, 0o660);
+    match given {
+        Ok(()) => assert_eq!(about.gid(), group),
+        Err(error) => eprintln!("skipped: the folder of another group: {error}"),
+    }
+    let reads = |words: &[&str]| {
+        // The home is nothing that a reader can see.
+        let mut command = world.program("carol");
+        command.arg("ctl").args(words).arg("--socket").arg(&socket);
+        let output = command.args(["--home", "/nowhere"]).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), text)
+    };
+    for word in ["status", "stats", "health", "users", "channels", "files", "waiting", "banlist"] {
+        let (ok, told) = reads(&[word]);
+        assert!(ok, "{word}: {told}");
+    }
+    assert!(reads(&["users"]).1.contains("bob                  main"));
+    let (ok, told) = reads(&["help"]);
+    assert!(ok && told.contains("/status") && !told.contains("/erase"), "{told}");
+    for words in [
+        &["kick", "bob"][..],
+        &["ban", "bob"],
+        &["mute", "bob"],
+        &["op", "bob"],
+        &["say", "tea"],
+        &["motd", "tea"],
+        &["announce", "tea"],
+        &["erase", "bob"],
+        &["retention", "now"],
+        &["reload"],
+        &["shutdown"],
+    ] {
+        let (ok, told) = reads(words);
+        let wanted = format!("{}: this socket only shows things; ", words[0]);
+        assert!(!ok && told.contains(&wanted) && told.contains("ask "), "{words:?}: {told}");
+    }
+    // The control: the operator's own socket.
+    assert!(world.operator(&["ctl", "kick", "bob"]).0);
+    let (ok, told) = world.operator(&["ctl", "banlist"]);
+    assert!(ok && told.contains("nobody is banned"), "{told}");
+    // A stop removes it; something else in its place stays.
+    let world = world.stopped();
+    assert!(!socket.exists());
+    fs::write(&socket, "a list").unwrap();
+    let (ok, told) = world.operator(&["check"]);
+    assert!(!ok && told.contains("read_socket cannot be"), "{told}");
+    let (ok, told) = world.operator(&["server", "--no-owner"]);
+    assert!(!ok && told.contains("something else is there"), "{told}");
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "a list");
 }

@@ -4,6 +4,7 @@ mod world;
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::Command;
@@ -195,4 +196,36 @@ fn the_memory_of_a_control_group_bounds_the_connections() {
         assert!(caps[0] > 300, "the control: {caps:?}");
         assert!((50..200).contains(&caps[1]), "{caps:?}");
     });
+}
+
+#[test]
+fn the_journal_gets_a_priority_with_each_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let read = || fs::read_to_string(&path).unwrap();
+    let (file, other) = (fs::File::create(&path).unwrap(), fs::metadata("/dev/null").unwrap());
+    let about = file.metadata().unwrap();
+    let stream = |about: &fs::Metadata| format!("{}:{}", about.dev(), about.ino());
+    let started = |stream: &str, config: &str| {
+        let word = format!("export JOURNAL_STREAM={stream} && exec 2>>{}", path.display());
+        World::configured_under(&word, config)
+    };
+    let world = started(&stream(&about), "{}");
+    fs::write(world.home().join("users/half.pem"), "half a key").unwrap();
+    world.until("a warning is there", || read().contains("half.pem"));
+    let text = read();
+    let line = |text: &str, wanted: &str| {
+        text.lines().find(|line| line.contains(wanted)).unwrap_or_default().to_owned()
+    };
+    assert!(line(&text, "half.pem").starts_with("<4>warn "), "{text}");
+    assert!(line(&text, "room for").starts_with("<6>info "), "{text}");
+    drop(world.stopped());
+    fs::write(&path, "").unwrap();
+    let world = started(&stream(&about), r#"{"log": {"format": "json"}}"#);
+    assert!(line(&read(), "room for").starts_with("<6>{\""), "{}", read());
+    drop(world.stopped());
+    // The control: stderr is something else than the journal.
+    fs::write(&path, "").unwrap();
+    let _world = started(&stream(&other), "{}");
+    assert!(line(&read(), "room for").starts_with("20"), "{}", read());
 }

@@ -49,13 +49,13 @@ macro_rules! operator_commands {
 }
 
 operator_commands! {
-    Channels "channels" &[], Administer, "", "list channels and the people in them", "channels";
-    Stats "stats" &[], Administer, "", "show all counters since the start", "stats";
-    Status "status" &[], Administer, "", "show the most important counters in one line", "status";
-    Health "health" &[], Administer, "", "check that each part of the server works", "health";
-    Files "files" &[], Administer, "", "show how much room people's files take", "files";
-    Users "users" &[], Administer, "", "list registered users and their connected devices", "users";
-    Waiting "waiting" &[], Administer, "", "list keys that wait to be registered", "waiting";
+    Channels "channels" &[], Inspect, "", "list channels and the people in them", "channels";
+    Stats "stats" &[], Inspect, "", "show all counters since the start", "stats";
+    Status "status" &[], Inspect, "", "show the most important counters in one line", "status";
+    Health "health" &[], Inspect, "", "check that each part of the server works", "health";
+    Files "files" &[], Inspect, "", "show how much room people's files take", "files";
+    Users "users" &[], Inspect, "", "list registered users and their connected devices", "users";
+    Waiting "waiting" &[], Inspect, "", "list keys that wait to be registered", "waiting";
     Kick "kick" &[], Kick, "WHOM [REASON]", "end all sessions of a person, a key or an address",
         "kick bob flooding";
     Ban "ban" &[], Ban, "WHOM [TIME] [REASON]", "refuse a person, a key or an address range",
@@ -98,7 +98,7 @@ impl OperatorCommand {
     /// Whether the command is also a slash command in the chat. The others are for the console and
     /// for `pychat ctl` only.
     pub fn is_slash(&self) -> bool {
-        !matches!(self.act, Act::Administer | Act::Operate)
+        !matches!(self.act, Act::Administer | Act::Inspect | Act::Operate)
     }
 
     /// Whether the command may ask for a confirmation before it is carried out.

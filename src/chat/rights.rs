@@ -23,6 +23,8 @@ pub enum State {
     Free,
     Muted,
     Banned,
+    /// An operator who may read and not act: the socket for readers.
+    Reading,
 }
 
 /// The text is not a role that a user can have.
@@ -95,8 +97,10 @@ acts! {
     Motd "motd" Owner,
     Reload "reload" Owner,
     Shutdown "shutdown" Owner,
-    /// Counters, all channels, retention, erasing and other administration of the server.
-    Administer "stats, users, retention, erase ..." Console,
+    /// Counters, channels, files and users of the server, all without a change.
+    Inspect "stats, status, users ..." Console,
+    /// Retention, erasing and other administration of the server.
+    Administer "say, retention, erase ..." Console,
 }
 
 /// Whether a role in this state has the right.
@@ -122,6 +126,7 @@ pub fn may(role: Role, state: State, act: Act) -> bool {
                 | Act::Quit
         ),
         State::Banned => act == Act::Quit,
+        State::Reading => matches!(act, Act::Operate | Act::Banlist | Act::Inspect),
     };
     // The rights of members need a session, which the console does not have.
     let applies = role != Role::Console || act.least() > Role::Member;
@@ -164,13 +169,15 @@ const ROLES: [Role; 4] = [Role::Member, Role::Moderator, Role::Owner, Role::Cons
 /// Renders the table of rights in docs/operating.md.
 pub fn table() -> String {
     let mut text =
-        String::from("| act | member | moderator | owner | console | muted | banned |\n");
-    text.push_str("|---|---|---|---|---|---|---|\n");
+        String::from("| act | member | moderator | owner | console | muted | banned | reader |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|\n");
     for act in Act::ALL {
         let free = ROLES.map(|role| may(role, State::Free, *act));
         // Moderators are the highest role that can be muted or banned.
         let bound = [State::Muted, State::Banned].map(|state| may(Role::Moderator, state, *act));
-        let cells = free.iter().chain(&bound).map(|may| if *may { "yes" } else { "-" });
+        let reads = [may(Role::Console, State::Reading, *act)];
+        let cells =
+            free.iter().chain(&bound).chain(&reads).map(|may| if *may { "yes" } else { "-" });
         let cells: Vec<_> = cells.collect();
         text.push_str(&format!("| `{}` | {} |\n", act.word(), cells.join(" | ")));
     }

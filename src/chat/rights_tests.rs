@@ -36,6 +36,7 @@ const CELLS: &[(Act, &str, &str)] = &[
     (Act::Motd, "nnyy", "nnnn"),
     (Act::Reload, "nnyy", "nnnn"),
     (Act::Shutdown, "nnyy", "nnnn"),
+    (Act::Inspect, "nnny", "nnnn"),
     (Act::Administer, "nnny", "nnnn"),
 ];
 
@@ -48,6 +49,9 @@ fn every_cell_matches_the_table_below() {
             let is = |cells: &str| cells.as_bytes()[index] == b'y';
             assert_eq!(may(role, State::Free, *act), is(free), "{act:?} by {role}");
             assert_eq!(may(role, State::Muted, *act), is(muted), "{act:?} by {role}, muted");
+            let reads = matches!(act, Act::Operate | Act::Banlist | Act::Inspect);
+            let reads = reads && role >= act.least();
+            assert_eq!(may(role, State::Reading, *act), reads, "{act:?} by {role}, reading");
             let banned = may(role, State::Banned, *act);
             assert_eq!(
                 banned,

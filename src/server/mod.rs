@@ -142,7 +142,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     reserve.keep();
 
     let bound = listener.address();
-    let socket = start_jobs(&context, watch, hangups)?;
+    let sockets = start_jobs(&context, watch, hangups)?;
     let (entrance, arrivals) = entrance().context("no pipe for the admission")?;
     let admission_thread = open_admission(&context, Ways { listener, arrivals })?;
     if let Some(port) = web_port {
@@ -155,7 +155,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     console::run(operator(&context, "console"), Arc::clone(&context.stop));
 
     context.stop.wait();
-    shut_down(&context, socket, admission_thread, &commit_thread);
+    shut_down(&context, sockets, admission_thread, &commit_thread);
     match context.stop.fault() {
         None => Ok(()),
         Some(fault) => {
@@ -164,18 +164,29 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
 }
 
+/// Opens the sockets of operators and, where config.json names one, of readers.
+fn open_sockets(context: &Arc<Context>) -> anyhow::Result<Vec<ctl::Socket>> {
+    let mut sockets = vec![ctl::serve(&context.home, operator(context, "ctl"))?];
+    if let Some(path) = &context.config.get().read_socket {
+        let own = Arc::clone(context);
+        let run = move |words: &[String]| operator::run_command(&own, &Actor::reader(), words);
+        sockets.push(ctl::serve_readers(&context.home, path, Arc::new(run))?);
+    }
+    Ok(sockets)
+}
+
 /// Returns the handler for operator commands from the console or the socket.
 fn operator(context: &Arc<Context>, name: &'static str) -> ctl::Handler {
     let context = Arc::clone(context);
     Arc::new(move |words: &[String]| operator::run_command(&context, &Actor::own(name), words))
 }
 
-/// Starts periodic jobs, the ctl socket and the metrics endpoint.
+/// Starts periodic jobs, the sockets of ctl and the metrics endpoint.
 fn start_jobs(
     context: &Arc<Context>,
     watch: UsersWatch,
     hangups: Receiver<()>,
-) -> anyhow::Result<ctl::Socket> {
+) -> anyhow::Result<Vec<ctl::Socket>> {
     let reloaded = Arc::clone(context);
     essential("hangups", &context.stop, move || operator::hangup::run(&reloaded, &hangups))?;
     upkeep::compare_clock(context);
@@ -185,12 +196,12 @@ fn start_jobs(
     essential("remover", &context.stop, move || upkeep::end_vanished(&remover))?;
     let sweeper = Arc::clone(context);
     essential("sweeper", &context.stop, move || upkeep::sweep(&sweeper))?;
-    let socket = ctl::serve(&context.home, operator(context, "ctl"))?;
+    let sockets = open_sockets(context)?;
     if let Some(address) = context.config.get().metrics {
         let own = Arc::clone(context);
         prometheus::serve(address, &context.stop, move || metrics::text(&own))?;
     }
-    Ok(socket)
+    Ok(sockets)
 }
 
 /// Starts the admission thread.
@@ -232,7 +243,7 @@ fn open_web(
 /// Ends all sessions and writes what is pending, within the time limits.
 fn shut_down(
     context: &Context,
-    socket: ctl::Socket,
+    sockets: Vec<ctl::Socket>,
     admission_thread: JoinHandle<()>,
     commit_thread: &JoinHandle<()>,
 ) {
@@ -243,7 +254,7 @@ fn shut_down(
     context.key_history.see();
     upkeep::keep_sources(context);
     upkeep::keep_tickets(context);
-    drop(socket);
+    drop(sockets);
     // The stop wakes the admission, which closes its listener.
     let _ = admission_thread.join();
     drain(context, deadline);

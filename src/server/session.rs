@@ -288,7 +288,7 @@ impl Session {
         let (role, state, why) = self.standing();
         match state {
             _ if rights::may(role, state, act) => Ok(()),
-            State::Free => Err(Refusal::NotAllowed(act, role)),
+            State::Free | State::Reading => Err(Refusal::NotAllowed(act, role)),
             State::Muted => Err(Refusal::Muted(why.unwrap_or_default())),
             State::Banned => Err(Refusal::Banned(why.unwrap_or_default())),
         }

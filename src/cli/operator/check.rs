@@ -22,6 +22,7 @@ use crate::ledger::{Jobs, jobs};
 use crate::net::listener::Listener;
 use crate::print::out;
 use crate::server::accounts::directory::Directory;
+use crate::server::operator::ctl::check_readers;
 use crate::server::{check_ledger, check_log_file, check_login_records};
 
 /// Free space below which a server soon stops storing messages, in bytes.
@@ -137,6 +138,15 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
         found.take(read);
     }
     socket(&home.ctl_socket(), found);
+    if let Some(path) = &config.read_socket {
+        let path = home.dir().join(path);
+        found.take(check_readers(home, &path));
+        socket(&path, found);
+        if !path.parent().is_some_and(Path::is_dir) {
+            let what = format!("there is no folder for read_socket: {}", path.display());
+            found.problem(what, "create the folder, with the group of the readers");
+        }
+    }
     shapes(home, found);
     let folders = ["keys", "data", "users"].map(|folder| home.dir().join(folder));
     for path in folders.into_iter().chain([home.ledger_file()]) {
@@ -342,7 +352,7 @@ fn socket(path: &Path, found: &mut Findings) {
             "{} has {bytes} bytes, and a socket can have {SOCKET_BYTES_MAX}",
             path.display()
         );
-        found.problem(what, "choose a home with a shorter path");
+        found.problem(what, "choose a home with a shorter path, or another read_socket");
     }
     if path.is_dir() {
         let what = format!("{} is a folder, where the server makes a socket", path.display());

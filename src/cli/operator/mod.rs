@@ -20,7 +20,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::chat::TimeSpanError;
-use crate::server::operator::{self, ctl};
+use crate::server::operator;
+use crate::server::operator::ctl::{self, Place};
 use args::{HomeArgs, address};
 
 const WHOM: &str =
@@ -49,6 +50,9 @@ pub enum Job {
         /// Print the answer as one line of JSON
         #[arg(long)]
         json: bool,
+        /// Ask through a socket for readers (read_socket in config.json) instead of a home's own
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
         /// With retention: count the messages that would be removed
         #[arg(long, conflicts_with = "now")]
         dry_run: bool,
@@ -118,14 +122,15 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         Job::Invite(args) => invite::run(&args),
         Job::Users(job) => users::run(job),
         Job::ServerKey(job) => server_key::run(job),
-        Job::Ctl { mut words, home, json, dry_run, now, trust_clock } => {
+        Job::Ctl { mut words, home, json, socket, dry_run, now, trust_clock } => {
             words.extend(dry_run.then(|| "dry-run".to_owned()));
             words.extend(now.then(|| "now".to_owned()));
             words.extend(trust_clock.then(|| "trust-clock".to_owned()));
             if home.yes {
                 words = ctl::confirmed(words);
             }
-            ctl::request(&home.open(), &words, json, args::agrees)
+            let place = socket.map_or_else(|| Place::of(&home.open()), Place::at);
+            ctl::request(&place, &words, json, args::agrees)
         }
         Job::Backup { file, files, home, json } => {
             ledger::backup(&home.open_to_write()?, (&file, files.as_deref()), json)

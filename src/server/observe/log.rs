@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::fs::{OFlags, fcntl_setfl, fstat};
 
 use crate::clean;
 use crate::config::{Config, LogFormat, LogRules};
@@ -86,6 +86,8 @@ struct Rotating {
 struct Writer {
     shape: Shape,
     console: Option<Printer>,
+    /// Stderr is a stream of journald, which takes a priority in front of each line.
+    to_journal: bool,
 }
 
 /// Starts the log: events up to `level`, and panics, go to stderr.
@@ -206,9 +208,27 @@ fn next_shape() -> MutexGuard<'static, Option<Shape>> {
     NEXT_SHAPE.lock()
 }
 
+/// Whether stderr is the stream of journald that systemd names: device and inode as
+/// `$JOURNAL_STREAM`. A child whose stderr was redirected has the variable, too.
+fn is_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(about) = fstat(io::stderr()) else { return false };
+    named == format!("{}:{}", about.st_dev, about.st_ino)
+}
+
+/// The priority of syslog (RFC 5424, table 2).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
 /// Runs the log thread, the only one that waits for a disk, a pipe or a terminal.
 fn write_all(entries: &Receiver<Entry>) {
-    let mut writer = Writer::default();
+    let mut writer = Writer { to_journal: is_journal(), ..Writer::default() };
     for entry in entries {
         WRITING_SINCE_MS.store(now_ms(), Ordering::Relaxed);
         if let Some(shape) = next_shape().take() {
@@ -236,7 +256,7 @@ fn write_all(entries: &Receiver<Entry>) {
 impl Writer {
     /// Writes a line to the file, or else to the console, or else to stderr.
     fn write(&mut self, time: Timestamp, level: Level, text: &str) {
-        let time = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let (time, number) = (time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), priority(level));
         let level = level.as_str().to_lowercase();
         let line = match self.shape.format {
             LogFormat::Text => format!("{time} {level} {text}"),
@@ -253,7 +273,12 @@ impl Writer {
             return;
         }
         // A log that cannot be written does not stop the server.
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        let _ = match (self.to_journal, self.shape.format) {
+            (false, _) => writeln!(io::stderr().lock(), "{line}"),
+            (true, LogFormat::Json) => writeln!(io::stderr().lock(), "<{number}>{line}"),
+            // The journal has a time of its own.
+            (true, LogFormat::Text) => writeln!(io::stderr().lock(), "<{number}>{level} {text}"),
+        };
     }
 }
 

@@ -31,6 +31,12 @@ impl Actor<'_> {
         }
     }
 
+    /// Returns whoever reads the socket for readers: may see what the server's own account sees,
+    /// and change nothing.
+    pub fn reader() -> Actor<'static> {
+        Actor { state: State::Reading, ..Actor::own("reader") }
+    }
+
     /// Returns an entry for the records.
     pub fn did<'b>(&'b self, action: &'b str) -> Decision<'b> {
         Decision { actor: &self.name, action, ..Decision::default() }

@@ -1,13 +1,15 @@
-//! `pychat ctl`: commands of the operator through a Unix socket (0600) in the home's data folder.
-//! One line of JSON in, `{"words":["kick","bob"]}`, one line of JSON out.
+//! `pychat ctl`: commands of the operator through a Unix socket (0600) in the home's data folder, and
+//! of readers through another one (0660). One line of JSON in, `{"words":["kick","bob"]}`, one line
+//! of JSON out.
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time limit of commands that may take minutes.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
+/// Concurrent requests of readers, each of which has a thread. Further ones get no answer.
+const READERS_MAX: usize = 32;
 /// Pause after a failed accept, for example without free descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -51,8 +55,46 @@ impl Drop for Socket {
 
 /// Listens to operators. The home is locked, so that an existing socket is left over from an
 /// earlier server.
+///
+/// # Errors
+/// The socket cannot be made, or a thread cannot be started.
 pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
-    let path = home.ctl_socket();
+    open(home.ctl_socket(), Permissions::from_mode(0o600), usize::MAX, handler)
+}
+
+/// Listens to readers. The group of the socket is that of a folder with the setgid bit.
+///
+/// # Errors
+/// The path has a file of another kind, the socket cannot be made, or a thread cannot be started.
+pub fn serve_readers(home: &Home, path: &Path, handler: Handler) -> anyhow::Result<Socket> {
+    check_readers(home, path)?;
+    let mode = Permissions::from_mode(0o660);
+    open(home.dir().join(path), mode, READERS_MAX, handler)
+}
+
+/// Checks that the socket for readers replaces no file.
+///
+/// # Errors
+/// The home has other files there, or the path names something that is no socket.
+pub fn check_readers(home: &Home, path: &Path) -> Result<(), Fault> {
+    let whole = home.dir().join(path);
+    let found = fs::symlink_metadata(&whole);
+    let is_other = found.is_ok_and(|about| !about.file_type().is_socket());
+    if !is_other && !home.has_own(path) {
+        return Ok(());
+    }
+    let error = format!("read_socket cannot be {}: something else is there", whole.display());
+    let hint = "name a path in a folder of its own, such as /run/pychat-read/ctl.sock";
+    Err(Fault::new(code::UNREADABLE, error, hint))
+}
+
+/// Listens on a path. `requests_max` requests are answered at the same time, and others are not.
+fn open(
+    path: PathBuf,
+    mode: Permissions,
+    requests_max: usize,
+    handler: Handler,
+) -> anyhow::Result<Socket> {
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot replace {}", path.display()));
@@ -61,14 +103,19 @@ pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
     }
     let listener = UnixListener::bind(&path)
         .with_context(|| format!("cannot listen on {}", path.display()))?;
-    fs::set_permissions(&path, Permissions::from_mode(0o600))
+    fs::set_permissions(&path, mode)
         .with_context(|| format!("cannot protect {}", path.display()))?;
+    let requests = Arc::new(AtomicUsize::new(0));
     let accept = move || {
         for stream in listener.incoming() {
+            let turn = Turn::of(&requests);
             // Each request has a thread, so that a long sweep does not delay a health check.
             let begun = stream.and_then(|stream| {
                 let handler = Arc::clone(&handler);
                 let serve = move || {
+                    if turn.1 >= requests_max {
+                        return log::debug!("ctl: {requests_max} requests at the same time");
+                    }
                     if let Err(error) = answer(&stream, &handler) {
                         log::debug!("ctl: {error}");
                     }
@@ -83,6 +130,22 @@ pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
     };
     thread::Builder::new().name("ctl".into()).spawn(accept).context("cannot start ctl")?;
     Ok(Socket(path))
+}
+
+/// One of the requests of a socket, and how many there were before it.
+struct Turn(Arc<AtomicUsize>, usize);
+
+impl Turn {
+    fn of(requests: &Arc<AtomicUsize>) -> Turn {
+        let before = requests.fetch_add(1, Ordering::Relaxed);
+        Turn(Arc::clone(requests), before)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn answer(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
@@ -111,14 +174,14 @@ pub fn read(stream: impl Read) -> io::Result<serde_json::Result<Vec<String>>> {
 /// # Errors
 /// No server runs there, it does not answer, or it refuses the command.
 pub fn request(
-    home: &Home,
+    place: &Place,
     words: &[String],
     json: bool,
     agrees: impl FnOnce(&str) -> anyhow::Result<Option<bool>>,
 ) -> anyhow::Result<ExitCode> {
     let run = |words: &[String]| {
-        ask(home, words)?.ok_or_else(|| {
-            let error = format!("no server runs in {}", home.dir().display());
+        ask_at(place, words)?.ok_or_else(|| {
+            let error = format!("no server runs {}", place.shown);
             let hint = "pychat server starts it; --home DIR names another home";
             Fault::new(code::UNREACHABLE, error, hint)
         })
@@ -175,15 +238,41 @@ fn next(words: &[String]) -> &'static str {
     }
 }
 
-/// Sends `words` to the server of a home; none where no server runs.
-pub fn ask(home: &Home, words: &[String]) -> Result<Option<Reply>, Fault> {
-    let slow = called(words).is_some_and(OperatorCommand::is_slow);
-    ask_within(home, words, if slow { LONG_PATIENCE } else { PATIENCE })
+/// The socket of a server.
+pub struct Place {
+    socket: PathBuf,
+    /// The server's home or the socket, for errors.
+    shown: String,
 }
 
-fn ask_within(home: &Home, words: &[String], patience: Duration) -> Result<Option<Reply>, Fault> {
-    let fault = |error: io::Error| trouble(home, &error, patience);
-    let mut stream = match UnixStream::connect(home.ctl_socket()) {
+impl Place {
+    /// The socket of a home, for its operator.
+    pub fn of(home: &Home) -> Place {
+        Place { socket: home.ctl_socket(), shown: format!("in {}", home.dir().display()) }
+    }
+
+    /// A socket for readers.
+    pub fn at(socket: PathBuf) -> Place {
+        Place { shown: format!("at {}", socket.display()), socket }
+    }
+}
+
+/// Sends `words` to the server of a home; none where no server runs.
+///
+/// # Errors
+/// The server does not answer, or the account may not use the socket.
+pub fn ask(home: &Home, words: &[String]) -> Result<Option<Reply>, Fault> {
+    ask_at(&Place::of(home), words)
+}
+
+fn ask_at(place: &Place, words: &[String]) -> Result<Option<Reply>, Fault> {
+    let slow = called(words).is_some_and(OperatorCommand::is_slow);
+    ask_within(place, words, if slow { LONG_PATIENCE } else { PATIENCE })
+}
+
+fn ask_within(place: &Place, words: &[String], patience: Duration) -> Result<Option<Reply>, Fault> {
+    let fault = |error: io::Error| trouble(place, &error, patience);
+    let mut stream = match UnixStream::connect(&place.socket) {
         Ok(stream) => stream,
         // A killed server leaves its socket behind.
         Err(error)
@@ -222,8 +311,8 @@ fn ask_within(home: &Home, words: &[String], patience: Duration) -> Result<Optio
 }
 
 /// Returns the fault for an error of the connection to a server.
-fn trouble(home: &Home, error: &io::Error, patience: Duration) -> Fault {
-    let socket = home.ctl_socket();
+fn trouble(place: &Place, error: &io::Error, patience: Duration) -> Fault {
+    let Place { socket, shown } = place;
     match error.kind() {
         ErrorKind::PermissionDenied => Fault::new(
             code::UNREADABLE,
@@ -232,17 +321,13 @@ fn trouble(home: &Home, error: &io::Error, patience: Duration) -> Fault {
         ),
         ErrorKind::WouldBlock | ErrorKind::TimedOut => Fault::new(
             code::UNREACHABLE,
-            format!(
-                "the server in {} did not answer within {} s",
-                home.dir().display(),
-                patience.as_secs()
-            ),
+            format!("the server {shown} did not answer within {} s", patience.as_secs()),
             "it may still carry it out; its log says what it does",
         ),
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             Fault::new(
                 code::UNREACHABLE,
-                format!("the server in {} ended before it answered", home.dir().display()),
+                format!("the server {shown} ended before it answered"),
                 "its log says why; pychat server starts it again",
             )
         }
@@ -261,8 +346,8 @@ mod tests {
         home.make_folders().unwrap();
         let listener = UnixListener::bind(home.ctl_socket()).unwrap();
         let serving = thread::spawn(move || server(listener.accept().unwrap().0));
-        let fault =
-            ask_within(&home, &["stats".into()], Duration::from_secs(within_s)).unwrap_err();
+        let fault = ask_within(&Place::of(&home), &["stats".into()], Duration::from_secs(within_s))
+            .unwrap_err();
         serving.join().unwrap();
         fault
     }
@@ -286,7 +371,7 @@ mod tests {
             assert!(fault.hint.is_some() && fault.code == code, "{fault}");
         }
         let denied = ErrorKind::PermissionDenied.into();
-        let fault = trouble(&Home::new("/srv/chat"), &denied, PATIENCE);
+        let fault = trouble(&Place::of(&Home::new("/srv/chat")), &denied, PATIENCE);
         assert!(fault.error.contains("ctl.sock is not for this account"), "{fault}");
         assert_eq!(fault.code, code::UNREADABLE);
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::context::Context;
 use crate::chat::Refusal;
 use crate::chat::operator_commands::{self, Name, OPERATOR_COMMANDS};
-use crate::chat::rights::{self, Role};
+use crate::chat::rights::{self, Role, State, who_may};
 use crate::clean;
 use crate::home::sanctions::Kind;
 use crate::nearest::nearest;
@@ -45,7 +45,11 @@ pub fn run_command(context: &Context, actor: &Actor, words: &[String]) -> Reply 
     let word = if word.is_empty() { "help" } else { &word };
     let Some(command) = operator_commands::find(word) else { return unknown(word) };
     if !rights::may(actor.role, actor.state, command.act) {
-        return no(&Refusal::NotAllowed(command.act, actor.role).to_string());
+        let role = who_may(command.act.least());
+        return no(&match actor.state {
+            State::Reading => format!("{word}: this socket only shows things; {role}"),
+            _ => Refusal::NotAllowed(command.act, actor.role).to_string(),
+        });
     }
     let before = context.records.added();
     let confirmed = operands.split_last().filter(|_| command.may_ask());

@@ -116,6 +116,9 @@ fn keep_until_start(new: &mut Config, old: &Config) -> Vec<String> {
     if at_start("metrics", new.metrics != old.metrics) {
         new.metrics = old.metrics;
     }
+    if at_start("read_socket", new.read_socket != old.read_socket) {
+        new.read_socket.clone_from(&old.read_socket);
+    }
     if at_start("web", new.web != old.web) {
         new.web = old.web;
     }
