@@ -3,7 +3,7 @@
 
 mod world;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
@@ -190,6 +190,16 @@ fn a_backup_is_verified_and_restored_from_a_medium_that_cannot_be_written() {
         bytes[middle..].fill(0x55);
         fs::write(medium.join("damaged.db"), bytes).unwrap();
         make_read_only(&medium);
+        // Nothing is written there, and nothing removed.
+        let before = fs::read_dir(&medium).unwrap().count();
+        let new = medium.join("new.db").display().to_string();
+        let folder = medium.display().to_string();
+        for args in [&["backup", &new][..], &["backup", &folder, "--keep", "1"]] {
+            let (ok, told) = world.operator(args);
+            assert!(!ok && told.contains("Read-only file system"), "{args:?}: {told}");
+            assert!(told.contains("hint:"), "{args:?}: {told}");
+        }
+        assert_eq!(fs::read_dir(&medium).unwrap().count(), before);
         for name in ["backup.db", "copy.db"] {
             assert_eq!(messages_of(&world, &medium.join(name)), 3, "{name}");
             let file = medium.join(name).display().to_string();
@@ -261,6 +271,59 @@ fn what_an_interrupted_copy_or_restore_has_left_is_removed_and_never_taken_in() 
     is_clean(&data);
     assert!(!data.join("ledger.restored").exists());
     world.client("alice", &["--tail", "2"]).sees("two");
+}
+
+#[test]
+fn backups_are_rotated_and_the_last_good_one_stays() {
+    let world = World::new();
+    world.admit("alice");
+    says(&world, &["one", "two"]);
+    let folder = world.home().parent().unwrap().join("backups");
+    let backs_up = |world: &World, keep: &str| {
+        let folder = folder.display().to_string();
+        world.operator(&["backup", &folder, "--keep", keep, "--json"])
+    };
+    let names = || {
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = entries.map(|name| name.into_string().unwrap());
+        names.filter(|name| name.ends_with(".db")).collect::<BTreeSet<_>>()
+    };
+    let mut last = PathBuf::new();
+    for number in 1..=4 {
+        let (ok, told) = backs_up(&world, "2");
+        assert!(ok, "{told}");
+        assert_eq!(names().len(), number.min(2), "{told}");
+        let report: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+        assert_eq!(report["removed"].as_array().unwrap().len(), number.saturating_sub(2).min(1));
+        last = report["file"].as_str().unwrap().into();
+        says(&world, &["more"]);
+    }
+    assert_eq!(messages_of(&world, &last), 5);
+    // What --keep has not made stays: a copy of the operator, and one that was changed.
+    fs::copy(world.home().join("config.json"), folder.join("pychat-20200101T000000Z.db")).unwrap();
+    let before = names();
+    let (ok, told) = world.operator(&["backup", &folder.display().to_string(), "--keep", "0"]);
+    assert!(!ok && told.contains("--keep"), "{told}");
+    // A ledger that is damaged replaces no good backup.
+    let world = world.stopped();
+    let path = world.home().join("data/ledger.db");
+    let ledger = rusqlite::Connection::open(&path).unwrap();
+    ledger.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(ledger);
+    let sound = fs::read(&path).unwrap();
+    let mut bytes = sound.clone();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..].fill(0x55);
+    fs::write(&path, bytes).unwrap();
+    for _ in 0..3 {
+        let (ok, told) = backs_up(&world, "1");
+        assert!(!ok, "{told}");
+    }
+    assert_eq!(names(), before, "nothing was removed, and nothing is left");
+    fs::write(&path, sound).unwrap();
+    let (ok, told) = backs_up(&world, "1");
+    assert!(ok, "the control: {told}");
+    assert_eq!(names().len(), 2, "the newest, and the operator's own: {:?}", names());
 }
 
 #[test]

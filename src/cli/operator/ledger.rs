@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use serde_json::json;
 use super::args::NO_HOME;
 use super::audit;
 use super::files::{self, Copied};
+use super::rotation::{Rotated, Rotation};
 use crate::chat::{FileBytes, UserName};
 use crate::fault::{Fault, code};
 use crate::home::{Home, LedgerHead, LedgerHeadFile, LedgerHeads, Reserve};
@@ -22,8 +23,12 @@ use crate::server::operator::ctl;
 pub fn backup(
     home: &Home,
     (file, files): (&Path, Option<&Path>),
+    keep: Option<u16>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
+    let rotation = keep.map(|_| Rotation::open(file)).transpose()?;
+    let next = rotation.as_ref().map(|rotation| rotation.next(jiff::Timestamp::now()));
+    let file = next.as_deref().unwrap_or(file);
     let terminal = std::io::stderr().is_terminal();
     let mut progress = |percent: u8| {
         if terminal {
@@ -34,12 +39,19 @@ pub fn backup(
     if terminal {
         print::aside("\n");
     }
-    let found = jobs(file).verify()?;
+    let found = jobs(file).verify().inspect_err(|_| {
+        // A copy of a damaged ledger takes no good backup's place.
+        if rotation.is_some() && fs::remove_file(file).is_ok() {
+            err!("{} was removed, because it is damaged; earlier backups stay", file.display());
+        }
+    })?;
     // Files are copied after the ledger: those that it names are there, unless they were removed
     // meanwhile.
     let files = files.map(|to| files::copy(file, &home.files_dir(), to)).transpose()?;
     audit::note(home, "backup", "", None);
-    say(json, file, (found, files), "the copy has")?;
+    let rotated = rotation.map(|rotation| rotation.add(file, keep.unwrap_or(1).into()));
+    let rotated = rotated.transpose()?;
+    say(json, file, Report { found, files, rotated }, "the copy has")?;
     err!(
         "copy keys/, users/, config.json, data/*.json and data/audit.jsonl too: they are plain files"
     );
@@ -67,7 +79,8 @@ pub fn restore(
     let (log, messages) = jobs(&to).head()?;
     LedgerHeadFile::open(home.ledger_head_file(), LedgerHead { log, messages })?;
     audit::note(home, "restore", "", None);
-    say(json, &to, (jobs(&to).verify()?, files), "restored:")?;
+    let found = jobs(&to).verify()?;
+    say(json, &to, Report { found, files, rotated: None }, "restored:")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,7 +101,7 @@ pub fn verify(
         }
     };
     let files = files.map(|folder| files::look(&path, folder)).transpose()?;
-    say(json, &path, (found, files), "valid:")?;
+    say(json, &path, Report { found, files, rotated: None }, "valid:")?;
     match files {
         Some(Copied { missing: 1.., .. }) => Ok(ExitCode::from(code::UNREADABLE)),
         _ => Ok(ExitCode::SUCCESS),
@@ -160,22 +173,36 @@ fn of_copy(error: LedgerError, file: &Path) -> anyhow::Error {
     }
 }
 
-fn say(
-    json: bool,
-    file: &Path,
-    (found, files): (Verified, Option<Copied>),
-    what: &str,
-) -> Result<(), OutputError> {
-    let Verified { conversations, messages } = found;
+/// The result of a command about a ledger.
+struct Report {
+    found: Verified,
+    files: Option<Copied>,
+    rotated: Option<Rotated>,
+}
+
+fn say(json: bool, file: &Path, report: Report, what: &str) -> Result<(), OutputError> {
+    let Report { found: Verified { conversations, messages }, files, rotated } = report;
     if json {
         let mut object =
             json!({"file": file, "conversations": conversations, "messages": messages});
         if let Some(Copied { there, bytes, missing }) = files {
             object["files"] = json!({"there": there, "bytes": bytes, "missing": missing});
         }
+        if let Some(Rotated { removed, foreign }) = rotated {
+            let shown = |paths: &[PathBuf]| -> Vec<String> {
+                paths.iter().map(|path| path.display().to_string()).collect()
+            };
+            object["removed"] = json!(shown(&removed));
+            object["foreign"] = json!(shown(&foreign));
+        }
         return out!("{object}");
     }
     out!("{what} {messages} messages of {conversations} conversations ({})", file.display())?;
+    let Rotated { removed, foreign } = rotated.unwrap_or_default();
+    removed.iter().try_for_each(|path| out!("removed {}", path.display()))?;
+    for path in &foreign {
+        err!("{} stays: somebody has changed it since it was made", path.display());
+    }
     let Some(Copied { there, bytes, missing }) = files else { return Ok(()) };
     out!("{there} files, {}", FileBytes(bytes))?;
     if missing > 0 {

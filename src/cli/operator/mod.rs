@@ -7,6 +7,7 @@ mod files;
 mod given_key;
 mod invite;
 mod ledger;
+mod rotation;
 mod serve;
 mod server_key;
 mod service;
@@ -65,7 +66,11 @@ pub enum Job {
     },
     /// Copy the stored messages to a new file, while the server runs or not
     Backup {
+        /// The new file, or with --keep the folder of the backups
         file: PathBuf,
+        /// Keep this many backups in the folder, and remove older ones that --keep has made
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        keep: Option<u16>,
         /// Copy people's files to this folder too; those that it has already stay
         #[arg(long, value_name = "DIR")]
         files: Option<PathBuf>,
@@ -132,8 +137,8 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let place = socket.map_or_else(|| Place::of(&home.open()), Place::at);
             ctl::request(&place, &words, json, args::agrees)
         }
-        Job::Backup { file, files, home, json } => {
-            ledger::backup(&home.open_to_write()?, (&file, files.as_deref()), json)
+        Job::Backup { file, keep, files, home, json } => {
+            ledger::backup(&home.open_to_write()?, (&file, files.as_deref()), keep, json)
         }
         Job::Restore { file, files, home, json } => {
             ledger::restore(&home.open_to_write()?, (&file, files.as_deref()), json)
