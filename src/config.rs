@@ -29,6 +29,9 @@ pub use web::{WebOrigin, WebTls, host_of};
 pub struct Config {
     pub server_ip: IpAddr,
     pub server_port: u16,
+    /// The addresses on which the server listens, instead of `server_ip` and `server_port`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<SocketAddr>,
     /// Host or address in invites, if the one that the server listens on is of no use to others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invite_host: Option<InviteHost>,
@@ -90,6 +93,9 @@ pub struct Config {
 
 /// Old files of the log: each is renamed when the log is rotated.
 const LOG_FILES_MAX: u32 = 1_000;
+
+/// Addresses on which a server listens: each is a socket that one thread polls.
+pub const LISTEN_MAX: usize = 16;
 
 /// The addresses of this computer's own programs.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
@@ -262,17 +268,26 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Returns the addresses on which the server listens, unless the command line names others.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        match self.listen.is_empty() {
+            true => vec![SocketAddr::new(self.server_ip, self.server_port)],
+            false => self.listen.clone(),
+        }
+    }
+
     /// Returns whether unrelated users connect from loopback: through an onion service or, if the
     /// server listens only on loopback, through a proxy or a tunnel.
-    pub fn loopback_is_shared(&self, listen: IpAddr) -> bool {
+    pub fn loopback_is_shared(&self, listen: &[SocketAddr]) -> bool {
         let host = self.invite_host.as_ref().map_or("", InviteHost::as_str);
         let onion = host.to_ascii_lowercase().ends_with(".onion");
-        onion || (self.exempt.is_none() && listen.to_canonical().is_loopback())
+        let is_loopback = |at: &SocketAddr| at.ip().to_canonical().is_loopback();
+        onion || (self.exempt.is_none() && listen.iter().all(is_loopback))
     }
 
     /// Returns the ranges that are exempt from the limits on unauthenticated connections, and the
     /// ranges that do not identify users.
-    pub fn exempt_and_shared(&self, listen: IpAddr) -> (Vec<IpRange>, Vec<IpRange>) {
+    pub fn exempt_and_shared(&self, listen: &[SocketAddr]) -> (Vec<IpRange>, Vec<IpRange>) {
         let loopback = || LOOPBACK.map(|range| range.parse().expect("a legal range")).to_vec();
         let shared = self.loopback_is_shared(listen);
         let exempt = match &self.exempt {
@@ -325,12 +340,28 @@ impl Config {
             let problem = format!("it is at most {LOG_FILES_MAX}");
             return Err(fault("log.files_max: ".to_owned(), problem, None));
         }
+        check_listen(&config.listen).map_err(|problem| fault("listen: ".into(), problem, None))?;
         if config.metrics.is_some_and(|address| !address.ip().is_loopback()) {
             let problem = "metrics are for this computer only: use a loopback address";
             return Err(fault("metrics: ".to_owned(), problem.to_owned(), None));
         }
         Ok(config)
     }
+}
+
+/// Checks addresses on which one server listens.
+///
+/// # Errors
+/// There are too many, or one is there twice.
+pub fn check_listen(addresses: &[SocketAddr]) -> Result<(), String> {
+    if addresses.len() > LISTEN_MAX {
+        return Err(format!("a server listens on at most {LISTEN_MAX} addresses"));
+    }
+    let twice = addresses
+        .iter()
+        .enumerate()
+        .find(|(number, address)| address.port() != 0 && addresses[..*number].contains(address));
+    twice.map_or(Ok(()), |(_, address)| Err(format!("{address} is there twice")))
 }
 
 /// Returns the hint for a word that serde does not know: the nearest expected one.
@@ -353,6 +384,7 @@ impl Default for Config {
         Config {
             server_ip: IpAddr::from([127, 0, 0, 1]),
             server_port: 5000,
+            listen: Vec::new(),
             invite_host: None,
             motd: None,
             audit: Retention::Forever,

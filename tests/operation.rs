@@ -5,7 +5,7 @@ mod world;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
@@ -567,4 +567,67 @@ fn who_reads_another_socket_sees_the_server_and_changes_nothing() {
     let (ok, told) = world.operator(&["server", "--no-owner"]);
     assert!(!ok && told.contains("something else is there"), "{told}");
     assert_eq!(fs::read_to_string(&socket).unwrap(), "a list");
+}
+
+#[test]
+fn a_server_listens_on_several_addresses() {
+    let world = World::configured_at("{}", "127.0.0.1:0,127.0.0.2:0");
+    let addresses: Vec<_> = world.address.split(',').map(str::to_owned).collect();
+    assert_eq!(addresses.len(), 2, "{}", world.address);
+    for address in &addresses {
+        world.server.is_told(&format!("listening on {address}"));
+    }
+    world.admit("alice");
+    world.admit("bob");
+    let mut alice = world.client_by("alice", &addresses[0], &["--plain"]);
+    alice.sees("you are in #lobby");
+    let bob = world.client_by("bob", &addresses[1], &["--plain"]);
+    bob.sees("you are in #lobby");
+    alice.types("from the first address");
+    bob.sees("alice: from the first address");
+    let (_, told) = world.operator(&["ctl", "stats", "--json"]);
+    let reply: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(reply["data"]["addresses"], serde_json::json!(addresses));
+    // The limits treat both as loopback, which is shared.
+    let config = r#"{"listen": ["127.0.0.1:5000", "192.0.2.7:5000"]}"#;
+    fs::write(world.home().join("config.json"), config).unwrap();
+    let (ok, told) = world.operator(&["ctl", "reload"]);
+    assert!(ok && told.contains("only the next start changes listen"), "{told}");
+    // Without a server, an invite names the address that others reach.
+    let world = world.stopped();
+    let (ok, told) = world.operator(&["invite", "carol"]);
+    assert!(ok && told.contains("pychat://192.0.2.7:5000/"), "{told}");
+    let twice = r#"{"listen": ["127.0.0.1:5000", "127.0.0.1:5000"]}"#;
+    fs::write(world.home().join("config.json"), twice).unwrap();
+    let (ok, told) = world.operator(&["server", "--no-owner"]);
+    assert!(!ok && told.contains("listen: 127.0.0.1:5000 is there twice"), "{told}");
+    fs::write(world.home().join("config.json"), "{}").unwrap();
+    let (ok, told) =
+        world.operator(&["check", "--listen", "127.0.0.1:0", "--listen", "192.0.2.7:0"]);
+    assert!(!ok && told.contains("cannot listen on 192.0.2.7:0"), "{told}");
+}
+
+#[test]
+fn ipv4_and_ipv6_have_an_address_each() {
+    if let Err(error) = TcpListener::bind("[::1]:0") {
+        eprintln!("skipped: this computer has no IPv6: {error}");
+        return;
+    }
+    let world = World::configured_at("{}", "[::]:0,0.0.0.0:0");
+    let port = |address: &str| address.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let (six, four) = world.address.split_once(',').unwrap();
+    let (six, four) = (port(six), port(four));
+    let reaches = |ip: &str, port| TcpStream::connect((ip, port)).is_ok();
+    assert!(reaches("::1", six) && reaches("127.0.0.1", four));
+    assert!(!reaches("127.0.0.1", six), "[::] beside another address is for IPv6 alone");
+    // One port for both, as `check` finds too.
+    let both = [&format!("[::]:{six}")[..], &format!("0.0.0.0:{six}")];
+    let world = world.stopped();
+    let args = ["check", "--listen", both[0], "--listen", both[1]];
+    let (_, told) = world.operator(&args);
+    assert!(!told.contains("own address for"), "{told}");
+    // The control: [::] alone takes both families.
+    let world = World::configured_at("{}", "[::]:0");
+    let six = port(&world.address);
+    assert!(reaches("::1", six) && reaches("127.0.0.1", six));
 }

@@ -183,7 +183,7 @@ fn every_cell_of_what_is_done_to_others_holds() {
             let refused = says(&world, actors[column].as_mut(), &[act, target]);
             let denied = refused.is_some_and(|hint| {
                 hint.contains("not allowed for a")
-                    || hint.contains("only an owner")
+                    || hint.contains("owners may lift or change that")
                     || hint.contains("only pychat")
             });
             assert_eq!(denied, cell != "yes", "{row:?}, column {column}");

@@ -60,11 +60,11 @@ operator_commands! {
         "kick bob flooding";
     Ban "ban" &[], Ban, "WHOM [TIME] [REASON]", "refuse a person, a key or an address range",
         "ban 192.0.2.0/24 1d scanning";
-    Unban "unban" &[], Unban, "WHOM or NUMBER", "lift a ban; banlist has the numbers", "unban 3";
+    Unban "unban" &[], Unban, "WHOM", "lift a ban, also by its number in banlist", "unban bob";
     Banlist "banlist" &[], Banlist, "", "list bans and mutes: by whom, why, until when", "banlist";
     Mute "mute" &[], Mute, "WHOM [TIME] [REASON]", "refuse messages of a person, a key or an address",
         "mute bob 10m flooding";
-    Unmute "unmute" &[], Unmute, "WHOM or NUMBER", "lift a mute", "unmute bob";
+    Unmute "unmute" &[], Unmute, "WHOM", "lift a mute, also by its number in banlist", "unmute bob";
     Op "op" &[], Op, "NAME", "make a member a moderator", "op alice";
     Deop "deop" &[], Deop, "NAME", "make a moderator a member", "deop alice";
     Announce "announce" &[], Announce, "TEXT", "send a notice to everybody, with your name",

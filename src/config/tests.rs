@@ -78,7 +78,12 @@ fn an_absurd_limit_is_refused_and_the_largest_of_each_is_taken() {
 #[test]
 fn loopback_is_spared_only_where_it_is_this_computer_alone() {
     let sorted = |text: &str, listen: &str, from: &str| {
-        let (exempt, shared) = parse(text).unwrap().exempt_and_shared(listen.parse().unwrap());
+        let (exempt, shared) = parse(text).unwrap().exempt_and_shared(
+            &listen
+                .split(' ')
+                .map(|ip| SocketAddr::new(ip.parse().unwrap(), 1))
+                .collect::<Vec<_>>(),
+        );
         let within =
             |ranges: &[IpRange]| ranges.iter().any(|range| range.contains(from.parse().unwrap()));
         match (within(&exempt), within(&shared)) {
@@ -96,6 +101,8 @@ fn loopback_is_spared_only_where_it_is_this_computer_alone() {
         // All clients of a proxy, a tunnel or an onion service connect from there.
         ("{}", "127.0.0.1", "127.0.0.1", "shared"),
         ("{}", "::1", "::1", "shared"),
+        ("{}", "127.0.0.1 ::1", "127.0.0.1", "shared"),
+        ("{}", "127.0.0.1 192.0.2.1", "127.0.0.1", "exempt"),
         (onion, "0.0.0.0", "127.0.0.1", "shared"),
         (onion, "0.0.0.0", "192.0.2.1", "counted"),
         (r#"{"invite_host": "onion.example"}"#, "0.0.0.0", "127.0.0.1", "exempt"),

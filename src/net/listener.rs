@@ -29,11 +29,39 @@ impl Listener {
     /// Binds the address; port 0 selects a free port. `backlog` bounds the connections that wait
     /// for `accept`. With the standard library's 128, clients of a full room that reconnect at once
     /// wait for TCP retransmissions.
+    ///
+    /// # Errors
+    /// The address is in use, or not one of this computer.
     pub fn bind(address: SocketAddr, backlog: u32) -> Result<Listener, ListenError> {
+        Listener::bind_one(address, backlog, false)
+    }
+
+    /// Binds all addresses. Of several, each is for its own family alone: `[::]` is bound beside
+    /// `0.0.0.0`, and takes no IPv4 connections.
+    ///
+    /// # Errors
+    /// As of `bind`, for the first of them that fails.
+    pub fn bind_all(addresses: &[SocketAddr], backlog: u32) -> Result<Vec<Listener>, ListenError> {
+        let apart = addresses.len() > 1;
+        addresses.iter().map(|address| Listener::bind_one(*address, backlog, apart)).collect()
+    }
+
+    /// Binds an address, with `apart` for its own family alone.
+    ///
+    /// # Errors
+    /// As of `bind`.
+    pub fn bind_one(
+        address: SocketAddr,
+        backlog: u32,
+        apart: bool,
+    ) -> Result<Listener, ListenError> {
         let listen = || {
             let socket =
                 Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_reuse_address(true)?;
+            if apart && address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
             socket.bind(&address.into())?;
             socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
             socket.set_nonblocking(true)?;

@@ -79,14 +79,17 @@ pub struct Options {
     pub home: Home,
     pub config: Config,
     pub keys: ServerKeys,
-    /// Overrides the address in the configuration.
-    pub listen: SocketAddr,
+    /// Overrides the addresses in the configuration.
+    pub listen: Vec<SocketAddr>,
     pub overrides: Overrides,
     /// A home that was used before may begin a new ledger.
     pub new_ledger: bool,
-    /// Called once with the address that is really listened on.
-    pub on_ready: Box<dyn FnOnce(SocketAddr)>,
+    /// Called once with the addresses that are really listened on.
+    pub on_ready: OnReady,
 }
+
+/// Receives the addresses that a server listens on.
+pub type OnReady = Box<dyn FnOnce(&[SocketAddr])>;
 
 /// After the drain the last lines are written, within this time.
 const COMMIT_GRACE: Duration = Duration::from_millis(800);
@@ -103,7 +106,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // Before binding the port, because its error message says more.
     let _lock = home.lock()?;
     let backlog = config.limits.listen_backlog;
-    let listener = Listener::bind(listen, backlog)?;
+    let listeners = Listener::bind_all(&listen, backlog)?;
+    let bound: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
     let web_port = bind_web(&home, &config)?;
     let stop = Arc::new(Stop::default());
     let hangups = stop::on_signals(Arc::clone(&stop))?;
@@ -124,8 +128,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let Storage { hub, readers, commit_thread, files, lost } =
         storage::open(&home, &config, &users.0, &stop).inspect_err(failed)?;
     let keys = Arc::new(Snapshot::new(keys));
-    let admission =
-        Admission::new(Arc::clone(&keys), &config, listener.address(), recent_logins(&home));
+    let admission = Admission::new(Arc::clone(&keys), &config, bound.clone(), recent_logins(&home));
     let given =
         Given { home, config, users, keys, overrides, hub, readers, files, admission, stop };
     let context = Arc::new(open_context(given).inspect_err(failed)?);
@@ -141,15 +144,15 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 
     reserve.keep();
 
-    let bound = listener.address();
     let sockets = start_jobs(&context, watch, hangups)?;
     let (entrance, arrivals) = entrance().context("no pipe for the admission")?;
-    let admission_thread = open_admission(&context, Ways { listener, arrivals })?;
+    let admission_thread = open_admission(&context, Ways { listeners, arrivals })?;
     if let Some(port) = web_port {
         open_web(&context, port, entrance)?;
     }
-    on_ready(bound);
-    systemd::notify(&format!("READY=1\nSTATUS=listening on {bound}"));
+    on_ready(&bound);
+    let at = bound.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    systemd::notify(&format!("READY=1\nSTATUS=listening on {at}"));
     let watched = Arc::clone(&context);
     systemd::watch(&context.stop, move || operator::threads_answer(&watched))?;
     console::run(operator(&context, "console"), Arc::clone(&context.stop));

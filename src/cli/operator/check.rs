@@ -12,7 +12,7 @@ use serde_json::json;
 use super::files;
 use crate::chat::Retention;
 use crate::cli::report::{advice, error_text};
-use crate::config::{Config, History, InviteHost, Passwords, admits};
+use crate::config::{Config, History, InviteHost, Passwords, admits, check_listen};
 use crate::fault::code;
 use crate::file::FileError;
 use crate::home::known::Known;
@@ -62,7 +62,7 @@ impl Findings {
     }
 }
 
-pub fn check(home: &Home, listen: Option<SocketAddr>, json: bool) -> anyhow::Result<ExitCode> {
+pub fn check(home: &Home, listen: Vec<SocketAddr>, json: bool) -> anyhow::Result<ExitCode> {
     let mut found = Findings::default();
     if home.dir().is_dir() {
         look(home, listen, &mut found);
@@ -112,7 +112,7 @@ fn stored_files(home: &Home, found: &mut Findings) {
     }
 }
 
-fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
+fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
     let config = found.take(Config::load(&home.config_file()));
     if !home.config_file().exists() {
         found.notes.push("there is no config.json: the defaults apply".into());
@@ -139,13 +139,7 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     }
     socket(&home.ctl_socket(), found);
     if let Some(path) = &config.read_socket {
-        let path = home.dir().join(path);
-        found.take(check_readers(home, &path));
-        socket(&path, found);
-        if !path.parent().is_some_and(Path::is_dir) {
-            let what = format!("there is no folder for read_socket: {}", path.display());
-            found.problem(what, "create the folder, with the group of the readers");
-        }
+        read_socket(home, &home.dir().join(path), found);
     }
     shapes(home, found);
     let folders = ["keys", "data", "users"].map(|folder| home.dir().join(folder));
@@ -172,20 +166,42 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
         found.take(check_log_file(home, file));
         log_file(&home.dir().join(file), found);
     }
-    let listen = listen.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
-    loopback_rule(&config, listen.ip(), found);
+    network(home, &config, listen, found);
+}
+
+/// The socket for readers.
+fn read_socket(home: &Home, path: &Path, found: &mut Findings) {
+    found.take(check_readers(home, path));
+    socket(path, found);
+    if !path.parent().is_some_and(Path::is_dir) {
+        let what = format!("there is no folder for read_socket: {}", path.display());
+        found.problem(what, "create the folder, with the group of the readers");
+    }
+}
+
+/// The addresses of the server: `listen`, or those of config.json.
+fn network(home: &Home, config: &Config, listen: Vec<SocketAddr>, found: &mut Findings) {
+    let listen = if listen.is_empty() { config.addresses() } else { listen };
+    if let Err(problem) = check_listen(&listen) {
+        found.problem(problem, "name each address once");
+    }
+    loopback_rule(config, &listen, found);
     let names_itself = config.invite_host.as_ref().is_some_and(InviteHost::is_loopback);
-    if names_itself && !listen.ip().to_canonical().is_loopback() {
+    if names_itself && listen.iter().any(|at| !at.ip().to_canonical().is_loopback()) {
         let note = "invite_host names this computer only: others cannot connect by the invites";
         found.notes.push(note.into());
     }
-    web_rules(home, &config, found);
-    let wanted = [("chat", Some(listen)), ("metrics", config.metrics), ("web", config.web)];
-    addresses(home, wanted, found);
+    web_rules(home, config, found);
+    let apart = listen.len() > 1;
+    let wanted = listen.into_iter().map(|address| Wanted { key: "chat", address, apart });
+    let others = [("metrics", config.metrics), ("web", config.web)].into_iter();
+    let others =
+        others.filter_map(|(key, address)| Some(Wanted { key, address: address?, apart: false }));
+    addresses(home, &wanted.chain(others).collect::<Vec<_>>(), found);
 }
 
 /// How the limits on unauthenticated connections treat connections from this computer.
-fn loopback_rule(config: &Config, listen: IpAddr, found: &mut Findings) {
+fn loopback_rule(config: &Config, listen: &[SocketAddr], found: &mut Findings) {
     if !config.loopback_is_shared(listen) {
         if config.exempt.is_none() {
             found.notes.push(
@@ -206,7 +222,7 @@ fn loopback_rule(config: &Config, listen: IpAddr, found: &mut Findings) {
         let hint = "remove 127.0.0.1 from exempt: without it nobody is exempt there";
         return found.problem(what.to_owned(), hint);
     }
-    let note = match listen.to_canonical().is_loopback() {
+    let note = match listen.iter().all(|at| at.ip().to_canonical().is_loopback()) {
         true => "the server listens on this computer only, so that a proxy or a tunnel",
         false => "invites name an onion service, so that it",
     };
@@ -303,19 +319,30 @@ fn space(dir: &Path, found: &mut Findings) {
     }
 }
 
-/// Whether one server cannot listen on both addresses. `[::]` takes the IPv4 addresses too, and
-/// `0.0.0.0` these alone.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
-    let takes = |any: IpAddr, ip: IpAddr| any.is_unspecified() && (any.is_ipv6() || ip.is_ipv4());
-    one.port() == other.port() && one.port() != 0 && (a == b || takes(a, b) || takes(b, a))
+/// An address on which the server listens.
+struct Wanted {
+    key: &'static str,
+    address: SocketAddr,
+    /// Whether it is for its own family alone.
+    apart: bool,
+}
+
+/// Whether one server cannot listen on both addresses. `[::]` takes the IPv4 addresses too, unless
+/// it is apart, and `0.0.0.0` these alone.
+fn collide(one: &Wanted, other: &Wanted) -> bool {
+    let (a, b) = (one.address.ip().to_canonical(), other.address.ip().to_canonical());
+    let takes = |any: IpAddr, apart: bool, ip: IpAddr| {
+        any.is_unspecified() && (any.is_ipv4() == ip.is_ipv4() || (any.is_ipv6() && !apart))
+    };
+    let same_port = one.address.port() == other.address.port() && one.address.port() != 0;
+    same_port && (a == b || takes(a, one.apart, b) || takes(b, other.apart, a))
 }
 
 /// Whether a server could listen on its addresses; a running server does already.
-fn addresses(home: &Home, wanted: [(&str, Option<SocketAddr>); 3], found: &mut Findings) {
-    let wanted: Vec<_> = wanted.into_iter().filter_map(|(key, it)| Some((key, it?))).collect();
-    for (number, (key, address)) in wanted.iter().enumerate() {
-        if let Some((other, _)) = wanted[..number].iter().find(|(_, it)| collide(*it, *address)) {
+fn addresses(home: &Home, wanted: &[Wanted], found: &mut Findings) {
+    for (number, one) in wanted.iter().enumerate() {
+        if let Some(other) = wanted[..number].iter().find(|other| collide(one, other)) {
+            let (key, address, other) = (one.key, one.address, other.key);
             let what = format!("{key}: {address} is the server's own address for {other}");
             found.problem(what, "choose another port in config.json");
         }
@@ -325,7 +352,10 @@ fn addresses(home: &Home, wanted: [(&str, Option<SocketAddr>); 3], found: &mut F
         Ok(false) => {}
         Err(error) => found.fault(&error.into()),
     }
-    wanted.iter().for_each(|(_, address)| drop(found.take(Listener::bind(*address, 1))));
+    // One after the other, so that each error is reported.
+    for one in wanted {
+        found.take(Listener::bind_one(one.address, 1, one.apart));
+    }
 }
 
 /// Folders in place of files, and files in place of folders.
@@ -404,9 +434,15 @@ mod tests {
             ("[::]:5000", "192.0.2.7:5000", true),
             ("[::]:5000", "0.0.0.0:5000", true),
         ] {
-            let [one, other]: [SocketAddr; 2] = [one, other].map(|text| text.parse().unwrap());
-            let found = [collide(one, other), collide(other, one)];
-            assert_eq!(found, [wanted; 2], "{one} {other}");
+            let at = |text: &str, apart| Wanted { key: "", address: text.parse().unwrap(), apart };
+            let collides = |apart| {
+                let [one, other] = [at(one, apart), at(other, apart)];
+                [collide(&one, &other), collide(&other, &one)]
+            };
+            assert_eq!(collides(false), [wanted; 2], "{one} {other}");
+            // Of several addresses, each takes those of its own family.
+            let of_both = one == "[::]:5000" && !other.starts_with("[::1]");
+            assert_eq!(collides(true), [wanted && !of_both; 2], "{one} {other} apart");
         }
     }
 }

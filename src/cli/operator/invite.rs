@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::args::{HomeArgs, address};
-use super::serve::{invite_to, own_address};
+use super::serve::{for_others, invite_to, own_address};
 use crate::config::{Config, InviteHost};
 use crate::fault::{Fault, code};
 use crate::home::Home;
@@ -23,8 +23,9 @@ pub struct Args {
     #[command(flatten)]
     home: HomeArgs,
     /// The server's address, if it differs from that of the running server or of config.json
-    #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
-    listen: Option<SocketAddr>,
+    #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address,
+          value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
     /// Print the address of the page for browsers instead
     #[arg(long)]
     web: bool,
@@ -48,8 +49,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let hint = "pychat server creates it; --home DIR selects another home";
         return Err(Fault::new(code::UNREADABLE, error, hint).into());
     };
-    let address = args.listen.or_else(|| running(&home));
-    let address = address.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
+    let addresses = match args.listen.is_empty() {
+        true => running(&home).unwrap_or_else(|| config.addresses()),
+        false => args.listen.clone(),
+    };
+    let address = for_others(&addresses);
     let own = keys.own.public().fingerprint();
     let invite = match args.web {
         true => None,
@@ -142,9 +146,10 @@ fn picture(line: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The address of a home's running server, if it answers: its command line may override
+/// The addresses of a home's running server, if it answers: its command line may override
 /// config.json.
-fn running(home: &Home) -> Option<SocketAddr> {
+fn running(home: &Home) -> Option<Vec<SocketAddr>> {
     let stats = ctl::ask(home, &["stats".to_owned()]).ok()??;
-    stats.data["address"].as_str()?.parse().ok()
+    let addresses: Vec<_> = serde_json::from_value(stats.data["addresses"].clone()).ok()?;
+    Some(addresses).filter(|addresses| !addresses.is_empty())
 }

@@ -106,9 +106,10 @@ pub enum Job {
     Check {
         #[command(flatten)]
         home: HomeArgs,
-        /// The address to listen on, if it differs from config.json
-        #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
-        listen: Option<SocketAddr>,
+        /// The addresses to listen on, if they differ from config.json
+        #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address,
+              value_delimiter = ',')]
+        listen: Vec<SocketAddr>,
         /// Print one line of JSON
         #[arg(long)]
         json: bool,

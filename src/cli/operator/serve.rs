@@ -13,7 +13,7 @@ use crate::chat::rights::Role;
 use crate::chat::{UserName, look};
 use crate::cli::report::error_text;
 use crate::client::storage::data_folder::{DataFolder, Server};
-use crate::config::{Config, is_reachable};
+use crate::config::{Config, check_listen, is_reachable};
 use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
@@ -21,7 +21,7 @@ use crate::file;
 use crate::home::{self, Home, Settings, Users};
 use crate::invite::Invite;
 use crate::print::{self, err};
-use crate::server::{self, Options, Overrides};
+use crate::server::{self, OnReady, Options, Overrides};
 use crate::system::programs;
 
 #[derive(clap::Args)]
@@ -31,9 +31,11 @@ pub struct Args {
     /// Who can reach the server; asked on a terminal when there is no config.json
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Listen on this address instead of config.json's; port 0 chooses a free port
-    #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
-    listen: Option<SocketAddr>,
+    /// Listen on this address instead of config.json's; port 0 chooses a free port. Repeat it for
+    /// several addresses; [::] beside others is for IPv6 alone
+    #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address,
+          value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
     /// Accept WebSocket at this address instead of config.json's, or not at all
     #[arg(long, value_name = "IP:PORT|off", env = "PYCHAT_WEB", value_parser = web)]
     web: Option<Web>,
@@ -74,8 +76,12 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut made = Vec::new();
     let mode = args.mode.or(args.home.yes.then_some(Mode::Localhost));
     let config = configure(&home, mode, &mut made)?;
-    let own_ip = args.mode.map_or(config.server_ip, Mode::listen);
-    let listen = args.listen.unwrap_or(SocketAddr::new(own_ip, config.server_port));
+    let listen = match args.mode {
+        _ if !args.listen.is_empty() => args.listen,
+        Some(mode) => vec![SocketAddr::new(mode.listen(), config.server_port)],
+        None => config.addresses(),
+    };
+    check_listen(&listen).map_err(|problem| Fault::plain(code::USAGE, problem))?;
     home.make_folders()?;
     let keys = match home.server_keys()? {
         Some(keys) => keys,
@@ -198,18 +204,21 @@ fn greet(
     owner: Option<(DataFolder, UserName)>,
     config: &Config,
     json: bool,
-) -> Box<dyn FnOnce(SocketAddr)> {
+) -> OnReady {
     let (config, lineage) = (config.clone(), lineage.clone());
-    Box::new(move |bound| {
+    Box::new(move |all| {
         let print = key.fingerprint();
-        err!("  listening on {bound}");
+        all.iter().for_each(|bound| err!("  listening on {bound}"));
+        // This computer's own programs reach loopback, others an address that is none.
+        let own = all.iter().find(|bound| reached_here(bound)).unwrap_or(&all[0]);
+        let bound = for_others(all);
         err!("  server fingerprint  {print}");
         if let Some((data_folder, name)) = owner {
-            let host = match bound.ip() {
+            let host = match own.ip() {
                 ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
                 ip => ip.to_string(),
             };
-            let server = Server::new(host, bound.port(), &print, Some(name)).after(&lineage);
+            let server = Server::new(host, own.port(), &print, Some(name)).after(&lineage);
             let kept =
                 data_folder.remember_server_key(&key).and_then(|()| data_folder.remember(&server));
             match kept {
@@ -227,10 +236,28 @@ fn greet(
         }
         // Stdout may be closed.
         print::signal(match json {
-            true => format!("{}\n", json!({"address": bound, "fingerprint": print.to_string()})),
-            false => format!("ready addr={bound} fingerprint={print}\n"),
+            true => {
+                let print = print.to_string();
+                format!("{}\n", json!({"address": all[0], "addresses": all, "fingerprint": print}))
+            }
+            false => {
+                let at = all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+                format!("ready addr={at} fingerprint={print}\n")
+            }
         });
     })
+}
+
+/// Whether programs on this computer connect there by a loopback address.
+fn reached_here(bound: &SocketAddr) -> bool {
+    let ip = bound.ip().to_canonical();
+    ip.is_loopback() || ip.is_unspecified()
+}
+
+/// Returns the address of an invite: the first that is not of this computer alone.
+pub fn for_others(all: &[SocketAddr]) -> SocketAddr {
+    let others = all.iter().find(|bound| !bound.ip().to_canonical().is_loopback());
+    *others.unwrap_or(&all[0])
 }
 
 /// What to do where no address is known that others reach.

@@ -23,7 +23,8 @@ pub struct Accepting {
 
 /// What is ready.
 pub struct Ready {
-    pub listener: bool,
+    /// In the order of the listeners.
+    pub listeners: Vec<bool>,
     /// In the order of the sockets.
     pub sockets: Vec<bool>,
 }
@@ -34,7 +35,7 @@ impl Accepting {
     /// waits.
     pub fn wait(
         &self,
-        listener: &Listener,
+        listeners: &[Listener],
         sockets: &[(BorrowedFd, Wanted)],
         deadlines: impl Iterator<Item = Instant>,
     ) -> Ready {
@@ -44,15 +45,17 @@ impl Accepting {
             // Rounded up by a millisecond, so that the deadline has passed when the wait ends.
             (until.saturating_duration_since(now) + Duration::from_millis(1)).min(PATIENCE)
         });
-        let listening = paused.is_none().then(|| (listener.as_fd(), Wanted::Input));
+        let listeners = if paused.is_none() { listeners } else { &[] };
+        let listening = listeners.iter().map(|listener| (listener.as_fd(), Wanted::Input));
         match ready::wait(sockets.iter().copied().chain(listening), patience) {
-            Ok(mut sockets) => {
-                let listener = listening.is_some() && sockets.pop().unwrap_or(false);
-                Ready { listener, sockets }
+            Ok(mut ready) => {
+                let listeners = ready.split_off(sockets.len().min(ready.len()));
+                Ready { listeners, sockets: ready }
             }
             Err(_) => {
                 thread::sleep(PAUSE);
-                Ready { listener: listening.is_some(), sockets: vec![true; sockets.len()] }
+                let all = |count: usize| vec![true; count];
+                Ready { listeners: all(listeners.len()), sockets: all(sockets.len()) }
             }
         }
     }

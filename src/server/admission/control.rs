@@ -32,8 +32,8 @@ const FULL_MS: u64 = 60_000;
 pub struct Admission {
     keys: Arc<Snapshot<ServerKeys>>,
     rules: Snapshot<Rules>,
-    /// The address that the server listens on.
-    address: SocketAddr,
+    /// The addresses that the server listens on.
+    addresses: Vec<SocketAddr>,
     room: capacity::Room,
     permits: Semaphore,
     table: Mutex<Table<Arc<dyn RecordSink>>>,
@@ -66,7 +66,7 @@ struct Rules {
 }
 
 impl Rules {
-    fn of(config: &Config, listen: IpAddr) -> Rules {
+    fn of(config: &Config, listen: &[SocketAddr]) -> Rules {
         let (exempt, shared) = config.exempt_and_shared(listen);
         Rules {
             allow: config.allow.clone(),
@@ -100,9 +100,9 @@ struct Counts {
 }
 
 /// Counters of the admission since the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionStats {
-    pub address: SocketAddr,
+    pub addresses: Vec<SocketAddr>,
     /// All connections, including those without a thread.
     pub connections: usize,
     pub connections_max: usize,
@@ -221,7 +221,7 @@ impl Admission {
     pub fn new(
         keys: Arc<Snapshot<ServerKeys>>,
         config: &Config,
-        address: SocketAddr,
+        addresses: Vec<SocketAddr>,
         recent: RecentLogins,
     ) -> Arc<Admission> {
         let limits = &config.limits;
@@ -230,8 +230,8 @@ impl Admission {
         let room = capacity::room(limits.connections_max, without_thread(config));
         Arc::new(Admission {
             keys,
-            rules: Snapshot::new(Rules::of(config, address.ip())),
-            address,
+            rules: Snapshot::new(Rules::of(config, &addresses)),
+            addresses,
             room,
             permits: Semaphore::new(permits, limits.rsa_waiting_max),
             table: Mutex::new(Rank::Unauthenticated, Table::new(bounds(config, room))),
@@ -255,7 +255,7 @@ impl Admission {
     pub fn retune(&self, config: &Config) {
         self.table.lock().set_bounds(bounds(config, self.room));
         self.penalties.lock().retune(&config.limits);
-        let rules = Rules::of(config, self.address.ip());
+        let rules = Rules::of(config, &self.addresses);
         self.rules.set(rules);
     }
 
@@ -289,7 +289,7 @@ impl Admission {
             table.count(Stage::Silent) + table.count(Stage::Greeted)
         };
         AdmissionStats {
-            address: self.address,
+            addresses: self.addresses.clone(),
             connections: self.connections.load(Ordering::Relaxed) + unauthenticated,
             connections_max: self.room.connections,
             unauthenticated,

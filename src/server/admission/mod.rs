@@ -30,7 +30,8 @@ pub use unregistered::{Applicant, Unregistered};
 
 /// Where new connections come from.
 pub struct Ways {
-    pub listener: Listener,
+    /// One for each address.
+    pub listeners: Vec<Listener>,
     /// Hops that the web port has opened.
     pub arrivals: Arrivals,
 }

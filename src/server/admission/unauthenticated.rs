@@ -51,13 +51,12 @@ impl<'a> Unauthenticated<'a> {
             sinks.filter_map(|(id, sink)| Some((*id, (sink.fd()?, Wanted::Input)))).unzip();
         let sockets = [&[(ways.arrivals.as_fd(), Wanted::Input)], &streams[..]].concat();
         let deadlines = self.connections.values().map(|connection| connection.deadline);
-        let ready = self.accepting.wait(&ways.listener, &sockets, deadlines);
+        let ready = self.accepting.wait(&ways.listeners, &sockets, deadlines);
         let readable = ids.into_iter().zip(&ready.sockets[1..]).filter(|(_, ready)| **ready);
         readable.for_each(|(id, _)| self.advance(id));
         self.expire();
-        if ready.listener {
-            self.accept(&ways.listener);
-        }
+        let listening = ways.listeners.iter().zip(ready.listeners);
+        listening.filter(|(_, ready)| *ready).for_each(|(listener, _)| self.accept(listener));
         if ready.sockets[0] {
             for arrival in ways.arrivals.take() {
                 self.take_in(arrival.link, Via::Web, arrival.deadline);

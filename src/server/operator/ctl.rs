@@ -1,6 +1,6 @@
-//! `pychat ctl`: commands of the operator through a Unix socket (0600) in the home's data folder, and
-//! of readers through another one (0660). One line of JSON in, `{"words":["kick","bob"]}`, one line
-//! of JSON out.
+//! `pychat ctl`: commands of the operator through a Unix socket (0600) in the home's data folder,
+//! and of readers through another one (0660). One line of JSON in, `{"words":["kick","bob"]}`, one
+//! line of JSON out.
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};

@@ -113,6 +113,9 @@ fn keep_until_start(new: &mut Config, old: &Config) -> Vec<String> {
     if at_start("server_port", new.server_port != old.server_port) {
         new.server_port = old.server_port;
     }
+    if at_start("listen", new.listen != old.listen) {
+        new.listen.clone_from(&old.listen);
+    }
     if at_start("metrics", new.metrics != old.metrics) {
         new.metrics = old.metrics;
     }

@@ -69,7 +69,7 @@ fn counters(context: &Context) -> Value {
     let (hub, admission) = (context.hub.stats(), context.admission.stats());
     let files = context.files.as_ref().map(|files| files.totals()).unwrap_or_default();
     json!({
-        "version": env!("CARGO_PKG_VERSION"), "address": admission.address.to_string(),
+        "version": env!("CARGO_PKG_VERSION"), "address": admission.addresses.first().map(ToString::to_string), "addresses": admission.addresses,
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
         "messages": hub.messages, "lost": hub.lost, "uptime_ms": hub.uptime_ms,
         "connections": admission.connections, "connections_max": admission.connections_max,

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,11 +66,11 @@ impl Pages {
             .map(|(id, connection)| (*id, (connection.stream().as_fd(), connection.wanted())));
         let (ids, streams): (Vec<u64>, Vec<_>) = sockets.unzip();
         let deadlines = self.connections.values().map(Connection::deadline);
-        let ready = self.accepting.wait(listener, &streams, deadlines);
+        let ready = self.accepting.wait(slice::from_ref(listener), &streams, deadlines);
         let active = ids.into_iter().zip(ready.sockets).filter(|(_, ready)| *ready);
         active.for_each(|(id, _)| self.advance(id));
         self.expire();
-        if ready.listener {
+        if ready.listeners == [true] {
             self.accept(listener);
         }
     }
