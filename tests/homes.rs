@@ -90,8 +90,7 @@ fn root_leaves_nothing_in_the_home_of_another_account() {
 #[test]
 fn on_a_full_disk_a_server_starts_and_removes_what_is_old() {
     apart("-m", "on_a_full_disk_a_server_starts_and_removes_what_is_old", || {
-        let limits =
-            r#""limits": {"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
+        let limits = r#""limits": {"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9, "disk_reserve_bytes": 0}"#;
         let world = World::configured(&format!("{{{limits}}}"));
         for name in ["alice", "bob"] {
             world.admit(name);
@@ -141,6 +140,91 @@ fn on_a_full_disk_a_server_starts_and_removes_what_is_old() {
         fs::remove_file(filler).unwrap();
         let (ok, told) = world.operator(&["ctl", "ban", "bob"]);
         assert!(ok, "{told}");
+    });
+}
+
+/// Says as bob, from a job. Returns what it prints.
+fn sends(world: &World, text: &str) -> (bool, String) {
+    let output = world
+        .program("bob")
+        .args(["client", &world.invite, "--name", "bob", "--send", text])
+        .output()
+        .unwrap();
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.success(), told)
+}
+
+#[test]
+fn new_messages_are_refused_before_a_disk_is_full() {
+    let test = "new_messages_are_refused_before_a_disk_is_full";
+    apart("-m", test, || {
+        let config = format!(
+            r##"{{"metrics": "127.0.0.1:0", "limits": {{"disk_reserve_bytes": {}}},
+                 "channels": {{"#aside": {{"retention": "off"}}}}}}"##,
+            16 << 20
+        );
+        let world = World::configured(&config);
+        for name in ["alice", "bob"] {
+            world.admit(name);
+        }
+        let world = world.stopped();
+        mount(&world.home(), 64 << 10);
+        let world = world.started();
+        let mut alice = world.client("alice", &["--plain"]);
+        alice.sees("you are in #lobby");
+        alice.types("one");
+        alice.sees("You: one");
+        let health = || {
+            let (ok, told) = world.operator(&["ctl", "health", "--json"]);
+            let reply: Value = serde_json::from_str(&told).unwrap();
+            (ok, reply["data"]["space"] == true, reply["data"]["storage"] == true)
+        };
+        assert_eq!(health(), (true, true, true));
+        let filler = world.home().join("filler");
+        fs::write(&filler, vec![0; 32 << 20]).unwrap();
+        world.until("the disk is low", || health() == (false, false, true));
+        world.server.is_told("error new messages are refused: the disk has ");
+        alice.types("two");
+        alice.sees("the disk of the server is almost full");
+        let (ok, told) = sends(&world, "three");
+        assert!(!ok && told.contains("almost full"), "{told}");
+        // Everything else goes on.
+        let mut bob = world.client("bob", &["--plain"]);
+        bob.sees("alice: one");
+        bob.types("/join #aside");
+        bob.sees("you are in #aside");
+        bob.types("in memory");
+        bob.sees("You: in memory");
+        alice.types("/topic tea");
+        bob.sees("tea");
+        alice.types("/delete");
+        alice.sees("deleted");
+        for words in
+            [&["ctl", "mute", "bob"][..], &["ctl", "unmute", "bob"], &["ctl", "erase", "bob"]]
+        {
+            let (ok, told) = world.operator(words);
+            assert!(ok, "{words:?}: {told}");
+        }
+        let (_, told) = world.operator(&["ctl", "status"]);
+        assert!(told.contains("new messages are refused: the disk has"), "{told}");
+        assert!(world.metrics().contains("pychat_disk_low 1\n"), "{}", world.metrics());
+        let (ok, told) = world.operator(&["check"]);
+        assert!(!ok && told.contains("below 16 MiB (disk_reserve_bytes)"), "{told}");
+        assert_eq!(health(), (false, false, true), "nothing has failed");
+        // The control: with space it goes on, and so it does without a reserve.
+        fs::remove_file(&filler).unwrap();
+        world.until("there is room again", || health() == (true, true, true));
+        world.server.is_told("info new messages are stored again");
+        alice.types("four");
+        alice.sees("You: four");
+        fs::write(&filler, vec![0; 32 << 20]).unwrap();
+        world.until("the disk is low again", || !health().1);
+        world.reloads(&config.replace(&(16 << 20).to_string(), "0"));
+        world.until("there is no reserve", || health().1);
+        alice.types("five");
+        alice.sees("You: five");
+        let (ok, _) = sends(&world, "six");
+        assert!(ok);
     });
 }
 
@@ -475,7 +559,10 @@ fn absurd_limits_are_refused_and_the_largest_work() {
             assert!(told.contains(&format!("limits.{name}: ")), "{name}: {told}");
         }
     }
-    let own = |name: &str| matches!(name, "text_bytes_max" | "search_ms_max" | "ping_s");
+    // A reserve that no disk has would refuse every message.
+    let own = |name: &str| {
+        matches!(name, "text_bytes_max" | "search_ms_max" | "ping_s" | "disk_reserve_bytes")
+    };
     let most = |name: &&&str| match pychat::limits::Limits::highest(name) {
         most if name.ends_with("_per_s") || **name == "conversations_per_h" => format!("{most:e}"),
         most => most.to_string(),

@@ -86,6 +86,8 @@ pub enum Refusal {
     NotRegistered(UserName),
     #[error("the server cannot store messages now: its operator has to check its log")]
     Storage,
+    #[error("the disk of the server is almost full: its operator has to free space")]
+    DiskLow,
     #[error(
         "the server's disk failed: a restart of the server will show whether this message is stored"
     )]
@@ -231,7 +233,7 @@ impl Refusal {
             | Refusal::FileLost => Code::FileGone,
             Refusal::NoSuchMessage => Code::NoSuchMessage,
             Refusal::MailboxFull(..) | Refusal::MailboxShare(..) => Code::MailboxFull,
-            Refusal::Storage => Code::Storage,
+            Refusal::Storage | Refusal::DiskLow => Code::Storage,
             Refusal::InDoubt => Code::InDoubt,
             Refusal::IdConflict | Refusal::BlobConflict => Code::IdConflict,
             Refusal::NotOwn

@@ -80,6 +80,8 @@ pub enum Outcome {
     FileNotEdited,
     NotOwn,
     TooLate,
+    /// Not stored, because new messages are refused ([`SplitLedger::refuse_new`]).
+    NoRoom,
     /// Certainly not stored.
     Failed,
     /// Stored or not; the next start decides.
@@ -497,6 +499,8 @@ mod erase_tests;
 mod jobs_tests;
 #[cfg(test)]
 mod names_tests;
+#[cfg(test)]
+mod refused_tests;
 #[cfg(test)]
 mod sealed_tests;
 #[cfg(test)]

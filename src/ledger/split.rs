@@ -25,6 +25,8 @@ pub struct SplitLedger {
     watch: Option<Watch>,
     doomed: Option<Doomed>,
     detached: Option<Detached>,
+    /// Whether new messages on disk are refused.
+    refuses_new: bool,
 }
 
 /// Receives, after each commit to disk, the id of the logs and the number of messages ever stored.
@@ -80,6 +82,7 @@ impl SplitLedger {
             watch: None,
             doomed: None,
             detached: None,
+            refuses_new: false,
         };
         (kept, Arc::new(SplitReader { disk: reader, memory, retentions }))
     }
@@ -108,6 +111,12 @@ impl SplitLedger {
         }
     }
 
+    /// Sets whether new messages on disk are refused. Deletions, read positions and topics are
+    /// stored in any case, and a message that was stored before is recognised.
+    pub fn refuse_new(&mut self, refuses: bool) {
+        self.refuses_new = refuses;
+    }
+
     /// Sets other retentions. They must not move a conversation between disk and memory.
     pub fn set_retentions(&mut self, retentions: Retentions) {
         self.retentions = retentions;
@@ -128,6 +137,18 @@ impl SplitLedger {
         let on_disk: Vec<bool> =
             records.iter().map(|record| is_persistent(&self.retentions, record)).collect();
         let (persistent, ephemeral) = split(records, &on_disk);
+        // What is refused, by its index among the persistent records.
+        let refused = |record: &Record| match draft(record) {
+            Some(draft)
+                if self.refuses_new && (draft.kind.is_edit() || !draft.kind.is_change()) =>
+            {
+                Some(disk.stored(draft).map_or(Outcome::NoRoom, Outcome::Known))
+            }
+            _ => None,
+        };
+        let refused: Vec<Option<Outcome>> = persistent.iter().map(refused).collect();
+        let taken: Vec<bool> = refused.iter().map(Option::is_none).collect();
+        let (persistent, _) = split(persistent, &taken);
         let mut ephemeral = commit_to_memory(&mut self.memory, &ephemeral).into_iter();
         let (persistent, fault) = match disk.commit(&persistent) {
             Ok(outcomes) => {
@@ -151,7 +172,9 @@ impl SplitLedger {
                 (persistent.iter().map(outcome).collect(), Some(error))
             }
         };
-        let mut persistent = persistent.into_iter();
+        let mut stored = persistent.into_iter();
+        let persistent = refused.into_iter().map(|outcome| outcome.or_else(|| stored.next()));
+        let mut persistent = persistent.flatten();
         let next = |on_disk: bool| if on_disk { persistent.next() } else { ephemeral.next() };
         let outcomes = on_disk.into_iter().map(next);
         (outcomes.map(|outcome| outcome.expect("one for each record")).collect(), fault)

@@ -65,6 +65,7 @@ fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut messages }: B
     if records.is_empty() {
         return;
     }
+    ledger.refuse_new(hub.disk().is_low());
     let began = Instant::now();
     let (outcomes, fault) = ledger.commit(records);
     let has_message = messages.iter().any(Option::is_some);

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::statvfs;
+
 use super::accounts::host_key::HostKey;
 use super::accounts::vanished::Missing;
 use super::admission::day_of;
 use super::context::Context;
 use super::files::Sweep;
 use crate::chat::rights::State;
-use crate::chat::{Retention, UserName};
+use crate::chat::{FileBytes, Retention, UserName};
 use crate::crypto::Fingerprint;
 use crate::file::{self, json_file};
 use crate::home::UsersWatch;
@@ -19,6 +21,9 @@ use crate::ledger::{Jobs, jobs};
 
 /// Interval of the checks of users/.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// Interval of the checks of the disk. A file system answers from memory, without its disk.
+const DISK_EVERY: Duration = Duration::from_millis(250);
 
 /// Interval of the removal of empty channels.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -137,6 +142,32 @@ fn expire(context: &Context) {
             log::info!("{} was removed: copies of a former ledger expire", copy.display());
         }),
         Err(error) => log::error!("a copy of a former ledger cannot be removed yet: {error}"),
+    }
+}
+
+/// Checks the free space of the disk until the server stops.
+pub fn watch_disk(context: &Context) {
+    while !context.stop.wait_for(DISK_EVERY) {
+        look_at_disk(context);
+    }
+}
+
+/// Checks the free space of the disk. A file system that cannot say how much it is changes nothing.
+pub fn look_at_disk(context: &Context) {
+    let Ok(about) = statvfs(context.home.dir().join("data")) else { return };
+    let free = about.f_bavail.saturating_mul(about.f_frsize);
+    let reserve = context.config.get().limits.disk_reserve_bytes as u64;
+    let guard = context.hub.disk();
+    if !guard.take(free, reserve) {
+        return;
+    }
+    let (free, reserve) = (FileBytes(free), FileBytes(reserve));
+    if guard.is_low() {
+        log::error!(
+            "new messages are refused: the disk has {free} left, less than disk_reserve_bytes ({reserve})"
+        );
+    } else {
+        log::info!("new messages are stored again: the disk has {free} left");
     }
 }
 

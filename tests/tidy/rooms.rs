@@ -32,6 +32,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("observe", 1),
             ("backlog", 0),
             ("clock_guard", 0),
+            ("disk_guard", 0),
             ("liveness", 0),
             ("overrides", 0),
             ("stop", 0),

@@ -161,7 +161,7 @@ fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
     if loopback.iter().any(|own| !admits(&config.allow, &config.deny, *own)) {
         found.notes.push("clients on this computer may not connect (allow, deny)".into());
     }
-    space(home.dir(), found);
+    space(home.dir(), config.limits.disk_reserve_bytes as u64, found);
     if let Some(file) = &config.log.file {
         found.take(check_log_file(home, file));
         log_file(&home.dir().join(file), found);
@@ -310,10 +310,18 @@ fn people(home: &Home, passwords: Passwords, found: &mut Findings) {
     }
 }
 
-fn space(dir: &Path, found: &mut Findings) {
+fn space(dir: &Path, reserve: u64, found: &mut Findings) {
     let Some(about) = found.take(rustix::fs::statvfs(dir)) else { return };
     let free = about.f_bavail.saturating_mul(about.f_frsize);
-    if free < FREE_BYTES_MIN {
+    if free < reserve {
+        let (free, least) = (free >> 20, reserve >> 20);
+        let what = format!(
+            "only {free} MiB are free on the disk of {}: below {least} MiB (disk_reserve_bytes) the \
+             server refuses new messages",
+            dir.display()
+        );
+        found.problem(what, "free space, or change limits.disk_reserve_bytes in config.json");
+    } else if free < FREE_BYTES_MIN {
         let what = format!("only {} MiB are free on the disk of {}", free >> 20, dir.display());
         found.problem(what, "free space: a full disk stores no messages");
     }

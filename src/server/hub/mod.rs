@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::delivery::flusher::Flusher;
 use super::delivery::send_queue::SendQueue;
+use super::disk_guard::DiskGuard;
 use super::observe::counters::Counters;
 use crate::chat::Seq;
 use crate::chat::rate::Stamp;
@@ -41,6 +42,7 @@ pub struct Hub {
     /// To the ledger, and back from it.
     pub ledger: LedgerQueue,
     counters: Arc<Counters>,
+    disk: DiskGuard,
     began: Instant,
 }
 
@@ -59,11 +61,16 @@ impl Hub {
         let delivery = Arc::new(delivery);
         let ledger =
             LedgerQueue::new(Arc::clone(&lock), Arc::clone(&delivery), limits.change_s_max);
-        Hub { lock, delivery, ledger, counters, began: Instant::now() }
+        Hub { lock, delivery, ledger, counters, disk: DiskGuard::default(), began: Instant::now() }
     }
 
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Returns what is known of the disk.
+    pub fn disk(&self) -> &DiskGuard {
+        &self.disk
     }
 
     /// Returns the time of the server's monotonic clock.

@@ -141,6 +141,7 @@ impl LedgerQueue {
             Outcome::NotOwn => Refusal::NotOwn,
             Outcome::TooLate => Refusal::TooLate(self.change_s_max),
             Outcome::InDoubt => Refusal::InDoubt,
+            Outcome::NoRoom => Refusal::DiskLow,
             Outcome::Failed => Refusal::Storage,
         };
         refusal.event(Some(id), None)

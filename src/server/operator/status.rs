@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::context::Context;
 use super::super::observe::log as server_log;
 use super::reply::{Reply, unread, with};
-use crate::chat::{DeviceName, TimeSpan};
+use crate::chat::{DeviceName, FileBytes, TimeSpan};
 use crate::config::IpRange;
 
 /// A ledger that has not answered after this time is stuck.
@@ -58,6 +58,13 @@ pub fn brief(context: &Context) -> Reply {
         Some((name, messages)) => format!("{text}, erasing {name}: {messages} messages so far"),
         None => text,
     };
+    let text = match context.hub.disk().is_low() {
+        false => text,
+        true => {
+            let free = FileBytes(context.hub.disk().free_bytes());
+            format!("{text}, new messages are refused: the disk has {free} left")
+        }
+    };
     let text = match hub.lost {
         0 => text,
         lost => format!("{text}, {lost} messages or more were lost before the start (see the log)"),
@@ -77,6 +84,7 @@ fn counters(context: &Context) -> Value {
         "logins": admission.logins, "login_failures": admission.failures, "key_requests": admission.asked, "refused": admission.refused,
         "busy": admission.busy, "rsa_operations": admission.rsa,
         "files": files.files, "file_bytes": files.bytes,
+        "disk_free_bytes": context.hub.disk().free_bytes(), "disk_low": context.hub.disk().is_low(),
         "erasing": context.ledger.erasing().map(|(name, messages)| json!({"name": name, "messages": messages})),
     })
 }
@@ -87,6 +95,7 @@ pub fn health(context: &Context) -> Reply {
     parts.extend(context.ledger.answers(HEALTH_PATIENCE));
     parts.extend([
         ("storage", !context.hub.counters().is_failing()),
+        ("space", !context.hub.disk().is_low()),
         ("decisions", context.decisions.are_current()),
         ("audit", context.records.are_current()),
         ("log", server_log::is_read()),
