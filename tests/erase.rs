@@ -296,3 +296,109 @@ fn an_erasure_removes_former_ledgers_too() {
         world.until("nothing is left", || remaining() == 0);
     }
 }
+
+/// The ids of messages, and of files, do not matter here: what everybody can read is a text.
+#[test]
+fn a_channel_is_erased_in_every_byte_and_goes_on() {
+    let world = fast_world();
+    let [mut alice, mut bob] = ["alice", "bob"].map(|name| world.enters(name));
+    for client in [&mut alice, &mut bob] {
+        client.types("/join #tea");
+        client.sees("you are in #tea");
+    }
+    alice.types("/topic teatopicmarker");
+    bob.sees("teatopicmarker");
+    for number in 0..300 {
+        alice.types(&format!("teamarker{number} and some words"));
+    }
+    bob.sees("alice: teamarker299 ");
+    bob.types("/join #lobby");
+    bob.types("lobbymarker");
+    alice.sees("lobbymarker");
+    assert!(world.found_in("home", "teamarker") > 0, "the control: it is there");
+    let ctl = |words: &[&str]| world.operator(&[&["ctl"], words].concat());
+    let (ok, told) = ctl(&["erase", "#coffee", "--yes"]);
+    assert!(!ok && told.contains("there is no channel #coffee"), "{told}");
+    let (ok, told) = ctl(&["erase", "#tea"]);
+    assert!(!ok && told.contains("#tea would be erased for everybody"), "{told}");
+    assert!(world.found_in("home", "teamarker") > 0, "nothing was done");
+    // The topic alone.
+    let (ok, told) = ctl(&["erase", "#tea", "topic"]);
+    assert!(ok, "{told}");
+    assert_eq!(world.found_in("home", "teatopicmarker"), 0);
+    assert!(world.found_in("home", "teamarker") > 0, "the messages stay");
+    let (ok, told) = ctl(&["erase", "#tea", "topic"]);
+    assert!(!ok && told.contains("#tea has no topic"), "{told}");
+    let (ok, told) = ctl(&["erase", "#tea", "--yes"]);
+    assert!(ok && told.contains("the messages of #tea were erased"), "{told}");
+    assert_eq!(world.found_in("home/data", "teamarker"), 0, "in no byte, and in no index");
+    assert!(world.found_in("home/data", "lobbymarker") > 0, "the control");
+    alice.sees("the operator has erased the messages before this one");
+    // The channel and its members go on; who comes later finds what came later.
+    alice.types("/join #tea");
+    alice.types("after it");
+    bob.sees("alice: after it");
+    let mut carol = world.enters("carol");
+    carol.types("/join #tea");
+    carol.sees("alice: after it");
+    carol.types("/history");
+    carol.types("/search teamarker");
+    carol.types("seen by carol");
+    alice.sees("carol: seen by carol");
+    assert_eq!(carol.seen("teamarker2"), 0);
+    let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
+    assert!(trail.contains("\"action\":\"erase\",\"target\":\"#tea\""), "{trail}");
+    // Nothing comes back with a restart.
+    let world = world.restarted();
+    let (ok, told) = world.operator(&["verify"]);
+    assert!(ok, "{told}");
+    let mut dave = world.enters("dave");
+    dave.types("/join #tea");
+    dave.sees("alice: after it");
+    assert_eq!(dave.seen("teamarker"), 0);
+}
+
+#[test]
+fn an_erasure_of_a_channel_goes_on_after_a_kill() {
+    let world = fast_world();
+    let mut alice = world.enters("alice");
+    alice.types("/join #tea");
+    alice.sees("you are in #tea");
+    for number in 0..3_000 {
+        alice.types(&format!("killmarker{number} and some words"));
+    }
+    alice.sees("You: killmarker2999 ");
+    let mut command = world.program("operator");
+    command.args(["ctl", "erase", "#tea", "--yes", "--home"]).arg(world.home());
+    let _erasure = world::Program::start(command);
+    alice.sees("has erased the messages before this one");
+    let world = world.killed();
+    // Nobody reads them from the first moment on.
+    let mut bob = world.enters("bob");
+    bob.types("/join #tea");
+    bob.sees("you are in #tea");
+    bob.types("/history 100");
+    bob.types("here");
+    bob.sees("You: here");
+    assert_eq!(bob.seen("killmarker"), 0);
+    world.until("nothing is in any byte", || world.found_in("home/data", "killmarker") == 0);
+    assert!(world.operator(&["verify"]).0);
+}
+
+#[test]
+fn a_channel_in_memory_is_erased_too() {
+    let config = r##"{"channels": {"#aside": {"retention": "off"}}}"##;
+    let world = World::configured(config);
+    let [mut alice, mut bob] = ["alice", "bob"].map(|name| world.enters(name));
+    alice.types("/join #aside");
+    alice.sees("you are in #aside");
+    alice.types("asidemarker");
+    alice.sees("You: asidemarker");
+    let (ok, told) = world.operator(&["ctl", "erase", "#aside", "--yes"]);
+    assert!(ok, "{told}");
+    alice.types("later");
+    alice.sees("You: later");
+    bob.types("/join #aside");
+    bob.sees("alice: later");
+    assert_eq!(bob.seen("asidemarker"), 0);
+}

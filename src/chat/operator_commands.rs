@@ -75,7 +75,8 @@ operator_commands! {
     Retention "retention" &[], Administer, "[dry-run, now or trust-clock]",
         "show how long messages are stored; count or remove old ones; trust the clock after a jump",
         "retention dry-run";
-    Erase "erase" &[], Administer, "NAME", "erase the texts of all messages of a person", "erase bob";
+    Erase "erase" &[], Administer, "NAME or #CHANNEL [topic]",
+        "erase all texts of a person, all messages of a channel, or its topic", "erase bob";
     Reload "reload" &[], Reload, "", "read config.json and users/ again", "reload";
     Help "help" &[], Operate, "", "list the commands that you may use", "help";
     Exit "exit" &["quit"], Administer, "", "leave the console; the server continues", "exit";
@@ -103,7 +104,7 @@ impl OperatorCommand {
 
     /// Whether the command may ask for a confirmation before it is carried out.
     pub fn may_ask(&self) -> bool {
-        matches!(self.name, Name::Ban | Name::Mute)
+        matches!(self.name, Name::Ban | Name::Mute | Name::Erase)
     }
 
     /// Whether the command may take minutes with years of history.

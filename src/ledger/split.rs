@@ -300,6 +300,32 @@ impl SplitLedger {
         Ok(())
     }
 
+    /// Returns all conversations that have messages, a topic or read positions.
+    pub fn conversations(&self) -> Vec<Conversation> {
+        let mut all = self.memory.conversations();
+        all.extend(self.disk.iter().flat_map(|disk| disk.conversations()));
+        all
+    }
+
+    /// Detaches all messages of a channel: nobody reads them and their files any more, and
+    /// `remove_detached` removes them. Its topic and read positions stay. Returns its last seq.
+    pub fn detach(&mut self, channel: &Conversation) -> Result<Option<Seq>, LedgerError> {
+        // A configuration may have moved it between memory and disk.
+        self.memory.expire(channel, i64::MAX)?;
+        let detached = self.detach_on_disk(channel);
+        self.tell_doomed();
+        detached
+    }
+
+    fn detach_on_disk(&mut self, channel: &Conversation) -> Result<Option<Seq>, LedgerError> {
+        let Some(disk) = &mut self.disk else { return Ok(None) };
+        disk.detach(channel, true)?;
+        if let Some(detached) = &mut self.detached {
+            detached(channel);
+        }
+        disk.emptied(channel)
+    }
+
     /// Removes a bounded number of messages of forgotten conversations. Returns whether there may
     /// be more.
     pub fn remove_detached(&mut self) -> Result<bool, LedgerError> {

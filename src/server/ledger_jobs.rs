@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::hub::Hub;
 use super::liveness::{self, Asked, Question};
 use super::readers::Readers;
-use crate::chat::UserName;
+use crate::chat::{ChannelName, Conversation, UserName};
 use crate::config::Config;
 use crate::home::Reserve;
 use crate::ledger::{LedgerError, SplitLedger, Swept, Tidied};
@@ -184,6 +184,37 @@ impl LedgerJobs {
         }
         self.hub.forget_texts(user);
         self.go_on_erasing(user)
+    }
+
+    /// Erases all messages of a channel, which nobody can read from then on. Removes them in short
+    /// turns between commits; `None` if the server stops first, after which its next start
+    /// continues. Members get `notice`.
+    pub fn erase_channel(
+        &self,
+        channel: &ChannelName,
+        notice: &str,
+    ) -> Option<Result<(), LedgerError>> {
+        self.hub.forget_topic(channel);
+        let conversation = Conversation::Channel(channel.clone());
+        let detach = || {
+            let own = conversation.clone();
+            self.ask(move |ledger| ledger.detach(&own))
+        };
+        let mut turns = Turns::default();
+        let last = loop {
+            match detach()? {
+                Ok(last) => break last,
+                Err(error) if self.releases_reserve(&mut turns, &error) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        };
+        // What was read into memory in the meantime.
+        self.hub.forget_messages(channel, notice);
+        if let Err(error) = self.remove_detached()? {
+            return Some(Err(error));
+        }
+        self.hub.emptied(last.map(|last| (conversation.clone(), last)).into_iter().collect());
+        Some(Ok(()))
     }
 
     /// Continues an erasure that was interrupted by the end of the server.

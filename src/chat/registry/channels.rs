@@ -325,13 +325,13 @@ impl Channels {
         Ok(vec![Effect::Notice(name.clone(), event), Effect::Remember(fact)])
     }
 
-    /// Erases the topics that a user has set, and notifies the members.
+    /// Erases the topics that `is_erased` selects, and notifies the members.
     pub fn erase_topics(
         &mut self,
-        user: &UserName,
+        is_erased: impl Fn(&ChannelName, &Topic) -> bool,
         retention: impl Fn(ChannelName) -> Retention,
     ) -> Vec<Effect> {
-        let erased = self.topics.extract_if(|_, topic| topic.by == *user);
+        let erased = self.topics.extract_if(|name, topic| is_erased(name, topic));
         let effects = erased.flat_map(|(name, _)| {
             let (to, retention) = (name.clone(), retention(name.clone()));
             let event = Event::Topic { to, who: None, text: None, retention, reference: None };

@@ -245,7 +245,13 @@ impl Registry {
     /// Erases the topics that a user has set, and notifies the members.
     pub fn erase_topics(&mut self, user: &UserName) -> Vec<Effect> {
         let retention = |name: ChannelName| (self.rules.retention)(&Conversation::Channel(name));
-        self.membership.channels.erase_topics(user, retention)
+        self.membership.channels.erase_topics(|_, topic| topic.by == *user, retention)
+    }
+
+    /// Erases the topic of a channel, and notifies the members.
+    pub fn erase_topic(&mut self, channel: &ChannelName) -> Vec<Effect> {
+        let retention = |name: ChannelName| (self.rules.retention)(&Conversation::Channel(name));
+        self.membership.channels.erase_topics(|name, _| name == channel, retention)
     }
 
     /// Decides about a session's command and charges for it.

@@ -23,7 +23,7 @@ use super::observe::counters::Counters;
 use crate::chat::Seq;
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Decision, Directory, Effect, Participant, Query, Registry, Rules};
-use crate::chat::{Code, Command, Conversation, Event, Refusal, Request, UserName};
+use crate::chat::{ChannelName, Code, Command, Conversation, Event, Refusal, Request, UserName};
 use crate::config::Config;
 use crate::ledger::Draft;
 use crate::limits::{ANSWER_MS, Limits};
@@ -246,6 +246,31 @@ impl Hub {
         let mut state = self.lock.when_roomy(self.lock());
         let effects = state.registry.erase_topics(user);
         state.logs.release_all();
+        let after = state.carry_out(effects);
+        self.lock.wake_commit_thread(state);
+        self.delivery.finish_for_all(after);
+    }
+
+    /// Drops the topic of a channel. Returns whether it had one.
+    pub fn forget_topic(&self, channel: &ChannelName) -> bool {
+        let mut state = self.lock.when_roomy(self.lock());
+        let effects = state.registry.erase_topic(channel);
+        let had_topic = !effects.is_empty();
+        let after = state.carry_out(effects);
+        self.lock.wake_commit_thread(state);
+        self.delivery.finish_for_all(after);
+        had_topic
+    }
+
+    /// Empties the memory of all conversations, so that readers get messages from the ledger, and
+    /// tells the members of a channel why.
+    pub fn forget_messages(&self, channel: &ChannelName, notice: &str) {
+        let mut state = self.lock.when_roomy(self.lock());
+        state.logs.release_all();
+        let event = Event::Notice { text: notice.to_owned(), reference: None };
+        let is_here = state.registry.membership.channels().any(|(name, _)| name == channel);
+        let effects =
+            if is_here { vec![Effect::Notice(channel.clone(), event)] } else { Vec::new() };
         let after = state.carry_out(effects);
         self.lock.wake_commit_thread(state);
         self.delivery.finish_for_all(after);

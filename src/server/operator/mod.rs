@@ -4,6 +4,7 @@
 mod call;
 pub mod console;
 pub mod ctl;
+mod erase;
 mod files;
 pub mod hangup;
 pub mod moderation;
@@ -87,7 +88,7 @@ fn run(call: &Call) -> Reply {
         Name::Announce | Name::Say => notices::say(call),
         Name::Motd => notices::motd(call),
         Name::Retention => retention::retention(call),
-        Name::Erase => retention::erase(call),
+        Name::Erase => erase::erase(call),
         Name::Reload => reload::reload(call),
         Name::Help => yes(&list("/", call.actor)),
         Name::Exit => yes("the server goes on; /shutdown stops it"),

@@ -1,24 +1,19 @@
 //! Retention of stored messages, and their removal.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::super::context::Context;
 use super::call::Call;
-use super::reply::{Reply, misused, no, unread, unstored, with};
-use crate::chat::{ChannelName, Conversation, UserName};
-use crate::home::Decision;
-use crate::ledger::{Jobs, Swept, jobs};
-
-/// Time for the sessions of a removed user to end.
-const LEAVE_TIME: Duration = Duration::from_secs(2);
+use super::reply::{Reply, misused, no, unstored, with};
+use crate::chat::{ChannelName, Conversation};
+use crate::ledger::Swept;
 
 /// Time to wait for another reader of the ledger.
-const READ_TIME: Duration = Duration::from_secs(5);
+pub const READ_TIME: Duration = Duration::from_secs(5);
 
-const REMAINS: &str = "; their texts are still in data/ledger.db-wal, because a program reads the ledger \
+pub const REMAINS: &str = "; their texts are still in data/ledger.db-wal, because a program reads the ledger \
     beside the server (a backup?): once it has ended, the next minute's sweep or --now takes them away";
 
 pub fn retention(call: &Call) -> Reply {
@@ -87,45 +82,4 @@ fn remove(call: &Call, dry: bool) -> Reply {
     }
     let data = json!({"messages": messages, "conversations": conversations, "dry_run": dry, "remains": remains});
     Reply { ok: !remains, ..with(text, data) }
-}
-
-/// Erases the texts of all messages of a user.
-pub fn erase(call: &Call) -> Reply {
-    let context = call.context;
-    let Some(name) = call.operands.first().and_then(|name| name.parse::<UserName>().ok()) else {
-        return call.asks("whose messages?");
-    };
-    // Sessions of a user who was just removed must end before the erasure.
-    if let Err(error) = context.accounts.reload() {
-        return unread(&error);
-    }
-    let name = context.accounts.find(&name).unwrap_or(name);
-    let deadline = Instant::now() + LEAVE_TIME;
-    let is_here = || context.hub.people().iter().any(|(person, ..)| *person == name);
-    while context.accounts.find(&name).is_none() && is_here() && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(10));
-    }
-    // Former ledgers contain the same texts. They go first, so that nothing is left to do for them
-    // where the erasure is interrupted.
-    let removed = match jobs(&context.home.ledger_file()).remove_copies(Duration::ZERO) {
-        Ok(removed) => removed,
-        Err(error) => return no(&format!("a copy of a former ledger cannot be removed: {error}")),
-    };
-    match context.ledger.erase(&name) {
-        Some(Ok(messages)) => {
-            context.records.record(&Decision { target: name.as_str(), ..call.done() });
-            let mut text = format!("{messages} messages of {name} were erased");
-            let remains =
-                !matches!(context.ledger.tidy(context.clock.time_ms(), READ_TIME), Some(Ok(true)));
-            if remains {
-                text.push_str(REMAINS);
-            }
-            for copy in removed {
-                text.push_str(&format!("; {} was removed", copy.display()));
-            }
-            with(text, json!({"messages": messages, "remains": remains}))
-        }
-        Some(Err(error)) => unstored(&error),
-        None => no("the server is stopping; the erasure continues at its next start"),
-    }
 }

@@ -1,0 +1,154 @@
+//! `erase`: texts of a user, messages of a channel, and topics.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::call::Call;
+use super::reply::{Reply, misused, no, unconfirmed, unread, unstored, with};
+use super::retention::{READ_TIME, REMAINS};
+use crate::chat::{ChannelName, Conversation, UserName};
+use crate::clean;
+use crate::home::Decision;
+use crate::ledger::{Jobs, jobs};
+
+/// Time for the sessions of a removed user to end.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
+
+/// Channels that an answer names.
+const NAMED_MAX: usize = 5;
+
+/// Erases the texts of all messages of a user, or a channel.
+pub fn erase(call: &Call) -> Reply {
+    match call.operands {
+        [name] if name.starts_with('#') => with_channel(call, name, erase_messages),
+        [name, what] if name.starts_with('#') && what == "topic" => {
+            with_channel(call, name, erase_topic)
+        }
+        [name] => match name.parse::<UserName>() {
+            Ok(name) => erase_user(call, name),
+            Err(error) => misused(&error.to_string()),
+        },
+        // A shell takes an unquoted # for the beginning of a comment.
+        _ => call.asks("what? A channel is quoted in a shell, as '#tea':"),
+    }
+}
+
+fn erase_user(call: &Call, name: UserName) -> Reply {
+    let context = call.context;
+    // Sessions of a user who was just removed must end before the erasure.
+    if let Err(error) = context.accounts.reload() {
+        return unread(&error);
+    }
+    let name = context.accounts.find(&name).unwrap_or(name);
+    let deadline = Instant::now() + LEAVE_TIME;
+    let is_here = || context.hub.people().iter().any(|(person, ..)| *person == name);
+    while context.accounts.find(&name).is_none() && is_here() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let removed = match remove_copies(call) {
+        Ok(removed) => removed,
+        Err(problem) => return problem,
+    };
+    match context.ledger.erase(&name) {
+        Some(Ok(messages)) => {
+            context.records.record(&Decision { target: name.as_str(), ..call.done() });
+            let mut text = format!("{messages} messages of {name} were erased");
+            let remains = scrub(call, &mut text);
+            for copy in removed {
+                text.push_str(&format!("; {} was removed", copy.display()));
+            }
+            with(text, json!({"messages": messages, "remains": remains}))
+        }
+        Some(Err(error)) => unstored(&error),
+        None => no("the server is stopping; the erasure continues at its next start"),
+    }
+}
+
+/// Runs a job on a channel that the server knows. The tag of a channel with a PIN may be
+/// abbreviated, as it is shown.
+fn with_channel(call: &Call, text: &str, job: fn(&Call, &ChannelName) -> Reply) -> Reply {
+    let Some(stored) = call.context.ledger.ask(|ledger| ledger.conversations()) else {
+        return no("the server stops");
+    };
+    let stored = stored.into_iter().filter_map(|conversation| match conversation {
+        Conversation::Channel(channel) => Some(channel),
+        Conversation::Private(..) => None,
+    });
+    let here = call.context.hub.channels().into_iter().map(|(channel, _)| channel);
+    let meant = stored.chain(here).filter(|channel| channel.is_meant_by(text));
+    let meant: BTreeSet<ChannelName> = meant.collect();
+    // A channel without a PIN has the whole name.
+    let whole = text.parse().ok().and_then(|name: ChannelName| meant.get(&name));
+    match (whole.or_else(|| meant.first()), meant.len()) {
+        (None, _) => no(&format!("there is no channel {}", clean::line(text))),
+        (Some(name), count) if whole.is_some() || count == 1 => job(call, name),
+        _ => {
+            let names: Vec<_> = meant.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+            no(&format!("several channels have this name: {}", names.join(", ")))
+        }
+    }
+}
+
+/// Erases the messages, files and topic of a channel.
+fn erase_messages(call: &Call, name: &ChannelName) -> Reply {
+    if !call.is_confirmed {
+        let what = "all its messages and files, and its topic";
+        return unconfirmed(format!("{name} would be erased for everybody: {what}"));
+    }
+    let context = call.context;
+    let removed = match remove_copies(call) {
+        Ok(removed) => removed,
+        Err(problem) => return problem,
+    };
+    let shown = Conversation::Channel(name.clone()).in_log();
+    let notice = format!("{} has erased the messages before this one", call.actor.title());
+    match context.ledger.erase_channel(name, &notice) {
+        Some(Ok(())) => {
+            context.records.record(&Decision { target: &shown, ..call.done() });
+            let mut text = format!("the messages of {name} were erased");
+            let remains = scrub(call, &mut text);
+            for copy in removed {
+                text.push_str(&format!("; {} was removed", copy.display()));
+            }
+            with(text, json!({"channel": name, "remains": remains}))
+        }
+        Some(Err(error)) => unstored(&error),
+        None => no("the server is stopping; the erasure continues at its next start"),
+    }
+}
+
+/// Erases the topic of a channel.
+fn erase_topic(call: &Call, name: &ChannelName) -> Reply {
+    if !call.context.hub.forget_topic(name) {
+        return no(&format!("{name} has no topic"));
+    }
+    let shown = Conversation::Channel(name.clone()).in_log();
+    let reason = Some("topic");
+    call.context.records.record(&Decision { target: &shown, reason, ..call.done() });
+    let mut text = format!("the topic of {name} was erased");
+    let remains = scrub(call, &mut text);
+    with(text, json!({"channel": name, "remains": remains}))
+}
+
+/// Removes copies of former ledgers, which contain the same texts. They go first, so that nothing
+/// is left to do for them where the erasure is interrupted.
+fn remove_copies(call: &Call) -> Result<Vec<PathBuf>, Reply> {
+    jobs(&call.context.home.ledger_file())
+        .remove_copies(Duration::ZERO)
+        .map_err(|error| no(&format!("a copy of a former ledger cannot be removed: {error}")))
+}
+
+/// Overwrites what was erased. Returns whether some of it remains, and adds that to the answer.
+fn scrub(call: &Call, text: &mut String) -> bool {
+    let context = call.context;
+    let tidied = context.ledger.tidy(context.clock.time_ms(), READ_TIME);
+    let remains = !matches!(tidied, Some(Ok(true)));
+    if remains {
+        text.push_str(REMAINS);
+    }
+    remains
+}
