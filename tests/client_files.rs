@@ -3,6 +3,7 @@
 mod world;
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
@@ -130,4 +131,42 @@ fn what_a_first_login_writes_grows_with_the_conversations_and_no_faster() {
     assert!(each < 2_000, "{each} bytes for each conversation");
     assert!(large.0 < 10 * small.0, "{large:?} for eight times as many as {small:?}");
     assert!(large.1 < 8 * 1_600, "{large:?}");
+}
+
+#[test]
+fn files_that_a_disk_has_damaged_are_named() {
+    let world = World::new();
+    let (mut alice, mut bob) = (world.enters("alice"), world.enters("bob"));
+    for who in [&mut alice, &mut bob] {
+        who.types("/join #tea half past four");
+        who.sees("you are in #tea~");
+    }
+    bob.types("sealed words");
+    alice.sees("bob: sealed words");
+    alice.types("sealed answer");
+    bob.sees("alice: sealed answer");
+    alice.types("/exit");
+    assert!(alice.ends().success());
+    let folder = world.data_folder("alice");
+    let within = |folder: &Path| -> Vec<_> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let devices = within(&folder.join("device")).iter().flat_map(|one| within(one)).collect();
+    let files = [within(&folder.join("servers")), devices].concat();
+    let ends = ["marks", "sequences", "search", "key"];
+    let damaged: Vec<_> = files
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| ends.iter().any(|one| end == *one)))
+        .collect();
+    assert_eq!(damaged.len(), ends.len(), "{damaged:?}");
+    // A loss of power leaves zeros where a file had grown.
+    for path in &damaged {
+        let bytes = fs::metadata(path).unwrap().len() as usize;
+        assert!(bytes > 0, "{}", path.display());
+        fs::write(path, vec![0; bytes]).unwrap();
+    }
+    let alice = world.client("alice", &["--plain"]);
+    for path in &damaged {
+        alice.sees(&format!("{} is damaged", path.display()));
+    }
 }

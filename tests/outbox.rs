@@ -166,6 +166,40 @@ fn one_flipped_bit_is_told_and_costs_one_message_at_most() {
     }
 }
 
+#[test]
+fn an_outbox_that_was_cut_emptied_or_removed_is_told() {
+    let texts = ["green tea", "black tea", "white tea"];
+    for (part, lost) in
+        [(Some(2.5), "a message"), (Some(0.0), "up to 3 messages"), (None, "up to 3")]
+    {
+        let world = offline();
+        let mut alice = world.client("alice", &["--json"]);
+        texts.iter().for_each(|text| says(&mut alice, text));
+        pends(&world, &alice, texts.len());
+        alice.kill();
+        let file = files(&world).remove(0);
+        let whole = fs::read(&file).unwrap();
+        match part {
+            Some(part) => {
+                let bytes = (whole.len() as f64 / 3.0 * part) as usize;
+                fs::write(&file, &whole[..bytes]).unwrap();
+            }
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let mut plain = world.client("alice", &["--plain"]);
+        let told = plain.sees("not sent yet may be missing");
+        assert!(told.contains(&file.display().to_string()) && told.contains(lost), "{told}");
+        plain.kill();
+        // What is left is sent, and what the server has stored is never missing.
+        let world = world.started();
+        let left = if part == Some(2.5) { 2 } else { 0 };
+        assert_eq!(arrive(&world, &texts).len(), left);
+        let plain = world.client("alice", &["--plain"]);
+        plain.sees("you are in #lobby");
+        assert_eq!(plain.seen("may be missing"), 0, "{:?}", plain.shown());
+    }
+}
+
 /// The writes and syncs of alice's client up to its first `pending`.
 fn calls_before_pending(world: &World) -> Vec<String> {
     let (folder, trace) = (world.home(), world.home().join("calls"));
@@ -176,7 +210,8 @@ fn calls_before_pending(world: &World) -> Vec<String> {
     alice.sees("offline");
     says(&mut alice, "on disk");
     pends(world, &alice, 1);
-    let text = fs::read_to_string(trace).unwrap();
+    let bytes = fs::read(trace).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
     let before = text.lines().take_while(|call| !call.contains(r#""type":"pending""#));
     before.map(str::to_owned).collect()
 }

@@ -44,6 +44,22 @@ pub fn open_by(identity: &Identity, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>>
     open(&key, 0, &sha256(&[LABEL, &sealed[..sealed.len() - text.len()]]), text)
 }
 
+/// Returns whether data is sealed, and for other keys alone.
+pub fn is_for_others(own: &PublicKey, sealed: &[u8]) -> bool {
+    let mut rest = sealed;
+    let Some([count]) = take(&mut rest) else { return false };
+    let Some((wraps, _)) = rest.split_at_checked(usize::from(count) * WRAP_BYTES) else {
+        return false;
+    };
+    let own = own.fingerprint().0;
+    count > 0 && !wraps.chunks(WRAP_BYTES).any(|wrap| wrap.starts_with(&own))
+}
+
+/// Returns whether a byte is one of base64 without padding.
+pub fn is_base64(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
+}
+
 fn wrap_key(ct: &[u8; MODULUS_BYTES], r: &Secret) -> Secret {
     hkdf(&sha256(&[ct]), &r[..], &[LABEL])
 }
@@ -77,6 +93,11 @@ mod tests {
             let mut other = sealed.clone();
             other[index] ^= 1;
             assert!(open_by(ana(), &other).is_none(), "byte {index}");
+        }
+        assert!(is_for_others(bob().public(), &sealed) && !is_for_others(ana().public(), &sealed));
+        let zeros = vec![0; sealed.len()];
+        for damaged in [&sealed[..100], &zeros[..0], &zeros[..]] {
+            assert!(!is_for_others(bob().public(), damaged));
         }
         let both = seal_for(&[ana().public(), bob().public()], b"a PIN");
         assert!(open_by(ana(), &both).is_some() && open_by(bob(), &both).is_some());

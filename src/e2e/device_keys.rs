@@ -36,6 +36,8 @@ struct Own {
 pub struct DeviceKeys {
     own: Vec<Own>,
     opening: Vec<(CertificateHash, OpeningKey)>,
+    /// Names of damaged files that were reported.
+    damaged: Vec<String>,
 }
 
 impl DeviceKeys {
@@ -43,14 +45,21 @@ impl DeviceKeys {
     /// server are of no use and are not opened.
     pub fn refresh(
         &mut self,
-        storage: &dyn Storage,
+        storage: &mut dyn Storage,
         account: &dyn Account,
     ) -> Result<(), StorageError> {
         for name in storage.device_keys()? {
-            if !self.own.iter().any(|own| own.name == name)
-                && let Some((kept, certificate)) = read(&name, storage, account)?
-            {
-                self.add(name, certificate, &kept);
+            if self.own.iter().any(|own| own.name == name) || self.damaged.contains(&name) {
+                continue;
+            }
+            match read(&name, storage, account)? {
+                Read::Key(kept, certificate) => self.add(name, *certificate, &kept),
+                Read::OfOthers => {}
+                Read::Damaged => {
+                    let loss = "private messages that were sealed for this key cannot be opened";
+                    storage.note_damage(Stored::DeviceKey(&name), loss);
+                    self.damaged.push(name);
+                }
             }
         }
         Ok(())
@@ -141,20 +150,28 @@ impl DeviceKeys {
     }
 }
 
-fn read(
-    name: &str,
-    storage: &dyn Storage,
-    account: &dyn Account,
-) -> Result<Option<(StoredKey, Certificate)>, StorageError> {
-    let Some(sealed) = storage.device_key(name)? else { return Ok(None) };
+/// What a key file has.
+enum Read {
+    Key(StoredKey, Box<Certificate>),
+    /// The keys are another person's or server's, or the file is gone.
+    OfOthers,
+    Damaged,
+}
+
+fn read(name: &str, storage: &dyn Storage, account: &dyn Account) -> Result<Read, StorageError> {
+    let Some(sealed) = storage.device_key(name)? else { return Ok(Read::OfOthers) };
     let openers = account.openers();
     let text = openers.iter().find_map(|opener| at_rest::open_by(opener, &sealed));
-    let Some(text) = text else { return Ok(None) };
+    let Some(text) = text else {
+        let is_others =
+            openers.iter().all(|opener| at_rest::is_for_others(opener.public(), &sealed));
+        return Ok(if is_others { Read::OfOthers } else { Read::Damaged });
+    };
     let damaged =
         |error: serde_json::Error| storage.damaged(Stored::DeviceKey(name), error.to_string());
     let kept: StoredKey = serde_json::from_slice(&text).map_err(damaged)?;
     let certificate = openers.iter().find_map(|opener| {
         Certificate::verify(kept.certificate.bytes(), opener.public(), account.founding())
     });
-    Ok(certificate.map(|certificate| (kept, certificate)))
+    Ok(certificate.map_or(Read::OfOthers, |it| Read::Key(kept, Box::new(it))))
 }

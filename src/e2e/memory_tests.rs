@@ -187,6 +187,8 @@ impl Storage for Memory {
         Ok(())
     }
 
+    fn note_damage(&mut self, _: Stored, _: &str) {}
+
     fn damaged(&self, what: Stored, reason: String) -> StorageError {
         format!("{what:?}: {reason}").into()
     }

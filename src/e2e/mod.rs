@@ -131,7 +131,7 @@ impl Engine {
         storage.stores_messages()?;
         let file = TrustFile::open(&mut *storage, &*account)?;
         let mut devices = DeviceKeys::default();
-        devices.refresh(&*storage, &*account)?;
+        devices.refresh(&mut *storage, &*account)?;
         let (sequences, changes) = persistence::read(&*storage, file.key())?;
         Ok(Engine {
             own: account.name().clone(),

@@ -145,7 +145,7 @@ impl Search {
             return vec![Output::Answer(refusal.event(None, reference))];
         }
         let index = match search_log::read(storage, &self.key) {
-            Ok(index) => index,
+            Ok((index, _)) => index,
             Err(error) => {
                 let problem = format!("the messages stored for /search cannot be read: {error}");
                 return vec![Output::Trouble(problem)];

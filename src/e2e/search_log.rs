@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::search_index::{Entry, SearchIndex};
-use super::storage::{FileKey, Storage, StorageError};
+use super::storage::{FileKey, Storage, StorageError, Stored};
 use crate::chat::Message;
 use crate::crypto::at_rest;
 
@@ -45,17 +45,21 @@ struct Noted {
     until_ms: Option<i64>,
 }
 
-/// Reads the stored index.
-pub fn read(storage: &dyn Storage, key: &FileKey) -> Result<SearchIndex, StorageError> {
-    let mut index = SearchIndex::default();
-    // A record that was cut off does not open and is skipped.
-    for line in storage.search_log()?.split(|byte| *byte == b'\n') {
-        let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
+/// Reads the stored index, and counts damaged lines.
+pub fn read(storage: &dyn Storage, key: &FileKey) -> Result<(SearchIndex, usize), StorageError> {
+    let (mut index, mut damaged) = (SearchIndex::default(), 0);
+    for line in storage.search_log()?.split_inclusive(|byte| *byte == b'\n') {
+        let body = line.strip_suffix(b"\n").unwrap_or(line);
+        let locked = STANDARD_NO_PAD.decode(body).unwrap_or_default();
         let text = at_rest::unlock(key, &locked);
-        let entry = text.and_then(|text| serde_json::from_slice(&text).ok());
-        entry.into_iter().for_each(|entry| index.write(entry));
+        match text.and_then(|text| serde_json::from_slice(&text).ok()) {
+            Some(entry) => index.write(entry),
+            // An interrupted write leaves the beginning of a line.
+            None if body.len() == line.len() && body.iter().all(at_rest::is_base64) => {}
+            None => damaged += usize::from(!body.is_empty()),
+        }
     }
-    Ok(index)
+    Ok((index, damaged))
 }
 
 impl SearchLog {
@@ -192,7 +196,11 @@ impl SearchLog {
 
     /// Rewrites the log from the index; the old file's bytes are overwritten.
     fn rewrite(&mut self, storage: &mut dyn Storage, now_ms: i64) -> Result<(), StorageError> {
-        let mut index = read(storage, &self.key)?;
+        let (mut index, damaged) = read(storage, &self.key)?;
+        if damaged > 0 {
+            storage
+                .note_damage(Stored::SearchLog, "/search misses some messages that you have read");
+        }
         self.due_ms = index.expire(now_ms);
         if self.bytes > self.bytes_max {
             let bytes = |message: &Message| LINE_BYTES + message.body.len() * 4 / 3;

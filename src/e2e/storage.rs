@@ -47,6 +47,7 @@ pub trait Account: Send + Sync {
 pub enum Stored<'a> {
     Trust,
     DeviceKey(&'a str),
+    SearchLog,
 }
 
 /// Turns the current trust file into a new one.
@@ -125,6 +126,9 @@ pub trait Storage: Send {
 
     /// Erases the search logs of all servers.
     fn erase_search_logs(&mut self) -> Result<(), StorageError>;
+
+    /// Records damage, and what it costs, for the user.
+    fn note_damage(&mut self, what: Stored, loss: &str);
 
     /// An error that names the damaged item as a path or name that the user can find.
     fn damaged(&self, what: Stored, reason: String) -> StorageError;

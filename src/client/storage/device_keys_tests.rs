@@ -30,7 +30,7 @@ impl<'a> Client<'a> {
     }
 
     fn refresh(&mut self) {
-        self.keys.refresh(&self.folder, self.me).unwrap();
+        self.keys.refresh(&mut self.folder, self.me).unwrap();
     }
 
     fn renew(&mut self, now_s: u64) {

@@ -8,6 +8,7 @@ pub mod journal;
 mod known_server;
 mod outbox_file;
 mod outbox_format;
+mod outbox_length;
 mod sealed_map;
 #[cfg(test)]
 mod search_tests;
@@ -75,6 +76,14 @@ impl Folder {
 
     fn device_key_file(&self, name: &str) -> PathBuf {
         self.devices.join(name).with_extension(DEVICE_KEY)
+    }
+
+    fn file_of(&self, what: Stored) -> PathBuf {
+        match what {
+            Stored::Trust => self.trust_file(),
+            Stored::DeviceKey(name) => self.device_key_file(name),
+            Stored::SearchLog => self.search_log_file(),
+        }
     }
 
     fn search_log_file(&self) -> PathBuf {
@@ -272,12 +281,13 @@ impl Storage for Folder {
         std::mem::take(&mut self.damage)
     }
 
+    fn note_damage(&mut self, what: Stored, loss: &str) {
+        let path = self.file_of(what);
+        self.damage.push(format!("{} is damaged: {loss}", path.display()));
+    }
+
     fn damaged(&self, what: Stored, reason: String) -> StorageError {
-        let path = match what {
-            Stored::Trust => self.trust_file(),
-            Stored::DeviceKey(name) => self.device_key_file(name),
-        };
-        FileError::damaged(&path, reason).into()
+        FileError::damaged(&self.file_of(what), reason).into()
     }
 }
 

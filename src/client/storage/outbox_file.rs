@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::outbox_format::{Entry, Found, Line, Unsent};
+use super::outbox_length::{LengthFile, Synced};
 use crate::chat::{MsgId, NewMessage, Opaque};
 use crate::file::replace_locked;
 use crate::limits::{OUTBOX_FILE_BYTES_MAX, OUTBOX_FILES_MAX};
@@ -52,8 +53,10 @@ pub struct OutboxFile {
     key: Zeroizing<[u8; 32]>,
     /// Length of the whole lines.
     bytes: u64,
-    /// Length of what is synced.
-    synced_bytes: u64,
+    /// What is synced.
+    synced: Synced,
+    /// The same on disk, as far as it is certain.
+    length: LengthFile,
     open: HashMap<MsgId, Lengths>,
     /// Lines until they are synced: a kernel that fails to sync may drop what was written.
     unsynced: Vec<Line>,
@@ -75,15 +78,12 @@ impl OutboxFile {
     /// # Errors
     /// No file can be opened or read, or each has a client.
     pub fn open(stem: &Path, key: &Zeroizing<[u8; 32]>) -> io::Result<Opened> {
-        let aside = stem.with_extension("outbox-damaged");
         let mut opened: Option<Opened> = None;
         for number in 1..=OUTBOX_FILES_MAX {
-            let path = path(stem, number);
-            let file = OutboxFile::lock(&path, opened.is_none(), key, &aside);
+            let file = OutboxFile::lock(stem, number, opened.is_none(), key);
             opened = match (opened, file) {
                 (opened, Ok(None)) => opened,
                 (None, Ok(Some((file, unsent, damage)))) => {
-                    let damage = damage.into_iter().collect();
                     Some(Opened { file, unsent, is_first: number == 1, damage })
                 }
                 (None, Err(error)) => return Err(error),
@@ -103,24 +103,29 @@ impl OutboxFile {
         })
     }
 
-    /// Opens a file; `None` if another client has it, or if there is none and it is not created.
+    /// Opens a file; `None` if another client has it, or if there is none and there was none.
     /// Returns what it holds, and its damage.
     fn lock(
-        path: &Path,
+        stem: &Path,
+        number: usize,
         creates: bool,
         key: &Zeroizing<[u8; 32]>,
-        aside: &Path,
-    ) -> io::Result<Option<(OutboxFile, Unsent, Option<String>)>> {
-        let Some(file) = locked(path, creates)? else { return Ok(None) };
-        let found = Found::read(&file, key).map_err(named(path))?;
-        let damage = damage(path, aside, &found);
+    ) -> io::Result<Option<(OutboxFile, Unsent, Vec<String>)>> {
+        let (path, aside) = (&path(stem, number), &stem.with_extension("outbox-damaged"));
+        let length = length_path(stem, number);
+        let Some(file) = locked(path, creates || length.exists())? else { return Ok(None) };
+        let (length, unknown) = LengthFile::open(length, key);
+        let found = Found::read(&file, key, length.synced().bytes).map_err(named(path))?;
+        let damage = damage(path, aside, &found, length.synced());
+        let synced = Synced { bytes: found.bytes, adds: found.adds };
         let ids = found.unsent.messages.iter().map(|message| message.id);
         let mut own = OutboxFile {
             path: path.to_owned(),
             file,
             key: key.clone(),
             bytes: found.bytes,
-            synced_bytes: found.bytes,
+            synced,
+            length,
             open: ids.map(|id| (id, Lengths::default())).collect(),
             unsynced: Vec::new(),
             written: 0,
@@ -129,7 +134,7 @@ impl OutboxFile {
             keeps_all: !found.ranges.is_empty(),
             taken_over: Vec::new(),
         };
-        own.shorten(found.bytes).map_err(named(path))?;
+        own.shorten(synced).map_err(named(path))?;
         if own.keeps_all {
             own.keeps_all = copy_parts(&mut own.file, &found.ranges, aside).is_err();
         }
@@ -139,7 +144,7 @@ impl OutboxFile {
             // A full disk leaves the file as it is, and no message is lost.
             let _ = own.rewrite(&lines);
         }
-        Ok(Some((own, found.unsent, damage)))
+        Ok(Some((own, found.unsent, damage.into_iter().chain(unknown).collect())))
     }
 
     /// Adds a typed message.
@@ -166,9 +171,9 @@ impl OutboxFile {
     /// Records that a message was stored by the server, or dropped.
     pub fn done(&mut self, id: MsgId) -> io::Result<()> {
         self.open.remove(&id);
-        if self.open.is_empty() && !self.keeps_all {
-            self.unsynced.clear();
-            return self.shorten(0);
+        // What was called stored is removed with the next sync, which has to lower its length.
+        if self.open.is_empty() && !self.keeps_all && self.length.synced().bytes == 0 {
+            return self.empty();
         }
         // Nothing of a message that is not in the file has to be taken back.
         let adds = |line: &Line| line.id == id && line.adds;
@@ -188,6 +193,11 @@ impl OutboxFile {
     /// # Errors
     /// Entries are only in memory; the next call tries it again.
     pub fn sync(&mut self) -> io::Result<()> {
+        let is_over = self.open.is_empty() && !self.keeps_all && self.bytes > 0;
+        if is_over && self.empty().is_ok() {
+            self.empty_others();
+            return Ok(());
+        }
         self.write()?;
         if !self.is_synced {
             let synced = self.file.sync_data();
@@ -198,17 +208,28 @@ impl OutboxFile {
             // All entries are on disk either way.
             let _ = self.compact();
         }
-        // A client that ends before this leaves both, and their ids are the same.
-        self.taken_over.retain_mut(|other| other.discard().is_err());
+        self.empty_others();
         Ok(())
+    }
+
+    /// Removes what is in the own file from those of ended clients. A client that ends before this
+    /// leaves both, and their ids are the same.
+    fn empty_others(&mut self) {
+        self.taken_over.retain_mut(|other| other.discard().is_err());
+    }
+
+    /// Removes all lines.
+    fn empty(&mut self) -> io::Result<()> {
+        self.length.lower(Synced::default())?;
+        self.unsynced.clear();
+        self.shorten(Synced::default())
     }
 
     /// Removes all messages, which are in another file.
     fn discard(&mut self) -> io::Result<()> {
         if !self.keeps_all {
             self.open.clear();
-            self.unsynced.clear();
-            return self.shorten(0);
+            return self.empty();
         }
         let ids: Vec<_> = self.open.keys().copied().collect();
         ids.into_iter().try_for_each(|id| self.done(id))?;
@@ -219,10 +240,13 @@ impl OutboxFile {
     fn ends_sync(&mut self, synced: io::Result<()>) -> io::Result<()> {
         if let Err(error) = synced {
             // The next write truncates the file, if this does not.
-            let _ = self.shorten(self.synced_bytes);
+            let _ = self.shorten(self.synced);
             return Err(named(&self.path)(error));
         }
-        (self.written, self.is_synced, self.synced_bytes) = (0, true, self.bytes);
+        let adds = adds(&self.unsynced[..self.written]);
+        self.synced = Synced { bytes: self.bytes, adds: self.synced.adds + adds };
+        self.length.raise(self.synced);
+        (self.written, self.is_synced) = (0, true);
         self.unsynced.clear();
         Ok(())
     }
@@ -300,10 +324,11 @@ impl OutboxFile {
     }
 
     /// Truncates the file; all unsynced lines follow at this length.
-    fn shorten(&mut self, bytes: u64) -> io::Result<()> {
-        self.is_synced = self.is_synced && bytes == self.bytes;
-        (self.bytes, self.synced_bytes, self.written) = (bytes, bytes, 0);
-        self.file.set_len(bytes)
+    fn shorten(&mut self, to: Synced) -> io::Result<()> {
+        self.length.lower(to)?;
+        self.is_synced = self.is_synced && to.bytes == self.bytes;
+        (self.bytes, self.synced, self.written) = (to.bytes, to, 0);
+        self.file.set_len(to.bytes)
     }
 
     /// Removes outdated lines from the file.
@@ -317,7 +342,7 @@ impl OutboxFile {
         }
         self.file.set_len(self.bytes)?;
         self.file.seek(SeekFrom::Start(0))?;
-        let found = Found::read(&self.file, &self.key)?;
+        let found = Found::read(&self.file, &self.key, self.bytes)?;
         if !found.ranges.is_empty() {
             return Err(io::Error::other("it is damaged"));
         }
@@ -328,10 +353,17 @@ impl OutboxFile {
     /// Atomically replaces the file by one with these lines, which include all that were written.
     fn rewrite(&mut self, lines: &[Line]) -> io::Result<()> {
         let bytes: Vec<u8> = lines.iter().flat_map(|line| &line.bytes).copied().collect();
-        self.file = replace_locked(&self.path, &bytes, 0o600).map_err(io::Error::other)?;
+        self.length.lower(Synced::default())?;
+        let replaced = replace_locked(&self.path, &bytes, 0o600).map_err(io::Error::other);
+        if replaced.is_err() {
+            self.length.raise(self.synced);
+        }
+        self.file = replaced?;
         self.bytes = bytes.len() as u64;
+        self.synced = Synced { bytes: self.bytes, adds: adds(lines) };
+        self.length.raise(self.synced);
         self.unsynced.drain(..self.written);
-        (self.written, self.is_synced, self.synced_bytes) = (0, true, self.bytes);
+        (self.written, self.is_synced) = (0, true);
         self.rewrites_from = 0;
         Ok(())
     }
@@ -363,6 +395,20 @@ fn path(stem: &Path, number: usize) -> PathBuf {
         1 => stem.with_extension("outbox"),
         number => stem.with_extension(format!("outbox-{number}")),
     }
+}
+
+/// Path of the file with the length of the outbox with this number. Files of outboxes are moved
+/// after it, and their names alone have `outbox`.
+fn length_path(stem: &Path, number: usize) -> PathBuf {
+    match number {
+        1 => stem.with_extension("unsent"),
+        number => stem.with_extension(format!("unsent-{number}")),
+    }
+}
+
+/// Count of the lines that add a message.
+fn adds(lines: &[Line]) -> u64 {
+    lines.iter().filter(|line| line.adds).count() as u64
 }
 
 /// Locks the files of all clients, which may not exist yet; none where a client has one.
@@ -410,22 +456,28 @@ fn copy_parts(from: &mut File, ranges: &[Range<u64>], aside: &Path) -> io::Resul
     files::sync_folder(aside)
 }
 
-/// The damage of a file, for the user.
-fn damage(path: &Path, aside: &Path, found: &Found) -> Option<String> {
-    let count = found.ranges.len();
-    let (lines, them) = if count == 1 { ("line is", "it") } else { ("lines are", "them") };
-    let lost = match found.lost {
+/// The damage of a file, for the user. `synced` was certainly on disk.
+fn damage(path: &Path, aside: &Path, found: &Found, synced: Synced) -> Option<String> {
+    let (count, is_cut) = (found.ranges.len(), found.bytes < synced.bytes);
+    let lines = match count {
+        0 => None,
+        1 => Some(("1 line is damaged".to_owned(), "it")),
+        count => Some((format!("{count} lines are damaged"), "them")),
+    };
+    let cut = is_cut.then(|| format!("it had {} bytes and has {}", synced.bytes, found.bytes));
+    let lost = match is_cut {
+        true => synced.adds.saturating_sub(found.adds).max(found.lost as u64),
+        false => found.lost as u64,
+    };
+    let lost = match lost {
         0 => "no message is missing".to_owned(),
         1 => "a message that was not sent yet may be missing".to_owned(),
         lost => format!("up to {lost} messages that were not sent yet may be missing"),
     };
-    (count > 0).then(|| {
-        format!(
-            "{}: {count} {lines} damaged: {lost}. A copy of {them} is in {}",
-            path.display(),
-            aside.display()
-        )
-    })
+    let aside = |them| format!(". A copy of {them} is in {}", aside.display());
+    let copied = lines.as_ref().map(|(_, them)| aside(them)).unwrap_or_default();
+    let what: Vec<_> = lines.map(|(lines, _)| lines).into_iter().chain(cut).collect();
+    (!what.is_empty()).then(|| format!("{}: {}: {lost}{copied}", path.display(), what.join(", ")))
 }
 
 #[cfg(test)]

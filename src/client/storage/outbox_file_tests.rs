@@ -71,6 +71,7 @@ fn only_unstored_messages_are_restored() {
     let Opened { mut file, unsent, .. } = opened(&stem);
     assert_eq!((unsent.messages.len(), unsent.refused), (2, HashSet::from([say(1).id])));
     [1, 3].into_iter().for_each(|id| file.done(say(id).id).unwrap());
+    file.sync().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), 0);
 }
 
@@ -109,10 +110,7 @@ fn a_file_that_cannot_be_emptied_stays_locked_and_is_emptied_later() {
     second.file.add(&say(2)).unwrap();
     second.file.sync().unwrap();
     drop(second);
-    let (mut other, unsent, _) =
-        OutboxFile::lock(&others, false, &key(), &stem.with_extension("outbox-damaged"))
-            .unwrap()
-            .unwrap();
+    let (mut other, unsent, _) = OutboxFile::lock(&stem, 2, false, &key()).unwrap().unwrap();
     // A file that was opened to be read only is not shortened.
     let writable = std::mem::replace(&mut other.file, File::open(&others).unwrap());
     first.take_over(unsent, other).unwrap();
@@ -222,6 +220,90 @@ fn an_end_that_no_interrupted_write_leaves_is_told() {
     }
     fs::write(&path, vec![0; whole.len()]).unwrap();
     assert_eq!(opened(&stem).damage.len(), 1, "all of it is lost");
+}
+
+#[test]
+fn a_file_that_was_cut_is_told_wherever_that_was() {
+    let (_folder, stem) = stem();
+    let path = stem.with_extension("outbox");
+    let mut file = opened(&stem).file;
+    (1..=3).for_each(|id| file.add(&say(id)).unwrap());
+    file.sync().unwrap();
+    let (synced, known) = (length(&path), fs::read(stem.with_extension("unsent")).unwrap());
+    file.add(&say(4)).unwrap();
+    drop(file);
+    let whole = fs::read(&path).unwrap();
+    let line = synced / 3;
+    for bytes in (0..=whole.len()).step_by(7).chain([synced as usize - 1, synced as usize]) {
+        fs::write(&path, &whole[..bytes]).unwrap();
+        fs::write(stem.with_extension("unsent"), &known).unwrap();
+        let Opened { unsent, damage, .. } = opened(&stem);
+        let (bytes, left) = (bytes as u64, unsent.messages.len() as u64);
+        // A line that lacks no more than its end, `"}` and a newline, is one.
+        assert!((bytes / line..=(bytes + 3) / line).contains(&left), "{bytes}: {left}");
+        if bytes >= synced {
+            assert!(damage.is_empty(), "the last one was never called stored: {damage:?}");
+            continue;
+        }
+        assert_eq!(damage.len(), 1, "{bytes}: {damage:?}");
+        let lost = match 3 - left {
+            0 => "no message is missing".to_owned(),
+            1 => "a message that was not sent yet may be missing".to_owned(),
+            lost => format!("up to {lost} messages that were not sent yet may be missing"),
+        };
+        let had = format!("it had {synced} bytes and has {bytes}: {lost}");
+        assert!(damage[0].starts_with(&path.display().to_string()), "{damage:?}");
+        assert!(damage[0].contains(&had), "{bytes}: {damage:?}");
+        assert!(opened(&stem).damage.is_empty(), "{bytes}: it is told once");
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_is_told() {
+    let (_folder, stem) = stem();
+    let names = ["outbox", "outbox-2"];
+    for name in names {
+        let mut clients = [(); 2].map(|()| opened(&stem).file);
+        for (id, file) in (1..).zip(&mut clients) {
+            file.add(&say(id)).unwrap();
+            file.sync().unwrap();
+        }
+        drop(clients);
+        fs::remove_file(stem.with_extension(name)).unwrap();
+        let Opened { mut file, unsent, damage, .. } = opened(&stem);
+        assert_eq!((unsent.messages.len(), damage.len()), (1, 1), "{name}: {damage:?}");
+        assert!(damage[0].contains(&format!(".{name}: ")), "{damage:?}");
+        file.done(unsent.messages[0].id).unwrap();
+        file.sync().unwrap();
+        drop(file);
+        // What was stored by the server is not missing.
+        names.iter().for_each(|name| drop(fs::remove_file(stem.with_extension(name))));
+        assert!(opened(&stem).damage.is_empty(), "{name}");
+    }
+    let length = stem.with_extension("unsent");
+    for damaged in [&b""[..], b"junk", &[0; 64]] {
+        fs::write(&length, damaged).unwrap();
+        let damage = opened(&stem).damage;
+        assert!(damage.len() == 1 && damage[0].contains(".unsent: it is damaged"), "{damage:?}");
+    }
+}
+
+#[test]
+fn a_length_that_cannot_be_corrected_lets_nothing_be_removed() {
+    let (_folder, stem) = stem();
+    let path = stem.with_extension("outbox");
+    let mut file = opened(&stem).file;
+    file.add(&say(1)).unwrap();
+    file.sync().unwrap();
+    file.length.refuses(true);
+    file.done(say(1).id).unwrap();
+    file.sync().unwrap();
+    assert!(length(&path) > 0);
+    file.length.refuses(false);
+    file.sync().unwrap();
+    assert_eq!(length(&path), 0);
+    drop(file);
+    assert!(opened(&stem).damage.is_empty());
 }
 
 #[test]

@@ -94,16 +94,18 @@ pub struct Found {
     pub ranges: Vec<Range<u64>>,
     /// Count of damaged parts without an entry.
     pub lost: usize,
+    /// Count of the lines that add a message.
+    pub adds: u64,
     /// Length of the whole lines.
     pub bytes: u64,
 }
 
 impl Found {
-    /// Reads a file from its current position.
+    /// Reads a file from its current position. So many bytes of it are certainly on disk.
     ///
     /// # Errors
     /// The file cannot be read, or is too large.
-    pub fn read(file: &File, key: &[u8; 32]) -> io::Result<Found> {
+    pub fn read(file: &File, key: &[u8; 32], synced_bytes: u64) -> io::Result<Found> {
         let mut text = Vec::new();
         file.take(OUTBOX_FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
         if text.len() as u64 > OUTBOX_FILE_BYTES_MAX {
@@ -122,8 +124,9 @@ impl Found {
                 None if body.is_empty() => {}
                 _ => {
                     let within = entries_within(body, key);
-                    // An entry that was cut off was never reported as stored.
-                    if within.is_empty() && !is_whole && is_beginning(body) {
+                    // An interrupted write leaves it, which was never reported as stored.
+                    let is_new = range.start >= synced_bytes;
+                    if within.is_empty() && !is_whole && is_new && is_beginning(body) {
                         break;
                     }
                     found.lost += usize::from(within.is_empty());
@@ -133,6 +136,8 @@ impl Found {
             }
             found.bytes = range.end;
         }
+        let adds = entries.iter().filter(|entry| matches!(entry, Entry::Add(_)));
+        found.adds = adds.count() as u64;
         found.unsent = unsent(entries);
         Ok(found)
     }
@@ -171,14 +176,10 @@ fn unlocked(key: &[u8; 32], base64: &[u8]) -> Option<Entry> {
 /// that has lost a line leaves zeros or other bytes.
 fn is_beginning(text: &[u8]) -> bool {
     let name = text.len().min(BEFORE_BASE64.len());
-    text[..name] == BEFORE_BASE64[..name] && text[name..].iter().all(is_base64)
-}
-
-fn is_base64(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
+    text[..name] == BEFORE_BASE64[..name] && text[name..].iter().all(at_rest::is_base64)
 }
 
 /// The entries in a line that is damaged beside them, as where two lines became one.
 fn entries_within(line: &[u8], key: &[u8; 32]) -> Vec<Entry> {
-    line.split(|byte| !is_base64(byte)).filter_map(|run| unlocked(key, run)).collect()
+    line.split(|byte| !at_rest::is_base64(byte)).filter_map(|run| unlocked(key, run)).collect()
 }

@@ -148,6 +148,8 @@ fn content<K: DeserializeOwned, V: DeserializeOwned>(
         damaged += usize::from(some.is_none());
         entries.extend(some.into_iter().flatten());
     }
+    // An interrupted write leaves the beginning of a line; a lost one leaves zeros.
+    damaged += usize::from(!text[whole..].iter().all(at_rest::is_base64));
     Ok(Content { whole, damaged, entries })
 }
 

@@ -66,7 +66,7 @@ impl SearchFolder {
     }
 
     fn index(&self) -> SearchIndex {
-        search_log::read(&self.folder, &KEY.into()).unwrap()
+        search_log::read(&self.folder, &KEY.into()).unwrap().0
     }
 
     fn bytes(&self) -> Vec<u8> {
