@@ -120,7 +120,7 @@ fn continued(before: &str, row: &str) -> Option<&'static str> {
 /// Returns the command with a secret that a row was probably meant as.
 fn command(row: &str, pin: Pin) -> Option<&'static str> {
     // Full-width slashes, blanks of other widths, and invisible characters.
-    let row: String = clean::line(row).nfkc().collect();
+    let row: String = clean::line(&without_keys(row)).nfkc().collect();
     let row = row.replace(['\u{2044}', '\u{2215}', '\u{29f8}'], "/");
     let mut slashes = row.char_indices().take(BEFORE_MAX).filter(|(_, c)| *c == '/');
     let behind_slash = slashes.find_map(|(at, _)| {
@@ -148,6 +148,19 @@ fn command(row: &str, pin: Pin) -> Option<&'static str> {
     let has_mark = matches!(first, Some('-' | '*' | '+')) && behind.starts_with(' ');
     let is_item = has_mark && !meant.has_channel();
     (is_sure || !is_item && meant.is_certain()).then_some(meant.name)
+}
+
+/// Removes what a terminal sends for keys and around a paste: a line of `--plain` contains it where
+/// another program has left the marks of a paste on.
+fn without_keys(row: &str) -> String {
+    let mut parts = row.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let end = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        let mut behind = end.chars();
+        behind.next();
+        text + behind.as_str()
+    })
 }
 
 fn is_near_slash(c: char) -> bool {
@@ -272,6 +285,18 @@ fn is_unusual(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_with_a_secret_is_found_between_what_a_terminal_sends_for_keys() {
+        for line in [
+            "\x1b[200~/join #tea 4711\x1b[201~",
+            "\x1b[1;5C/join #tea 4711",
+            "\x1b[A\x1b[2~join #tea 4711",
+        ] {
+            assert_eq!(mistyped("", line), Some("join"), "{line:?}");
+        }
+        assert_eq!(mistyped("", "\x1b[200~tea at five\x1b[201~"), None);
+    }
 
     #[test]
     fn a_command_with_a_secret_is_found_behind_what_was_not_meant() {
