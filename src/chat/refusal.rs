@@ -64,6 +64,10 @@ pub enum Refusal {
         "a message may have {max_bytes} bytes and this one has {bytes}: it was not sent; split it"
     )]
     TooLong { bytes: usize, max_bytes: usize },
+    #[error(
+        "a topic or an away text may have {max_bytes} bytes and this one has {bytes}: shorten it"
+    )]
+    TextTooLong { bytes: usize, max_bytes: usize },
     #[error("this device has no search index of sealed messages: /set search on starts one")]
     SearchOff,
     #[error("a search may have {max} {of} and this one has {found}: search for fewer")]
@@ -72,6 +76,8 @@ pub enum Refusal {
     ReadersBusy,
     #[error("an empty message was not sent")]
     Empty,
+    #[error("a search needs a word")]
+    EmptySearch,
     #[error("you are not in {0}: /join {0} first")]
     NotMember(ChannelName),
     #[error("no user is called {0}: /list shows who is here")]
@@ -210,8 +216,11 @@ impl Refusal {
             | Refusal::PinJoins { .. }
             | Refusal::TooManyLogins { .. }
             | Refusal::Unpaid { .. } => Code::Rate,
-            Refusal::TooLong { .. } | Refusal::SearchTooLong { .. } => Code::TooLong,
+            Refusal::TooLong { .. }
+            | Refusal::TextTooLong { .. }
+            | Refusal::SearchTooLong { .. } => Code::TooLong,
             Refusal::Empty
+            | Refusal::EmptySearch
             | Refusal::Unknown
             | Refusal::BadChange
             | Refusal::EmptyFile

@@ -17,20 +17,23 @@ pub struct Rules {
 impl Rules {
     /// Checks that the command's texts are present and within their limits.
     pub(super) fn check_texts(&self, command: &Command) -> Result<(), Refusal> {
-        let fits = |text: &str, max_bytes: usize| match text.len() {
-            bytes if bytes > max_bytes => Err(Refusal::TooLong { bytes, max_bytes }),
-            _ => Ok(()),
-        };
         let limits = &self.limits;
         match command {
-            Command::Say(message) => {
-                fits(message.body.text(), limits.text_bytes_max)?;
-                message.check()
-            }
+            Command::Say(message) => match (message.body.text().len(), limits.text_bytes_max) {
+                (bytes, max_bytes) if bytes > max_bytes => {
+                    Err(Refusal::TooLong { bytes, max_bytes })
+                }
+                _ => message.check(),
+            },
             Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) } => {
-                fits(text, limits.topic_bytes_max)
+                match (text.len(), limits.topic_bytes_max) {
+                    (bytes, max_bytes) if bytes > max_bytes => {
+                        Err(Refusal::TextTooLong { bytes, max_bytes })
+                    }
+                    _ => Ok(()),
+                }
             }
-            Command::Search { text, .. } if text.trim().is_empty() => Err(Refusal::Empty),
+            Command::Search { text, .. } if text.trim().is_empty() => Err(Refusal::EmptySearch),
             Command::Search { text, .. } => Wanted::new(text).map(drop),
             Command::Count { conversations } if conversations.len() > COUNTED_MAX => {
                 Err(Refusal::TooManyCounted { max: COUNTED_MAX })
