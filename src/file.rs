@@ -123,6 +123,14 @@ pub fn read_bytes_up_to(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, 
     Ok(Some(bytes))
 }
 
+/// A mark of UTF-8 that editors of Windows write before a text.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// Returns a text without the byte order mark that some editors write before it.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
 fn read_open(path: &Path, file: &File, bytes_max: u64) -> Result<Zeroizing<String>, FileError> {
     let mut text = Zeroizing::new(String::new());
     let bytes = file.take(bytes_max + 1).read_to_string(&mut text);
@@ -133,6 +141,9 @@ fn read_open(path: &Path, file: &File, bytes_max: u64) -> Result<Zeroizing<Strin
     })?;
     if bytes as u64 > bytes_max {
         return Err(FileError::damaged(path, format!("it is larger than {bytes_max} bytes")));
+    }
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(text)
 }

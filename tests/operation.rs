@@ -460,6 +460,7 @@ fn check_finds_what_the_server_would_stumble_over() {
     finds("ctl.sock is a folder");
     fs::remove_dir(&socket).unwrap();
 
+    std::os::unix::fs::symlink("../users/alice.pem", home.join("data/link")).unwrap();
     for (text, what) in [
         (
             r#"{"server_port": 43217, "metrics": "127.0.0.1:43217"}"#,
@@ -474,12 +475,15 @@ fn check_finds_what_the_server_would_stumble_over() {
         (r#"{"log": {"file": "none/pychat.log"}}"#, "the log cannot be written"),
         (r#"{"log": {"file": "data"}}"#, "the log cannot be written"),
         (r#"{"log": {"file": "data/ledger.db"}}"#, "the file is the home's"),
+        (r#"{"log": {"file": "data/ledger.before-restore"}}"#, "the file is the home's"),
+        (r#"{"log": {"file": "data/link"}}"#, "the file is the home's"),
         (r#"{"log": {"file": "config.json"}}"#, "the file is the home's"),
         (r#"{"log": {"file": "data/../users/alice.pem"}}"#, "the file is the home's"),
     ] {
         fs::write(&config, text).unwrap();
         finds(what);
     }
+    fs::remove_file(home.join("data/link")).unwrap();
     let (ok, told) = world.operator(&["server"]);
     assert!(!ok && told.contains("the file is the home's"), "{told}");
     assert!(fs::read_to_string(&config).unwrap().contains("alice.pem"));
@@ -493,6 +497,8 @@ fn check_finds_what_the_server_would_stumble_over() {
     finds("config.json: it is not a file");
     fs::remove_file(&config).unwrap();
     fs::write(&config, before).unwrap();
+
+    checks_a_new_home(&world);
 
     let deep = world.home().join("long/".repeat(20));
     fs::create_dir_all(&deep).unwrap();
@@ -630,4 +636,24 @@ fn ipv4_and_ipv6_have_an_address_each() {
     let world = World::configured_at("{}", "[::]:0");
     let six = port(&world.address);
     assert!(reaches("::1", six) && reaches("127.0.0.1", six));
+}
+
+/// Checks a home without folders, whose configuration has a byte order mark.
+fn checks_a_new_home(world: &World) {
+    let new = world.home().join("new");
+    fs::create_dir(&new).unwrap();
+    let checks = |file: &str| {
+        let text = format!("\u{feff}{{\"server_port\": 0, \"log\": {{\"file\": \"{file}\"}}}}");
+        fs::write(new.join("config.json"), text).unwrap();
+        let mut command = world.program("operator");
+        command.args(["check", "--home"]).arg(&new);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = checks("data/pychat.log");
+    assert_eq!(code, Some(0), "the first start makes the folder: {told}");
+    for file in ["data", "keys", "data/files", "none/pychat.log"] {
+        let (code, told) = checks(file);
+        assert!(code == Some(3) && told.contains("the log cannot be written"), "{file}: {told}");
+    }
 }

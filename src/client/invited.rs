@@ -13,6 +13,7 @@ use crate::crypto::Fingerprint;
 use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::e2e::Engine;
 use crate::fault::{Fault, code};
+use crate::file::without_mark;
 use crate::print::err;
 use crate::system::files;
 
@@ -76,7 +77,7 @@ pub fn from_file(
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
     let mut channels = BTreeSet::new();
-    for (number, line) in text.lines().map(str::trim).enumerate() {
+    for (number, line) in without_mark(&text).lines().map(str::trim).enumerate() {
         if line.is_empty() {
             continue;
         }

@@ -26,12 +26,13 @@ pub fn read(path: &Path) -> Result<SecretText, Fault> {
     if files::exposed(path).map_err(io)?.is_some() {
         return Err(fault("other users can read it", &format!("chmod 600 {shown}")));
     }
-    // With room for the line ending.
-    let most = PASSWORD_BYTES_MAX as u64 + 2;
+    // With room for a byte order mark and the line ending.
+    let most = PASSWORD_BYTES_MAX as u64 + 5;
     let mut bytes = Zeroizing::new(Vec::with_capacity(most as usize + 1));
     File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(io)?;
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     match std::str::from_utf8(line) {
         Ok("") => Err(fault("it contains no password", format)),
         Ok(_) if line.len() > PASSWORD_BYTES_MAX => {

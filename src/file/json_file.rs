@@ -83,7 +83,7 @@ impl Misfit {
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
-    let mut json = serde_json::Deserializer::from_str(text);
+    let mut json = serde_json::Deserializer::from_str(super::without_mark(text));
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let place = match error.path().to_string().as_str() {
             "." | "?" => String::new(),

@@ -35,6 +35,9 @@ pub use users::{
 use crate::file::{self, FileError};
 use crate::system::files;
 
+/// The folders of a home that the server makes.
+const FOLDERS: [&str; 4] = ["users", "keys", "data", "data/files"];
+
 /// The folder of a server, named by `--home`.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -143,20 +146,39 @@ impl Home {
         fs::metadata(self.ledger_file()).map_or(true, |about| about.len() == 0)
     }
 
-    /// Returns whether a path, relative to the home, is that of a file which the server or its
-    /// operator keeps there.
+    /// Returns whether a path, relative to the home, is that of a file or folder which the server or
+    /// its operator keeps there.
     pub fn has_own(&self, path: &Path) -> bool {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return true };
         // A folder that is not there has no file either.
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let home = real(&self.dir);
-        let folder = real(self.dir.join(path).parent().unwrap_or(&self.dir));
+        let path = self.dir.join(path);
+        let folder = real(path.parent().unwrap_or(&self.dir));
+        // A link leads to a file that may be the home's, or would be.
+        let target = match fs::canonicalize(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::read_link(&path).map(|target| folder.join(target))
+            }
+            found => found,
+        };
+        if target.is_ok_and(|target| target != path && self.has_own(&target)) {
+            return true;
+        }
+        if FOLDERS.iter().any(|own| folder.join(&*name) == home.join(own)) {
+            return true;
+        }
         let is_record = [".json", ".jsonl", ".sock"].iter().any(|end| name.ends_with(end));
         let is_of_data =
-            name.starts_with("ledger.db") || is_record || ["lock", "reserve"].contains(&&*name);
+            name.starts_with("ledger.") || is_record || ["lock", "reserve"].contains(&&*name);
         ["keys", "users", "data/files"].iter().any(|own| folder.starts_with(home.join(own)))
             || folder == home.join("data") && is_of_data
             || folder == home && name == "config.json"
+    }
+
+    /// Returns whether a path is that of a folder that the server makes.
+    pub fn makes(&self, folder: &Path) -> bool {
+        FOLDERS.iter().any(|own| self.dir.join(own) == folder)
     }
 
     /// Locks the home for this process, until the lock is dropped.

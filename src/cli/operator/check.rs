@@ -163,8 +163,10 @@ fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
     }
     space(home.dir(), config.limits.disk_reserve_bytes as u64, found);
     if let Some(file) = &config.log.file {
-        found.take(check_log_file(home, file));
-        log_file(&home.dir().join(file), found);
+        match check_log_file(home, file) {
+            Err(fault) => found.fault(&fault.into()),
+            Ok(()) => log_file(home, file, found),
+        }
     }
     network(home, &config, listen, found);
 }
@@ -406,8 +408,13 @@ fn writable(path: &Path, found: &mut Findings) {
 }
 
 /// Whether the log can be written. Nothing is made.
-fn log_file(path: &Path, found: &mut Findings) {
+fn log_file(home: &Home, file: &Path, found: &mut Findings) {
+    let path = &home.dir().join(file);
     let folder = path.parent().unwrap_or(Path::new("."));
+    if !folder.exists() && home.makes(folder) {
+        // The first start makes it.
+        return;
+    }
     let opened = match path.exists() {
         // A pipe that nobody reads is an error, and not waited for.
         true => {

@@ -113,7 +113,9 @@ impl OutboxFile {
     ) -> io::Result<Option<(OutboxFile, Unsent, Vec<String>)>> {
         let (path, aside) = (&path(stem, number), &stem.with_extension("outbox-damaged"));
         let length = length_path(stem, number);
-        let Some(file) = locked(path, creates || length.exists())? else { return Ok(None) };
+        let Some(file) = locked(path, creates || fs::metadata(&length).is_ok())? else {
+            return Ok(None);
+        };
         let (length, unknown) = LengthFile::open(length, key);
         let found = Found::read(&file, key, length.synced().bytes).map_err(named(path))?;
         let damage = damage(path, aside, &found, length.synced());

@@ -1,5 +1,5 @@
 //! The owners of the files in users/. File names are compared as user names are: in NFC and in any
-//! case, so that `zoé.json` from a Mac, in NFD, belongs to zoé.
+//! case, so that `zoé.json` from a Mac, in NFD, belongs to zoé, and `BOB.JSON` to bob.
 
 use std::collections::HashMap;
 use std::fs;
@@ -40,12 +40,16 @@ impl Folder {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             // macOS writes `._NAME` beside a file; editors and `cp` have their own names.
             let hidden = name.is_empty() || name.starts_with('.');
-            match name.rsplit_once('.') {
-                Some((stem, "pem")) if !hidden => {
+            let extension = |end: &str| {
+                let (stem, extension) = name.rsplit_once('.')?;
+                extension.eq_ignore_ascii_case(end).then_some(stem)
+            };
+            match (extension("pem"), extension("json")) {
+                (Some(stem), _) if !hidden => {
                     let owner = owner(stem);
                     folder.keys.push(KeyFile { path, owner });
                 }
-                Some((stem, "json")) if !hidden && stem.parse::<UserName>().is_ok() => {
+                (_, Some(stem)) if !hidden && stem.parse::<UserName>().is_ok() => {
                     let name: UserName = stem.parse().expect("it was parsed just now");
                     folder.settings.entry(name).or_default().push(path);
                 }

@@ -57,6 +57,9 @@ fn erase_user(call: &Call, name: UserName) -> Reply {
         Some(Ok(messages)) => {
             context.records.record(&Decision { target: name.as_str(), ..call.done() });
             let mut text = format!("{messages} messages of {name} were erased");
+            if messages == 0 && context.accounts.find(&name).is_none() {
+                text.push_str("; nobody is registered by this name");
+            }
             let remains = scrub(call, &mut text);
             for copy in removed {
                 text.push_str(&format!("; {} was removed", copy.display()));
