@@ -161,6 +161,10 @@ fn a_missing_or_empty_ledger_in_a_used_home_has_to_be_confirmed() {
     let world = world.started();
     let (ok, told) = world.operator(&["ctl", "status"]);
     assert!(ok && !told.contains("lost"), "a restore is no loss: {told}");
+    let world = world.stopped();
+    fs::remove_file(world.home().join("keys/ledger.head")).unwrap();
+    let world = world.started();
+    world.server.is_told("ledger.head: it is unknown whether the ledger lacks messages");
 }
 
 /// Wherever a restore is killed, the next start has all messages of the ledger before it, or all of

@@ -101,6 +101,9 @@ fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u
     let head =
         |ledger: &SplitLedger| LedgerHead { log: ledger.log_id(), messages: ledger.stored_ever() };
     let now = head(ledger);
+    if before.is_none() && now.messages > 0 {
+        ::log::warn!("{}: it is unknown whether the ledger lacks messages", path.display());
+    }
     let lost = before.and_then(|before| before.ahead_of(now)).map(|before| {
         let lost = before.messages.saturating_sub(now.messages);
         ::log::error!(
