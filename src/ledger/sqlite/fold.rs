@@ -8,9 +8,6 @@ use rusqlite::{Connection, params};
 use super::rows::{COLUMNS, FROM, checksum, is_row_damaged, read_row};
 use crate::chat::{Conversation, UserName};
 
-/// The version of the schema whose step this is.
-pub(super) const FOLDED: i64 = 9;
-
 /// The columns with names of users, apart from `messages.sender` and `owners.name`.
 const NAMES: [(&str, &str); 5] = [
     ("reads", "person"),
@@ -140,9 +137,8 @@ fn fold_conversation(connection: &Connection, row: i64, new: &str) -> rusqlite::
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::checksum_in;
+    use super::super::rows::{FOLDED, checksum_in};
     use super::super::{Sqlite, SqliteReader};
-    use super::*;
     use crate::chat::Seq;
     use crate::ledger::contract_tests::{PAGE, draft, on_disk};
     use crate::ledger::{Jobs, Ledger, Outcome, Reader, Record, jobs};

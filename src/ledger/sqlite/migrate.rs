@@ -7,7 +7,8 @@ use rusqlite::Connection;
 
 use super::backup::{copy_to, remove};
 use super::connection::{faults, io};
-use super::fold::{FOLDED, fold_names};
+use super::fold::fold_names;
+use super::rows::FOLDED;
 use super::schema::{STEPS, version};
 use crate::ledger::LedgerError;
 use crate::system::files;

@@ -3,11 +3,12 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
-use super::fold::FOLDED;
 use crate::chat::{BlobId, Body, Kind, Message, MsgId, Opaque, Seq};
 use crate::crypto::sha256;
 use crate::ledger::{Draft, message};
 
+/// The first version of the schema in which the names of users are folded (`fold.rs`).
+pub(super) const FOLDED: i64 = 9;
 /// Bits of a row's number that are the seq; the higher bits are the conversation's number.
 pub(super) const SEQ_BITS: u32 = 40;
 pub(super) const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
