@@ -30,6 +30,16 @@ macro_rules! ranks {
 }
 
 ranks! {
+    PinDerivation "one derivation of a channel's key at a time, each of which takes 64 MiB",
+    ClientKeys "the user's keys at this server, the next one and former ones",
+    PinnedServer "the address and the keys of the server that the client has pinned",
+    Page "the page's state, and which pages are attached",
+    PageFiles "files on their way to and from pages",
+    PageSlots "connections of browsers",
+    PageQueue "what waits for one attached page",
+    Requests "requests of the client that have no answer yet",
+    Writer "the client's queue of records to send",
+    Inbox "the budget of inputs that the client has not handled yet",
     Users "one reading of users/ at a time, and the problems that were logged",
     KeyHistory "the history of people's keys",
     Certificates "which certificates each key may publish yet",
@@ -51,6 +61,7 @@ ranks! {
     SendQueue "one session's sealer, cursors and answers",
     Tls "the state of a TLS connection",
     Sink "what a socket has not taken yet",
+    MemoryLink "one direction of a link in memory, in tests",
     Reader "requests for a reader, and the pending liveness check of the commit thread",
     Backfill "sessions that wait for older messages",
     Flusher "sockets that are full, and conversations to deliver",
@@ -65,6 +76,10 @@ ranks! {
     Demoted "moderators whose demotion is not on disk yet",
     Clock "the state of the clock guard",
     Log "the shape of the log after the next line",
+    Editor "whether the thread of the prompt reads or draws",
+    Paste "the paste at the prompt",
+    Prompt "the conversation of the line at the prompt, and whether the line is a secret",
+    TerminalModes "the modes of the terminal before the prompt",
 }
 
 /// The table of ARCHITECTURE.md.

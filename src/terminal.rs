@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use rustyline::{
 use strokes::Strokes;
 
 use crate::chat::Target;
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::system::terminal::{self, Modes};
 
 /// An input at the prompt.
@@ -153,10 +153,10 @@ struct Aims {
     bytes: usize,
 }
 
-static AIMS: Mutex<Option<Aims>> = Mutex::new(None);
+static AIMS: Mutex<Option<Aims>> = Mutex::new(Rank::Prompt, None);
 
 fn aims<T>(with: impl FnOnce(&mut Aims) -> T) -> T {
-    with(AIMS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+    with(AIMS.lock().get_or_insert_default())
 }
 
 /// Selects a conversation for further lines; a partly typed line keeps the former one.
@@ -337,14 +337,15 @@ struct Stage {
     resting: bool,
 }
 
-static STAGE: Mutex<Stage> = Mutex::new(Stage { reading: false, ended: false, resting: false });
+static STAGE: Mutex<Stage> =
+    Mutex::new(Rank::Editor, Stage { reading: false, ended: false, resting: false });
 static STAGE_CHANGED: Condvar = Condvar::new();
 
 /// Time that the end waits for an editor that writes to a terminal which may not accept output.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 fn stage() -> MutexGuard<'static, Stage> {
-    STAGE.lock().unwrap_or_else(PoisonError::into_inner)
+    STAGE.lock()
 }
 
 /// Called by the editor before it reads or draws: blocks at the end of the program.
@@ -363,14 +364,14 @@ fn at_work() {
 }
 
 /// The modes of the terminal before the first editor.
-static FOUND: Mutex<Option<Modes>> = Mutex::new(None);
+static FOUND: Mutex<Option<Modes>> = Mutex::new(Rank::TerminalModes, None);
 
 /// Returns an editor and its printer; `None` if stdin or stdout is no terminal.
 pub fn open() -> Option<(Editor, Printer)> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return None;
     }
-    *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Modes::now();
+    *FOUND.lock() = Modes::now();
     // Stars are no colour: they are also shown without colours.
     let config = Config::builder().color_mode(ColorMode::Forced).build();
     let mut editor = LineEditor::with_history(config, Remembered::default()).ok()?;
@@ -389,7 +390,7 @@ pub fn open() -> Option<(Editor, Printer)> {
 
 /// Restores the terminal. A program that ends during input would leave it without echo.
 pub fn restore() {
-    let found = FOUND.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let found = FOUND.lock().clone();
     if let Some(found) = found
         && found.are_changed()
         && found.set().is_ok()

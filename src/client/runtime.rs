@@ -2,8 +2,8 @@
 //! end-to-end engine.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock_watch::ClockWatch;
@@ -19,6 +19,7 @@ use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::e2e::storage::Account;
 use crate::e2e::{self, Engine};
 use crate::fault::code;
+use crate::sync::{Mutex, Rank};
 use crate::system::clock::{self, Instant};
 use crate::system::threads;
 
@@ -333,8 +334,8 @@ impl<C: Connects> Runtime<C> {
         let (server, happen) = (*self.profile.founding(), self.happen.clone());
         let job = move || {
             // Each derivation takes 64 MiB, so only one runs at a time.
-            static ONE: Mutex<()> = Mutex::new(());
-            let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+            static ONE: Mutex<()> = Mutex::new(Rank::PinDerivation, ());
+            let _turn = ONE.lock();
             let key = PinChannel::derive(&Pin::new(pin.reveal()), &server, name.letters());
             // The runtime may already have ended.
             let _ = happen.send(Input::Derived { name, key, made: made.then_some(pin) });

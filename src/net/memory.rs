@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::link::{Link, Patience, RecordSink, RecordSource};
+use crate::sync::{Mutex, Rank};
 
 /// Bytes of a record's head, which is its length.
 const HEAD_BYTES: usize = 4;
@@ -25,11 +26,11 @@ struct State {
 impl Pipe {
     fn new(room: usize) -> Arc<Pipe> {
         let (arrived, sent) = (VecDeque::new(), VecDeque::new());
-        Arc::new(Pipe(Mutex::new(State { arrived, sent, room, cut: false })))
+        Arc::new(Pipe(Mutex::new(Rank::MemoryLink, State { arrived, sent, room, cut: false })))
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.0.lock().unwrap())
+        change(&mut self.0.lock())
     }
 
     /// Delivers up to `bytes_max` bytes to the reader. Returns how many.
@@ -79,7 +80,7 @@ pub fn pair(room: usize) -> ([Link; 2], [Arc<Pipe>; 2]) {
         source: Box::new(MemorySource { pipe: Arc::clone(&pipes[from]), record: Vec::new() }),
         sink: Arc::new(MemorySink {
             pipes: [Arc::clone(&pipes[to]), Arc::clone(&pipes[from])],
-            unsent: Mutex::default(),
+            unsent: Mutex::new(Rank::Sink, Vec::new()),
         }),
         peer: ([127, 0, 0, 1], 1).into(),
     };
@@ -140,12 +141,12 @@ impl RecordSink for MemorySink {
     }
 
     fn send(&self, framed: &[u8]) -> io::Result<bool> {
-        self.unsent.lock().unwrap().extend_from_slice(framed);
+        self.unsent.lock().extend_from_slice(framed);
         self.flush()
     }
 
     fn flush(&self) -> io::Result<bool> {
-        let mut unsent = self.unsent.lock().unwrap();
+        let mut unsent = self.unsent.lock();
         self.pipes[0].with(|state| {
             if state.cut {
                 return Err(io::ErrorKind::BrokenPipe.into());
@@ -157,7 +158,7 @@ impl RecordSink for MemorySink {
     }
 
     fn unsent_bytes(&self) -> usize {
-        self.unsent.lock().unwrap().len()
+        self.unsent.lock().len()
     }
 
     fn finish(&self) {
@@ -166,6 +167,6 @@ impl RecordSink for MemorySink {
 
     fn cut(&self) {
         self.pipes.iter().for_each(|pipe| pipe.with(|state| state.cut = true));
-        self.unsent.lock().unwrap().clear();
+        self.unsent.lock().clear();
     }
 }

@@ -2,12 +2,13 @@
 //! itself would read a paste to its end marker, Ctrl-C included. Here each key of a paste is
 //! handled on its own, and a pause ends the paste.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustyline::{
     Cmd, ConditionalEventHandler, Event, EventContext, KeyCode, KeyEvent, Modifiers, RepeatCount,
 };
+
+use crate::sync::{Mutex, Rank};
 
 /// Terminals send a paste without a pause. A key after this pause was typed.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -24,7 +25,7 @@ struct Paste {
     is_return: bool,
 }
 
-static PASTE: Mutex<Paste> = Mutex::new(Paste { last: None, is_return: false });
+static PASTE: Mutex<Paste> = Mutex::new(Rank::Paste, Paste { last: None, is_return: false });
 
 /// Handles every key without a binding.
 pub struct Strokes;
@@ -38,7 +39,7 @@ impl ConditionalEventHandler for Strokes {
 
 /// Returns the effect of a key that is part of a paste.
 pub fn pasted(key: &KeyEvent) -> Option<Cmd> {
-    let mut paste = PASTE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut paste = PASTE.lock();
     match key.0 {
         KeyCode::BracketedPasteStart => {
             *paste = Paste { last: Some(Instant::now()), is_return: false };

@@ -9,7 +9,7 @@ mod walls;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use pychat::chat::operator_commands::{self, OPERATOR_COMMANDS};
@@ -256,20 +256,18 @@ fn the_architecture_lists_the_locks_in_their_order() {
     generated("ARCHITECTURE.md", "locks", &format!("\n{}", sync::table()));
 }
 
-/// Only `src/sync.rs` knows about poisoning: what else locks has no rank.
+/// Only `src/sync.rs` knows about poisoning: what else locks has no rank. A browser's files in
+/// memory are on the same floor as `sync`, and one thread uses them.
 #[test]
-fn server_and_ledger_lock_by_the_one_module() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    ["server", "ledger", "home"]
-        .iter()
-        .for_each(|folder| paths::sources(&src.join(folder), &mut files));
-    let tests = ["tests.rs", "doubles.rs"];
-    let is_code = |file: &&PathBuf| !tests.iter().any(|end| file.to_string_lossy().ends_with(end));
-    for file in files.iter().filter(is_code) {
-        let text = fs::read_to_string(file).unwrap();
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        assert_eq!(foreign_locks(code), Vec::<&str>::new(), "{}", file.display());
+fn all_modules_lock_by_the_one_module() {
+    let sources = graph::sources();
+    let is_code = |path: &str| {
+        !path.starts_with("sync") && !path.starts_with("system/wasm/") && !graph::is_test(path)
+    };
+    let code: Vec<_> = sources.iter().filter(|(path, _)| is_code(path)).collect();
+    assert!(code.iter().any(|(path, text)| path == "terminal.rs" && text.contains("Rank::")));
+    for (path, text) in code {
+        assert_eq!(foreign_locks(graph::without_tests(text)), [""; 0], "{path}");
     }
 }
 

@@ -4,7 +4,7 @@
 mod reads;
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::chat::{Body, Command, Event, Message, Request, Target, UserName};
 use crate::clean;
@@ -13,6 +13,7 @@ use crate::limits::{
     ANSWER_BYTES_MAX, ANSWER_ROWS_MAX, ASKED_REFS_MAX, CONVERSATIONS_MAX, COUNTED_MAX,
     COUNTED_SENDERS_MAX, REF_BYTES_MAX, RETRY_MS, SHORT_TEXT_BYTES_MAX, TEXT_BYTES_MAX,
 };
+use crate::sync::{Mutex, MutexGuard, Rank};
 use crate::system::clock::Instant;
 use reads::Reads;
 
@@ -26,8 +27,14 @@ pub struct Edge {
 }
 
 /// Open requests and known conversations.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Asked(Arc<Mutex<Requests>>);
+
+impl Default for Asked {
+    fn default() -> Asked {
+        Asked(Arc::new(Mutex::new(Rank::Requests, Requests::default())))
+    }
+}
 
 #[derive(Default)]
 struct Requests {
@@ -92,7 +99,7 @@ impl Asked {
     }
 
     fn lock(&self) -> MutexGuard<'_, Requests> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

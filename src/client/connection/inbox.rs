@@ -2,11 +2,12 @@
 //! once it is used up the source blocks until its earlier inputs were handled and written out. That
 //! gives TCP backpressure and bounds memory.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::client::model::Input;
+use crate::sync::{Condvar, Mutex, Rank};
 
 /// Budget for server events that are not shown yet, in bytes of memory.
 pub const EVENTS_BYTES_MAX: usize = 1 << 20;
@@ -96,7 +97,11 @@ struct Share {
 
 impl Budget {
     pub fn new(bytes_max: usize) -> Budget {
-        let account = Account { bytes_max, taken: Mutex::default(), freed: Condvar::new() };
+        let account = Account {
+            bytes_max,
+            taken: Mutex::new(Rank::Inbox, Taken::default()),
+            freed: Condvar::new(),
+        };
         Budget(Arc::new(account))
     }
 
@@ -105,11 +110,10 @@ impl Budget {
         let Account { bytes_max, taken, freed } = &*self.0;
         let full =
             |taken: &mut Taken| taken.bytes > 0 && taken.bytes.saturating_add(bytes) > *bytes_max;
-        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = taken.lock();
         if full(&mut taken) {
             taken.waiting += 1;
-            let waited = freed.wait_timeout_while(taken, patience, full);
-            (taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            taken = freed.wait_timeout_while(taken, patience, full);
             taken.waiting -= 1;
             if full(&mut taken) {
                 return None;
@@ -122,7 +126,7 @@ impl Budget {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut taken = self.account.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.account.taken.lock();
         taken.bytes -= self.bytes;
         if taken.waiting > 0 {
             self.account.freed.notify_all();

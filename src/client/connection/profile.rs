@@ -1,8 +1,8 @@
 //! First contact: the choice of server, name and key.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -25,6 +25,7 @@ use crate::invite::key_line;
 #[cfg(not(target_family = "wasm"))]
 use crate::print::err;
 use crate::suite::Suites;
+use crate::sync::{Mutex, MutexGuard, Rank};
 #[cfg(not(target_family = "wasm"))]
 use crate::system::programs;
 
@@ -79,11 +80,14 @@ impl Profile {
         let mut unlock = || prompt.ask(&Question::Passphrase, other);
         // An error of the next key is reported with the first connection.
         let next = data_folder.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
-        let keys = Mutex::new(Keys::new(identity, next, passphrase).with_former(&data_folder));
+        let keys = Mutex::new(
+            Rank::ClientKeys,
+            Keys::new(identity, next, passphrase).with_former(&data_folder),
+        );
         server.name = Some(name.clone());
         let known = data_folder.servers()?;
         let stored = known.iter().any(|other| other.founding() == Some(founding)).into();
-        let server = Mutex::new(server);
+        let server = Mutex::new(Rank::PinnedServer, server);
         Ok(Profile { data_folder, keys, server, name, suites, founding, new, stored })
     }
 
@@ -98,12 +102,12 @@ impl Profile {
         name: UserName,
     ) -> Profile {
         let founding = server.founding().expect("its fingerprints were checked");
-        let keys = Mutex::new(Keys::new(identity, None, None));
+        let keys = Mutex::new(Rank::ClientKeys, Keys::new(identity, None, None));
         let suites = Suites::default();
         Profile {
             data_folder,
             keys,
-            server: Mutex::new(server),
+            server: Mutex::new(Rank::PinnedServer, server),
             name,
             suites,
             founding,
@@ -161,7 +165,7 @@ impl Profile {
 
     /// The server's address and keys.
     pub fn server(&self) -> Server {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.server.lock().clone()
     }
 
     /// Handles the announcement of the next host key, which must be signed by the pinned and the
@@ -195,7 +199,7 @@ impl Profile {
         let server = server.succeeded_by(&print);
         self.data_folder.remember_server_key(&key)?;
         self.store(&server)?;
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+        *self.server.lock() = server;
         Ok(Some(format!("the server has a new key, signed by the one before: {print}")))
     }
 
@@ -228,7 +232,7 @@ impl Profile {
     }
 
     pub fn keys(&self) -> MutexGuard<'_, Keys> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock()
     }
 
     #[cfg(not(target_family = "wasm"))]

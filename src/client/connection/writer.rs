@@ -2,12 +2,13 @@
 //! writes them: a thread that sends a record does not wait for the network.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::crypto::RecordType;
 use crate::net::tunnel::{Closer, TunnelWriter};
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 
 /// Bound on queued requests. Beyond it the runtime waits, and so does the program or the paste that
 /// causes them.
@@ -27,11 +28,17 @@ pub struct Writer {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     /// The queue or the connection has changed.
     changed: Condvar,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        let state = Mutex::new(Rank::Writer, State::default());
+        Shared { state, changed: Condvar::new() }
+    }
 }
 
 #[derive(Default)]
@@ -85,8 +92,7 @@ impl Writer {
             let number = state.number;
             let is_full =
                 |state: &mut State| state.number == number && state.bytes > QUEUE_BYTES_MAX;
-            let waited = self.shared.changed.wait_while(state, is_full);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.changed.wait_while(state, is_full);
             if state.number != number {
                 return;
             }
@@ -144,9 +150,9 @@ impl Writer {
         self.push(&mut state, RecordType::Close, Vec::new());
         let number = state.number;
         let is_busy = |state: &mut State| state.number == number && state.bytes > 0;
-        let waited = self.shared.changed.wait_timeout_while(state, END_PATIENCE, is_busy);
-        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out()
+        let changed = &self.shared.changed;
+        let mut state = changed.wait_timeout_while(state, END_PATIENCE, is_busy);
+        if is_busy(&mut state)
             && let Some(closer) = &state.closer
         {
             closer.cut();
@@ -195,7 +201,7 @@ impl State {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Writes the records of a connection until it ends.
@@ -235,8 +241,7 @@ impl Shared {
     /// false once the connection has ended.
     fn next(&self, number: u64, batch: &mut Vec<(RecordType, Vec<u8>)>) -> bool {
         let is_idle = |state: &mut State| state.number == number && state.queue.is_empty();
-        let waited = self.changed.wait_while(self.lock(), is_idle);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.changed.wait_while(self.lock(), is_idle);
         if state.number != number {
             return false;
         }

@@ -27,7 +27,7 @@ struct Flow {
 
 impl Stalled {
     fn set(&self, change: impl FnOnce(&mut Flow)) {
-        change(&mut self.open.lock().unwrap());
+        change(&mut self.open.lock());
         self.changed.notify_all();
     }
 }
@@ -39,7 +39,7 @@ impl RecordSink for Stalled {
 
     fn send(&self, framed: &[u8]) -> io::Result<bool> {
         let stalls = |flow: &mut Flow| !flow.is_open && !flow.is_cut;
-        let flow = self.changed.wait_while(self.open.lock().unwrap(), stalls).unwrap();
+        let flow = self.changed.wait_while(self.open.lock(), stalls);
         if flow.is_cut {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -62,7 +62,11 @@ impl RecordSink for Stalled {
 /// A connected writer, and what the other side reads.
 fn connects(writer: &Writer) -> (Arc<Stalled>, Receiver<Vec<u8>>, Opener) {
     let (records, read) = mpsc::channel();
-    let sink = Arc::new(Stalled { open: Mutex::default(), changed: Condvar::new(), records });
+    let sink = Arc::new(Stalled {
+        open: Mutex::new(Rank::Sink, Flow::default()),
+        changed: Condvar::new(),
+        records,
+    });
     let (sealer, opener) = pair([7; 32]);
     writer.set(TunnelWriter::new(Arc::clone(&sink) as Arc<dyn RecordSink>, sealer));
     (sink, read, opener)
@@ -107,7 +111,7 @@ fn the_end_does_not_wait_for_a_connection_that_accepts_nothing() {
     let (sink, read, _) = connects(&writer);
     writer.send(RecordType::Json, b"hello");
     writer.quit();
-    assert!(sink.open.lock().unwrap().is_cut);
+    assert!(sink.open.lock().is_cut);
     drop(sink);
     let ends = read.recv_timeout(DEADLINE);
     assert_eq!(ends, Err(RecvTimeoutError::Disconnected), "nothing was written");

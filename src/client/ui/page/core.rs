@@ -2,7 +2,7 @@
 //! pages. The lock is held for short work only; nothing is written to a page under it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ use crate::client::model::{Origin, Output};
 use crate::client::transfer::{Progress, TransferId, TransferState};
 use crate::client::ui::objects::Objects;
 use crate::limits::{PAGES_MAX, UNSETTLED_BYTES_MAX};
+use crate::sync::{Mutex, MutexGuard, Rank};
 
 pub struct Core {
     pub spool: Spool,
@@ -31,7 +32,7 @@ struct Inner {
 
 impl Core {
     pub fn new(state: State, spool: Spool, happen: Sender) -> Core {
-        let inner = Mutex::new(Inner { state, pages: Vec::new(), has_ended: false });
+        let inner = Mutex::new(Rank::Page, Inner { state, pages: Vec::new(), has_ended: false });
         Core { spool, inner, happen }
     }
 
@@ -120,7 +121,7 @@ impl Core {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -2,10 +2,11 @@
 //! is closed.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits::PAGE_BEHIND_BYTES_MAX;
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::system::clock::Instant;
 #[cfg(not(target_family = "wasm"))]
 use crate::wire::websocket::text_head;
@@ -28,7 +29,6 @@ pub mod close {
 }
 
 /// The queue of one page.
-#[derive(Default)]
 pub struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
@@ -51,7 +51,7 @@ struct Waiting {
 impl Queue {
     /// A queue that begins with these objects.
     pub fn new(snapshot: VecDeque<Arc<str>>) -> Queue {
-        let waiting = Mutex::new(Waiting { snapshot, ..Waiting::default() });
+        let waiting = Mutex::new(Rank::PageQueue, Waiting { snapshot, ..Waiting::default() });
         Queue { waiting, changed: Condvar::new() }
     }
 
@@ -103,7 +103,7 @@ impl Queue {
         let patience = until.saturating_duration_since(Instant::now());
         let waits =
             self.changed.wait_timeout_while(self.lock(), patience, |waiting| !waiting.is_over);
-        waits.unwrap_or_else(PoisonError::into_inner).0.is_over
+        waits.is_over
     }
 
     /// Waits for frames to write.
@@ -113,8 +113,7 @@ impl Queue {
     #[cfg(not(target_family = "wasm"))]
     pub fn next(&self, frames: &mut Vec<u8>) -> Result<(), u16> {
         let idle = |waiting: &mut Waiting| waiting.is_idle();
-        let waiting = self.changed.wait_while(self.lock(), idle);
-        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.changed.wait_while(self.lock(), idle);
         frames.clear();
         frames.append(&mut waiting.pongs);
         while frames.len() < BATCH_BYTES
@@ -136,7 +135,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

@@ -2,13 +2,20 @@
 //! account on this computer can open connections, and cannot keep the user out.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::limits::PAGE_CONNECTIONS_MAX;
 use crate::net::local::LocalStream;
+use crate::sync::{Mutex, MutexGuard, Rank};
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Slots(Arc<Mutex<Table>>);
+
+impl Default for Slots {
+    fn default() -> Slots {
+        Slots(Arc::new(Mutex::new(Rank::PageSlots, Table::default())))
+    }
+}
 
 #[derive(Default)]
 struct Table {
@@ -44,7 +51,7 @@ impl Slots {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

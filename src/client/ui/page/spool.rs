@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::wrong::Wrong;
 use crate::client::files::name;
 use crate::client::transfer::{Left, TransferId};
 use crate::file::{FileError, make_folder, turn, write_new};
 use crate::limits::{PAGE_FILES_MAX, PAGE_VIEWED_BYTES_MAX};
+use crate::sync::{Mutex, MutexGuard, Rank};
 use crate::system::files;
 use crate::system::fs::{self, File};
 
@@ -72,7 +72,7 @@ impl Spool {
         let folder = all.join(format!("{:016x}", rand::random::<u64>()));
         make_folder(&folder, 0o700)?;
         locks.push(locked(&folder).map_err(FileError::io(&folder))?);
-        let held = Mutex::new(Held { left, ..Held::default() });
+        let held = Mutex::new(Rank::PageFiles, Held { left, ..Held::default() });
         Ok(Spool { folder, held, _locks: locks })
     }
 
@@ -210,7 +210,7 @@ impl Spool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 }
 
