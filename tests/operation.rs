@@ -3,10 +3,12 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -140,6 +142,10 @@ fn health_says_when_nothing_is_stored() {
     let world = World::full_after(1_000);
     let (ok, told) = world.operator(&["ctl", "health"]);
     assert!(ok && told.contains("healthy"), "{told}");
+    let (_, told) = world.operator(&["ctl", "health", "--json"]);
+    let reply: Value = serde_json::from_str(&told).unwrap();
+    let checks: BTreeSet<_> = reply["data"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(checks, listed_checks(), "docs/operating.md has the checks");
     let _alice = world.enters("alice");
     // A record that is small may find room after one that did not.
     world.until("the disk is full", || {
@@ -151,6 +157,16 @@ fn health_says_when_nothing_is_stored() {
         assert_eq!(reply["data"]["storage"], ok, "{told}");
         !ok
     });
+}
+
+/// The checks in the table of docs/operating.md.
+fn listed_checks() -> BTreeSet<String> {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let table = guide.split("| check | succeeds while |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with("| "));
+    let names = rows.flat_map(|row| row.split(" | ").next().unwrap().split('`').skip(1).step_by(2));
+    names.map(str::to_owned).collect()
 }
 
 fn alice_fills(world: &World) {
@@ -189,7 +205,7 @@ fn the_log_is_text_or_json_of_the_wanted_level_and_rotates() {
     let made = world.program("eve").arg("keygen").output().unwrap();
     assert!(made.status.success());
     let eve = world.client("eve", &["--plain"]);
-    world.until("a refused newcomer is in it", || read().contains("not admitted: eve"));
+    world.until("a refused login is in it", || read().contains("not admitted: eve"));
     drop(eve);
     // A control: the same event once the level is higher, and in the other form.
     let rules = r#"{"log": {"level": "warn", "format": "text", "file": "data/log2"}}"#;
@@ -400,7 +416,7 @@ fn the_manual_page_has_every_command() {
 fn the_package_has_the_manual_page_and_the_version_of_this_program() {
     let page = Command::new(env!("CARGO_BIN_EXE_pychat")).arg("man").env_clear().output().unwrap();
     let packed = fs::read("packaging/pychat.1").unwrap();
-    assert!(page.stdout == packed, "pychat man >packaging/pychat.1 makes it anew");
+    assert!(page.stdout == packed, "pychat man >packaging/pychat.1 generates it");
     let changes = fs::read_to_string("packaging/changelog").unwrap();
     let version = format!("pychat ({}) ", env!("CARGO_PKG_VERSION"));
     assert!(changes.starts_with(&version), "{version} comes first in packaging/changelog");

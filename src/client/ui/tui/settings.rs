@@ -93,3 +93,27 @@ impl fmt::Display for Settings {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_guide_to_the_screen_lists_every_setting() {
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/screen.md");
+        let guide = fs::read_to_string(guide).unwrap();
+        let section = guide.split("\n## screen.json\n").nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        let mut listed: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+        // The error about an unknown key names the others.
+        let error = serde_json::from_str::<Settings>(r#"{"none": 1}"#).unwrap_err().to_string();
+        let known = error.split_once("expected").unwrap().1;
+        let mut known: Vec<_> = known.split('`').skip(1).step_by(2).collect();
+        listed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(listed, known);
+    }
+}
