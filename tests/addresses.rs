@@ -10,17 +10,17 @@ use std::net::TcpStream;
 use serde_json::Value;
 use world::World;
 
-/// Writes config.json anew and has it read.
+/// Replaces config.json and reloads it.
 fn reload(world: &World, config: &str) -> (bool, String) {
     fs::write(world.home().join("config.json"), config).unwrap();
     world.operator(&["ctl", "reload"])
 }
 
-/// Whether the door answers somebody who speaks pychat.
+/// Returns whether the server answers a valid first record.
 fn answers(world: &World) -> bool {
     let mut stream = TcpStream::connect(&world.address).unwrap();
     stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
-    // Whom the door does not want finds the socket closed, maybe before this is written.
+    // The server may close the socket of a refused address before this is written.
     let _ = stream.write_all(&world.hello());
     matches!(stream.read(&mut [0; 2]), Ok(1..))
 }

@@ -102,7 +102,7 @@ fn connects_from(world: &World, from: [u8; 4]) -> TcpStream {
 
 const HOME: [u8; 4] = [127, 0, 0, 1];
 
-/// A connection that has said hello and got its answer; none where the door stayed shut.
+/// A connection whose first record was answered; `None` if the server has closed it.
 fn greeted_from(world: &World, from: [u8; 4]) -> Option<TcpStream> {
     let mut stream = connects_from(world, from);
     stream.write_all(&world.hello()).ok()?;
@@ -114,7 +114,7 @@ fn greeted(world: &World) -> Option<TcpStream> {
     greeted_from(world, HOME)
 }
 
-/// A silent connection, once the door has it.
+/// A silent connection, once the server has accepted it.
 fn silent_from(world: &World, from: [u8; 4]) -> TcpStream {
     let before = world.counter("unauthenticated") + world.counter("evicted");
     let stream = connects_from(world, from);

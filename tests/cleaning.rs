@@ -56,7 +56,7 @@ fn nothing_received_reaches_beyond_the_lines() {
         carol.types(&say(text));
         carol.types(&say(&format!("after {name}")));
         alice.shows(&format!("carol: after {name}"));
-        // Drawn anew, wide characters have a chance to move what is beside them.
+        // Drawn again, wide characters have a chance to move what is beside them.
         alice.types("\x0cx");
         alice.rests(18, "alice> half-typedx");
         alice.types("\x7f");

@@ -1,4 +1,5 @@
-//! Hostile peers from many addresses who hold the door, and members who log in meanwhile. On the real
+//! Hostile peers from many addresses who occupy the places for unauthenticated connections, and
+//! members who log in meanwhile. On the real
 //! binary.
 
 mod world;
@@ -131,7 +132,7 @@ fn hold(own: &[[u8; 4]], to: SocketAddr, plan: &Plan, (ends, tried): (&AtomicBoo
     }
 }
 
-/// The member's way in, as a client goes it: again after a while, where the door did not open.
+/// A member's login, repeated after a while like that of a client if the server refuses it.
 fn logs_in(invite: &Invite, address: &str, server: &PublicKey) -> Duration {
     let (host, port) = address.split_once(':').unwrap();
     let began = Instant::now();
@@ -233,7 +234,7 @@ fn a_member_comes_in_where_everybody_has_the_same_address() {
     comes_in_under(&world, &plan, &[never_seen], "evicted");
 }
 
-/// Members whose sources hold the door, and sources of each.
+/// Members whose sources occupy the reserved places, and the sources of each.
 const HOSTILE: (usize, usize) = (22, 7);
 
 /// A hostile member's source, in a network of its own.
@@ -325,7 +326,7 @@ fn measured_at_full_size() {
         let (invite, server) = member(&world);
         let plan = full(addresses, says(&world));
         let flood = Flood::start(&world, &plan);
-        // The door is as full as they make it.
+        // The peers have filled all places that they can fill.
         thread::park_timeout(Duration::from_secs(12));
         let (cpu, began) = (world.server.cpu(), Instant::now());
         let mut took = Vec::new();

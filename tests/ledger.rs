@@ -179,7 +179,7 @@ fn a_short_drop_is_neither_a_leave_nor_a_join() {
     let mut bob = world.enters("bob");
     alice.sees("--> bob joined");
     bob.types("/reconnect");
-    bob.shows("connected anew", |lines| {
+    bob.shows("a second connection", |lines| {
         lines.iter().filter(|line| line.contains("you are in #lobby")).count() == 2
     });
     bob.types("back");

@@ -438,8 +438,8 @@ fn the_token_is_given_to_the_terminal_and_to_a_file_of_the_user_only() {
     world.until("the browser is opened", || {
         fs::read_to_string(&argv).is_ok_and(|it| it.ends_with('\n'))
     });
-    let door = fs::read_to_string(&argv).unwrap();
-    assert!(!door.contains(&host.token) && door.trim().ends_with("/open.html"), "{door}");
+    let opened = fs::read_to_string(&argv).unwrap();
+    assert!(!opened.contains(&host.token) && opened.trim().ends_with("/open.html"), "{opened}");
     let page = fs::read_to_string(opener.join("xdg-open.file")).unwrap();
     assert!(page.contains(&format!("url=http://{}/#{}\"", host.address, host.token)), "{page}");
     assert_eq!(fs::read_to_string(opener.join("xdg-open.mode")).unwrap().trim(), "600");

@@ -149,8 +149,8 @@ fn shows(widths: Widths, frames: &[Frame]) -> Vec<Vec<String>> {
 /// Checks that the last frame looks as on a fresh terminal.
 fn leaves_nothing(frames: &[Frame]) -> Result<(), TestCaseError> {
     for (name, widths) in TERMINALS {
-        let (shown, anew) = (shows(widths, frames), shows(widths, &frames[frames.len() - 1..]));
-        prop_assert_eq!(&shown, &anew, "{}: {:?}", name, frames);
+        let (shown, redrawn) = (shows(widths, frames), shows(widths, &frames[frames.len() - 1..]));
+        prop_assert_eq!(&shown, &redrawn, "{}: {:?}", name, frames);
         for (row, (column, text, _)) in shown.iter().zip(frames.last().unwrap()) {
             let said = row[usize::from(*column)..].concat();
             prop_assert!(!text.is_ascii() || said.starts_with(text), "{}: {:?}", name, row);
