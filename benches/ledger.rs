@@ -31,7 +31,7 @@ use clap::{Parser, ValueEnum};
 use client::Client;
 use pychat::chat::{Body, Conversation, Kind, MsgId, Seq, Wanted};
 use pychat::crypto::RecordType;
-use pychat::ledger::{Draft, Ledger, Older, Outcome, Page, Reader, Record, Sqlite, Work};
+use pychat::ledger::{Ledger, Older, Outcome, Page, Reader, Record, SentMessage, Sqlite, Work};
 use rustix::event::{PollFd, PollFlags, poll};
 use server::{Crowd, Member, NO_LIMITS, Server};
 
@@ -217,7 +217,7 @@ fn conversation(name: &str) -> Conversation {
 fn line(conversation: &Conversation, age: usize) -> Record {
     let word = || format!("w{}", (rand::random::<f64>().powi(4) * VOCABULARY) as usize);
     let text: Vec<String> = (0..WORDS).map(|_| word()).collect();
-    Record::message(Draft {
+    Record::message(SentMessage {
         conversation: conversation.clone(),
         from: format!("person{}", rand::random_range(0..PEOPLE)).parse().unwrap(),
         device: "main".parse().unwrap(),

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pychat::chat::rate::Stamp;
-use pychat::chat::registry::{LogIds, Participant, Purpose, Registry, Rules};
+use pychat::chat::registry::{Epochs, Participant, Purpose, Registry, Rules};
 use pychat::chat::{
-    Command, Conversation, Event, LogId, Message, MsgId, NewMessage, Request, Retention, Seq,
+    Command, Conversation, Epoch, Event, Message, MsgId, NewMessage, Request, Retention, Seq,
     SessionId, Target,
 };
 use pychat::crypto::handshake::{ClientSent, ClientStart, R3_BYTES, ServerHello, Transport};
@@ -210,7 +210,7 @@ fn registry(criterion: &mut Criterion) {
     let retention = Box::new(|_: &Conversation| Retention::Forever);
     let configured = Box::new(|_: &_| false);
     let forgets = Box::new(|_: &Conversation| false);
-    let ids = LogIds { persistent: LogId(1), ephemeral: LogId(2), next: LogId(3) };
+    let ids = Epochs { persistent: Epoch(1), ephemeral: Epoch(2), next: Epoch(3) };
     let rules = Rules { limits, retention, configured, forgets };
     let mut registry = Registry::new(rules, ids, Seq(0));
     for number in 0..1_000 {

@@ -156,7 +156,7 @@ fn nothing_is_left_of_conversations_whose_messages_are_gone() {
         let mut join = json!({"type": "join", "channel": "#channel7", "ref": "r"});
         let entered = alice.answer(&join.to_string());
         assert_eq!((&entered["topic"], &entered["last"]), (&Value::Null, &entered["read"]));
-        join["after"] = json!({"log": entered["log"], "seq": after.to_string()});
+        join["after"] = json!({"epoch": entered["epoch"], "seq": after.to_string()});
         alice.asks(r##"{"type":"part","channel":"#channel7"}"##);
         let told = alice.asks(&join.to_string());
         let say = json!({"type": "say", "to": "#channel7", "id": id(message), "text": "again"});

@@ -99,7 +99,9 @@ fn first_login(count: usize) -> (u64, u64) {
     guest.is_asked("resume");
     let before = written_at_last(client.pid());
     let conversation = |n: usize| {
-        format!(r#"{{"to":"@p{n}","log":"{n:016x}","last":"3","read":"0","retention":"forever"}}"#)
+        format!(
+            r#"{{"to":"@p{n}","epoch":"{n:016x}","last":"3","read":"0","retention":"forever"}}"#
+        )
     };
     let conversations: Vec<_> = (0..count).map(conversation).collect();
     let began = (Instant::now(), client.cpu());

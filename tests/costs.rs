@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pychat::chat::{
-    BlobId, Command, FileBytes, LogId, Mark, MsgId, NewMessage, Opaque, Position, ReadMark,
-    Request, SecretText, Seq,
+    BlobId, Command, Epoch, FileBytes, MsgId, NewMessage, Opaque, Position, ReadMark, Request,
+    SecretText, Seq, SyncPoint,
 };
 use pychat::crypto::certificate::{Certificate, OpeningKey, SigningKey};
 use pychat::crypto::{Identity, RecordType};
@@ -68,7 +68,7 @@ fn probes(command: &Command) -> &'static [&'static str] {
             r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","kind":"file","blob":"BwcHBwcHBwcHBwcHBwcHBw","sealed":"AQID"}"#,
         ],
         Command::Resume { .. } => &[
-            r#"{"type":"resume","conversations":[{"to":"TAG","log":"0000000000000001","seq":"1"}]}"#,
+            r#"{"type":"resume","conversations":[{"to":"TAG","epoch":"0000000000000001","seq":"1"}]}"#,
         ],
         Command::Part { .. } => &[r#"{"type":"part","channel":"TAG","ref":"r"}"#],
         Command::People { .. } => &[r#"{"type":"people","channel":"TAG","ref":"r"}"#],
@@ -114,7 +114,7 @@ fn probes(command: &Command) -> &'static [&'static str] {
 fn worst() -> Vec<Command> {
     let lobby = || "#lobby".parse().unwrap();
     let channel = || "#0".parse().unwrap();
-    let mark = |seq| ReadMark { to: lobby(), seq: Seq(seq) };
+    let point = |seq| ReadMark { to: lobby(), seq: Seq(seq) };
     let name = |number: u32| {
         // In every case that letters can have.
         let letter = |(bit, c): (usize, char)| match number >> bit & 1 {
@@ -126,7 +126,7 @@ fn worst() -> Vec<Command> {
     let text = || "\"".repeat(400);
     let position = |number: usize| Position {
         to: format!("#{number}").parse().unwrap(),
-        mark: Mark { log: LogId(1), seq: Seq(1) },
+        point: SyncPoint { epoch: Epoch(1), seq: Seq(1) },
     };
     vec![
         Command::Resume { conversations: (0..280).map(position).collect() },
@@ -147,8 +147,8 @@ fn worst() -> Vec<Command> {
             kind: None,
         },
         Command::Search { text: "a".into(), to: None },
-        Command::Read { conversations: (1..300).map(mark).collect() },
-        Command::Count { conversations: (0..20).map(|_| mark(0)).collect() },
+        Command::Read { conversations: (1..300).map(point).collect() },
+        Command::Count { conversations: (0..20).map(|_| point(0)).collect() },
         Command::Put { to: lobby(), blob: BlobId([7; 16]), bytes: FileBytes(4_112) },
         Command::Get { to: lobby(), blob: BlobId([7; 16]), from: FileBytes(0) },
         Command::Drop { blob: BlobId([7; 16]) },

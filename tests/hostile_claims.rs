@@ -229,7 +229,7 @@ fn an_invented_tombstone_pays_for_no_message_that_is_withheld() {
         }
     }
     double.tells(
-        json!({"type": "conversations", "conversations": [{"to": "@bob", "log": "00000000000000ac",
+        json!({"type": "conversations", "conversations": [{"to": "@bob", "epoch": "00000000000000ac",
         "last": "0", "read": "0", "retention": "forever"}]}),
     );
     double.tells(told(&said[0], 1, json!({})));

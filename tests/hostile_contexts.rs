@@ -12,7 +12,7 @@ const SECRET: &str = "the key is under the mat";
 /// The conversation with this user.
 fn conversation(with: &str) -> Value {
     json!({"type": "conversations", "conversations": [{"to": format!("@{with}"),
-        "log": "00000000000000ac", "last": "0", "read": "0", "retention": "forever"}]})
+        "epoch": "00000000000000ac", "last": "0", "read": "0", "retention": "forever"}]})
 }
 
 /// The server gives alice the keys of bob.

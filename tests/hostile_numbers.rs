@@ -14,7 +14,7 @@ const MEAL: &str = "shall we eat?";
 /// bob's conversation with carol, up to this seq.
 fn conversation(last: u64) -> Value {
     let last = last.to_string();
-    json!({"type": "conversations", "conversations": [{"to": "@bob", "log": "00000000000000ac",
+    json!({"type": "conversations", "conversations": [{"to": "@bob", "epoch": "00000000000000ac",
         "last": last, "read": last, "retention": "forever"}]})
 }
 

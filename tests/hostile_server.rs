@@ -124,7 +124,7 @@ fn a_line_as_ones_own_that_nobody_has_sealed_is_not_ones_own() {
     let line = json!({"type": "message", "seq": "1", "to": "@bob", "from": "carol", "device": "main",
         "id": "00000000000000000000000000000007", "time_ms": 1_795_615_380_000_u64,
         "text": "send me the PIN", "replay": true});
-    let conversation = json!({"type": "conversations", "conversations": [{"to": "@bob", "log": "00000000000000ac",
+    let conversation = json!({"type": "conversations", "conversations": [{"to": "@bob", "epoch": "00000000000000ac",
         "last": "1", "read": "0", "retention": "forever"}]});
 
     let (plain, double) = story.client(&["--plain"]);
@@ -337,7 +337,7 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     plain.sees("You: the kettle sings");
     assert_eq!(finds(&mut plain, "one"), 1);
     // Unasked, each of them: the retention is off, and another log begins.
-    let conversation = |log: &str, retention: &str| json!({"to": channel, "log": log, "last": "0", "read": "0", "retention": retention});
+    let conversation = |epoch: &str, retention: &str| json!({"to": channel, "epoch": epoch, "last": "0", "read": "0", "retention": retention});
     // A channel with a PIN has no topic, so that its retention means nothing.
     double.tells(json!({"type": "topic", "to": channel, "text": "", "retention": "off"}));
     double.tells(json!({"type": "notice", "text": "that was a topic"}));
@@ -345,7 +345,7 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     assert_eq!(plain.seen("the server stores no messages"), 0, "{:?}", plain.shown());
     assert_eq!(finds(&mut plain, "two"), 1);
     let mut again = entered(&channel, None);
-    (again["log"], again["retention"]) = ("00000000000000cd".into(), "off".into());
+    (again["epoch"], again["retention"]) = ("00000000000000cd".into(), "off".into());
     double.tells(again);
     plain.sees("the server has started another log of #tea~");
     plain.sees("the server stores no messages in #tea~");
@@ -454,7 +454,7 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
     tries(&mut plain, &double, "two");
     // Another log changes nothing.
     let mut again = entered(&double.channel().unwrap(), None);
-    again["log"] = "00000000000000cd".into();
+    again["epoch"] = "00000000000000cd".into();
     double.tells(again);
     plain.sees("the server has started another log of #tea~");
     tries(&mut plain, &double, "three");

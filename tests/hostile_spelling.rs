@@ -15,7 +15,7 @@ const SPELLINGS: [&str; 3] = ["bob", "BOB", "bOb"];
 fn conversation(with: &str, last: u64) -> Value {
     let last = last.to_string();
     json!({"type": "conversations", "conversations": [{"to": format!("@{with}"),
-        "log": "00000000000000ac", "last": last, "read": last, "retention": "forever"}]})
+        "epoch": "00000000000000ac", "last": last, "read": last, "retention": "forever"}]})
 }
 
 /// What bob has sealed for carol, and his deletion of it.

@@ -24,7 +24,7 @@ fn sequences_file(story: &HostileServer) -> PathBuf {
 /// bob's conversation with carol, up to this seq.
 fn conversations(last: u64) -> Value {
     let last = last.to_string();
-    json!({"type": "conversations", "conversations": [{"to": "@bob", "log": "00000000000000ac",
+    json!({"type": "conversations", "conversations": [{"to": "@bob", "epoch": "00000000000000ac",
         "last": last, "read": last, "retention": "forever"}]})
 }
 

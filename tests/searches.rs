@@ -6,7 +6,7 @@ mod world;
 use std::time::Duration;
 
 use pychat::chat::{Body, Kind, MsgId};
-use pychat::ledger::{Draft, Ledger, Record, Sqlite};
+use pychat::ledger::{Ledger, Record, SentMessage, Sqlite};
 use rustix::process::Signal;
 use world::peer::Peer;
 use world::{Program, World};
@@ -31,7 +31,7 @@ fn filled(lines: u32, text: &str, limits: &str) -> World {
     let world = World::with(&format!("{{{FAST}{limits}}}")).stopped();
     let mut ledger = Sqlite::open(&world.home().join("data/ledger.db"), 60).unwrap();
     let line = |number: u32| {
-        Record::message(Draft {
+        Record::message(SentMessage {
             conversation: "#lobby".parse().unwrap(),
             from: "bob".parse().unwrap(),
             device: "main".parse().unwrap(),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pychat::chat::{Body, Kind, MsgId};
-use pychat::ledger::{Draft, Ledger, LedgerError, Record, Sqlite, Tidied};
+use pychat::ledger::{Ledger, LedgerError, Record, SentMessage, Sqlite, Tidied};
 
 /// Runs one part of a job. Returns whether there is more to do.
 type Part = fn(&mut Sqlite) -> Result<bool, LedgerError>;
@@ -75,7 +75,7 @@ fn full(path: &Path, lines: usize) -> Sqlite {
 }
 
 fn line(conversation: &str, from: &str) -> Record {
-    Record::message(Draft {
+    Record::message(SentMessage {
         conversation: crate::conversation(conversation),
         from: from.parse().unwrap(),
         device: "main".parse().unwrap(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pychat::chat::{Body, Conversation, Kind, MsgId};
 use pychat::crypto::RecordType;
-use pychat::ledger::{Draft, Ledger, Record, Sqlite};
+use pychat::ledger::{Ledger, Record, SentMessage, Sqlite};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::client::Client;
@@ -56,7 +56,7 @@ pub fn table(lines: usize, unbounded: bool, keys: &Arc<Crowd>) {
 fn fill(file: &Path, lines: usize) {
     let mut ledger = Sqlite::open(file, 60).unwrap();
     let line = |conversation: &Conversation| {
-        Record::message(Draft {
+        Record::message(SentMessage {
             conversation: conversation.clone(),
             from: "load".parse().unwrap(),
             device: "main".parse().unwrap(),

@@ -21,7 +21,7 @@ pub trait Client: Send {
 }
 
 /// A server under load.
-pub trait House: Sync {
+pub trait Subject: Sync {
     fn process(&self) -> &Process;
 
     /// A new member, in `room`.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use crate::client::House;
+use crate::client::Subject;
 use crate::load::Crew;
 use crate::server::{Crowd, NO_LIMITS, Server};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Parser, ValueEnum};
 use pychat::chat::{Body, Kind, MsgId};
 use pychat::crypto::PublicKey;
-use pychat::ledger::{Draft, Ledger, Record, Sqlite};
+use pychat::ledger::{Ledger, Record, SentMessage, Sqlite};
 use tempfile::TempDir;
 
 use crate::load::{Crew, Plan, middle_of};
@@ -129,7 +129,7 @@ fn store(file: &Path, lines: usize) {
     let mut ledger = Sqlite::open(file, 60).unwrap();
     let line = |number: usize| {
         let word = |step: usize| format!("w{}", number * step % 9_973);
-        Record::message(Draft {
+        Record::message(SentMessage {
             conversation: "#lobby".parse().unwrap(),
             from: "alice".parse().unwrap(),
             device: "main".parse().unwrap(),

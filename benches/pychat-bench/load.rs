@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 
-use crate::client::{Client, House};
+use crate::client::{Client, Subject};
 use crate::line;
 
 /// Lines that a sender hands over at once at most.
@@ -41,7 +41,7 @@ pub struct Plan {
 
 /// What it took.
 #[derive(Clone, Copy, Debug)]
-pub struct Figures {
+pub struct Measurement {
     pub per_second: f64,
     pub cpu_us: f64,
     pub p50_ms: f64,
@@ -50,9 +50,9 @@ pub struct Figures {
     pub caught_up: f64,
 }
 
-impl fmt::Display for Figures {
+impl fmt::Display for Measurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { per_second, cpu_us, p50_ms, p99_ms, .. } = self;
+        let Measurement { per_second, cpu_us, p50_ms, p99_ms, .. } = self;
         write!(f, "{per_second:.0} | {cpu_us:.3} | {p50_ms:.2} | {p99_ms:.2}")
     }
 }
@@ -99,13 +99,13 @@ fn room(index: usize, rooms: usize) -> String {
 
 impl Crew {
     /// Members come in, from all threads at once.
-    pub fn enter(house: &dyn House, rooms: usize, per_room: usize) -> Crew {
+    pub fn enter(subject: &dyn Subject, rooms: usize, per_room: usize) -> Crew {
         let count = rooms * per_room;
         let share = count.div_ceil(THREADS);
         let mut members = thread::scope(|scope| {
             let part = |from: usize| {
                 let enter =
-                    move |number: usize| house.enter(number, &room(number / per_room, rooms));
+                    move |number: usize| subject.enter(number, &room(number / per_room, rooms));
                 move || (from..count.min(from + share)).map(enter).collect::<Vec<_>>()
             };
             let threads: Vec<_> =
@@ -121,7 +121,7 @@ impl Crew {
     }
 
     /// One run: a moment to get going, then the time that counts.
-    pub fn run(&mut self, house: &dyn House, plan: Plan) -> Figures {
+    pub fn run(&mut self, subject: &dyn Subject, plan: Plan) -> Measurement {
         assert_eq!((self.per_room, self.len()), (plan.members, plan.rooms * plan.members));
         let count = self.len();
         let share = count.div_ceil(THREADS);
@@ -135,7 +135,7 @@ impl Crew {
             over: AtomicBool::new(false),
         };
         let mut parts = parts(plan, share);
-        let mut figures = thread::scope(|scope| {
+        let mut measured = thread::scope(|scope| {
             let shares = self.members.chunks_mut(share).zip(parts.chunks_mut(share));
             let threads: Vec<_> = shares
                 .map(|(members, parts)| {
@@ -146,7 +146,7 @@ impl Crew {
             thread::sleep(Duration::from_secs(1));
             run.measuring.store(true, Ordering::Relaxed);
             let deliveries = || run.deliveries.load(Ordering::Relaxed);
-            let look = || (Instant::now(), deliveries(), house.process().cpu());
+            let look = || (Instant::now(), deliveries(), subject.process().cpu());
             let (began, deliveries, cpu) = look();
             thread::sleep(Duration::from_secs_f64(plan.seconds));
             let (ended, deliveries_after, cpu_after) = look();
@@ -159,7 +159,7 @@ impl Crew {
                 latencies_us.get(index).map_or(f64::NAN, |us| f64::from(*us) / 1000.0)
             };
             let deliveries = (deliveries_after - deliveries) as f64;
-            Figures {
+            Measurement {
                 per_second: deliveries / (ended - began).as_secs_f64(),
                 cpu_us: (cpu_after - cpu).as_secs_f64() * 1e6 / deliveries,
                 p50_ms: ms(50),
@@ -173,13 +173,13 @@ impl Crew {
         });
         let said: u64 = parts.iter().filter_map(|part| part.sender).sum();
         let stopped = parts.iter().filter(|part| part.stopped).count() as u64;
-        figures.caught_up = late as f64 / (said * stopped) as f64;
-        figures
+        measured.caught_up = late as f64 / (said * stopped) as f64;
+        measured
     }
 
     /// From the moment a member says a line until everybody has it, and the server's CPU for it.
-    pub fn broadcast(&mut self, house: &dyn House) -> (Duration, Duration) {
-        let cpu = house.process().cpu();
+    pub fn broadcast(&mut self, subject: &dyn Subject) -> (Duration, Duration) {
+        let cpu = subject.process().cpu();
         let began = Instant::now();
         self.members[0].say("#lobby", &[line::text(0, 0)]);
         // A server that does not tell a sender their own line leaves them out.
@@ -193,14 +193,14 @@ impl Crew {
         }
         let took = began.elapsed();
         settle(&mut self.members, |_, _| ());
-        (took, house.process().cpu() - cpu)
+        (took, subject.process().cpu() - cpu)
     }
 }
 
 /// The middle of each figure.
-pub fn middle(runs: &[Figures]) -> Figures {
-    let of = |figure: fn(&Figures) -> f64| middle_of(runs.iter().map(figure));
-    Figures {
+pub fn middle(runs: &[Measurement]) -> Measurement {
+    let of = |figure: fn(&Measurement) -> f64| middle_of(runs.iter().map(figure));
+    Measurement {
         per_second: of(|run| run.per_second),
         cpu_us: of(|run| run.cpu_us),
         p50_ms: of(|run| run.p50_ms),

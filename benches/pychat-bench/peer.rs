@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-use crate::client::{Client, House, WhatIsThere, connect};
+use crate::client::{Client, Subject, WhatIsThere, connect};
 use crate::process::Process;
 
 /// Lines in one record of TLS. ngircd reads 2,048 bytes at a time, and what is left of a longer record
@@ -83,7 +83,7 @@ impl Peer {
     }
 }
 
-impl House for Peer {
+impl Subject for Peer {
     fn process(&self) -> &Process {
         &self.process
     }

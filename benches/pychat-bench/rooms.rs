@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Parser;
 use tempfile::TempDir;
 
-use crate::client::House;
+use crate::client::Subject;
 use crate::load::{Crew, Plan, middle, middle_of};
 use crate::peer::Peer;
 use crate::plot::{self, Bar};
@@ -79,7 +79,7 @@ impl Options {
 /// A server and the folder it works in.
 struct Opponent {
     name: String,
-    house: Box<dyn House>,
+    subject: Box<dyn Subject>,
     _home: Option<TempDir>,
 }
 
@@ -88,8 +88,9 @@ fn opponents(options: &Options, keys: &Arc<Crowd>) -> Vec<Opponent> {
         let home = tempfile::tempdir().unwrap();
         let limits = format!("{NO_LIMITS}, {LONG_TAIL}");
         let config = format!(r#"{{"history": "{history}", "limits": {{{limits}}}}}"#);
-        let house = Box::new(Server::start_build(build, home.path(), &config, keys, "127.0.0.1:0"));
-        Opponent { name: format!("{name}, history {history}"), house, _home: Some(home) }
+        let subject =
+            Box::new(Server::start_build(build, home.path(), &config, keys, "127.0.0.1:0"));
+        Opponent { name: format!("{name}, history {history}"), subject, _home: Some(home) }
     };
     let builds: Vec<Opponent> = options
         .history
@@ -101,8 +102,8 @@ fn opponents(options: &Options, keys: &Arc<Crowd>) -> Vec<Opponent> {
         })
         .collect();
     let peers = options.against.iter().map(|name| {
-        let house = Box::new(Peer::start(name));
-        Opponent { name: name.clone(), house, _home: None }
+        let subject = Box::new(Peer::start(name));
+        Opponent { name: name.clone(), subject, _home: None }
     });
     builds.into_iter().chain(peers).collect()
 }
@@ -113,32 +114,32 @@ pub fn measure(options: &Options) {
     );
     println!("|---|---|---|---|---|---|---|---|");
     let keys = Crowd::new();
-    // Shapes of the same house share its members.
+    // Shapes of one server share its members.
     let same =
         |one: &Shape, other: &Shape| (one.rooms, one.members) == (other.rooms, other.members);
     let mut bars = Vec::new();
     for shapes in options.plan.chunk_by(same) {
-        let houses = opponents(options, &keys);
-        let enter = |one: &Opponent| Crew::enter(&*one.house, shapes[0].rooms, shapes[0].members);
-        let mut crews: Vec<Crew> = houses.iter().map(enter).collect();
+        let all = opponents(options, &keys);
+        let enter = |one: &Opponent| Crew::enter(&*one.subject, shapes[0].rooms, shapes[0].members);
+        let mut crews: Vec<Crew> = all.iter().map(enter).collect();
         for shape in shapes {
-            let mut runs = vec![Vec::new(); houses.len()];
+            let mut runs = vec![Vec::new(); all.len()];
             // In turns: what else happens on the machine meets all alike.
             for _ in 0..options.rounds {
-                for (index, one) in houses.iter().enumerate() {
+                for (index, one) in all.iter().enumerate() {
                     let plan = options.plan(*shape);
-                    runs[index].push(crews[index].run(&*one.house, plan));
+                    runs[index].push(crews[index].run(&*one.subject, plan));
                 }
             }
-            for (one, own) in houses.iter().zip(&runs) {
-                let figures = middle(own);
+            for (one, own) in all.iter().zip(&runs) {
+                let measured = middle(own);
                 let pairs = own.iter().zip(&runs[0]);
                 let times = middle_of(pairs.map(|(own, first)| own.cpu_us / first.cpu_us));
-                println!("| {shape} | {} | {figures} | {times:.2} |", one.name);
+                println!("| {shape} | {} | {measured} | {times:.2} |", one.name);
                 bars.push(Bar {
                     row: shape.to_string(),
                     server: one.name.clone(),
-                    us: figures.cpu_us,
+                    us: measured.cpu_us,
                 });
             }
         }

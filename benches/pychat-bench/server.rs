@@ -16,7 +16,7 @@ use pychat::net::tunnel::{BUSY, fetch_key};
 use pychat::suite::Suites;
 use pychat::wire::record::{RecordReader, head};
 
-use crate::client::{Client, House, WhatIsThere, connect};
+use crate::client::{Client, Subject, WhatIsThere, connect};
 use crate::process::Process;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -104,7 +104,7 @@ impl Server {
         self.try_member(number).expect("the server lets the member in")
     }
 
-    /// None where the house is full, and says so.
+    /// Returns `None` if the server refuses the connection because it is full.
     pub fn try_member(&self, number: usize) -> Option<Member> {
         self.try_member_by(&self.crowd, number)
     }
@@ -130,7 +130,7 @@ impl Server {
     }
 }
 
-impl House for Server {
+impl Subject for Server {
     fn process(&self) -> &Process {
         &self.process
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use pychat::chat::{
-    ChannelName, Conversation, Descriptor, Event, LogId, Opaque, Request, Seq, Target, TimeSpan,
+    ChannelName, Conversation, Descriptor, Epoch, Event, Opaque, Request, Seq, Target, TimeSpan,
     UserName,
 };
 use pychat::client::files::metadata::{self, Format};
@@ -379,7 +379,7 @@ pub fn fuzz_secrets(bytes: &[u8]) {
 pub fn fuzz_chains(bytes: &[u8]) {
     let Ok(mut sequences) = serde_json::from_slice::<Sequences>(bytes) else { return };
     let (to, who) = ("@bob".parse().expect("a conversation"), "bob".parse().expect("a name"));
-    let log = LogId(u64::MAX);
+    let epoch = Epoch(u64::MAX);
     for seq in [Seq(0), Seq(1), Seq(u64::MAX)] {
         let _ = sequences.arrives(&to, seq, None);
         let tombstones = sequences.tombstones(&to);
@@ -397,7 +397,7 @@ pub fn fuzz_chains(bytes: &[u8]) {
             (sequences.stated_ms(&to), sequences.may_replay(&to), sequences.newest(&to, "x", true));
         sequences.skip(&to, seq);
         let _ = sequences.take_unexplained(&to, i64::MAX);
-        let _ = sequences.begin(&to, log, seq, i64::MAX);
+        let _ = sequences.begin(&to, epoch, seq, i64::MAX);
     }
 }
 

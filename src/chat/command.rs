@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::rights::Act;
 use super::{
-    BlobId, ChannelName, FileBytes, Kind, Mark, MsgId, NewMessage, Opaque, SecretText, Seq, Target,
-    TimeSpan, UserName,
+    BlobId, ChannelName, FileBytes, Kind, MsgId, NewMessage, Opaque, SecretText, Seq, SyncPoint,
+    Target, TimeSpan, UserName,
 };
 
 /// The newest message of a conversation that a client has.
@@ -13,7 +13,7 @@ use super::{
 pub struct Position {
     pub to: Target,
     #[serde(flatten)]
-    pub mark: Mark,
+    pub point: SyncPoint,
 }
 
 /// The last message of a conversation that a user has read.
@@ -44,7 +44,7 @@ pub enum Command {
     Join {
         channel: ChannelName,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<Mark>,
+        after: Option<SyncPoint>,
     },
     /// Leaves a channel. The lobby cannot be left.
     Part { channel: ChannelName },

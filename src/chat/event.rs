@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlobId, ChannelName, Code, DeviceName, FileBytes, LogId, Message, MsgId, Opaque, Refusal,
+    BlobId, ChannelName, Code, DeviceName, Epoch, FileBytes, Message, MsgId, Opaque, Refusal,
     Retention, Seq, Target, Ticket, UserName,
 };
 
@@ -19,7 +19,7 @@ fn is_zero(value: &usize) -> bool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConversationInfo {
     pub to: Target,
-    pub log: LogId,
+    pub epoch: Epoch,
     /// The seq of the newest message.
     pub last: Seq,
     /// The last message that this user has read, on any device.
@@ -170,7 +170,7 @@ pub enum Event {
     /// This session has entered a channel.
     Entered {
         channel: ChannelName,
-        log: LogId,
+        epoch: Epoch,
         last: Seq,
         read: Seq,
         retention: Retention,

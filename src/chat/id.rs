@@ -14,12 +14,12 @@ pub struct Seq(pub u64);
 /// restored from a backup) gets a new id, so that a client does not mistake its seqs for those of
 /// the old log. 16 hex digits on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogId(pub u64);
+pub struct Epoch(pub u64);
 
 /// A position in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    pub log: LogId,
+pub struct SyncPoint {
+    pub epoch: Epoch,
     pub seq: Seq,
 }
 
@@ -54,19 +54,19 @@ impl FromStr for Seq {
     }
 }
 
-impl fmt::Display for LogId {
+impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
 }
 
-impl FromStr for LogId {
+impl FromStr for Epoch {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let plain = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = u64::from_str_radix(text, 16).ok().filter(|_| plain);
-        number.map(LogId).ok_or(IdError("a log id is 16 hex digits"))
+        number.map(Epoch).ok_or(IdError("a log id is 16 hex digits"))
     }
 }
 
@@ -146,7 +146,7 @@ macro_rules! read_text {
 }
 pub(crate) use {as_text, read_text};
 
-as_text!(Seq, LogId);
+as_text!(Seq, Epoch);
 read_text!(MsgId);
 
 #[cfg(test)]

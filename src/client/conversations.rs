@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::chat::{ConversationInfo, LogId, Mark, Message, MsgId, Position, ReadMark, Seq, Target};
+use crate::chat::{
+    ConversationInfo, Epoch, Message, MsgId, Position, ReadMark, Seq, SyncPoint, Target,
+};
 
 /// Conversations that a client resumes: as many as fit one record.
 const RESUME_MAX: usize = 120;
 
 #[derive(Default)]
 struct ConversationState {
-    mark: Option<Mark>,
+    point: Option<SyncPoint>,
     read: Seq,
     /// Not yet sent to the server.
     read_unsent: bool,
@@ -57,37 +59,37 @@ impl Conversations {
     /// Restores the positions of an earlier run.
     pub fn of(positions: Vec<Position>) -> Conversations {
         let mut conversations = Conversations::default();
-        for Position { to, mark } in positions {
-            conversations.entry(&to).mark = Some(mark);
+        for Position { to, point } in positions {
+            conversations.entry(&to).point = Some(point);
         }
         conversations
     }
 
     /// Returns an error if the server has lost messages that were received here. Called before
     /// `learn`.
-    pub fn loss(&self, to: &Target, log: LogId, last: Seq) -> Option<String> {
-        let mark = self.mark(to)?;
-        if mark.log != log {
+    pub fn loss(&self, to: &Target, epoch: Epoch, last: Seq) -> Option<String> {
+        let point = self.sync_point(to)?;
+        if point.epoch != epoch {
             return Some(format!(
                 "the server has started another log of {to}, as after a restore from a backup or \
                  a loss. Messages that you have read may be shown again, and some may be missing"
             ));
         }
-        (mark.seq > last).then(|| {
+        (point.seq > last).then(|| {
             format!(
                 "the server has lost messages of {to}: it ends at number {last}, and number {} was here. \
                  Tell its operator",
-                mark.seq
+                point.seq
             )
         })
     }
 
     /// Returns the last seq that is still valid, if the server has begun another log or has lost
     /// messages. Called before `learn`.
-    pub fn void_after(&self, to: &Target, log: LogId, last: Seq) -> Option<Seq> {
-        let mark = self.mark(to)?;
-        match mark.log == log {
-            true => (mark.seq > last).then_some(last),
+    pub fn void_after(&self, to: &Target, epoch: Epoch, last: Seq) -> Option<Seq> {
+        let point = self.sync_point(to)?;
+        match point.epoch == epoch {
+            true => (point.seq > last).then_some(last),
             false => Some(Seq(0)),
         }
     }
@@ -95,11 +97,12 @@ impl Conversations {
     /// Takes the server's positions of a conversation. Returns which messages may be unread: before
     /// the first visit to a channel there are none, and in a private conversation all are.
     pub fn learn(&mut self, info: &ConversationInfo) -> Option<(Seq, Seq)> {
-        let ConversationInfo { ref to, log, last, read, .. } = *info;
+        let ConversationInfo { ref to, epoch, last, read, .. } = *info;
         let conversation = self.entry(to);
-        let visited = conversation.mark.is_some() || read > Seq(0);
-        if conversation.mark.is_none_or(|mark| mark.log != log || mark.seq > last) {
-            (conversation.mark, conversation.read) = (Some(Mark { log, seq: Seq(0) }), read);
+        let visited = conversation.point.is_some() || read > Seq(0);
+        if conversation.point.is_none_or(|point| point.epoch != epoch || point.seq > last) {
+            (conversation.point, conversation.read) =
+                (Some(SyncPoint { epoch, seq: Seq(0) }), read);
             conversation.last_own = None;
         }
         conversation.read = conversation.read.max(read);
@@ -111,17 +114,17 @@ impl Conversations {
         unread
     }
 
-    pub fn mark(&self, to: &Target) -> Option<Mark> {
-        self.conversations.get(to)?.mark.filter(|mark| mark.seq > Seq(0))
+    pub fn sync_point(&self, to: &Target) -> Option<SyncPoint> {
+        self.conversations.get(to)?.point.filter(|point| point.seq > Seq(0))
     }
 
     /// All positions, for storage and for resuming.
     pub fn positions(&self) -> Vec<Position> {
         let position = |(to, conversation): (&Target, &ConversationState)| {
             // All messages of a conversation that was empty are new.
-            let is_new = |mark: &Mark| mark.seq > Seq(0) || conversation.last == Seq(0);
-            let mark = conversation.mark.filter(is_new)?;
-            Some(Position { to: to.clone(), mark })
+            let is_new = |point: &SyncPoint| point.seq > Seq(0) || conversation.last == Seq(0);
+            let point = conversation.point.filter(is_new)?;
+            Some(Position { to: to.clone(), point })
         };
         self.conversations.iter().filter_map(position).collect()
     }
@@ -141,10 +144,10 @@ impl Conversations {
     pub fn arrive(&mut self, to: &Target, message: &Message, own: bool, ignored: bool) -> Arrival {
         self.changed = true;
         let conversation = self.entry(to);
-        let before = conversation.mark.map_or(Seq(0), |mark| mark.seq);
-        let known = conversation.mark.is_some() && message.seq <= before;
-        if !known && let Some(mark) = &mut conversation.mark {
-            mark.seq = message.seq;
+        let before = conversation.point.map_or(Seq(0), |point| point.seq);
+        let known = conversation.point.is_some() && message.seq <= before;
+        if !known && let Some(point) = &mut conversation.point {
+            point.seq = message.seq;
         }
         let old = message.seq <= conversation.last;
         let others = !own && !ignored && !message.kind.is_change();
@@ -181,8 +184,8 @@ impl Conversations {
     pub fn skip(&mut self, to: &Target, upto: Seq, stored: bool) -> bool {
         self.changed = true;
         let conversation = self.entry(to);
-        if let Some(mark) = &mut conversation.mark {
-            mark.seq = mark.seq.max(upto);
+        if let Some(point) = &mut conversation.point {
+            point.seq = point.seq.max(upto);
         }
         let unread = stored && !conversation.divided && upto > conversation.read;
         let divider = unread && conversation.read > Seq(0);
@@ -196,7 +199,7 @@ impl Conversations {
         let before = self.entry(to).read;
         self.read(to, seq, false);
         let conversation = self.entry(to);
-        let newest = conversation.mark.map_or(Seq(0), |mark| mark.seq).max(conversation.last);
+        let newest = conversation.point.map_or(Seq(0), |point| point.seq).max(conversation.last);
         (seq > before && newest > seq).then_some((seq, newest))
     }
 
@@ -283,7 +286,7 @@ mod tests {
 
     fn info(to: &str, last: u64, read: u64) -> ConversationInfo {
         let (to, last, read) = (to.parse().unwrap(), Seq(last), Seq(read));
-        ConversationInfo { to, log: LogId(1), last, read, retention: Retention::Forever }
+        ConversationInfo { to, epoch: Epoch(1), last, read, retention: Retention::Forever }
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub struct Header {
 
 /// A message before encryption.
 #[derive(Clone, Copy)]
-pub struct Draft<'a> {
+pub struct Plaintext<'a> {
     pub context: &'a Context,
     pub header: &'a Header,
     pub text: &'a str,

@@ -8,7 +8,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::Fingerprint;
 use super::certificate::{CERTIFICATE_BYTES, Certificate, CertificateHash, SigningKey, redacted};
 use super::context::Context;
-use super::header::{Draft, HEADER_BYTES, Header, Opened, SealError, VERSION, pad, take};
+use super::header::{HEADER_BYTES, Header, Opened, Plaintext, SealError, VERSION, pad, take};
 use super::identity::CROCKFORD;
 use super::primitives::{Secret, hedged, hmac_sha256, open, random, seal, sha256};
 
@@ -114,16 +114,17 @@ impl PinChannel {
 
     pub fn seal(
         &self,
-        draft: &Draft,
+        plaintext: &Plaintext,
         by: (&Certificate, &SigningKey),
     ) -> Result<Vec<u8>, SealError> {
-        let salt = hedged(&[b"pychat/1 pin", &draft.header.to_bytes(), draft.text.as_bytes()]);
-        self.seal_with(draft, by, salt.first_chunk().expect("32 bytes hold 16"))
+        let salt =
+            hedged(&[b"pychat/1 pin", &plaintext.header.to_bytes(), plaintext.text.as_bytes()]);
+        self.seal_with(plaintext, by, salt.first_chunk().expect("32 bytes hold 16"))
     }
 
     pub(super) fn seal_with(
         &self,
-        Draft { context, header, text }: &Draft,
+        Plaintext { context, header, text }: &Plaintext,
         (certificate, signing): (&Certificate, &SigningKey),
         salt: &[u8; 16],
     ) -> Result<Vec<u8>, SealError> {

@@ -41,8 +41,8 @@ fn channel(seed: u8) -> PinChannel {
 }
 
 fn sealed(channel: &PinChannel, by: &Device, n: u64) -> Vec<u8> {
-    let draft = Draft { context: &context(), header: &header(n), text: "tea at five" };
-    channel.seal(&draft, (&by.certificate, &by.signing)).unwrap()
+    let plaintext = Plaintext { context: &context(), header: &header(n), text: "tea at five" };
+    channel.seal(&plaintext, (&by.certificate, &by.signing)).unwrap()
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn no_two_sealings_have_a_key_and_a_count_in_common() {
     let (ana, start) = (device(ana()), 1 + CERTIFICATE_BYTES);
     // A client that was restored from a snapshot sends another text with the same count and id.
     let says = |text: &str| {
-        let draft = Draft { context: &context(), header: &header(7), text };
-        let body = channel(1).seal(&draft, (&ana.certificate, &ana.signing)).unwrap();
+        let plaintext = Plaintext { context: &context(), header: &header(7), text };
+        let body = channel(1).seal(&plaintext, (&ana.certificate, &ana.signing)).unwrap();
         let (head, sealed) = body[start..].split_at(HEAD_BYTES);
         let aad = channel(1).aad(&context(), &ana.certificate.hash, head);
         (channel(1).message_key(&aad), sealed.to_vec())

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::certificate::{CERTIFICATE_BYTES, Certificate, CertificateHash, OpeningKey, SigningKey};
 use super::context::Context;
 use super::dhkem::Ephemeral;
-use super::header::{Draft, HEADER_BYTES, Header, Opened, SealError, VERSION, pad, take};
+use super::header::{HEADER_BYTES, Header, Opened, Plaintext, SealError, VERSION, pad, take};
 use super::identity::MODULUS_BYTES;
 use super::primitives::{Secret, hedged, hkdf, open, seal, sha256};
 use super::{Identity, PublicKey};
@@ -73,7 +73,7 @@ pub struct Parsed<'a> {
 
 /// Encrypts for devices: those of the recipient, and the sender's own.
 pub fn seal_to(
-    draft: &Draft,
+    plaintext: &Plaintext,
     from: (&Certificate, &SigningKey),
     devices: &[Device],
 ) -> Result<Vec<u8>, SealError> {
@@ -81,12 +81,13 @@ pub fn seal_to(
         let (ct, r) = key.encapsulate(LABEL);
         Fresh { ct, r, eph: Ephemeral::generate() }
     };
-    let message_key = hedged(&[b"pychat/1 pm", &draft.header.to_bytes(), draft.text.as_bytes()]);
-    seal_with(draft, from, devices, Zeroizing::new(message_key), fresh)
+    let message_key =
+        hedged(&[b"pychat/1 pm", &plaintext.header.to_bytes(), plaintext.text.as_bytes()]);
+    seal_with(plaintext, from, devices, Zeroizing::new(message_key), fresh)
 }
 
 pub(super) fn seal_with(
-    draft: &Draft,
+    plaintext: &Plaintext,
     (from, signing): (&Certificate, &SigningKey),
     devices: &[Device],
     message_key: Secret,
@@ -95,7 +96,7 @@ pub(super) fn seal_with(
     if devices.is_empty() || devices.len() > DEVICES_MAX {
         return Err(SealError::Malformed);
     }
-    let Draft { context, header, text } = draft;
+    let Plaintext { context, header, text } = plaintext;
     let padded = pad(text).ok_or(SealError::Malformed)?;
     let mut body = vec![VERSION];
     body.extend_from_slice(from.bytes());

@@ -50,11 +50,11 @@ fn sealed(from: &Party, to: &[&Party]) -> Vec<u8> {
     let devices: Vec<_> = to.iter().map(certified).collect();
     let devices: Vec<_> = devices.iter().map(|(one, key)| Device::Certified(one, key)).collect();
     let by = (&from.certificate, &from.signing);
-    seal_to(&draft(&header(), &context(), "psst"), by, &devices).unwrap()
+    seal_to(&plaintext(&header(), &context(), "psst"), by, &devices).unwrap()
 }
 
-fn draft<'a>(header: &'a Header, context: &'a Context, text: &'a str) -> Draft<'a> {
-    Draft { context, header, text }
+fn plaintext<'a>(header: &'a Header, context: &'a Context, text: &'a str) -> Plaintext<'a> {
+    Plaintext { context, header, text }
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_device_without_a_certificate_is_reached_under_its_rsa_key_alone() {
     let (ana, laptop) = (device(ana()), device(bob()));
     let by = (&ana.certificate, &ana.signing);
     let devices = [Device::Bare(bob().public())];
-    let body = seal_to(&draft(&header(), &context(), "psst"), by, &devices).unwrap();
+    let body = seal_to(&plaintext(&header(), &context(), "psst"), by, &devices).unwrap();
     let parsed = Parsed::parse(&body).unwrap();
     let opened = parsed.open(&context(), bob(), &laptop.opening, &ana.certificate);
     let (opened, under) = opened.unwrap();
@@ -218,7 +218,7 @@ fn a_content_of_another_type_is_no_text() {
     let by = (&ana.certificate, &ana.signing);
     for content in 1..=255 {
         let header = Header { content: ContentType(content), ..header() };
-        let body = seal_to(&draft(&header, &context(), "psst"), by, &devices).unwrap();
+        let body = seal_to(&plaintext(&header, &context(), "psst"), by, &devices).unwrap();
         let opened = bob.opens(&body, &ana.certificate).unwrap();
         assert_eq!(opened, Opened { header, text: None });
     }

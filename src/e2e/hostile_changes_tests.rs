@@ -1,7 +1,7 @@
 //! A server that delivers a message as it was before its sender edited or deleted it.
 
 use super::*;
-use crate::chat::{ConversationInfo, LogId};
+use crate::chat::{ConversationInfo, Epoch};
 
 impl Story {
     /// Alice says something or changes it; bob is told of it.
@@ -129,9 +129,9 @@ fn a_deleted_message_never_comes_back() {
             }
             // Also from another log, and where nothing is stored for a search.
             story.bob.engine.set_search(Some(round % 2 == 0));
-            let (to, log) = (story.seen_as(), LogId(round + 2));
+            let (to, epoch) = (story.seen_as(), Epoch(round + 2));
             let (last, read, retention) = (Seq(0), Seq(0), Retention::Forever);
-            let conversation = ConversationInfo { to, log, last, read, retention };
+            let conversation = ConversationInfo { to, epoch, last, read, retention };
             story
                 .bob
                 .engine
@@ -244,8 +244,8 @@ fn a_retention_counts_from_when_a_message_was_signed() {
         let mut story = Story::new(conversation);
         story.bob.engine.resume(NOW_MS);
         let two_days = Retention::For("2d".parse().unwrap());
-        let (to, log, last) = (story.seen_as(), LogId(1), Seq(story.told));
-        let info = ConversationInfo { to, log, last, read: Seq(0), retention: two_days };
+        let (to, epoch, last) = (story.seen_as(), Epoch(1), Seq(story.told));
+        let info = ConversationInfo { to, epoch, last, read: Seq(0), retention: two_days };
         story.bob.engine.received(Event::Conversations { conversations: vec![info] }, NOW_MS);
         // The message, when bob reads it, and until when it is found: the server stores it for 48
         // hours from when it was said, and bob's clock may be an hour behind.

@@ -48,13 +48,13 @@ impl Story {
         header: &Header,
         by: (&Certificate, &SigningKey),
     ) -> Vec<u8> {
-        let draft = Draft { context, header, text: "a word" };
+        let plaintext = Plaintext { context, header, text: "a word" };
         match self.conversation() {
-            Target::Channel(_) => tag(7).1.seal(&draft, by).unwrap(),
+            Target::Channel(_) => tag(7).1.seal(&plaintext, by).unwrap(),
             Target::User(_) => {
                 let own = self.bob.account.own();
                 let (certificate, _) = self.bob.engine.devices.newest().unwrap();
-                seal_to(&draft, by, &[Device::Certified(certificate, own.public())]).unwrap()
+                seal_to(&plaintext, by, &[Device::Certified(certificate, own.public())]).unwrap()
             }
         }
     }

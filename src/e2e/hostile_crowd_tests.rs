@@ -2,7 +2,7 @@
 //! a decision of the user is on the disk before it is reported, even where the client is killed.
 
 use super::*;
-use crate::chat::LogId;
+use crate::chat::Epoch;
 use crate::e2e::memory_tests::Failing;
 use crate::e2e::trust_file::LEARNED_MS;
 use crate::limits::MET_KEYS_MAX;
@@ -27,7 +27,7 @@ fn names(who: &str, count: usize) -> Vec<UserName> {
 fn entered(people: Vec<UserName>) -> Event {
     Event::Entered {
         channel: tag(7).0,
-        log: LogId(1),
+        epoch: Epoch(1),
         last: Seq(0),
         read: Seq(0),
         retention: Retention::Forever,

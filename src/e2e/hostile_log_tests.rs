@@ -1,15 +1,15 @@
 //! Servers whose log was replaced, in truth or by claim, and messages under expired keys.
 
 use super::*;
-use crate::chat::{ConversationInfo, LogId, Retention};
+use crate::chat::{ConversationInfo, Epoch, Retention};
 
 const DAY_MS: i64 = 86_400_000;
 
 impl Story {
     /// The server states its log and newest seq to bob. Returns the notices.
-    fn begins(&mut self, log: u64, last: u64, retention: Retention) -> Vec<String> {
-        let (to, log, last) = (self.seen_as(), LogId(log), Seq(last));
-        let conversation = ConversationInfo { to, log, last, read: Seq(0), retention };
+    fn begins(&mut self, epoch: u64, last: u64, retention: Retention) -> Vec<String> {
+        let (to, epoch, last) = (self.seen_as(), Epoch(epoch), Seq(last));
+        let conversation = ConversationInfo { to, epoch, last, read: Seq(0), retention };
         let next = self
             .bob
             .engine
@@ -22,8 +22,8 @@ impl Story {
     }
 
     /// Another log begins, with seqs from one.
-    fn restores(&mut self, log: u64) {
-        let told = self.begins(log, 0, Retention::Forever);
+    fn restores(&mut self, epoch: u64) {
+        let told = self.begins(epoch, 0, Retention::Forever);
         assert!(told.len() == 1 && told[0].contains("as after a restore"), "{told:?}");
         self.told = 0;
     }
@@ -55,8 +55,8 @@ fn old_messages_are_never_new_in_any_log() {
         for message in &messages {
             assert_eq!(story.tells(message.clone()).texts, ["hi"]);
         }
-        let log = story.chance.random_range(2..u64::MAX);
-        story.restores(log);
+        let epoch = story.chance.random_range(2..u64::MAX);
+        story.restores(epoch);
         let mut old = messages[story.chance.random_range(0..3)].clone();
         // As new messages they are not shown, whatever time the server states.
         old.time_ms += 60_000;
@@ -181,13 +181,13 @@ fn an_expired_key_signs_no_new_message() {
         // Sent as one that bob missed, though all messages were here the day before.
         let to = story.seen_as();
         let chains = &mut story.bob.engine.sequences;
-        chains.begin(&to, LogId(1), Seq(story.told), late_ms - DAY_MS);
+        chains.begin(&to, Epoch(1), Seq(story.told), late_ms - DAY_MS);
         let replayed = Message { replay: true, ..forged.clone() };
         let (shown, violations) = story.shown(replayed.clone(), late_ms);
         assert_eq!((shown.len(), violations), (0, vec![Violation::Expired]));
         // A reader who was away that long is shown it, with its signed time.
         let chains = &mut story.bob.engine.sequences;
-        chains.begin(&to, LogId(1), Seq(story.told), NOW_MS);
+        chains.begin(&to, Epoch(1), Seq(story.told), NOW_MS);
         let (shown, violations) = story.shown(replayed, late_ms);
         let time_ms = NOW_MS + story.server.ids as i64;
         assert_eq!((shown.len(), violations), (1, vec![Violation::Dated(time_ms)]));

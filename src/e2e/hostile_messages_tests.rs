@@ -51,8 +51,8 @@ fn a_stolen_certificate_signs_nothing() {
         let content = ContentType::TEXT;
         let header = Header { id, time_ms: NOW_MS as u64, kind: Kind::Say, content, link };
         let context = &Context::new(&SERVER, &story.alice.name, &to);
-        let draft = Draft { context, header: &header, text: "I am alice" };
-        let body = key.seal(&draft, (&certificate, &SigningKey::generate())).unwrap();
+        let plaintext = Plaintext { context, header: &header, text: "I am alice" };
+        let body = key.seal(&plaintext, (&certificate, &SigningKey::generate())).unwrap();
         let mut message = story.server.messages[0].clone();
         (message.id, message.to) = (id, to.clone());
         message.body = Body::Sealed(Opaque::new(&body).unwrap());

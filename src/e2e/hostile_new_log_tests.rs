@@ -2,7 +2,7 @@
 //! in the former logs: numbers, earlier versions, and messages under old keys.
 
 use super::*;
-use crate::chat::{ConversationInfo, LogId};
+use crate::chat::{ConversationInfo, Epoch};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -24,7 +24,7 @@ fn judged(next: Vec<Output>) -> Judged {
 impl Story {
     /// A log begins for the clients of alice and of bob, with numbers from one.
     fn new_log(&mut self) {
-        let log = LogId(self.chance.random());
+        let epoch = Epoch(self.chance.random());
         for (person, to) in [
             (&mut self.alice, self.conversation.parse().unwrap()),
             (
@@ -36,7 +36,7 @@ impl Story {
             ),
         ] {
             let retention = Retention::Forever;
-            let info = ConversationInfo { to, log, last: Seq(0), read: Seq(0), retention };
+            let info = ConversationInfo { to, epoch, last: Seq(0), read: Seq(0), retention };
             person.engine.received(Event::Conversations { conversations: vec![info] }, NOW_MS);
         }
         self.told = 0;

@@ -2,10 +2,10 @@
 //! that it has not asked for.
 
 use super::*;
-use crate::chat::{LogId, Mark, Position};
+use crate::chat::{Epoch, Position, SyncPoint};
 
 const DAY_MS: i64 = 86_400_000;
-const LOG: LogId = LogId(1);
+const LOG: Epoch = Epoch(1);
 
 impl Story {
     /// What a thief of alice's signing key says, or signs as a change of her message. Bob has all
@@ -58,11 +58,11 @@ impl Story {
     /// Bob's client requests the messages after this position.
     fn resumes(&mut self, after: Option<Seq>) {
         let to = self.seen_as();
-        let mark = after.map(|seq| Mark { log: LOG, seq });
+        let point = after.map(|seq| SyncPoint { epoch: LOG, seq });
         let request = match to.clone() {
-            Target::Channel(channel) => Command::Join { channel, after: mark },
+            Target::Channel(channel) => Command::Join { channel, after: point },
             Target::User(_) => {
-                let positions = mark.map(|mark| Position { to, mark }).into_iter();
+                let positions = point.map(|point| Position { to, point }).into_iter();
                 Command::Resume { conversations: positions.collect() }
             }
         };

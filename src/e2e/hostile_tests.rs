@@ -14,7 +14,7 @@ use super::*;
 use crate::chat::{Body, Conversation, DeviceKey, DeviceName, Kind, NewMessage, Retention, Seq};
 use crate::crypto::certificate::{Certificate, OpeningKey, SigningKey};
 use crate::crypto::context::Context;
-use crate::crypto::header::{ChainLink, ContentType, Draft, Header};
+use crate::crypto::header::{ChainLink, ContentType, Header, Plaintext};
 use crate::crypto::test_keys::spare;
 use crate::crypto::{Fingerprint, Identity};
 

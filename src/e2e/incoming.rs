@@ -50,12 +50,12 @@ impl Incoming<'_> {
     pub fn begin(&mut self, conversations: &[ConversationInfo], next: &mut Vec<Output>) {
         // A log in memory changes with each start of the server.
         let (mut others, mut in_memory) = (Vec::new(), Vec::new());
-        for told @ ConversationInfo { to, log, last, retention, .. } in conversations {
+        for told @ ConversationInfo { to, epoch, last, retention, .. } in conversations {
             if !self.can_open(to) {
                 continue;
             }
             self.replays.check_log(told);
-            let (other, known) = self.sequences.begin(to, *log, *last, self.opening.now_ms);
+            let (other, known) = self.sequences.begin(to, *epoch, *last, self.opening.now_ms);
             let before = self.retains(to, *retention, next);
             if other {
                 self.ids.forget(to);
@@ -378,7 +378,7 @@ impl Incoming<'_> {
 
     /// It is stored for `/search`.
     fn is_found(&mut self, found: Found) {
-        let told = self.sequences.log_and_retention(found.conversation);
+        let told = self.sequences.epoch_and_retention(found.conversation);
         self.search.remember(self.opening.storage, found, told, self.opening.now_ms);
     }
 

@@ -2,7 +2,7 @@
 //! in whatever order the server's events come after the next login.
 
 use super::*;
-use crate::chat::{ConversationInfo, LogId};
+use crate::chat::{ConversationInfo, Epoch};
 
 /// What the server sends to alice after her next login.
 enum Coming {
@@ -77,7 +77,7 @@ impl Return {
         alice.enters(server);
         let conversation = ConversationInfo {
             to: self.to.clone(),
-            log: LogId(1),
+            epoch: Epoch(1),
             last: Seq(self.log.len() as u64),
             read: Seq(have),
             retention: Retention::Forever,

@@ -410,11 +410,11 @@ impl Engine {
             Event::Conversations { ref conversations } => {
                 self.incoming(now_ms).begin(conversations, next)
             }
-            Event::Entered { ref channel, log, last, read, retention, ref people, .. }
+            Event::Entered { ref channel, epoch, last, read, retention, ref people, .. }
                 if channel.has_pin() =>
             {
                 let to = Target::Channel(channel.clone());
-                let conversation = ConversationInfo { to, log, last, read, retention };
+                let conversation = ConversationInfo { to, epoch, last, read, retention };
                 self.incoming(now_ms).begin(&[conversation], next);
                 self.key_requests.request_mentioned(people, &mut self.trust, next);
             }
@@ -601,8 +601,8 @@ impl Engine {
                     Target::User(name) => Target::User(self.trust.spelled(name)),
                     channel => channel.clone(),
                 };
-                let (log, _) = self.sequences.log_and_retention(conversation);
-                let question = Question { to, conversation, log, text: &text, reference };
+                let (epoch, _) = self.sequences.epoch_and_retention(conversation);
+                let question = Question { to, conversation, epoch, text: &text, reference };
                 return self.search.answer(&*self.storage, question, now_ms);
             }
             Command::History { ref to, kind: Some(_), .. } if to.is_sealed() => {

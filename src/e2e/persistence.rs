@@ -125,7 +125,7 @@ impl Persistence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{LogId, Seq};
+    use crate::chat::{Epoch, Seq};
     use crate::e2e::memory_tests::{Failing, Memory};
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
                 memory.content().failing = failure;
                 let mut reports = Vec::new();
                 for seq in 0..5 {
-                    sequences.begin(&"@bob".parse().unwrap(), LogId(1), Seq(seq), 7);
+                    sequences.begin(&"@bob".parse().unwrap(), Epoch(1), Seq(seq), 7);
                     persistence.store(&mut memory, (&mut sequences, &mut changes), 7);
                     reports.extend(persistence.take_troubles());
                 }

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::chat::{ConversationInfo, Mark, Position, Seq, Target};
+use crate::chat::{ConversationInfo, Position, Seq, SyncPoint, Target};
 
 /// From where the replay of each conversation begins; `None` for one without a position.
 #[derive(Default)]
 pub struct ReplayRequests {
-    after: HashMap<Target, Option<Mark>>,
+    after: HashMap<Target, Option<SyncPoint>>,
     /// `resume` was sent: it is about all private conversations.
     resumes: bool,
 }
@@ -16,11 +16,11 @@ impl ReplayRequests {
     /// Records a `resume`.
     pub fn resume(&mut self, positions: &[Position]) {
         self.resumes = true;
-        self.after.extend(positions.iter().map(|one| (one.to.clone(), Some(one.mark))));
+        self.after.extend(positions.iter().map(|one| (one.to.clone(), Some(one.point))));
     }
 
     /// Records a `join`.
-    pub fn join(&mut self, conversation: Target, after: Option<Mark>) {
+    pub fn join(&mut self, conversation: Target, after: Option<SyncPoint>) {
         self.after.insert(conversation, after);
     }
 
@@ -28,14 +28,14 @@ impl ReplayRequests {
     /// were here, the conversation is read again.
     pub fn check_log(&mut self, info: &ConversationInfo) {
         if let Some(after) = self.after.get_mut(&info.to) {
-            after.take_if(|mark| mark.log != info.log || mark.seq > info.last);
+            after.take_if(|point| point.epoch != info.epoch || point.seq > info.last);
         }
     }
 
     /// Returns whether the client has asked for this message, if it has asked for any position.
     pub fn admits(&self, conversation: &Target, seq: Seq) -> bool {
         let after = self.after.get(conversation).copied().flatten();
-        after.is_none_or(|mark| seq > mark.seq)
+        after.is_none_or(|point| seq > point.seq)
     }
 
     /// Returns whether the client has asked for the conversation without a position.

@@ -17,7 +17,7 @@ use crate::chat::{
 };
 use crate::crypto::certificate::{Certificate, SigningKey};
 use crate::crypto::context::Context;
-use crate::crypto::header::{ChainLink, ContentType, Draft, Header, SealError, claimed_sender};
+use crate::crypto::header::{ChainLink, ContentType, Header, Plaintext, SealError, claimed_sender};
 use crate::crypto::private::{DEVICES_MAX, Device, Parsed, seal_to};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, random};
@@ -99,8 +99,8 @@ impl Sealing<'_> {
             return Err(NotSealed::Refused(Code::NotMember, hint));
         };
         let context = &self.context(&conversation);
-        let draft = Draft { context, header: &header, text: message.body.text() };
-        Ok(key.seal(&draft, self.signing()?))
+        let plaintext = Plaintext { context, header: &header, text: message.body.text() };
+        Ok(key.seal(&plaintext, self.signing()?))
     }
 
     /// Also returns the registered spelling of the name.
@@ -119,8 +119,8 @@ impl Sealing<'_> {
         let to = Target::User(self.trust.spelled(name));
         let header = self.header(&to, (message, chosen), chain)?;
         let context = &self.context(&to);
-        let draft = Draft { context, header: &header, text: message.body.text() };
-        let sealed = self.seal_for(&draft, recipients)?;
+        let plaintext = Plaintext { context, header: &header, text: message.body.text() };
+        let sealed = self.seal_for(&plaintext, recipients)?;
         Ok((to, sealed))
     }
 
@@ -310,7 +310,11 @@ impl Sealing<'_> {
     }
 
     /// Seals for all devices of a user, the other own devices, and this one.
-    fn seal_for(&self, draft: &Draft, mut recipients: Vec<Recipient>) -> Result<Sealed, NotSealed> {
+    fn seal_for(
+        &self,
+        plaintext: &Plaintext,
+        mut recipients: Vec<Recipient>,
+    ) -> Result<Sealed, NotSealed> {
         let signing = self.signing()?;
         let own = self.account.own();
         let key = own.public();
@@ -332,7 +336,7 @@ impl Sealing<'_> {
             ))
         } else {
             let room = (WIRE_BYTES_MAX / 4 * 3).saturating_sub(900 + 496 * count);
-            (draft.text.len() > room).then(|| {
+            (plaintext.text.len() > room).then(|| {
                 format!(
                     "a private message for {count} devices is limited to {room} bytes: nothing \
                      was sent; split the message"
@@ -343,6 +347,6 @@ impl Sealing<'_> {
             return Err(NotSealed::Refused(Code::TooLong, hint));
         }
         let devices: Vec<Device> = recipients.iter().map(Recipient::device).collect();
-        Ok(seal_to(draft, signing, &devices))
+        Ok(seal_to(plaintext, signing, &devices))
     }
 }

@@ -5,7 +5,7 @@ use super::persistence::FailureReport;
 use super::search_index::{Entry, Terms};
 use super::search_log::{self, SearchLog};
 use super::storage::{FileKey, Storage, StorageError};
-use crate::chat::{Event, LogId, Message, MsgId, Refusal, Retention, Target, Wanted};
+use crate::chat::{Epoch, Event, Message, MsgId, Refusal, Retention, Target, Wanted};
 
 /// Bytes of sealed messages that are stored for a search: some ten thousand. Beyond, half of them
 /// go.
@@ -41,7 +41,7 @@ pub struct Question<'a> {
     /// As the index names it.
     pub conversation: &'a Target,
     /// The server's current log of the conversation.
-    pub log: Option<LogId>,
+    pub epoch: Option<Epoch>,
     pub text: &'a str,
     pub reference: Option<String>,
 }
@@ -68,7 +68,7 @@ impl Search {
         &mut self,
         storage: &mut dyn Storage,
         Found { conversation, message, changes, said_ms }: Found,
-        (log, retention): (Option<LogId>, Option<Retention>),
+        (epoch, retention): (Option<Epoch>, Option<Retention>),
         now_ms: i64,
     ) {
         let until_ms = match retention {
@@ -79,7 +79,7 @@ impl Search {
             Some(Retention::Off) if !message.kind.is_change() => return,
             Some(Retention::Off) => None,
         };
-        let terms = Terms { log, until_ms, read_ms: now_ms };
+        let terms = Terms { epoch, until_ms, read_ms: now_ms };
         if let Some(entry) = Entry::of(conversation, message, changes, terms) {
             self.record(storage, &[entry], now_ms);
         }
@@ -136,7 +136,7 @@ impl Search {
 
     /// Answers a search in a sealed conversation as the server answers other searches.
     pub fn answer(&self, storage: &dyn Storage, question: Question, now_ms: i64) -> Vec<Output> {
-        let Question { to, conversation, log, text, reference } = question;
+        let Question { to, conversation, epoch, text, reference } = question;
         if !stores(storage) {
             return vec![Output::Answer(Refusal::SearchOff.event(None, reference))];
         }
@@ -151,7 +151,7 @@ impl Search {
                 return vec![Output::Trouble(problem)];
             }
         };
-        let (found, more) = index.search(conversation, &text, now_ms, log);
+        let (found, more) = index.search(conversation, &text, now_ms, epoch);
         let (messages, told) = (found.len(), Some(reference.clone().unwrap_or_default()));
         let message =
             |message| Event::Message(Message { reference: told.clone(), replay: false, ..message });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shares::{Item, fitting};
 use crate::chat::{
-    Body, Confidentiality, Kind, LogId, Message, MsgId, Seq, Target, UserName, Wanted,
+    Body, Confidentiality, Epoch, Kind, Message, MsgId, Seq, Target, UserName, Wanted,
 };
 use crate::clean;
 
@@ -35,7 +35,7 @@ pub enum Entry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IndexedMessage {
     /// The log that its seq belongs to.
-    pub log: Option<LogId>,
+    pub epoch: Option<Epoch>,
     /// Expiry in milliseconds since 1970; `None` is never.
     pub until_ms: Option<i64>,
     /// When this client read it first, in milliseconds since 1970 ...
@@ -49,7 +49,7 @@ pub struct IndexedMessage {
 /// The log and expiry of messages that are read now.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms {
-    pub log: Option<LogId>,
+    pub epoch: Option<Epoch>,
     pub until_ms: Option<i64>,
     /// The time, in milliseconds since 1970.
     pub read_ms: i64,
@@ -61,7 +61,7 @@ pub struct Terms {
 struct Page {
     messages: BTreeMap<(UserName, MsgId), IndexedMessage>,
     /// The logs, numbered by first appearance.
-    logs: BTreeMap<Option<LogId>, usize>,
+    logs: BTreeMap<Option<Epoch>, usize>,
 }
 
 #[derive(Default)]
@@ -93,10 +93,10 @@ impl Entry {
             Kind::Say | Kind::Me => {
                 let body = Body::Text(text());
                 let message = Message { body, reference: None, ..message.clone() };
-                let Terms { log, until_ms, read_ms } = terms;
+                let Terms { epoch, until_ms, read_ms } = terms;
                 let confidentiality = message.confidentiality;
                 let indexed = IndexedMessage {
-                    log,
+                    epoch,
                     until_ms,
                     read_ms,
                     since_ms: read_ms,
@@ -186,7 +186,7 @@ impl SearchIndex {
         conversation: &Target,
         text: &str,
         now_ms: i64,
-        log: Option<LogId>,
+        epoch: Option<Epoch>,
     ) -> (Vec<Message>, bool) {
         let Some(page) = self.0.get(conversation) else { return (Vec::new(), false) };
         // The caller has already refused a text that is too long.
@@ -195,7 +195,7 @@ impl SearchIndex {
         let mut hits = hits
             .filter(|indexed| indexed.is_kept(now_ms) && wanted.is_in(indexed.message.body.text()));
         let message = |indexed: &IndexedMessage| {
-            let seq = if indexed.log == log { indexed.message.seq } else { Seq(0) };
+            let seq = if indexed.epoch == epoch { indexed.message.seq } else { Seq(0) };
             Message { confidentiality: indexed.confidentiality, seq, ..indexed.message.clone() }
         };
         let mut found: Vec<Message> = hits.by_ref().take(FOUND_MAX).map(message).collect();
@@ -207,7 +207,7 @@ impl SearchIndex {
 impl Page {
     fn write(&mut self, mut indexed: IndexedMessage) {
         let next = self.logs.len();
-        self.logs.entry(indexed.log).or_insert(next);
+        self.logs.entry(indexed.epoch).or_insert(next);
         let key = indexed.key();
         if let Some(before) = self.messages.get(&key) {
             // What nobody has signed replaces nothing that is here, and an original no edit.
@@ -240,7 +240,7 @@ impl Page {
     /// Oldest first.
     fn in_order(&self) -> Vec<&IndexedMessage> {
         let mut messages: Vec<&IndexedMessage> = self.messages.values().collect();
-        messages.sort_by_cached_key(|indexed| (self.logs.get(&indexed.log), indexed.message.seq));
+        messages.sort_by_cached_key(|indexed| (self.logs.get(&indexed.epoch), indexed.message.seq));
         messages
     }
 }

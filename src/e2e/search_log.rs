@@ -143,7 +143,7 @@ impl SearchLog {
     fn said(&self, entry: &Entry) -> u64 {
         let json = match entry {
             Entry::Message(_, indexed) => {
-                serde_json::to_vec(&(indexed.log, indexed.confidentiality, &indexed.message))
+                serde_json::to_vec(&(indexed.epoch, indexed.confidentiality, &indexed.message))
             }
             entry => serde_json::to_vec(entry),
         };

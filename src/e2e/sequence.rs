@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::tombstones::Tombstones;
-use crate::chat::{LogId, Opaque, Retention, Seq, Target, UserName};
+use crate::chat::{Epoch, Opaque, Retention, Seq, Target, UserName};
 use crate::crypto::header::ChainLink;
 use crate::limits::CONVERSATIONS_MAX;
 
@@ -37,7 +37,7 @@ pub struct Sequences {
 /// The state of one conversation.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct SequenceState {
-    log: Option<LogId>,
+    epoch: Option<Epoch>,
     /// The retention that the server stated last.
     #[serde(default)]
     retention: Option<Retention>,
@@ -104,11 +104,11 @@ pub enum Order {
 impl Sequences {
     /// Takes the server's log and newest seq of a conversation. Returns whether the log has
     /// changed, and whether there was one before.
-    pub fn begin(&mut self, to: &Target, log: LogId, newest: Seq, now_ms: i64) -> (bool, bool) {
+    pub fn begin(&mut self, to: &Target, epoch: Epoch, newest: Seq, now_ms: i64) -> (bool, bool) {
         let state = self.state(to);
-        let (other, met) = (state.log != Some(log), state.log.is_some());
+        let (other, met) = (state.epoch != Some(epoch), state.epoch.is_some());
         if other {
-            state.log = Some(log);
+            state.epoch = Some(epoch);
             (state.again, state.last, state.stated_ms) = (met, Seq(0), 0);
             state.tombstones.clear();
         }
@@ -129,8 +129,8 @@ impl Sequences {
     }
 
     /// The log and the retention that the server stated last.
-    pub fn log_and_retention(&self, to: &Target) -> (Option<LogId>, Option<Retention>) {
-        self.conversation(to).map_or((None, None), |state| (state.log, state.retention))
+    pub fn epoch_and_retention(&self, to: &Target) -> (Option<Epoch>, Option<Retention>) {
+        self.conversation(to).map_or((None, None), |state| (state.epoch, state.retention))
     }
 
     /// When all messages up to the newest received one were here. By the server's own statement of
@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&talk.0).unwrap().len(), before);
         for number in 0..CONVERSATIONS_MAX as u64 + 100 {
             let made = format!("@made{number}").parse().unwrap();
-            talk.0.begin(&made, LogId(1), Seq(number), 7);
+            talk.0.begin(&made, Epoch(1), Seq(number), 7);
         }
         assert_eq!(talk.0.conversations.len(), CONVERSATIONS_MAX);
         // What is gone is gone on the disk too, and what was verified stays.
@@ -440,7 +440,8 @@ mod tests {
     fn another_log_keeps_the_sequences() {
         let tea = TEA.parse().unwrap();
         let mut talk = Talk::new();
-        let begins = |talk: &mut Talk, log, newest| talk.0.begin(&tea, LogId(log), Seq(newest), 7);
+        let begins =
+            |talk: &mut Talk, epoch, newest| talk.0.begin(&tea, Epoch(epoch), Seq(newest), 7);
         assert_eq!(begins(&mut talk, 8, 0), (true, false));
         talk.says(1, 0, 0, 1);
         assert_eq!((begins(&mut talk, 8, 1), talk.0.may_replay(&tea)), ((false, true), false));
@@ -467,19 +468,19 @@ mod tests {
     fn the_age_of_new_messages_is_bounded_by_the_last_complete_state() {
         let tea = TEA.parse().unwrap();
         let mut sequences = Sequences::default();
-        sequences.begin(&tea, LogId(9), Seq(2), 1_000);
+        sequences.begin(&tea, Epoch(9), Seq(2), 1_000);
         assert_eq!(sequences.stated_ms(&tea), 0, "two messages are outstanding");
         for (seq, stated_ms) in [(1, 0), (2, 0), (3, 1_000)] {
             sequences.arrives(&tea, Seq(seq), None);
             assert_eq!(sequences.stated_ms(&tea), stated_ms, "{seq}");
         }
-        sequences.begin(&tea, LogId(9), Seq(3), 2_000);
+        sequences.begin(&tea, Epoch(9), Seq(3), 2_000);
         assert_eq!(sequences.stated_ms(&tea), 2_000);
-        sequences.begin(&tea, LogId(9), Seq(9), 3_000);
+        sequences.begin(&tea, Epoch(9), Seq(9), 3_000);
         assert_eq!(sequences.stated_ms(&tea), 2_000);
         sequences.arrives(&tea, Seq(4), Some(3_500));
         assert_eq!(sequences.stated_ms(&tea), 3_500, "it arrived live");
-        sequences.begin(&tea, LogId(10), Seq(9), 4_000);
+        sequences.begin(&tea, Epoch(10), Seq(9), 4_000);
         assert_eq!(sequences.stated_ms(&tea), 0);
     }
 }

@@ -97,7 +97,7 @@ pub trait Storage: Send {
     /// The same, for the client that stores more.
     fn open_changes(&mut self, key: FileKey) -> Result<ChangeEntries, StorageError>;
 
-    /// These are new, or forgotten; `all` gives everything, where it is written anew.
+    /// These are new, or forgotten; `all` returns all entries, for a file that is written again.
     fn store_changes(
         &mut self,
         changed: &ChangeEntries,

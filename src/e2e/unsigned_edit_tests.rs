@@ -88,7 +88,7 @@ fn the_unsigned_edits_of_all_conversations_are_bounded() {
 fn the_largest_state_of_all_pinned_keys_fits_its_file() {
     let with = "m".repeat(32);
     let (mut state, to) = (Sequences::default(), format!("@{with}").parse().unwrap());
-    state.begin(&to, LogId(u64::MAX), Seq(u64::MAX), TIME_MS);
+    state.begin(&to, Epoch(u64::MAX), Seq(u64::MAX), TIME_MS);
     state.retains(&to, Retention::For("999d".parse().unwrap()));
     for session in 0..2 * SESSIONS_MAX as u8 {
         says(&mut state, &to, &with, (session, u64::MAX - 1), session % 2 == 0);

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::chat::LogId;
+use crate::chat::Epoch;
 use crate::file::{self, FileError};
 use crate::system::files;
 
@@ -17,7 +17,7 @@ use crate::system::files;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerHead {
     /// Id of its logs.
-    pub log: LogId,
+    pub epoch: Epoch,
     /// Number of messages ever stored.
     pub messages: u64,
 }
@@ -27,7 +27,7 @@ pub struct LedgerHead {
 pub struct LedgerHeads {
     stored: LedgerHead,
     /// Logs of ledgers that restores were about to put in its place.
-    restored: Vec<LogId>,
+    restored: Vec<Epoch>,
 }
 
 impl LedgerHeads {
@@ -39,8 +39,9 @@ impl LedgerHeads {
         let Some(text) = file::read_text(path)? else { return Ok(None) };
         let parse = || {
             let mut lines = text.lines();
-            let (log, messages) = lines.next()?.split_once(' ')?;
-            let stored = LedgerHead { log: log.parse().ok()?, messages: messages.parse().ok()? };
+            let (epoch, messages) = lines.next()?.split_once(' ')?;
+            let stored =
+                LedgerHead { epoch: epoch.parse().ok()?, messages: messages.parse().ok()? };
             let restored = lines.map(|line| line.strip_prefix(RESTORED)?.parse().ok());
             Some(LedgerHeads { stored, restored: restored.collect::<Option<_>>()? })
         };
@@ -53,20 +54,20 @@ impl LedgerHeads {
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub fn expect_restored(path: &Path, log: LogId) -> Result<(), FileError> {
+    pub fn expect_restored(path: &Path, epoch: Epoch) -> Result<(), FileError> {
         let Some(mut heads) = Self::read(path)? else { return Ok(()) };
-        heads.restored.push(log);
+        heads.restored.push(epoch);
         let mut text = line(heads.stored);
-        for log in heads.restored {
-            let _ = writeln!(text, "{RESTORED}{log}");
+        for epoch in heads.restored {
+            let _ = writeln!(text, "{RESTORED}{epoch}");
         }
         file::replace(path, text.as_bytes(), 0o600)
     }
 
     /// Returns the head that a ledger is behind; `None` if the ledger is one of those expected.
     pub fn ahead_of(&self, ledger: LedgerHead) -> Option<LedgerHead> {
-        let is_expected = self.restored.contains(&ledger.log)
-            || (self.stored.log == ledger.log && self.stored.messages <= ledger.messages);
+        let is_expected = self.restored.contains(&ledger.epoch)
+            || (self.stored.epoch == ledger.epoch && self.stored.messages <= ledger.messages);
         (!is_expected).then_some(self.stored)
     }
 }
@@ -90,7 +91,7 @@ impl LedgerHeadFile {
     /// The file cannot be created or written.
     pub fn open(path: PathBuf, head: LedgerHead) -> Result<LedgerHeadFile, FileError> {
         let is_same =
-            |heads: LedgerHeads| heads.restored.is_empty() && heads.stored.log == head.log;
+            |heads: LedgerHeads| heads.restored.is_empty() && heads.stored.epoch == head.epoch;
         if !LedgerHeads::read(&path).is_ok_and(|heads| heads.is_some_and(is_same)) {
             file::replace(&path, line(head).as_bytes(), 0o600)?;
         }
@@ -116,8 +117,8 @@ fn put(file: &File, head: LedgerHead) -> io::Result<()> {
     file.write_all_at(line(head).as_bytes(), 0)
 }
 
-fn line(LedgerHead { log, messages }: LedgerHead) -> String {
-    format!("{log} {messages:020}\n")
+fn line(LedgerHead { epoch, messages }: LedgerHead) -> String {
+    format!("{epoch} {messages:020}\n")
 }
 
 #[cfg(test)]
@@ -129,7 +130,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.head");
         assert_eq!(LedgerHeads::read(&path).unwrap(), None);
-        let head = |messages| LedgerHead { log: LogId(7), messages };
+        let head = |messages| LedgerHead { epoch: Epoch(7), messages };
         let ahead_of = |ledger| LedgerHeads::read(&path).unwrap().unwrap().ahead_of(ledger);
         let mut file = LedgerHeadFile::open(path.clone(), head(u64::MAX)).unwrap();
         assert_eq!(ahead_of(head(u64::MAX - 1)), Some(head(u64::MAX)));
@@ -152,14 +153,14 @@ mod tests {
     fn during_a_restore_the_old_and_the_new_ledger_are_expected_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.head");
-        LedgerHeads::expect_restored(&path, LogId(8)).unwrap();
+        LedgerHeads::expect_restored(&path, Epoch(8)).unwrap();
         assert_eq!(LedgerHeads::read(&path).unwrap(), None, "nothing was expected before");
-        let head = |log, messages| LedgerHead { log: LogId(log), messages };
+        let head = |epoch, messages| LedgerHead { epoch: Epoch(epoch), messages };
         let ahead_of = |ledger| LedgerHeads::read(&path).unwrap().unwrap().ahead_of(ledger);
         LedgerHeadFile::open(path.clone(), head(7, 5)).unwrap();
         // The second one after the first was interrupted.
-        for log in [8, 9] {
-            LedgerHeads::expect_restored(&path, LogId(log)).unwrap();
+        for epoch in [8, 9] {
+            LedgerHeads::expect_restored(&path, Epoch(epoch)).unwrap();
         }
         for fine in [head(7, 5), head(8, 0), head(9, 0)] {
             assert_eq!(ahead_of(fine), None);

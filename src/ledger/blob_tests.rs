@@ -1,6 +1,6 @@
 //! The contract of the rows of encrypted files, tested on each ledger.
 
-use super::contract_tests::{Made, PAGE, contract, draft, free, memory, sqlite};
+use super::contract_tests::{Made, PAGE, contract, free, memory, sent, sqlite};
 use super::*;
 use crate::chat::BlobId;
 
@@ -26,13 +26,13 @@ fn tea(blob: u8) -> BlobId {
     stored_name(&"#tea".parse().unwrap(), BlobId([blob; 16]))
 }
 
-fn announces(from: &str, id: u8, blob: u8) -> Draft {
+fn announces(from: &str, id: u8, blob: u8) -> SentMessage {
     let kind = Kind::File { blob: BlobId([blob; 16]) };
-    Draft { kind, time_ms: 500, ..draft("#tea", from, id, "{\"name\":\"holiday\"}") }
+    SentMessage { kind, time_ms: 500, ..sent("#tea", from, id, "{\"name\":\"holiday\"}") }
 }
 
-fn removes(from: &str, id: u8, of: u64) -> Draft {
-    Draft { kind: Kind::Delete { of: Seq(of) }, ..draft("#tea", from, id, "") }
+fn removes(from: &str, id: u8, of: u64) -> SentMessage {
+    SentMessage { kind: Kind::Delete { of: Seq(of) }, ..sent("#tea", from, id, "") }
 }
 
 fn begins(made: &mut Made, new: &NewBlob) -> Began {
@@ -69,7 +69,7 @@ fn buries(made: &mut Made) -> Vec<BlobId> {
 contract! {
     a_message_claims_its_file_once(made) {
         keeps(&mut made, "ana", 1, 10_000);
-        let other = Draft { conversation: "#lobby".parse().unwrap(), ..announces("ana", 2, 1) };
+        let other = SentMessage { conversation: "#lobby".parse().unwrap(), ..announces("ana", 2, 1) };
         assert_eq!(made.says(other), Outcome::NoSuchFile, "of another conversation");
         assert_eq!(made.says(announces("bob", 2, 1)), Outcome::NoSuchFile, "of another sender");
         assert_eq!(made.says(announces("ana", 2, 7)), Outcome::NoSuchFile, "there is none");
@@ -158,7 +158,7 @@ contract! {
         assert_eq!(begins(&mut made, &shouts(3)), BEGINS);
         assert_eq!((used(&made, "Ana"), used(&made, "ana")), ((3, 3 * 4_096), (3, 3 * 4_096)));
         assert_eq!(made.ledger.blob_owners().unwrap().len(), 1);
-        let message = Draft { conversation: "@ana@bob".parse().unwrap(), ..announces("aNa", 1, 1) };
+        let message = SentMessage { conversation: "@ana@bob".parse().unwrap(), ..announces("aNa", 1, 1) };
         assert_eq!(made.says(message), Outcome::Stored(Seq(1)));
         assert_eq!(drops(&mut made, "ana", 1), DropOutcome::Announced);
         assert_eq!(drops(&mut made, "aNA", 2), DropOutcome::Doomed);
@@ -174,7 +174,7 @@ contract! {
         assert_eq!(until(&made), 1_000, "as the first put said");
         assert!(made.ledger.keep_blob(tea(1), 5_000).unwrap());
         assert_eq!(until(&made), 1_000);
-        let says = |time_ms| Draft { time_ms, ..announces("ana", 1, 1) };
+        let says = |time_ms| SentMessage { time_ms, ..announces("ana", 1, 1) };
         assert_eq!(made.says(says(1_000)), Outcome::NoSuchFile, "the next sweep removes it");
         assert_eq!(made.says(says(999)), Outcome::Stored(Seq(1)), "the control");
     }
@@ -192,7 +192,7 @@ contract! {
     a_deletion_dooms_the_file_and_is_remembered(made) {
         keeps(&mut made, "ana", 1, 10);
         made.says(announces("ana", 1, 1));
-        let change = Draft { kind: Kind::Edit { of: Seq(1) }, ..draft("#tea", "ana", 2, "x") };
+        let change = SentMessage { kind: Kind::Edit { of: Seq(1) }, ..sent("#tea", "ana", 2, "x") };
         assert_eq!(made.says(change), Outcome::FileNotEdited);
         assert_eq!(drops(&mut made, "ana", 1), DropOutcome::Announced);
         assert_eq!(drops(&mut made, "bob", 1), DropOutcome::Unknown);
@@ -260,7 +260,7 @@ contract! {
         }
         // Those who come back meanwhile.
         assert_eq!(made.says(announces("ana", 101, 1)), Outcome::NoSuchFile);
-        assert!(matches!(made.says(draft("#tea", "bob", 102, "x")), Outcome::Stored(_)));
+        assert!(matches!(made.says(sent("#tea", "bob", 102, "x")), Outcome::Stored(_)));
         while made.ledger.remove_detached().unwrap() {}
         let (mut doomed, mut expected) = (made.ledger.take_doomed(), Vec::from_iter((1..=20).map(tea)));
         doomed.sort_unstable();
@@ -288,7 +288,7 @@ contract! {
         for blob in 1..=3 {
             keeps(&mut made, "ana", blob, 10);
             made.says(announces("ana", blob, blob));
-            made.says(draft("#tea", "ana", 10 + blob, "holiday"));
+            made.says(sent("#tea", "ana", 10 + blob, "holiday"));
         }
         made.says(removes("ana", 20, 3));
         let tea_room = "#tea".parse().unwrap();

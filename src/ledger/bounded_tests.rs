@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use super::contract_tests::{Made, PAGE, draft, free, memory, on_disk, since, sqlite, wanted};
+use super::contract_tests::{Made, PAGE, free, memory, on_disk, sent, since, sqlite, wanted};
 use super::doubles::Acting;
 use super::*;
 use crate::config::Retentions;
@@ -23,7 +23,7 @@ fn looks(count: u64) -> Arc<Work> {
 fn fill(made: &mut Made, conversation: &str, messages: u32, text: &dyn Fn(u32) -> String) {
     let message = |number: u32| {
         let id = MsgId(u128::from(number).to_be_bytes());
-        Record::message(Draft { id, ..draft(conversation, "ana", 0, &text(number)) })
+        Record::message(SentMessage { id, ..sent(conversation, "ana", 0, &text(number)) })
     };
     let messages: Vec<Record> = (1..=messages).map(message).collect();
     made.ledger.commit(&messages).unwrap();
@@ -91,7 +91,7 @@ fn a_commit_does_not_wait_for_a_reader() {
         let (answer, answered) = channel();
         let writer = thread::spawn(move || {
             for id in asked {
-                let message = draft("#tea", "bob", id, "more tea");
+                let message = sent("#tea", "bob", id, "more tea");
                 answer.send(ledger.commit(&[Record::message(message)]).unwrap()[0]).unwrap();
             }
         });
@@ -121,11 +121,11 @@ fn quarry() -> Acting {
     Acting::searching(|conversation, work| {
         let endless = *conversation == "#quarry".parse().unwrap();
         while endless && !work.is_spent() {}
-        let draft = Draft {
+        let sent = SentMessage {
             conversation: conversation.clone(),
-            ..draft("#tea", "ana", 1, &"x".repeat(1_000))
+            ..sent("#tea", "ana", 1, &"x".repeat(1_000))
         };
-        Ok((vec![message(draft, Seq(1), false, false); 10], endless))
+        Ok((vec![message(sent, Seq(1), false, false); 10], endless))
     })
 }
 
@@ -146,7 +146,7 @@ fn a_conversation_in_which_much_is_to_be_looked_at_hides_nothing_of_the_others()
 #[test]
 fn the_index_divides_no_text_into_more_words_than_bytes_allow() {
     let (mut ledger, _folder, _path) = on_disk();
-    ledger.commit(&[Record::message(draft("#tea", "ana", 1, "tea"))]).unwrap();
+    ledger.commit(&[Record::message(sent("#tea", "ana", 1, "tea"))]).unwrap();
     let reader = ledger.reader();
     // Letters that are newer than the index's tables separate words there, and not here.
     for text in ["\u{1e922}a".repeat(42), "\u{10d4a}a".repeat(50), "\"*^:(){}-".repeat(25)] {
@@ -158,12 +158,12 @@ fn the_index_divides_no_text_into_more_words_than_bytes_allow() {
 
 #[test]
 fn all_of_memory_is_bounded_and_the_largest_conversation_pays() {
-    let mut memory = Memory::new(LogId(7), (1 << 20, 40_000), 60);
+    let mut memory = Memory::new(Epoch(7), (1 << 20, 40_000), 60);
     for id in 0..100 {
-        let large = [Record::message(draft("#large", "alice", id, &"x".repeat(500)))];
+        let large = [Record::message(sent("#large", "alice", id, &"x".repeat(500)))];
         memory.commit(&large).unwrap();
         if id < 3 {
-            memory.commit(&[Record::message(draft("#small", "alice", id, "x"))]).unwrap();
+            memory.commit(&[Record::message(sent("#small", "alice", id, "x"))]).unwrap();
         }
     }
     let texts = |conversation: &str| {
@@ -189,12 +189,12 @@ fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_conversation_once()
     let reader = disk.reader();
     let message = |(conversation, number): (&str, u32)| {
         let id = MsgId(u128::from(number).to_be_bytes());
-        Record::message(Draft { id, ..draft(conversation, "alice", 0, "tea") })
+        Record::message(SentMessage { id, ..sent(conversation, "alice", 0, "tea") })
     };
     let many = (0..450).map(|number| ("#tea", number));
     let messages: Vec<Record> = many.chain([("#coffee", 1), ("#lobby", 1)]).map(message).collect();
     disk.commit(&messages).unwrap();
-    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+    let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), 60);
     let week = Retentions::all("7d".parse().unwrap());
     let (mut kept, _) = SplitLedger::new(Some((Box::new(disk), Box::new(reader))), memory, week);
     let now_ms = 30 * 86_400_000;

@@ -18,7 +18,7 @@ const CHANGE_S_MAX: u64 = 60;
 pub(super) const PAGE: Page = Page { messages_max: 1_000, bytes_max: 1 << 20 };
 
 pub(super) fn memory() -> Made {
-    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
+    let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let _folder = tempfile::tempdir().unwrap();
     Made { ledger: Box::new(memory.clone()), reader: Box::new(memory), _folder }
 }
@@ -41,8 +41,8 @@ pub(super) fn restore(from: &Path, to: &Path) -> Option<PathBuf> {
     jobs(to).finish_restore().unwrap()
 }
 
-pub(super) fn draft(conversation: &str, from: &str, id: u8, text: &str) -> Draft {
-    Draft {
+pub(super) fn sent(conversation: &str, from: &str, id: u8, text: &str) -> SentMessage {
+    SentMessage {
         conversation: conversation.parse().unwrap(),
         from: from.parse().unwrap(),
         device: "main".parse().unwrap(),
@@ -58,12 +58,12 @@ pub(super) fn green() -> Topic {
     Topic { text: "green".into(), by: "ana".parse().unwrap() }
 }
 
-pub(super) fn edit(from: &str, id: u8, of: u64, text: &str) -> Draft {
-    Draft { kind: Kind::Edit { of: Seq(of) }, ..draft("#tea", from, id, text) }
+pub(super) fn edit(from: &str, id: u8, of: u64, text: &str) -> SentMessage {
+    SentMessage { kind: Kind::Edit { of: Seq(of) }, ..sent("#tea", from, id, text) }
 }
 
-pub(super) fn delete(from: &str, id: u8, of: u64) -> Draft {
-    Draft { kind: Kind::Delete { of: Seq(of) }, ..draft("#tea", from, id, "") }
+pub(super) fn delete(from: &str, id: u8, of: u64) -> SentMessage {
+    SentMessage { kind: Kind::Delete { of: Seq(of) }, ..sent("#tea", from, id, "") }
 }
 
 /// Selects the newest messages since this time.
@@ -81,8 +81,8 @@ pub(super) fn free() -> Arc<Work> {
 }
 
 impl Made {
-    pub fn says(&mut self, draft: Draft) -> Outcome {
-        self.ledger.commit(&[Record::message(draft)]).unwrap()[0]
+    pub fn says(&mut self, sent: SentMessage) -> Outcome {
+        self.ledger.commit(&[Record::message(sent)]).unwrap()[0]
     }
 
     fn texts(&self, conversation: &str) -> Vec<(u64, String)> {
@@ -120,36 +120,36 @@ pub(super) use contract;
 contract! {
     seqs_are_contiguous_in_each_conversation(made) {
         let batch: Vec<Record> = (1..=9)
-            .map(|id| Record::message(draft(if id % 3 == 0 { "#tea" } else { "#lobby" }, "ana", id, "x")))
+            .map(|id| Record::message(sent(if id % 3 == 0 { "#tea" } else { "#lobby" }, "ana", id, "x")))
             .collect();
         let outcomes = made.ledger.commit(&batch).unwrap();
         let wanted = [1, 2, 1, 3, 4, 2, 5, 6, 3].map(|seq| Outcome::Stored(Seq(seq)));
         assert_eq!(outcomes, wanted);
-        assert_eq!(made.says(draft("#tea", "bob", 9, "x")), Outcome::Stored(Seq(4)));
+        assert_eq!(made.says(sent("#tea", "bob", 9, "x")), Outcome::Stored(Seq(4)));
         assert_eq!(made.texts("#tea").len(), 4);
     }
 
     a_repeat_has_the_same_seq_and_another_text_is_refused(made) {
-        assert_eq!(made.says(draft("#tea", "ana", 1, "hi")), Outcome::Stored(Seq(1)));
-        assert_eq!(made.says(draft("#tea", "ana", 1, "hi")), Outcome::Known(Seq(1)));
-        assert_eq!(made.says(draft("#tea", "ana", 1, "ho")), Outcome::Conflict);
-        assert_eq!(made.says(draft("#tea", "bob", 1, "ho")), Outcome::Stored(Seq(2)), "bob's own id");
-        assert_eq!(made.says(draft("#lobby", "ana", 1, "ho")), Outcome::Stored(Seq(1)), "elsewhere");
-        let twice = [Record::message(draft("#tea", "ana", 5, "x")), Record::message(draft("#tea", "ana", 5, "x"))];
+        assert_eq!(made.says(sent("#tea", "ana", 1, "hi")), Outcome::Stored(Seq(1)));
+        assert_eq!(made.says(sent("#tea", "ana", 1, "hi")), Outcome::Known(Seq(1)));
+        assert_eq!(made.says(sent("#tea", "ana", 1, "ho")), Outcome::Conflict);
+        assert_eq!(made.says(sent("#tea", "bob", 1, "ho")), Outcome::Stored(Seq(2)), "bob's own id");
+        assert_eq!(made.says(sent("#lobby", "ana", 1, "ho")), Outcome::Stored(Seq(1)), "elsewhere");
+        let twice = [Record::message(sent("#tea", "ana", 5, "x")), Record::message(sent("#tea", "ana", 5, "x"))];
         let outcomes = made.ledger.commit(&twice).unwrap();
         assert_eq!(outcomes, [Outcome::Stored(Seq(3)), Outcome::Known(Seq(3))], "in one batch");
         assert_eq!(made.texts("#tea").len(), 3);
     }
 
     a_sender_may_edit_and_delete_for_a_while(made) {
-        made.says(draft("#tea", "ana", 1, "helo"));
+        made.says(sent("#tea", "ana", 1, "helo"));
         assert_eq!(made.says(edit("ana", 2, 1, "hello")), Outcome::Stored(Seq(2)));
         assert_eq!(made.texts("#tea"), [(1, "hello".into()), (2, "hello".into())]);
         assert_eq!(made.says(edit("ana", 2, 1, "hello")), Outcome::Known(Seq(2)));
         assert_eq!(made.says(edit("bob", 3, 1, "bye")), Outcome::NotOwn);
         assert_eq!(made.says(edit("ana", 4, 9, "bye")), Outcome::NoSuchMessage);
         assert_eq!(made.says(edit("ana", 4, 2, "bye")), Outcome::NoSuchMessage, "an edit");
-        let late = Draft { time_ms: 62_000, ..edit("ana", 5, 1, "late") };
+        let late = SentMessage { time_ms: 62_000, ..edit("ana", 5, 1, "late") };
         assert_eq!(made.says(late), Outcome::TooLate);
         assert_eq!(made.says(delete("ana", 6, 1)), Outcome::Stored(Seq(3)));
         let conversation = "#tea".parse().unwrap();
@@ -160,7 +160,7 @@ contract! {
 
     reading_goes_by_seq_and_by_page(made) {
         for id in 1..=20 {
-            made.says(draft("#tea", "ana", id, &format!("line {id}")));
+            made.says(sent("#tea", "ana", id, &format!("line {id}")));
         }
         let conversation: Conversation = "#tea".parse().unwrap();
         let read = |after, upto, page| {
@@ -180,8 +180,8 @@ contract! {
         assert_eq!(history(Some(3), 5), (vec![1, 2], false));
         let late = made.reader.history(&conversation, since(Some(1_001)), PAGE, &free()).unwrap();
         assert_eq!(late.0.len(), 0);
-        made.says(Draft { time_ms: 2_000, ..draft("#tea", "ana", 21, "later") });
-        made.says(Draft { time_ms: 3_000, ..draft("#tea", "ana", 22, "later") });
+        made.says(SentMessage { time_ms: 2_000, ..sent("#tea", "ana", 21, "later") });
+        made.says(SentMessage { time_ms: 3_000, ..sent("#tea", "ana", 22, "later") });
         let not_older = |since_ms, messages_max| {
             let page = Page { messages_max, ..PAGE };
             let (messages, more) = made.reader.history(&conversation, since(Some(since_ms)), page, &free()).unwrap();
@@ -195,10 +195,10 @@ contract! {
     }
 
     search_finds_all_words_in_the_given_conversations_only(made) {
-        made.says(draft("#tea", "ana", 1, "Green tea and cake"));
-        made.says(draft("#tea", "ana", 2, "black tea"));
-        made.says(draft("#secret", "ana", 3, "green tea too"));
-        made.says(draft("#tea", "ana", 4, "\"quoted\" OR (green"));
+        made.says(sent("#tea", "ana", 1, "Green tea and cake"));
+        made.says(sent("#tea", "ana", 2, "black tea"));
+        made.says(sent("#secret", "ana", 3, "green tea too"));
+        made.says(sent("#tea", "ana", 4, "\"quoted\" OR (green"));
         let search = |text: &str| {
             let conversations = ["#tea".parse().unwrap()];
             let (messages, _) = made.reader.search(&conversations, &wanted(text), PAGE, &free()).unwrap();
@@ -216,7 +216,7 @@ contract! {
         let texts = ["K\u{e4}se", "cafe\u{301}", "\u{c5}NGSTR\u{d6}M", "na\u{ef}ve", "\u{1ec7}",
             "stra\u{df}e", "\u{141}\u{f3}d\u{17a}", "\u{41c}\u{43e}\u{439}", "\u{386}\u{3bb}\u{3c6}\u{3b1}"];
         for (id, text) in texts.iter().enumerate() {
-            made.says(draft("#tea", "alice", id as u8 + 1, text));
+            made.says(sent("#tea", "alice", id as u8 + 1, text));
         }
         let search = |text: &str| {
             let conversations = ["#tea".parse().unwrap()];
@@ -236,7 +236,7 @@ contract! {
             .map(|id| {
                 let conversation = ["#tea", "#cake", "@ana@bob"][usize::from(id) % 3];
                 let time_ms = i64::from(id) * 1_000;
-                Record::message(Draft { time_ms, ..draft(conversation, "ana", id, "a marker") })
+                Record::message(SentMessage { time_ms, ..sent(conversation, "ana", id, "a marker") })
             })
             .collect();
         made.ledger.commit(&messages).unwrap();
@@ -251,8 +251,8 @@ contract! {
     }
 
     what_is_deleted_is_not_found(made) {
-        made.says(draft("#tea", "ana", 1, "a marker"));
-        made.says(draft("#tea", "bob", 2, "another marker"));
+        made.says(sent("#tea", "ana", 1, "a marker"));
+        made.says(sent("#tea", "bob", 2, "another marker"));
         made.says(delete("ana", 3, 1));
         made.says(edit("bob", 4, 2, "nothing"));
         let conversations = ["#tea".parse().unwrap()];
@@ -263,14 +263,14 @@ contract! {
     the_newest_message_says_its_time(made) {
         assert_eq!(made.ledger.newest_ms().unwrap(), None);
         for (id, conversation, time_ms) in [(1, "#tea", 1_000), (2, "#cake", 2_000), (3, "#tea", 3_000)] {
-            made.says(Draft { time_ms, ..draft(conversation, "alice", id, "x") });
+            made.says(SentMessage { time_ms, ..sent(conversation, "alice", id, "x") });
         }
         assert_eq!(made.ledger.newest_ms().unwrap(), Some(3_000));
     }
 
     old_messages_go_and_leave_their_seqs(made) {
         for id in 1..=4 {
-            let message = Draft { time_ms: i64::from(id) * 1_000, ..draft("#tea", "ana", id, "x") };
+            let message = SentMessage { time_ms: i64::from(id) * 1_000, ..sent("#tea", "ana", id, "x") };
             made.says(message);
         }
         let conversation = "#tea".parse().unwrap();
@@ -278,16 +278,16 @@ contract! {
         assert_eq!(made.ledger.expire(&conversation, 3_000).unwrap().0, 2);
         made.ledger.scrub(3_000).unwrap();
         assert_eq!(made.texts("#tea"), [(3, "x".into()), (4, "x".into())]);
-        assert_eq!(made.says(draft("#tea", "ana", 5, "x")), Outcome::Stored(Seq(5)));
+        assert_eq!(made.says(sent("#tea", "ana", 5, "x")), Outcome::Stored(Seq(5)));
         let empty = made.ledger.expire(&conversation, i64::MAX).unwrap().0;
         assert_eq!(empty, 3);
-        assert_eq!(made.says(draft("#tea", "ana", 6, "x")), Outcome::Stored(Seq(6)));
+        assert_eq!(made.says(sent("#tea", "ana", 6, "x")), Outcome::Stored(Seq(6)));
     }
 
     a_person_is_erased_and_nobody_else(made) {
-        made.says(draft("#tea", "ana", 1, "mine"));
-        made.says(draft("@ana@bob", "ana", 2, "mine too"));
-        made.says(draft("#tea", "bob", 3, "not mine"));
+        made.says(sent("#tea", "ana", 1, "mine"));
+        made.says(sent("@ana@bob", "ana", 2, "mine too"));
+        made.says(sent("#tea", "bob", 3, "not mine"));
         assert_eq!(made.ledger.erase(&"ana".parse().unwrap()).unwrap(), 2);
         assert_eq!(made.texts("#tea"), [(1, String::new()), (2, "not mine".into())]);
         assert_eq!(made.texts("@ana@bob"), [(1, String::new())]);
@@ -299,17 +299,17 @@ contract! {
 
 #[test]
 fn memory_is_bounded_whatever_the_messages_are() {
-    let mut memory = Memory::new(LogId(7), (10_000, 1 << 30), CHANGE_S_MAX);
+    let mut memory = Memory::new(Epoch(7), (10_000, 1 << 30), CHANGE_S_MAX);
     let conversation: Conversation = "#tea".parse().unwrap();
     for number in 0..1_000u128 {
-        let message = Draft { id: MsgId(number.to_be_bytes()), ..draft("#tea", "ana", 0, "") };
+        let message = SentMessage { id: MsgId(number.to_be_bytes()), ..sent("#tea", "ana", 0, "") };
         memory.commit(&[Record::message(message)]).unwrap();
     }
     let kept = memory.read(&conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
     assert!(kept.len() > 10 && kept.len() < 50, "{}", kept.len());
     assert_eq!(kept.last().unwrap().seq, Seq(1_000));
     memory.expire(&conversation, i64::MAX).unwrap();
-    let message = draft("#tea", "ana", 0, "x".repeat(9_000).as_str());
+    let message = sent("#tea", "ana", 0, "x".repeat(9_000).as_str());
     let outcomes =
         memory.commit(&[Record::message(message.clone()), Record::message(message)]).unwrap();
     assert_eq!(outcomes, [Outcome::Stored(Seq(1_001)), Outcome::Known(Seq(1_001))]);
@@ -319,11 +319,11 @@ fn memory_is_bounded_whatever_the_messages_are() {
 fn only_messages_that_came_after_somebody_left_wait_and_no_more_are_counted_than_may() {
     let (mut ledger, _folder, _path) = on_disk();
     let private: Conversation = "@ana@bob".parse().unwrap();
-    let message = |id| Record::message(draft("@ana@bob", "ana", id, "x"));
+    let message = |id| Record::message(sent("@ana@bob", "ana", id, "x"));
     ledger.commit(&(1..=5).map(message).collect::<Vec<_>>()).unwrap();
     ledger.commit(&[Record::Away("bob".parse().unwrap(), vec![private])]).unwrap();
     ledger.commit(&(6..=9).map(message).collect::<Vec<_>>()).unwrap();
-    ledger.commit(&[Record::message(draft("@ana@cleo", "ana", 1, "x"))]).unwrap();
+    ledger.commit(&[Record::message(sent("@ana@cleo", "ana", 1, "x"))]).unwrap();
     let waiting = |max| {
         let remembered = ledger.remembered(max).unwrap();
         remembered.iter().find(|one| one.last == Seq(9)).unwrap().waiting[1].1
@@ -338,41 +338,41 @@ fn what_was_committed_is_there_after_a_restart() {
     let tea: Conversation = "#tea".parse().unwrap();
     let private = Conversation::private(ana.clone(), bob.clone());
     let records = [
-        Record::message(draft("#tea", "ana", 1, "x")),
-        Record::message(draft("@ana@bob", "ana", 2, "x")),
+        Record::message(sent("#tea", "ana", 1, "x")),
+        Record::message(sent("@ana@bob", "ana", 2, "x")),
         Record::Away(bob.clone(), vec![private.clone()]),
-        Record::message(draft("@ana@bob", "ana", 3, "x")),
+        Record::message(sent("@ana@bob", "ana", 3, "x")),
         Record::Topic("#tea".parse().unwrap(), Some(green())),
         Record::Read(bob.clone(), tea.clone(), Seq(1)),
         Record::Read(bob.clone(), tea.clone(), Seq(0)),
     ];
     ledger.commit(&records).unwrap();
-    let log = ledger.log_id();
+    let log = ledger.epoch();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    assert_eq!(ledger.log_id(), log);
+    assert_eq!(ledger.epoch(), log);
     let mut remembered = ledger.remembered(1_000).unwrap();
     remembered.sort_by_key(|one| one.conversation.clone());
     assert_eq!(remembered[0].topic, Some(green()));
     assert_eq!(remembered[0].reads, [(bob.clone(), Seq(1))]);
     assert_eq!((remembered[1].last, &remembered[1].waiting), (Seq(2), &vec![(ana, 0), (bob, 1)]));
-    let again = ledger.commit(&[Record::message(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let again = ledger.commit(&[Record::message(sent("#tea", "ana", 1, "x"))]).unwrap();
     assert_eq!(again, [Outcome::Known(Seq(1))], "ids are known over a restart");
 }
 
 #[test]
 fn ids_of_messages_that_are_gone_are_known_for_a_week() {
     let (mut ledger, _folder, path) = on_disk();
-    ledger.commit(&[Record::message(draft("#tea", "ana", 1, "x"))]).unwrap();
+    ledger.commit(&[Record::message(sent("#tea", "ana", 1, "x"))]).unwrap();
     let week_ms = 7 * 86_400_000;
     ledger.expire(&"#tea".parse().unwrap(), 2_000).unwrap();
     ledger.scrub(1_000 + week_ms).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    let again = ledger.commit(&[Record::message(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let again = ledger.commit(&[Record::message(sent("#tea", "ana", 1, "x"))]).unwrap();
     assert_eq!(again, [Outcome::Known(Seq(1))]);
     ledger.scrub(1_001 + week_ms).unwrap();
-    let again = ledger.commit(&[Record::message(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let again = ledger.commit(&[Record::message(sent("#tea", "ana", 1, "x"))]).unwrap();
     assert_eq!(again, [Outcome::Stored(Seq(2))]);
 }
 
@@ -380,14 +380,14 @@ fn ids_of_messages_that_are_gone_are_known_for_a_week() {
 fn a_commit_that_fails_at_any_message_stores_nothing_and_the_next_goes_on() {
     for failing in 1..=10u64 {
         let (mut ledger, _folder, _path) = on_disk();
-        ledger.commit(&[Record::message(draft("#tea", "ana", 100, "before"))]).unwrap();
+        ledger.commit(&[Record::message(sent("#tea", "ana", 100, "before"))]).unwrap();
         ledger.break_with(&format!(
             "CREATE TEMP TRIGGER fails BEFORE INSERT ON main.lines WHEN new.line & 0xffffffffff = {} \
              BEGIN SELECT RAISE(ABORT, 'disk full'); END",
             failing + 1
         ));
         let batch: Vec<Record> =
-            (1..=10).map(|id| Record::message(draft("#tea", "ana", id, "x"))).collect();
+            (1..=10).map(|id| Record::message(sent("#tea", "ana", id, "x"))).collect();
         assert!(ledger.commit(&batch).is_err());
         ledger.break_with("DROP TRIGGER fails");
         let outcomes = ledger.commit(&batch).unwrap();
@@ -403,7 +403,7 @@ fn a_full_disk_refuses_and_recovers() {
     let text = "x".repeat(4_000);
     let mut stored = 0;
     let error = loop {
-        let message = Record::message(draft("#tea", "ana", stored as u8 + 1, &text));
+        let message = Record::message(sent("#tea", "ana", stored as u8 + 1, &text));
         match ledger.commit(&[message]) {
             Ok(outcomes) => {
                 stored += 1;
@@ -420,7 +420,7 @@ fn a_full_disk_refuses_and_recovers() {
         reader.read(&conversation, Seq(0), Seq(u64::MAX), Page { bytes_max: 1 << 30, ..PAGE });
     assert_eq!(messages.unwrap().len() as u64, stored, "reading goes on");
     ledger.limit_pages(10_000);
-    let next = ledger.commit(&[Record::message(draft("#tea", "ana", 200, &text))]).unwrap();
+    let next = ledger.commit(&[Record::message(sent("#tea", "ana", 200, &text))]).unwrap();
     assert_eq!(next, [Outcome::Stored(Seq(stored + 1))]);
 }
 
@@ -439,7 +439,7 @@ fn what_is_removed_cannot_be_read_from_the_disk() {
     let (mut ledger, folder, _path) = on_disk();
     let messages = (0..200u8).map(|id| {
         let conversation = if id < 100 { "#old" } else { "#changed" };
-        Record::message(draft(conversation, "ana", id, &format!("zebramarker{id} and more words")))
+        Record::message(sent(conversation, "ana", id, &format!("zebramarker{id} and more words")))
     });
     ledger.commit(&messages.collect::<Vec<_>>()).unwrap();
     assert!(found_on_disk(folder.path(), "zebramarker") > 200, "the control: they are there");
@@ -453,21 +453,21 @@ fn what_is_removed_cannot_be_read_from_the_disk() {
 #[test]
 fn a_backup_is_whole_and_a_restore_begins_new_logs() {
     let (mut ledger, folder, path) = on_disk();
-    ledger.commit(&[Record::message(draft("#tea", "ana", 1, "kept"))]).unwrap();
+    ledger.commit(&[Record::message(sent("#tea", "ana", 1, "kept"))]).unwrap();
     let copy = folder.path().join("copy.db");
     let mut percents = Vec::new();
     jobs(&path).backup(&copy, &mut |percent| percents.push(percent)).unwrap();
     assert_eq!(percents.last(), Some(&100));
     assert!(jobs(&path).backup(&copy, &mut |_| {}).is_err(), "no file is overwritten");
-    let log = ledger.log_id();
-    ledger.commit(&[Record::message(draft("#tea", "ana", 2, "after the backup"))]).unwrap();
+    let log = ledger.epoch();
+    ledger.commit(&[Record::message(sent("#tea", "ana", 2, "after the backup"))]).unwrap();
     drop(ledger);
     let verified = jobs(&copy).verify().unwrap();
     assert_eq!(verified, Verified { conversations: 1, messages: 1 });
     let aside = restore(&copy, &path).unwrap();
     assert_eq!(jobs(&aside).verify().unwrap().messages, 2, "what was there is kept");
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    assert_ne!(ledger.log_id(), log);
+    assert_ne!(ledger.epoch(), log);
     assert_eq!(ledger.remembered(1_000).unwrap()[0].last, Seq(1));
 }
 
@@ -492,12 +492,12 @@ fn a_newer_schema_is_refused_and_an_older_one_is_copied_first() {
 fn a_conversation_that_is_not_kept_is_in_memory_only() {
     let (disk, folder, _path) = on_disk();
     let reader = disk.reader();
-    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
+    let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let off = Retentions::all(Retention::Off);
     let (mut kept, reader) =
         SplitLedger::new(Some((Box::new(disk), Box::new(reader))), memory, off);
     let (outcomes, fault) =
-        kept.commit(vec![Record::message(draft("#tea", "ana", 1, "zebramarker"))]);
+        kept.commit(vec![Record::message(sent("#tea", "ana", 1, "zebramarker"))]);
     assert_eq!((outcomes, fault.is_none()), (vec![Outcome::Stored(Seq(1))], true));
     let conversation = "#tea".parse().unwrap();
     assert_eq!(reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap().len(), 1);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::contract_tests::{delete, draft, edit, free, memory, sqlite};
+use super::contract_tests::{delete, edit, free, memory, sent, sqlite};
 use super::*;
 
 #[test]
@@ -12,9 +12,9 @@ fn messages_of_others_are_counted_by_sender_without_changes_and_deleted_ones() {
         let ana: UserName = "ana".parse().unwrap();
         for id in 1..=40 {
             let from = if id % 4 == 0 { "ana" } else { ["bob", "eve"][usize::from(id % 4 == 1)] };
-            made.says(draft("#tea", from, id, "x"));
+            made.says(sent("#tea", from, id, "x"));
         }
-        made.says(draft("#lobby", "bob", 41, "elsewhere"));
+        made.says(sent("#lobby", "bob", 41, "elsewhere"));
         made.says(edit("bob", 42, 2, "y"));
         made.says(delete("bob", 43, 3));
         let count = |after: u64, upto: u64, work: &Arc<Work>| {
@@ -44,7 +44,7 @@ fn a_count_that_costs_too_much_is_partial() {
             let message = |number: u32| {
                 let mut id = [0; 16];
                 id[..4].copy_from_slice(&(1_000 * part + number).to_be_bytes());
-                Record::message(Draft { id: MsgId(id), ..draft("#tea", "bob", 1, "x") })
+                Record::message(SentMessage { id: MsgId(id), ..sent("#tea", "bob", 1, "x") })
             };
             (0..1_000).map(message).collect()
         };

@@ -4,19 +4,19 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::contract_tests::{PAGE, draft, edit, found_on_disk, free, on_disk, since};
+use super::contract_tests::{PAGE, edit, found_on_disk, free, on_disk, sent, since};
 use super::*;
 
 const ALL: Page = Page { bytes_max: 1 << 30, messages_max: 10_000 };
 const CHANGE_S_MAX: u64 = 3_600;
 
 fn said(ledger: &mut Sqlite, id: u8, text: &str) {
-    let outcomes = ledger.commit(&[Record::message(draft("#tea", "alice", id, text))]).unwrap();
+    let outcomes = ledger.commit(&[Record::message(sent("#tea", "alice", id, text))]).unwrap();
     assert!(matches!(outcomes[..], [Outcome::Stored(_)]));
 }
 
-fn commit(ledger: &mut Sqlite, draft: Draft) -> Outcome {
-    ledger.commit(&[Record::message(draft)]).unwrap()[0]
+fn commit(ledger: &mut Sqlite, sent: SentMessage) -> Outcome {
+    ledger.commit(&[Record::message(sent)]).unwrap()[0]
 }
 
 fn seqs(reader: &impl Reader) -> Vec<u64> {
@@ -40,7 +40,7 @@ fn a_damaged_message_and_its_edit_are_left_out_and_its_conversation_goes_on() {
         reader.history(&"#tea".parse().unwrap(), since(None), PAGE, &free()).unwrap();
     assert_eq!((told.len(), more), (1, false));
 
-    let again = draft("#tea", "alice", 1, "one");
+    let again = sent("#tea", "alice", 1, "one");
     assert_eq!(commit(&mut ledger, again), Outcome::Known(Seq(1)), "it was stored once");
     let change = edit("alice", 4, 1, "again");
     assert_eq!(commit(&mut ledger, change), Outcome::NoSuchMessage);
@@ -62,7 +62,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     let messages: Vec<_> = (1..=300u64)
         .map(|seq| {
             let id = MsgId(u128::from(seq).to_be_bytes());
-            Record::message(Draft { id, ..draft("#tea", "alice", 0, &text(seq)) })
+            Record::message(SentMessage { id, ..sent("#tea", "alice", 0, &text(seq)) })
         })
         .collect();
     ledger.commit(&messages).unwrap();
@@ -105,7 +105,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     assert!(more);
     let before = told.partition_point(|message| message.seq < Seq(160));
     assert!(newest.len() == 30 && newest == told[before - 30..before]);
-    assert_eq!(commit(&mut ledger, draft("#tea", "bob", 1, "next")), Outcome::Stored(Seq(301)));
+    assert_eq!(commit(&mut ledger, sent("#tea", "bob", 1, "next")), Outcome::Stored(Seq(301)));
     assert!(jobs(&path).verify().unwrap_err().to_string().contains("ledger.db"));
 }
 
@@ -116,7 +116,7 @@ fn where_the_newest_page_or_all_are_damaged_an_answer_still_comes() {
         let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
         for seq in 1..=300u64 {
             let id = MsgId(u128::from(seq).to_be_bytes());
-            let message = Draft { id, ..draft("#tea", "alice", 0, &text(seq)) };
+            let message = SentMessage { id, ..sent("#tea", "alice", 0, &text(seq)) };
             assert_eq!(commit(&mut ledger, message), Outcome::Stored(Seq(seq)));
         }
         let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'lines'";

@@ -8,11 +8,11 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{
-    Began, BlobLimits, BlobRow, BlobTotals, Blobs, Counted, Draft, DropOutcome, Erased, Ledger,
-    LedgerError, Memory, NewBlob, Older, Outcome, Page, Place, Reader, Record, Remembered, Tidied,
-    Work,
+    Began, BlobLimits, BlobRow, BlobTotals, Blobs, Counted, DropOutcome, Erased, Ledger,
+    LedgerError, Memory, NewBlob, Older, Outcome, Page, Place, Reader, Record, Remembered,
+    SentMessage, Tidied, Work,
 };
-use crate::chat::{BlobId, Conversation, LogId, Message, Seq, UserName, Wanted};
+use crate::chat::{BlobId, Conversation, Epoch, Message, Seq, UserName, Wanted};
 
 /// A ledger that survives the server's processes and fails at random.
 pub struct Faulty {
@@ -57,13 +57,10 @@ impl Ledger for Faulty {
         self.memory.commit(records)
     }
 
-    fn stored(&self, draft: &Draft) -> Option<Seq> {
+    fn stored(&self, sent: &SentMessage) -> Option<Seq> {
         let page = Page { messages_max: usize::MAX, bytes_max: usize::MAX };
-        let messages = self.memory.read(&draft.conversation, Seq(0), Seq(u64::MAX), page).unwrap();
-        messages
-            .iter()
-            .find(|one| (&one.from, one.id) == (&draft.from, draft.id))
-            .map(|one| one.seq)
+        let messages = self.memory.read(&sent.conversation, Seq(0), Seq(u64::MAX), page).unwrap();
+        messages.iter().find(|one| (&one.from, one.id) == (&sent.from, sent.id)).map(|one| one.seq)
     }
 
     fn expire(&mut self, _: &Conversation, _: i64) -> Result<(usize, bool), LedgerError> {
@@ -131,16 +128,16 @@ impl Ledger for Faulty {
         self.memory.remembered(waiting_max)
     }
 
-    fn log_id(&self) -> LogId {
-        self.memory.log_id()
+    fn epoch(&self) -> Epoch {
+        self.memory.epoch()
     }
 
     fn stored_ever(&self) -> u64 {
         self.memory.stored_ever()
     }
 
-    fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
-        self.memory.begin_log(log)
+    fn begin_epoch(&mut self, epoch: Epoch) -> Result<(), LedgerError> {
+        self.memory.begin_epoch(epoch)
     }
 }
 

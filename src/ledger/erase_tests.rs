@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::contract_tests::{
-    delete, draft, edit, found_on_disk, free, memory, on_disk, sqlite, wanted,
+    delete, edit, found_on_disk, free, memory, on_disk, sent, sqlite, wanted,
 };
 use super::*;
 
@@ -34,7 +34,7 @@ fn fill(ledger: &mut Sqlite, messages: u64) {
             let text = format!("the {from}marker{number}x {words}");
             let id = MsgId((u128::from(chance) << 64 | u128::from(number)).to_be_bytes());
             let time_ms = 1_000 + number as i64;
-            Record::message(Draft { id, time_ms, ..draft(conversation, from, 0, &text) })
+            Record::message(SentMessage { id, time_ms, ..sent(conversation, from, 0, &text) })
         };
         let records: Vec<_> = (batch * 100..batch * 100 + 100).map(message).collect();
         ledger.commit(&records).unwrap();
@@ -85,7 +85,7 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_write_meanwhile() {
     let (messages, _) = erase_in_parts(&mut ledger, "alice", |ledger| {
         said += 1;
         let id = MsgId(u128::from(said).to_be_bytes());
-        let message = Draft { id, ..draft("#tea", "bob", 0, &format!("meanwhile {said}")) };
+        let message = SentMessage { id, ..sent("#tea", "bob", 0, &format!("meanwhile {said}")) };
         assert!(matches!(
             ledger.commit(&[Record::message(message)]).unwrap()[0],
             Outcome::Stored(_)
@@ -120,7 +120,7 @@ fn what_is_deleted_or_edited_one_by_one_is_gone_too() {
             _ => edit("carol", 0, message.seq.0, "something else"),
         };
         let id = MsgId((1 << 100 | number as u128).to_be_bytes());
-        let change = Draft { id, time_ms: message.time_ms, ..change };
+        let change = SentMessage { id, time_ms: message.time_ms, ..change };
         assert!(matches!(
             ledger.commit(&[Record::message(change)]).unwrap()[0],
             Outcome::Stored(_)
@@ -173,7 +173,7 @@ fn another_process_goes_on_where_an_erasure_was_ended() {
 #[test]
 fn what_a_killed_process_has_committed_is_in_the_file_after_the_next_start() {
     let (mut ledger, folder, path) = on_disk();
-    ledger.commit(&[Record::message(draft("#tea", "bob", 1, "before the kill"))]).unwrap();
+    ledger.commit(&[Record::message(sent("#tea", "bob", 1, "before the kill"))]).unwrap();
     let of_file_alone = |name: &str| {
         let copy = folder.path().join(name);
         std::fs::copy(&path, &copy).unwrap();
@@ -222,15 +222,15 @@ fn a_reader_in_the_way_is_told_of_and_nothing_waits_for_it() {
 #[test]
 fn a_name_that_is_given_to_somebody_else_changes_nothing_that_was_said_under_it() {
     for mut made in [memory(), sqlite()] {
-        assert_eq!(made.says(draft("#tea", "bob", 1, "of the first bob")), Outcome::Stored(Seq(1)));
+        assert_eq!(made.says(sent("#tea", "bob", 1, "of the first bob")), Outcome::Stored(Seq(1)));
         made.ledger.renew(&"bob".parse().unwrap()).unwrap();
         assert_eq!(made.says(edit("bob", 2, 1, "of another")), Outcome::NotOwn);
         assert_eq!(made.says(delete("bob", 3, 1)), Outcome::NotOwn);
-        assert_eq!(made.says(draft("#tea", "bob", 4, "of the second")), Outcome::Stored(Seq(2)));
+        assert_eq!(made.says(sent("#tea", "bob", 4, "of the second")), Outcome::Stored(Seq(2)));
         assert_eq!(made.says(edit("bob", 5, 2, "of the second bob")), Outcome::Stored(Seq(3)));
         made.ledger.renew(&"bob".parse().unwrap()).unwrap();
         assert_eq!(made.says(delete("bob", 6, 2)), Outcome::NotOwn);
-        assert_eq!(made.says(draft("#tea", "alice", 7, "x")), Outcome::Stored(Seq(4)));
+        assert_eq!(made.says(sent("#tea", "alice", 7, "x")), Outcome::Stored(Seq(4)));
         assert_eq!(made.says(delete("alice", 8, 4)), Outcome::Stored(Seq(5)), "others go on");
     }
 }
@@ -238,9 +238,9 @@ fn a_name_that_is_given_to_somebody_else_changes_nothing_that_was_said_under_it(
 #[test]
 fn holders_of_a_name_are_known_after_a_restart() {
     let (mut ledger, _folder, path) = on_disk();
-    ledger.commit(&[Record::message(draft("#tea", "bob", 1, "of the first bob"))]).unwrap();
+    ledger.commit(&[Record::message(sent("#tea", "bob", 1, "of the first bob"))]).unwrap();
     ledger.renew(&"bob".parse().unwrap()).unwrap();
-    ledger.commit(&[Record::message(draft("#tea", "bob", 2, "of the second"))]).unwrap();
+    ledger.commit(&[Record::message(sent("#tea", "bob", 2, "of the second"))]).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     let changes = [delete("bob", 3, 1), delete("bob", 4, 2)].map(Record::message);
@@ -279,7 +279,7 @@ fn an_erasure_is_measured() {
     let (erased, longest) = erase_in_parts(&mut ledger, "alice", |ledger| {
         said += 1;
         let id = MsgId(u128::from(said).to_be_bytes());
-        let message = Record::message(Draft { id, ..draft("#tea", "bob", 0, "meanwhile") });
+        let message = Record::message(SentMessage { id, ..sent("#tea", "bob", 0, "meanwhile") });
         let began = Instant::now();
         ledger.commit(&[message]).unwrap();
         waits.push(began.elapsed());
@@ -305,7 +305,7 @@ fn what_others_say_during_a_merge_of_the_index_does_not_end_it() {
         let word = ["zebramarker", "marker"][(number % 2) as usize];
         let text = format!("the {word}{number}x w{}", mixed(number));
         let id = MsgId(u128::from(number).to_be_bytes());
-        Record::message(Draft { id, ..draft("#tea", from, 0, &text) })
+        Record::message(SentMessage { id, ..sent("#tea", from, 0, &text) })
     };
     ledger.commit(&(0..6_000).map(message).collect::<Vec<_>>()).unwrap();
     // One segment, beside which the removals become another one.
@@ -321,7 +321,7 @@ fn what_others_say_during_a_merge_of_the_index_does_not_end_it() {
     while ledger.tidy(0).unwrap() != Tidied::Done {
         parts += 1;
         if parts < 4 {
-            let message = draft("#tea", "bob", parts, "meanwhile");
+            let message = sent("#tea", "bob", parts, "meanwhile");
             ledger.commit(&[Record::message(message)]).unwrap();
         }
     }

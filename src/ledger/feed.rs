@@ -5,14 +5,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Draft;
+use super::SentMessage;
 use crate::chat::Seq;
 
 /// A stored message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredMessage {
     pub seq: Seq,
-    pub draft: Arc<Draft>,
+    pub sent: Arc<SentMessage>,
     /// The encoding for readers that its session made; `None` if it was not committed here.
     pub fields: Option<Vec<u8>>,
 }

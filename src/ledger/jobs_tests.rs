@@ -1,13 +1,13 @@
 //! Backups, restores and files of older versions lose no stored message.
 
-use super::contract_tests::{delete, draft, edit, found_on_disk, free, on_disk, restore, wanted};
+use super::contract_tests::{delete, edit, found_on_disk, free, on_disk, restore, sent, wanted};
 use super::*;
 
 const CHANGE_S_MAX: u64 = 60;
 
 fn says(ledger: &mut Sqlite, number: u64, text: &str) {
     let id = MsgId(u128::from(number).to_be_bytes());
-    let message = Record::message(Draft { id, ..draft("#tea", "alice", 0, text) });
+    let message = Record::message(SentMessage { id, ..sent("#tea", "alice", 0, text) });
     assert_eq!(ledger.commit(&[message]).unwrap(), [Outcome::Stored(Seq(number))]);
 }
 
@@ -178,10 +178,10 @@ fn an_erasure_is_blocked_by_a_reader_of_the_former_state_and_goes_on_after_it() 
 fn the_words_of_messages_that_are_changed_in_the_commit_that_stores_them_are_the_new_ones() {
     let (mut ledger, _folder, path) = on_disk();
     let records = [
-        draft("#tea", "alice", 1, "green"),
-        draft("#tea", "alice", 2, "white"),
+        sent("#tea", "alice", 1, "green"),
+        sent("#tea", "alice", 2, "white"),
         edit("alice", 3, 1, "black"),
-        draft("#lobby", "alice", 4, "green"),
+        sent("#lobby", "alice", 4, "green"),
         delete("alice", 5, 2),
     ];
     let records: Vec<Record> = records.into_iter().map(Record::message).collect();

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::rules::{known_as, may_change};
 use super::{
-    Counted, Draft, Erased, Ledger, LedgerError, Older, Outcome, Page, Place, Reader, Record,
-    Remembered, Tidied, Topic, Work, message,
+    Counted, Erased, Ledger, LedgerError, Older, Outcome, Page, Place, Reader, Record, Remembered,
+    SentMessage, Tidied, Topic, Work, message,
 };
-use crate::chat::{Body, Conversation, LogId, Message, MsgId, Seq, UserName, Wanted};
+use crate::chat::{Body, Conversation, Epoch, Message, MsgId, Seq, UserName, Wanted};
 use crate::sync::{Mutex, MutexGuard, Rank};
 use blobs::MemoryBlobs;
 
@@ -28,7 +28,7 @@ const ERASED_AT_ONCE: usize = 2_000;
 #[derive(Clone)]
 pub struct Memory {
     conversations: Arc<Mutex<Conversations>>,
-    log: LogId,
+    epoch: Epoch,
     change_s_max: u64,
 }
 
@@ -72,7 +72,7 @@ struct Log {
 #[derive(Clone)]
 struct Entry {
     seq: Seq,
-    draft: Arc<Draft>,
+    sent: Arc<SentMessage>,
     /// Which holder of the sender's name wrote the message.
     owner: u64,
     edited: bool,
@@ -82,7 +82,7 @@ struct Entry {
 impl Memory {
     /// Keeps `bytes_max.0` bytes of each conversation, at least its newest message, and
     /// `bytes_max.1` bytes in all. A message can be changed for `change_s_max` seconds.
-    pub fn new(log: LogId, bytes_max: (usize, usize), change_s_max: u64) -> Memory {
+    pub fn new(epoch: Epoch, bytes_max: (usize, usize), change_s_max: u64) -> Memory {
         let (conversation_bytes_max, bytes_max) = bytes_max;
         let conversations = Conversations {
             conversations: HashMap::new(),
@@ -97,7 +97,7 @@ impl Memory {
         };
         Memory {
             conversations: Arc::new(Mutex::new(Rank::Ledger, conversations)),
-            log,
+            epoch,
             change_s_max,
         }
     }
@@ -146,7 +146,7 @@ impl Memory {
                 if !wanted(&message) {
                     continue;
                 }
-                bytes += page.cost(message.draft.body.len());
+                bytes += page.cost(message.sent.body.len());
                 if !page.holds(newest.len(), bytes) {
                     break 'slices true;
                 }
@@ -181,12 +181,12 @@ impl Conversations {
         });
     }
 
-    fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Outcome {
-        let owner = self.owners.get(&draft.from).copied().unwrap_or(0);
-        let log = entry(&mut self.conversations, &draft.conversation, self.floor);
+    fn append(&mut self, sent: &Arc<SentMessage>, change_s_max: u64) -> Outcome {
+        let owner = self.owners.get(&sent.from).copied().unwrap_or(0);
+        let log = entry(&mut self.conversations, &sent.conversation, self.floor);
         let before = log.bytes;
-        let claims = |seq| self.blobs.claim(draft, owner, seq);
-        let outcome = log.append(draft, owner, change_s_max, claims);
+        let claims = |seq| self.blobs.claim(sent, owner, seq);
+        let outcome = log.append(sent, owner, change_s_max, claims);
         log.shrink(self.conversation_bytes_max);
         let after = log.bytes;
         self.bytes = self.bytes - before + after;
@@ -217,31 +217,31 @@ impl Log {
     /// its file.
     fn append(
         &mut self,
-        draft: &Arc<Draft>,
+        sent: &Arc<SentMessage>,
         owner: u64,
         change_s_max: u64,
         claims: impl FnOnce(Seq) -> bool,
     ) -> Outcome {
-        let id = (draft.from.clone(), draft.id);
+        let id = (sent.from.clone(), sent.id);
         if let Some(known) = self.by_id.get(&id).and_then(|seq| self.message(*seq)) {
-            return known_as(&known.draft, known.edited || known.deleted, known.seq, draft);
+            return known_as(&known.sent, known.edited || known.deleted, known.seq, sent);
         }
         if !claims(Seq(self.last.0 + 1)) {
             return Outcome::NoSuchFile;
         }
-        if let Some(target) = draft.kind.of()
-            && let Err(outcome) = self.change(target, (draft, owner), change_s_max)
+        if let Some(target) = sent.kind.of()
+            && let Err(outcome) = self.change(target, (sent, owner), change_s_max)
         {
             return outcome;
         }
         self.last.0 += 1;
-        let (seq, mut draft) = (self.last, Arc::clone(draft));
-        if draft.kind.is_edit() {
+        let (seq, mut sent) = (self.last, Arc::clone(sent));
+        if sent.kind.is_edit() {
             // The text is stored in the target.
-            Arc::make_mut(&mut draft).body = Body::default();
+            Arc::make_mut(&mut sent).body = Body::default();
         }
-        self.bytes += MESSAGE_BYTES + draft.body.len();
-        self.messages.push_back(Entry { seq, draft, owner, edited: false, deleted: false });
+        self.bytes += MESSAGE_BYTES + sent.body.len();
+        self.messages.push_back(Entry { seq, sent, owner, edited: false, deleted: false });
         self.by_id.insert(id, seq);
         Outcome::Stored(seq)
     }
@@ -256,18 +256,18 @@ impl Log {
 
     /// Updates the counts after a message was removed.
     fn forget(&mut self, gone: Entry) {
-        self.bytes -= MESSAGE_BYTES + gone.draft.body.len();
-        self.by_id.remove(&(gone.draft.from.clone(), gone.draft.id));
+        self.bytes -= MESSAGE_BYTES + gone.sent.body.len();
+        self.by_id.remove(&(gone.sent.from.clone(), gone.sent.id));
     }
 
     /// Erases the texts and the topic of a user. Returns the number of texts.
     fn erase(&mut self, user: &UserName) -> usize {
         self.topic.take_if(|topic| topic.by == *user);
         let mut erased = 0;
-        let own = |message: &&mut Entry| message.draft.from == *user && !message.deleted;
+        let own = |message: &&mut Entry| message.sent.from == *user && !message.deleted;
         for message in self.messages.iter_mut().filter(own) {
-            self.bytes -= message.draft.body.len();
-            Arc::make_mut(&mut message.draft).body = Body::default();
+            self.bytes -= message.sent.body.len();
+            Arc::make_mut(&mut message.sent).body = Body::default();
             message.deleted = true;
             erased += 1;
         }
@@ -277,20 +277,20 @@ impl Log {
     fn change(
         &mut self,
         target: Seq,
-        (draft, owner): (&Draft, u64),
+        (sent, owner): (&SentMessage, u64),
         change_s_max: u64,
     ) -> Result<(), Outcome> {
         let index = self.index(target).ok_or(Outcome::NoSuchMessage)?;
         let target = &mut self.messages[index];
         let flags = (target.owner == owner, target.deleted);
-        may_change(&target.draft, flags, draft, change_s_max)?;
-        let before = target.draft.body.len();
+        may_change(&target.sent, flags, sent, change_s_max)?;
+        let before = target.sent.body.len();
         // The body of a deletion is empty or, if messages are sealed, not used.
-        target.edited = draft.kind.is_edit();
+        target.edited = sent.kind.is_edit();
         target.deleted = !target.edited;
-        let body = if target.edited { draft.body.clone() } else { Body::default() };
-        Arc::make_mut(&mut target.draft).body = body;
-        let after = target.draft.body.len();
+        let body = if target.edited { sent.body.clone() } else { Body::default() };
+        Arc::make_mut(&mut target.sent).body = body;
+        let after = target.sent.body.len();
         self.bytes = self.bytes - before + after;
         Ok(())
     }
@@ -314,12 +314,12 @@ impl Log {
 impl Entry {
     /// Returns a message as it is delivered from history: an edit has the present text of its
     /// `target`.
-    fn told(&self, target: Option<&Draft>) -> Message {
-        let mut draft = Draft::clone(&self.draft);
-        if draft.kind.is_edit() {
-            draft.body = target.map(|target| target.body.clone()).unwrap_or_default();
+    fn told(&self, target: Option<&SentMessage>) -> Message {
+        let mut sent = SentMessage::clone(&self.sent);
+        if sent.kind.is_edit() {
+            sent.body = target.map(|target| target.body.clone()).unwrap_or_default();
         }
-        message(draft, self.seq, self.edited, self.deleted)
+        message(sent, self.seq, self.edited, self.deleted)
     }
 }
 
@@ -327,7 +327,7 @@ impl Ledger for Memory {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
         let mut all = self.lock();
         let mut write = |record: &Record| match record {
-            Record::Message(draft) => all.append(draft, self.change_s_max),
+            Record::Message(sent) => all.append(sent, self.change_s_max),
             Record::Topic(channel, topic) => {
                 let (floor, channel) = (all.floor, Conversation::Channel(channel.clone()));
                 entry(&mut all.conversations, &channel, floor).topic = topic.clone();
@@ -341,7 +341,7 @@ impl Ledger for Memory {
         Ok(outcomes)
     }
 
-    fn stored(&self, _line: &Draft) -> Option<Seq> {
+    fn stored(&self, _line: &SentMessage) -> Option<Seq> {
         // A ledger in memory never fails, so that this is not called.
         None
     }
@@ -356,7 +356,7 @@ impl Ledger for Memory {
         let before = log.bytes;
         let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut log.messages)
             .into_iter()
-            .partition(|message| message.draft.time_ms < before_ms);
+            .partition(|message| message.sent.time_ms < before_ms);
         log.messages = kept;
         let old = gone.len();
         gone.into_iter().for_each(|message| log.forget(message));
@@ -374,7 +374,7 @@ impl Ledger for Memory {
     ) -> Result<(usize, Option<Place>), LedgerError> {
         let all = self.lock();
         let Some(log) = all.conversations.get(conversation) else { return Ok((0, None)) };
-        let old = log.messages.iter().filter(|message| message.draft.time_ms < before_ms);
+        let old = log.messages.iter().filter(|message| message.sent.time_ms < before_ms);
         Ok((old.count(), None))
     }
 
@@ -429,7 +429,7 @@ impl Ledger for Memory {
         let all = self.lock();
         let newest =
             all.conversations.values().flat_map(|conversation| conversation.messages.back());
-        Ok(newest.map(|message| message.draft.time_ms).max())
+        Ok(newest.map(|message| message.sent.time_ms).max())
     }
 
     fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
@@ -486,8 +486,8 @@ impl Ledger for Memory {
         Ok(all.conversations.iter().map(remember).collect())
     }
 
-    fn log_id(&self) -> LogId {
-        self.log
+    fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     fn stored_ever(&self) -> u64 {
@@ -495,8 +495,8 @@ impl Ledger for Memory {
         all.dropped + all.conversations.values().map(|one| one.last.0 - one.first.0).sum::<u64>()
     }
 
-    fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
-        self.log = log;
+    fn begin_epoch(&mut self, epoch: Epoch) -> Result<(), LedgerError> {
+        self.epoch = epoch;
         Ok(())
     }
 }
@@ -509,12 +509,12 @@ impl Reader for Memory {
         upto: Seq,
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
-        let taken: Vec<(Entry, Option<Arc<Draft>>)> = {
+        let taken: Vec<(Entry, Option<Arc<SentMessage>>)> = {
             let all = self.lock();
             let Some(log) = all.conversations.get(conversation) else { return Ok(Vec::new()) };
             let target = |message: &Entry| {
-                let target = message.draft.kind.of().and_then(|of| log.message(of))?;
-                Some(Arc::clone(&target.draft))
+                let target = message.sent.kind.of().and_then(|of| log.message(of))?;
+                Some(Arc::clone(&target.sent))
             };
             let wanted = log.between(after, Seq(upto.0.saturating_add(1)));
             let wanted = wanted.take(page.messages_max.min(SLICE_MESSAGES));
@@ -531,9 +531,9 @@ impl Reader for Memory {
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         let said = |message: &Entry| {
-            older.since_ms.is_none_or(|since| message.draft.time_ms >= since)
-                && !message.draft.kind.is_change()
-                && (!older.files || message.draft.kind.blob().is_some())
+            older.since_ms.is_none_or(|since| message.sent.time_ms >= since)
+                && !message.sent.kind.is_change()
+                && (!older.files || message.sent.kind.blob().is_some())
         };
         Ok(self.newest(conversation, older.before, (page, work), &said))
     }
@@ -546,7 +546,7 @@ impl Reader for Memory {
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         let holds = |message: &Entry| {
-            let Draft { kind, body, .. } = &*message.draft;
+            let SentMessage { kind, body, .. } = &*message.sent;
             !kind.is_change() && kind.blob().is_none() && wanted.is_in(body.text())
         };
         Ok(self.newest(conversation, None, (page, work), &holds))
@@ -569,12 +569,12 @@ impl Reader for Memory {
                 return Ok(Counted::of(by.into_iter().collect(), true));
             }
             let counts = |message: &&Entry| {
-                let draft = &message.draft;
-                let said = !draft.kind.is_change() && !message.deleted;
-                message.seq > after && said && draft.from != *but
+                let sent = &message.sent;
+                let said = !sent.kind.is_change() && !message.deleted;
+                message.seq > after && said && sent.from != *but
             };
             for message in slice.iter().filter(counts) {
-                *by.entry(message.draft.from.clone()).or_default() += 1;
+                *by.entry(message.sent.from.clone()).or_default() += 1;
             }
         }
         Ok(Counted::of(by.into_iter().collect(), false))

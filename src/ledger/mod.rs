@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use crate::chat::registry::{Remembered, Topic};
 use crate::chat::{
-    BlobId, Body, ChannelName, Confidentiality, Conversation, DeviceName, Kind, LogId, Message,
+    BlobId, Body, ChannelName, Confidentiality, Conversation, DeviceName, Epoch, Kind, Message,
     MsgId, Seq, UserName, Wanted,
 };
 pub use blobs::{
@@ -34,7 +34,7 @@ pub use work::Work;
 
 /// A message without a seq.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Draft {
+pub struct SentMessage {
     pub conversation: Conversation,
     pub from: UserName,
     pub device: DeviceName,
@@ -48,7 +48,7 @@ pub struct Draft {
 /// An entry of a commit: a message, or state beside messages.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    Message(Arc<Draft>),
+    Message(Arc<SentMessage>),
     Topic(ChannelName, Option<Topic>),
     /// A user's read position in a conversation.
     Read(UserName, Conversation, Seq),
@@ -58,8 +58,8 @@ pub enum Record {
 }
 
 impl Record {
-    pub fn message(draft: Draft) -> Record {
-        Record::Message(Arc::new(draft))
+    pub fn message(sent: SentMessage) -> Record {
+        Record::Message(Arc::new(sent))
     }
 }
 
@@ -207,7 +207,7 @@ pub trait Ledger: Blobs + Send {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError>;
 
     /// Returns the seq of a message that was stored before, even if nothing can be stored now.
-    fn stored(&self, draft: &Draft) -> Option<Seq>;
+    fn stored(&self, sent: &SentMessage) -> Option<Seq>;
 
     /// Removes some of the messages of `conversation` that are older than `before_ms`, few enough
     /// not to delay the next commit. Returns the number, and whether there may be more.
@@ -308,14 +308,14 @@ pub trait Ledger: Blobs + Send {
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError>;
 
     /// Returns the id of the logs.
-    fn log_id(&self) -> LogId;
+    fn epoch(&self) -> Epoch;
 
     /// Returns the number of messages that were ever stored, removed ones included.
     fn stored_ever(&self) -> u64;
 
     /// Changes the id of the logs after a loss of messages, so that clients do not confuse new
     /// messages with lost ones.
-    fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError>;
+    fn begin_epoch(&mut self, epoch: Epoch) -> Result<(), LedgerError>;
 }
 
 /// Number of attempts to erase while another process reads.
@@ -412,7 +412,7 @@ pub trait Jobs {
     ///
     /// # Errors
     /// The backup is damaged, or the folder takes no file.
-    fn prepare_restore(&self, from: &Path) -> Result<LogId, LedgerError>;
+    fn prepare_restore(&self, from: &Path) -> Result<Epoch, LedgerError>;
 
     /// Replaces the ledger by the prepared copy. Returns the path of the replaced ledger, if there
     /// was one.
@@ -425,7 +425,7 @@ pub trait Jobs {
     ///
     /// # Errors
     /// It cannot be opened.
-    fn head(&self) -> Result<(LogId, u64), LedgerError>;
+    fn head(&self) -> Result<(Epoch, u64), LedgerError>;
 
     /// Checks pages, index and messages.
     ///
@@ -461,16 +461,16 @@ pub struct Verified {
 }
 
 /// Returns a stored message as it is delivered from history.
-fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
+fn message(sent: SentMessage, seq: Seq, edited: bool, deleted: bool) -> Message {
     Message {
         seq,
-        to: draft.conversation.as_seen_by(&draft.from),
-        from: draft.from,
-        device: draft.device,
-        id: draft.id,
-        time_ms: draft.time_ms,
-        kind: draft.kind,
-        body: draft.body,
+        to: sent.conversation.as_seen_by(&sent.from),
+        from: sent.from,
+        device: sent.device,
+        id: sent.id,
+        time_ms: sent.time_ms,
+        kind: sent.kind,
+        body: sent.body,
         confidentiality: Confidentiality::Open,
         edited,
         deleted,

@@ -1,6 +1,6 @@
 //! All spellings of a user's name are one user.
 
-use super::contract_tests::{Made, PAGE, contract, draft, edit, free, memory, on_disk, sqlite};
+use super::contract_tests::{Made, PAGE, contract, edit, free, memory, on_disk, sent, sqlite};
 use super::*;
 use crate::chat::Target;
 
@@ -14,11 +14,11 @@ fn user(name: &str) -> UserName {
 
 contract! {
     all_spellings_of_a_name_are_one_user(made) {
-        let says = |made: &mut Made, conversation, from, id| made.says(draft(conversation, from, id, "x"));
+        let says = |made: &mut Made, conversation, from, id| made.says(sent(conversation, from, id, "x"));
         assert_eq!(says(&mut made, "@ANA@bob", "ANA", 1), Outcome::Stored(Seq(1)));
         assert_eq!(says(&mut made, "@ana@BOB", "bob", 2), Outcome::Stored(Seq(2)));
         assert_eq!(says(&mut made, "@ana@Bob", "ana", 1), Outcome::Known(Seq(1)));
-        assert_eq!(made.says(draft("@Ana@bob", "aNA", 1, "y")), Outcome::Conflict);
+        assert_eq!(made.says(sent("@Ana@bob", "aNA", 1, "y")), Outcome::Conflict);
         assert_eq!(made.ledger.conversations().len(), 1);
 
         let messages = made.reader.read(&to("@Ana@BOB"), Seq(0), Seq(9), PAGE).unwrap();
@@ -45,12 +45,12 @@ fn what_a_user_has_is_found_under_each_spelling_after_a_restart() {
     let (mut ledger, _folder, path) = on_disk();
     let topic = Topic { text: "green".into(), by: user("Ana") };
     let records = [
-        Record::message(draft("@Ana@bob", "Ana", 1, "x")),
+        Record::message(sent("@Ana@bob", "Ana", 1, "x")),
         Record::Away(user("BOB"), vec![to("@ana@bob")]),
-        Record::message(draft("@ANA@bob", "ANA", 2, "y")),
+        Record::message(sent("@ANA@bob", "ANA", 2, "y")),
         Record::Read(user("Bob"), to("@ana@bob"), Seq(1)),
         Record::Topic("#tea".parse().unwrap(), Some(topic)),
-        Record::message(draft("#tea", "Ana", 3, "z")),
+        Record::message(sent("#tea", "Ana", 3, "z")),
     ];
     ledger.commit(&records).unwrap();
     ledger.renew(&user("ANA")).unwrap();
@@ -61,9 +61,9 @@ fn what_a_user_has_is_found_under_each_spelling_after_a_restart() {
     let known = ledger.remembered(9).unwrap();
     let known = known.into_iter().find(|known| known.conversation == to("@ana@bob")).unwrap();
     assert_eq!((known.last, known.reads), (Seq(2), vec![(user("bob"), Seq(1))]));
-    let message = Record::message(draft("@ana@bob", "ana", 4, "of the next holder"));
+    let message = Record::message(sent("@ana@bob", "ana", 4, "of the next holder"));
     assert_eq!(ledger.commit(&[message]).unwrap(), [Outcome::Stored(Seq(3))]);
-    let change = Draft { conversation: to("@ana@bob"), ..edit("Ana", 5, 2, "y") };
+    let change = SentMessage { conversation: to("@ana@bob"), ..edit("Ana", 5, 2, "y") };
     assert_eq!(
         ledger.commit(&[Record::message(change)]).unwrap(),
         [Outcome::NotOwn],

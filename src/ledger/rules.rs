@@ -1,11 +1,11 @@
 //! Rules of every ledger: when a message is a repetition, and which messages may be changed.
 
-use super::{Draft, Outcome};
+use super::{Outcome, SentMessage};
 use crate::chat::Seq;
 
 /// Returns the outcome for a message whose id is in use: the same message, or a conflict. A message
 /// that was `changed` since cannot be compared and counts as the same.
-pub fn known_as(known: &Draft, changed: bool, seq: Seq, again: &Draft) -> Outcome {
+pub fn known_as(known: &SentMessage, changed: bool, seq: Seq, again: &SentMessage) -> Outcome {
     let said = known.body == again.body || changed || again.kind.is_edit();
     if known.kind == again.kind && said { Outcome::Known(seq) } else { Outcome::Conflict }
 }
@@ -13,9 +13,9 @@ pub fn known_as(known: &Draft, changed: bool, seq: Seq, again: &Draft) -> Outcom
 /// Returns whether `change` may change `target`: a message of the same user that exists and is not
 /// too old. `is_own` is whether the name still belongs to the same person.
 pub fn may_change(
-    target: &Draft,
+    target: &SentMessage,
     (is_own, deleted): (bool, bool),
-    change: &Draft,
+    change: &SentMessage,
     change_s_max: u64,
 ) -> Result<(), Outcome> {
     if deleted || target.kind.is_change() {

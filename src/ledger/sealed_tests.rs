@@ -1,6 +1,6 @@
 //! Sealed messages are stored like others, in every ledger.
 
-use super::contract_tests::{Made, PAGE, draft, free, memory, on_disk, sqlite, wanted};
+use super::contract_tests::{Made, PAGE, free, memory, on_disk, sent, sqlite, wanted};
 use super::*;
 use crate::chat::{Kind, Opaque, Retention};
 use crate::config::Config;
@@ -11,12 +11,12 @@ fn opaque(bytes: &[u8]) -> Opaque {
     Opaque::new(bytes).unwrap()
 }
 
-fn sealed(id: u8, bytes: &[u8]) -> Draft {
-    Draft { body: Body::Sealed(opaque(bytes)), ..draft(TEA, "alice", id, "") }
+fn sealed(id: u8, bytes: &[u8]) -> SentMessage {
+    SentMessage { body: Body::Sealed(opaque(bytes)), ..sent(TEA, "alice", id, "") }
 }
 
-fn changed(kind: Kind, id: u8, bytes: &[u8]) -> Draft {
-    Draft { kind, ..sealed(id, bytes) }
+fn changed(kind: Kind, id: u8, bytes: &[u8]) -> SentMessage {
+    SentMessage { kind, ..sealed(id, bytes) }
 }
 
 /// Seq, sealed body, whether edited, whether deleted.
@@ -89,7 +89,7 @@ fn a_sealed_message_whose_bytes_were_altered_on_the_disk_is_told_to_nobody() {
 #[test]
 fn a_file_of_before_messages_were_sealed_is_copied_and_goes_on() {
     let (mut ledger, folder, path) = on_disk();
-    ledger.commit(&[Record::message(draft("#tea", "alice", 1, "hi"))]).unwrap();
+    ledger.commit(&[Record::message(sent("#tea", "alice", 1, "hi"))]).unwrap();
     ledger.break_with(super::jobs_tests::TO_SCHEMA_1);
     drop(ledger);
     let mut ledger = Sqlite::open(&path, 60).unwrap();
@@ -107,10 +107,10 @@ fn what_is_left_in_an_empty_channel_with_a_pin_goes_where_the_operator_wants_tha
         let reader = Box::new(disk.reader());
         let config = Config { forget_empty, ..Config::default() };
         assert_eq!(config.retention, Retention::Forever);
-        let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+        let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), 60);
         let disk: (Box<dyn Ledger>, Box<dyn Reader>) = (Box::new(disk), reader);
         let (mut kept, reader) = SplitLedger::new(Some(disk), memory, config.retentions());
-        let open = draft("#tea", "alice", 2, "hi");
+        let open = sent("#tea", "alice", 2, "hi");
         kept.commit(vec![Record::message(sealed(1, b"zebramarker")), Record::message(open)]);
         for conversation in [TEA, "#tea"] {
             kept.forget(&conversation.parse().unwrap()).unwrap();

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Blobs, Counted, Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Place,
-    Reader, Record, Remembered, Swept, Tidied, Work,
+    Blobs, Counted, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Place, Reader,
+    Record, Remembered, SentMessage, Swept, Tidied, Work,
 };
 use crate::chat::registry::Mailbox;
-use crate::chat::{BlobId, Conversation, LogId, Message, MsgId, Retention, Seq, UserName, Wanted};
+use crate::chat::{BlobId, Conversation, Epoch, Message, MsgId, Retention, Seq, UserName, Wanted};
 use crate::config::Retentions;
 
 /// The writing half for all conversations.
@@ -30,7 +30,7 @@ pub struct SplitLedger {
 }
 
 /// Receives, after each commit to disk, the id of the logs and the number of messages ever stored.
-type Watch = Box<dyn FnMut(LogId, u64) + Send>;
+type Watch = Box<dyn FnMut(Epoch, u64) + Send>;
 
 /// Receives files that were doomed, right after the commit that did it.
 type Doomed = Box<dyn FnMut(Vec<BlobId>) + Send>;
@@ -138,11 +138,9 @@ impl SplitLedger {
             records.iter().map(|record| is_persistent(&self.retentions, record)).collect();
         let (persistent, ephemeral) = split(records, &on_disk);
         // What is refused, by its index among the persistent records.
-        let refused = |record: &Record| match draft(record) {
-            Some(draft)
-                if self.refuses_new && (draft.kind.is_edit() || !draft.kind.is_change()) =>
-            {
-                Some(disk.stored(draft).map_or(Outcome::NoRoom, Outcome::Known))
+        let refused = |record: &Record| match sent(record) {
+            Some(sent) if self.refuses_new && (sent.kind.is_edit() || !sent.kind.is_change()) => {
+                Some(disk.stored(sent).map_or(Outcome::NoRoom, Outcome::Known))
             }
             _ => None,
         };
@@ -153,18 +151,18 @@ impl SplitLedger {
         let (persistent, fault) = match disk.commit(&persistent) {
             Ok(outcomes) => {
                 if let Some(watch) = &mut self.watch {
-                    watch(disk.log_id(), disk.stored_ever());
+                    watch(disk.epoch(), disk.stored_ever());
                 }
                 (outcomes, None)
             }
             Err(error) => {
                 if let LedgerError::InDoubt { .. } = error {
-                    self.doubtful.extend(persistent.iter().filter_map(draft).map(name));
+                    self.doubtful.extend(persistent.iter().filter_map(sent).map(name));
                 }
-                let outcome = |record: &Record| match draft(record) {
-                    Some(draft) => match disk.stored(draft) {
+                let outcome = |record: &Record| match sent(record) {
+                    Some(sent) => match disk.stored(sent) {
                         Some(seq) => Outcome::Known(seq),
-                        None if self.doubtful.contains(&name(draft)) => Outcome::InDoubt,
+                        None if self.doubtful.contains(&name(sent)) => Outcome::InDoubt,
                         None => Outcome::Failed,
                     },
                     None => Outcome::Failed,
@@ -371,11 +369,11 @@ impl SplitLedger {
     }
 
     /// Sets another id for the logs on disk.
-    pub fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
+    pub fn begin_epoch(&mut self, epoch: Epoch) -> Result<(), LedgerError> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
-        disk.begin_log(log)?;
+        disk.begin_epoch(epoch)?;
         if let Some(watch) = &mut self.watch {
-            watch(log, disk.stored_ever());
+            watch(epoch, disk.stored_ever());
         }
         Ok(())
     }
@@ -389,8 +387,8 @@ impl SplitLedger {
     }
 
     /// Returns the id of the logs on disk.
-    pub fn log_id(&self) -> LogId {
-        self.disk.as_ref().map_or(self.memory.log_id(), |disk| disk.log_id())
+    pub fn epoch(&self) -> Epoch {
+        self.disk.as_ref().map_or(self.memory.epoch(), |disk| disk.epoch())
     }
 }
 
@@ -423,7 +421,7 @@ fn note_empty(
 
 fn is_persistent(retentions: &Retentions, record: &Record) -> bool {
     match record {
-        Record::Message(draft) => retentions.of(&draft.conversation) != Retention::Off,
+        Record::Message(sent) => retentions.of(&sent.conversation) != Retention::Off,
         Record::Topic(channel, _) => {
             retentions.of(&Conversation::Channel(channel.clone())) != Retention::Off
         }
@@ -442,15 +440,15 @@ fn split(records: Vec<Record>, on_disk: &[bool]) -> (Vec<Record>, Vec<Record>) {
     (persistent, ephemeral)
 }
 
-fn draft(record: &Record) -> Option<&Draft> {
+fn sent(record: &Record) -> Option<&SentMessage> {
     match record {
-        Record::Message(draft) => Some(draft),
+        Record::Message(sent) => Some(sent),
         _ => None,
     }
 }
 
-fn name(draft: &Draft) -> MessageKey {
-    (draft.conversation.clone(), draft.from.clone(), draft.id)
+fn name(sent: &SentMessage) -> MessageKey {
+    (sent.conversation.clone(), sent.from.clone(), sent.id)
 }
 
 fn commit_to_memory(memory: &mut Memory, records: &[Record]) -> Vec<Outcome> {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::contract_tests::{draft, found_on_disk, on_disk};
+use super::contract_tests::{found_on_disk, on_disk, sent};
 use super::*;
 
 const CHANGE_S_MAX: u64 = 60;
@@ -33,7 +33,7 @@ impl Full {
         let (mut ledger, _folder, path) = on_disk();
         let message = |(conversation, from, number): (&str, &str, u32)| {
             let id = MsgId(u128::from(number).to_be_bytes());
-            Record::message(Draft { id, ..draft(conversation, from, 0, "zebramarker") })
+            Record::message(SentMessage { id, ..sent(conversation, from, 0, "zebramarker") })
         };
         let tea = (0..MANY).map(|number| ("#tea", ["alice", "bob"][number as usize % 2], number));
         let mailbox = (0..MANY).map(|number| ("@alice@bob", "bob", number));
@@ -114,7 +114,7 @@ fn each_part_of_forgetting_a_channel_is_bounded_and_it_goes_on_after_a_kill() {
         let last = Seq(u64::from(MANY));
         let says = |full: &mut Full, id: u32, text: &str| {
             let id = MsgId(u128::from(id).to_be_bytes());
-            let message = Draft { id, ..draft("#tea", "alice", 0, text) };
+            let message = SentMessage { id, ..sent("#tea", "alice", 0, text) };
             full.ledger.commit(&[Record::message(message)]).unwrap()[0]
         };
         let texts = |full: &Full| {
@@ -177,7 +177,7 @@ fn each_part_of_counting_mailboxes_is_bounded() {
 #[test]
 fn the_texts_of_a_forgotten_channel_are_nowhere_on_the_disk() {
     let (mut ledger, folder, _path) = on_disk();
-    let message = |id| Record::message(draft("#tea", "alice", id, "zebramarker"));
+    let message = |id| Record::message(sent("#tea", "alice", id, "zebramarker"));
     let topic = Topic { text: "zebramarker".into(), by: "alice".parse().unwrap() };
     ledger
         .commit(&[message(1), message(2), Record::Topic("#tea".parse().unwrap(), Some(topic))])

@@ -42,7 +42,7 @@ pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
     for one in waiting.drain(..) {
         match one {
             Waiting::Message(message) => {
-                batch.records.push(Record::Message(Arc::clone(&message.draft)));
+                batch.records.push(Record::Message(Arc::clone(&message.sent)));
                 batch.messages.push(Some(message));
             }
             Waiting::Record(record) => {
@@ -77,8 +77,8 @@ fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut messages }: B
     let mut feed = OwnFeed::default();
     for (message, outcome) in messages.iter_mut().zip(&outcomes) {
         let (Some(message), Outcome::Stored(seq)) = (message, outcome) else { continue };
-        let (draft, fields) = (Arc::clone(&message.draft), std::mem::take(&mut message.fields));
-        feed.push(StoredMessage { seq: *seq, draft, fields: Some(fields) });
+        let (sent, fields) = (Arc::clone(&message.sent), std::mem::take(&mut message.fields));
+        feed.push(StoredMessage { seq: *seq, sent, fields: Some(fields) });
     }
     hub.ledger.committed(&mut feed, messages, outcomes);
 }
@@ -86,16 +86,16 @@ fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut messages }: B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::registry::{LogIds, Registry, Rules};
-    use crate::chat::{Body, Kind, LogId, MsgId, Retention, Seq};
+    use crate::chat::registry::{Epochs, Registry, Rules};
+    use crate::chat::{Body, Epoch, Kind, MsgId, Retention, Seq};
     use crate::config::Config;
-    use crate::ledger::{Draft, Memory, Page, Reader};
+    use crate::ledger::{Memory, Page, Reader, SentMessage};
     use crate::server::delivery::flusher::Flusher;
 
     #[test]
     fn a_job_runs_between_the_records_before_and_after_it() {
         let config = Config::default();
-        let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
+        let memory = Memory::new(Epoch(1), (1 << 20, 1 << 30), 60);
         let (mut ledger, reader) = SplitLedger::new(None, memory, config.retentions());
         let registry = Registry::new(
             Rules {
@@ -104,14 +104,14 @@ mod tests {
                 configured: Box::new(|_| false),
                 forgets: Box::new(|_| false),
             },
-            LogIds { persistent: LogId(1), ephemeral: LogId(2), next: LogId(3) },
+            Epochs { persistent: Epoch(1), ephemeral: Epoch(2), next: Epoch(3) },
             Seq(0),
         );
         let (flusher, _ear) = Flusher::new().unwrap();
         let hub = Hub::new(registry, &config.limits, flusher);
         let tea: crate::chat::Conversation = "#tea".parse().unwrap();
         let say = |id: u8| {
-            let message = Draft {
+            let message = SentMessage {
                 conversation: tea.clone(),
                 from: "alice".parse().unwrap(),
                 device: "main".parse().unwrap(),

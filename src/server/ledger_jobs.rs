@@ -313,9 +313,9 @@ impl LedgerJobs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::registry::{LogIds, Registry, Rules};
-    use crate::chat::{Body, Kind, LogId, MsgId, Retention, Seq};
-    use crate::ledger::{Draft, Memory, Record, Sqlite};
+    use crate::chat::registry::{Epochs, Registry, Rules};
+    use crate::chat::{Body, Epoch, Kind, MsgId, Retention, Seq};
+    use crate::ledger::{Memory, Record, SentMessage, Sqlite};
     use crate::server::commit;
     use crate::server::delivery::flusher::Flusher;
     use crate::server::hub::Waiting;
@@ -325,9 +325,9 @@ mod tests {
 
     fn jobs() -> (Arc<LedgerJobs>, SplitLedger) {
         let config = Config::default();
-        let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
+        let memory = Memory::new(Epoch(1), (1 << 20, 1 << 30), 60);
         let (ledger, _) = SplitLedger::new(None, memory, config.retentions());
-        let ids = LogIds { persistent: LogId(1), ephemeral: LogId(2), next: LogId(3) };
+        let ids = Epochs { persistent: Epoch(1), ephemeral: Epoch(2), next: Epoch(3) };
         let rules = Rules {
             limits: config.limits.clone(),
             retention: Box::new(|_| Retention::Off),
@@ -380,12 +380,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let disk = Sqlite::open(&folder.path().join("ledger.db"), 60).unwrap();
         let reader = disk.reader();
-        let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
+        let memory = Memory::new(Epoch(1), (1 << 20, 1 << 30), 60);
         let halves = Some((Box::new(disk) as _, Box::new(reader) as _));
         let (mut ledger, _reader) =
             SplitLedger::new(halves, memory, Config::default().retentions());
         let says = |from: &str, number: u128| {
-            Record::message(Draft {
+            Record::message(SentMessage {
                 conversation: "#tea".parse().unwrap(),
                 from: from.parse().unwrap(),
                 device: "main".parse().unwrap(),

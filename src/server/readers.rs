@@ -196,7 +196,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::chat::{LogId, SessionId, Wanted};
+    use crate::chat::{Epoch, SessionId, Wanted};
     use crate::crypto::Fingerprint;
     use crate::crypto::record_cipher::pair;
     use crate::ledger::doubles::Acting;
@@ -238,7 +238,7 @@ mod tests {
             let _ = held.recv();
             Ok((Vec::new(), false))
         });
-        let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
+        let memory = Memory::new(Epoch(1), (1 << 20, 1 << 20), 60);
         let page = Page { messages_max: 1, bytes_max: 1 };
         let works = |read_queue: &ReadQueue, patience| {
             liveness::answers(&read_queue.ask(), Instant::now() + patience, || false)
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn the_end_of_a_session_ends_its_search_and_the_next_one_is_served() {
         let readers = Readers::default();
-        let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
+        let memory = Memory::new(Epoch(1), (1 << 20, 1 << 20), 60);
         thread::scope(|scope| {
             let closing = Closing(&readers);
             let read_queue = &readers.search;
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn a_panic_ends_one_request_only() {
         let readers = Readers::default();
-        let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
+        let memory = Memory::new(Epoch(1), (1 << 20, 1 << 20), 60);
         thread::scope(|scope| {
             let closing = Closing(&readers);
             scope.spawn(|| run(&readers.search, &memory));

@@ -15,8 +15,8 @@ use super::files::store::FolderStore;
 use super::hub::{self, Hub};
 use super::readers::{self, Readers};
 use super::stop::{Stop, essential};
-use crate::chat::LogId;
-use crate::chat::registry::{LogIds, Registry};
+use crate::chat::Epoch;
+use crate::chat::registry::{Epochs, Registry};
 use crate::config::{Config, History};
 use crate::fault::{Fault, code};
 use crate::home::{Home, LedgerHead, LedgerHeadFile, LedgerHeads, Users};
@@ -99,7 +99,7 @@ fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u
         None
     });
     let head =
-        |ledger: &SplitLedger| LedgerHead { log: ledger.log_id(), messages: ledger.stored_ever() };
+        |ledger: &SplitLedger| LedgerHead { epoch: ledger.epoch(), messages: ledger.stored_ever() };
     let now = head(ledger);
     if before.is_none() && now.messages > 0 {
         ::log::warn!("{}: it is unknown whether the ledger lacks messages", path.display());
@@ -115,17 +115,17 @@ fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u
         lost
     });
     if lost.is_some() {
-        ledger.begin_log(LogId(rand::random::<u64>() >> 1))?;
+        ledger.begin_epoch(Epoch(rand::random::<u64>() >> 1))?;
     }
     let mut file = LedgerHeadFile::open(path, head(ledger))?;
-    ledger.watch(Box::new(move |log, messages| file.set(LedgerHead { log, messages })));
+    ledger.watch(Box::new(move |epoch, messages| file.set(LedgerHead { epoch, messages })));
     Ok(lost)
 }
 
 /// Opens the ledger of a home, on disk unless `history` is off.
 fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(SplitLedger, Arc<SplitReader>)> {
     let limits = &config.limits;
-    let ephemeral = LogId(rand::random::<u64>() >> 1);
+    let ephemeral = Epoch(rand::random::<u64>() >> 1);
     let bytes_max = (limits.tail_bytes_max, limits.memory_bytes_max);
     let memory = Memory::new(ephemeral, bytes_max, limits.change_s_max);
     let disk = match config.history {
@@ -176,8 +176,8 @@ fn read_for(
 
 /// Creates the registry from the ledger's state.
 fn registry(ledger: &SplitLedger, config: &Config, users: &Users) -> anyhow::Result<Registry> {
-    let random = || LogId(rand::random::<u64>() >> 1);
-    let ids = LogIds { persistent: ledger.log_id(), ephemeral: random(), next: random() };
+    let random = || Epoch(rand::random::<u64>() >> 1);
+    let ids = Epochs { persistent: ledger.epoch(), ephemeral: random(), next: random() };
     let mut registry = Registry::new(hub::rules(config), ids, ledger.floor());
     for known in ledger.remembered(config.limits.mailbox_messages_max)? {
         registry.remember(known.spelled(|name| users.find(name).cloned()));

@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::chat::registry::{LogIds, Registry, Rules};
+use crate::chat::registry::{Epochs, Registry, Rules};
 use crate::chat::registry::{Participant, Purpose};
 use crate::chat::{
-    ChannelName, Code, Command, Confidentiality, Conversation, DeviceName, Event, LogId, Request,
+    ChannelName, Code, Command, Confidentiality, Conversation, DeviceName, Epoch, Event, Request,
     Seq, SessionId, Target, UserName,
 };
 use crate::client::model::{Action, Input, Loss, Output};
@@ -108,7 +108,7 @@ impl World {
             answers_bytes_max: 1 << 20,
             ..Limits::default()
         };
-        let memory = Memory::new(LogId(7), (1 << 30, 1 << 30), 60);
+        let memory = Memory::new(Epoch(7), (1 << 30, 1 << 30), 60);
         let fails = Arc::new(Mutex::new(Fails::default()));
         let faulty = Faulty {
             memory: memory.clone(),
@@ -116,7 +116,7 @@ impl World {
             fails: Arc::clone(&fails),
         };
         let disk = (Box::new(faulty) as _, Box::new(memory) as _);
-        let ephemeral = Memory::new(LogId(8), (1 << 20, 1 << 30), 60);
+        let ephemeral = Memory::new(Epoch(8), (1 << 20, 1 << 30), 60);
         let retentions = Config::default().retentions();
         let (kept, reader) = SplitLedger::new(Some(disk), ephemeral, retentions);
         let server = serve(&kept, &limits);
@@ -422,7 +422,7 @@ impl World {
 }
 
 fn serve(kept: &SplitLedger, limits: &Limits) -> Server {
-    let ids = LogIds { persistent: kept.log_id(), ephemeral: LogId(100), next: LogId(99) };
+    let ids = Epochs { persistent: kept.epoch(), ephemeral: Epoch(100), next: Epoch(99) };
     let rules = Rules {
         limits: limits.clone(),
         retention: Box::new(|_| crate::chat::Retention::Forever),

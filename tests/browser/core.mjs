@@ -23,7 +23,7 @@ export const message = (to, from, seq, text, more = {}) => ({
   time: new Date(Date.UTC(2026, 10, 29) + (seq * DAY_MS) / 40).toISOString(), replay: true, origin: 'server', text, ...more,
 });
 export const entered = (channel, last, read, topic) => ({
-  type: 'entered', channel, log: '1', last: String(last), read: String(read), retention: 'forever', people: ['alice', 'bob', 'carol'], topic, origin: 'server',
+  type: 'entered', channel, epoch: '1', last: String(last), read: String(read), retention: 'forever', people: ['alice', 'bob', 'carol'], topic, origin: 'server',
 });
 const COMMANDS = [['/join', 'CHANNEL[,CHANNEL] or CHANNEL PIN', 'enter a channel; it is created if it does not exist'], ['/kick', 'WHOM [REASON]', 'end the sessions of a user'],
   ['/send', '[keep] PATH [#CHANNEL or @NAME] [-- CAPTION]', 'send a file; the metadata of pictures is removed, unless you keep it']]

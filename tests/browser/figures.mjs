@@ -8,7 +8,7 @@ import { DESKTOP } from './person.mjs';
 const RATE = 500;
 const SECONDS = 6;
 const KEYS = 60;
-const entered = (channel, last) => ({ type: 'entered', channel, log: '1', last: String(last), read: String(last), retention: 'forever', people: ['alice', 'bob', 'carol'], topic: '', origin: 'server' });
+const entered = (channel, last) => ({ type: 'entered', channel, epoch: '1', last: String(last), read: String(last), retention: 'forever', people: ['alice', 'bob', 'carol'], topic: '', origin: 'server' });
 const time = (i) => new Date(Date.UTC(2026, 10, 1) + i * 20000).toISOString();
 const many = (count) => [entered('#lobby', 0), entered('#many', count), ...Array.from({ length: count }, (_, i) =>
   message('#many', ['bob', 'carol', 'alice'][i % 3], i + 1, `this is a message of a usual length, number ${i}`, { time: time(i) }))];

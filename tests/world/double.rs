@@ -157,7 +157,7 @@ impl Guest {
     pub fn welcomes(&mut self, name: &str) {
         self.says(&welcome(name));
         self.says(&format!(
-            r##"{{"type":"entered","channel":"#lobby","log":"00000000000000ff","last":"0","read":"0","retention":"forever","people":["{name}"]}}"##
+            r##"{{"type":"entered","channel":"#lobby","epoch":"00000000000000ff","last":"0","read":"0","retention":"forever","people":["{name}"]}}"##
         ));
     }
 

@@ -247,7 +247,7 @@ impl Drop for Session {
 }
 
 pub fn entered(channel: &str, reference: Option<&str>) -> Value {
-    json!({"type": "entered", "channel": channel, "log": "00000000000000ab", "last": "0",
+    json!({"type": "entered", "channel": channel, "epoch": "00000000000000ab", "last": "0",
         "read": "0", "retention": "forever", "people": ["carol"], "ref": reference})
 }
 

@@ -1,6 +1,6 @@
 //! The cost of requests, and what answers reveal about channels with a PIN.
 
-use super::super::{BlobId, FileBytes, HistoryKind, Kind, LogId, MsgId, ReadMark};
+use super::super::{BlobId, Epoch, FileBytes, HistoryKind, Kind, MsgId, ReadMark};
 use super::budgets::Budgets;
 use super::tests::{Chat, notices, participant};
 use super::*;
@@ -422,8 +422,8 @@ fn a_channel_is_dropped_with_its_last_message() {
         _ => None,
     });
     assert_eq!(found, Some((Seq(8), Seq(8), &None)));
-    let mark = Some(super::super::Mark { log: LogId(1), seq: Seq(3) });
-    let start = chat.registry.logs.start(&tea, mark);
+    let point = Some(super::super::SyncPoint { epoch: Epoch(1), seq: Seq(3) });
+    let start = chat.registry.logs.start(&tea, point);
     assert_eq!((start.after, start.upto), (Seq(8), Seq(8)), "no gap");
     // One that the configuration names keeps what it has.
     chat.registry.remember(Remembered { topic: Some(topic_of("x")), ..past("#configured", 3) });

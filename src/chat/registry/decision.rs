@@ -2,7 +2,7 @@
 
 use super::Topic;
 use crate::chat::{
-    BlobId, ChannelName, Conversation, Event, FileBytes, HistoryKind, LogId, NewMessage, Opaque,
+    BlobId, ChannelName, Conversation, Epoch, Event, FileBytes, HistoryKind, NewMessage, Opaque,
     Seq, SessionId, Target, TimeSpan, UserName, Wanted,
 };
 
@@ -100,7 +100,7 @@ pub struct Lost {
     /// How many at least.
     pub missing: u64,
     /// The id of the new logs; none as long as one user alone claims a loss.
-    pub log: Option<LogId>,
+    pub epoch: Option<Epoch>,
 }
 
 /// Where a session starts to read a conversation.

@@ -1,6 +1,6 @@
 //! Channels and conversations that nobody is left in.
 
-use super::super::LogId;
+use super::super::Epoch;
 use super::tests::{Chat, answers};
 use super::*;
 
@@ -21,7 +21,7 @@ fn a_dropped_ephemeral_channel_gets_a_new_log() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     let log = |effects: &[Effect]| match answers(effects)[0] {
-        Event::Entered { log, retention, .. } => (*log, *retention),
+        Event::Entered { epoch, retention, .. } => (*epoch, *retention),
         other => panic!("{other:?}"),
     };
     let first = log(&chat.joins(alice, "#ephemeral").unwrap());
@@ -30,7 +30,7 @@ fn a_dropped_ephemeral_channel_gets_a_new_log() {
     chat.does(alice, part).unwrap();
     chat.registry.sweep(Stamp(100_000));
     assert_ne!(log(&chat.joins(alice, "#ephemeral").unwrap()).0, first.0);
-    assert_eq!(log(&chat.joins(alice, "#tea").unwrap()).0, LogId(1));
+    assert_eq!(log(&chat.joins(alice, "#tea").unwrap()).0, Epoch(1));
 }
 
 #[test]

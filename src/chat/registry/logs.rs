@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{CountSpan, Effect, Fact, LogIds, Lost, Rules, Start, Topic};
+use super::{CountSpan, Effect, Epochs, Fact, Lost, Rules, Start, Topic};
 use crate::chat::{
-    ChannelName, Conversation, ConversationInfo, Event, LogId, Mark, Retention, Seq, SessionId,
-    UserName,
+    ChannelName, Conversation, ConversationInfo, Epoch, Event, Retention, Seq, SessionId,
+    SyncPoint, UserName,
 };
 
 /// A conversation of an earlier run.
@@ -42,7 +42,7 @@ impl Remembered {
 
 /// The state of a conversation's log.
 struct Log {
-    id: LogId,
+    id: Epoch,
     /// The seq before the first message.
     first: Seq,
     /// The seq of the newest message.
@@ -59,7 +59,7 @@ pub(super) struct Logs {
     logs: HashMap<Conversation, Log>,
     /// The users with whom a user has a private conversation.
     partners: HashMap<UserName, BTreeSet<UserName>>,
-    ids: LogIds,
+    ids: Epochs,
     /// How many logs in memory got an id.
     ephemeral: u64,
     /// Conversations that begin from now on get seqs above this one, so that no client's position
@@ -71,7 +71,7 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    pub fn new(rules: Arc<Rules>, ids: LogIds, floor: Seq) -> Logs {
+    pub fn new(rules: Arc<Rules>, ids: Epochs, floor: Seq) -> Logs {
         Logs {
             logs: HashMap::new(),
             partners: HashMap::new(),
@@ -114,7 +114,7 @@ impl Logs {
             let (id, first) = match (self.rules.retention)(conversation) {
                 Retention::Off => {
                     self.ephemeral += 1;
-                    (LogId(self.ids.ephemeral.0.wrapping_add(self.ephemeral)), Seq(0))
+                    (Epoch(self.ids.ephemeral.0.wrapping_add(self.ephemeral)), Seq(0))
                 }
                 _ => (self.ids.persistent, self.floor),
             };
@@ -228,37 +228,37 @@ impl Logs {
         &mut self,
         user: &UserName,
         conversation: &Conversation,
-        mark: Option<Mark>,
+        point: Option<SyncPoint>,
     ) -> Option<Effect> {
-        let LogIds { persistent, next, .. } = self.ids;
-        let mark = mark.filter(|mark| mark.log == persistent && persistent != next)?;
+        let Epochs { persistent, next, .. } = self.ids;
+        let point = point.filter(|point| point.epoch == persistent && persistent != next)?;
         let log = self.logs.get(conversation)?;
-        if log.id != persistent || mark.seq <= log.last {
+        if log.id != persistent || point.seq <= log.last {
             return None;
         }
-        let (conversation, missing) = (conversation.clone(), mark.seq.0 - log.last.0);
+        let (conversation, missing) = (conversation.clone(), point.seq.0 - log.last.0);
         let by = user.clone();
         let Some((_, claimed)) = self.loss_claim.clone().filter(|(first, _)| first != user) else {
             let is_new = self.loss_claim.is_none();
             self.loss_claim.get_or_insert((by.clone(), missing));
-            return is_new.then_some(Effect::Loss(Lost { conversation, by, missing, log: None }));
+            return is_new.then_some(Effect::Loss(Lost { conversation, by, missing, epoch: None }));
         };
         let missing = missing.min(claimed);
         self.ids.persistent = next;
         self.logs.values_mut().filter(|log| log.id == persistent).for_each(|log| log.id = next);
-        Some(Effect::Loss(Lost { conversation, by, missing, log: Some(next) }))
+        Some(Effect::Loss(Lost { conversation, by, missing, epoch: Some(next) }))
     }
 
-    /// Returns where a session with the position `mark` starts to read a conversation.
-    pub fn start(&mut self, conversation: &Conversation, mark: Option<Mark>) -> Start {
+    /// Returns where a session with the position `point` starts to read a conversation.
+    pub fn start(&mut self, conversation: &Conversation, point: Option<SyncPoint>) -> Start {
         let (resume_max, first_max) =
             (self.rules.limits.resume_messages_max, self.rules.limits.first_messages_max);
         let log = self.log(conversation);
         let first = log.first;
-        let known = mark.filter(|mark| mark.log == log.id && mark.seq <= log.last);
+        let known = point.filter(|point| point.epoch == log.id && point.seq <= log.last);
         match known {
-            Some(mark) => {
-                let after = mark.seq.max(first);
+            Some(point) => {
+                let after = point.seq.max(first);
                 Start { after, upto: log.last, messages_max: resume_max, fresh: false }
             }
             None => Start { after: first, upto: log.last, messages_max: first_max, fresh: true },
@@ -277,16 +277,16 @@ impl Logs {
         &mut self,
         from: SessionId,
         user: &UserName,
-        marks: &HashMap<Conversation, Mark>,
+        points: &HashMap<Conversation, SyncPoint>,
     ) -> (Vec<ConversationInfo>, Vec<Effect>) {
         let lobby = Conversation::Channel(ChannelName::lobby());
-        let lost = marks.iter().find_map(|(one, mark)| self.notice_loss(user, one, Some(*mark)));
+        let lost = points.iter().find_map(|(one, point)| self.notice_loss(user, one, Some(*point)));
         let mut effects: Vec<Effect> = lost.into_iter().collect();
         let mut infos = Vec::new();
         for conversation in std::iter::once(lobby).chain(self.conversations(user)) {
-            let mark = marks.get(&conversation).copied();
+            let point = points.get(&conversation).copied();
             infos.push(self.info(user, &conversation));
-            let start = self.start(&conversation, mark);
+            let start = self.start(&conversation, point);
             effects.push(Effect::Follow(conversation, vec![from], start));
         }
         (infos, effects)
@@ -299,7 +299,7 @@ impl Logs {
         let read = log.reads.get(user).copied().unwrap_or_default().max(log.first);
         ConversationInfo {
             to: conversation.as_seen_by(user),
-            log: log.id,
+            epoch: log.id,
             last: log.last,
             read,
             retention,
@@ -362,7 +362,7 @@ impl Logs {
     }
 
     #[cfg(test)]
-    pub fn id_of(&mut self, conversation: &Conversation) -> LogId {
+    pub fn id_of(&mut self, conversation: &Conversation) -> Epoch {
         self.log(conversation).id
     }
 

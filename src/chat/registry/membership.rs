@@ -9,7 +9,9 @@ use super::sessions::{Session, Sessions};
 use super::users::{Mailbox, User, Users};
 use super::{Effect, Participant, Rules};
 use crate::chat::rate::Stamp;
-use crate::chat::{ChannelName, Command, DeviceName, Event, Mark, Refusal, SessionId, UserName};
+use crate::chat::{
+    ChannelName, Command, DeviceName, Event, Refusal, SessionId, SyncPoint, UserName,
+};
 
 /// The state of a connected user.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +35,7 @@ pub struct Membership {
 /// A join that was allowed.
 pub(super) struct Joining {
     pub channel: ChannelName,
-    pub after: Option<Mark>,
+    pub after: Option<SyncPoint>,
     pub reference: Option<String>,
     /// The channel has a PIN and is new to the user.
     pub is_new_pin: bool,
@@ -363,8 +365,8 @@ impl Membership {
     }
 
     /// Answers `/channels`.
-    pub(super) fn channels_for(&self, asker: SessionId, reference: Option<String>) -> Event {
-        let (channels, omitted) = self.channels.rows(|name| self.is_member(asker, name));
+    pub(super) fn channels_for(&self, requester: SessionId, reference: Option<String>) -> Event {
+        let (channels, omitted) = self.channels.rows(|name| self.is_member(requester, name));
         Event::Channels { channels, omitted, reference }
     }
 
@@ -375,13 +377,13 @@ impl Membership {
 
     /// Returns the state of a connected user. Includes the channels in which `people` lists the
     /// user, those with a PIN only if `asker` is in them.
-    pub fn presence(&self, name: &UserName, asker: SessionId, now: Stamp) -> Option<Presence> {
+    pub fn presence(&self, name: &UserName, requester: SessionId, now: Stamp) -> Option<Presence> {
         let user = self.users.get(name).filter(|user| !user.sessions().is_empty())?;
         let sessions = || user.sessions().iter().map(|id| self.sessions.of(*id));
         let theirs: BTreeSet<&ChannelName> = sessions().flat_map(Session::channels).collect();
         let shown = |channel: &&ChannelName| {
             self.channels.sees(channel, name)
-                && (!channel.has_pin() || self.is_member(asker, channel))
+                && (!channel.has_pin() || self.is_member(requester, channel))
         };
         Some(Presence {
             devices: sessions().map(|session| session.device.clone()).collect(),

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use super::rate::Stamp;
 use super::{
-    ChannelName, Command, Conversation, ConversationInfo, Event, Kind, Mark, NewMessage, Position,
-    ReadMark, Refusal, Request, Retention, Seq, SessionId, Target, UserName, Wanted,
+    ChannelName, Command, Conversation, ConversationInfo, Event, Kind, NewMessage, Position,
+    ReadMark, Refusal, Request, Retention, Seq, SessionId, SyncPoint, Target, UserName, Wanted,
 };
 pub use channels::Topic;
 pub use decision::{CountSpan, Decision, Effect, Fact, Lost, Query, Start};
@@ -26,7 +26,7 @@ use logs::Logs;
 pub use logs::Remembered;
 pub use membership::Presence;
 use membership::{Ended, Joined, Joining, Membership};
-pub use rules::{LogIds, Rules};
+pub use rules::{Epochs, Rules};
 pub use sessions::{Participant, Purpose};
 pub use users::Mailbox;
 
@@ -45,7 +45,7 @@ pub struct Registry {
 
 impl Registry {
     /// Creates a registry without conversations; new ones get seqs above `floor`.
-    pub fn new(rules: Rules, ids: LogIds, floor: Seq) -> Self {
+    pub fn new(rules: Rules, ids: Epochs, floor: Seq) -> Self {
         let rules = Arc::new(rules);
         let membership = Membership::new(Arc::clone(&rules));
         let logs = Logs::new(Arc::clone(&rules), ids, floor);
@@ -389,14 +389,14 @@ impl Registry {
         effects.extend(self.logs.remember_member(who, &channel));
         let conversation = Conversation::Channel(channel.clone());
         effects.extend(self.logs.notice_loss(who, &conversation, after));
-        let ConversationInfo { log, last, read, retention, .. } =
+        let ConversationInfo { epoch, last, read, retention, .. } =
             self.logs.info(who, &conversation);
         let (people, omitted) = self.membership.channels.people_that_fit(&channel);
         let topic = self.membership.channels.topic_of(&channel);
         let is_lobby = channel.is_lobby();
         effects.push(Effect::Answer(Event::Entered {
             channel,
-            log,
+            epoch,
             last,
             read,
             retention,
@@ -462,11 +462,12 @@ impl Registry {
     ) -> Vec<Effect> {
         let Some(missed) = self.membership.resume(from, now) else { return Vec::new() };
         let named = |position: &Position| {
-            Some((self.may_read(from, &position.to, directory).ok()?, position.mark))
+            Some((self.may_read(from, &position.to, directory).ok()?, position.point))
         };
-        let marks: HashMap<Conversation, Mark> = conversations.iter().filter_map(named).collect();
+        let points: HashMap<Conversation, SyncPoint> =
+            conversations.iter().filter_map(named).collect();
         let user = self.membership.name_of(from);
-        let (infos, effects) = self.logs.resume(from, user, &marks);
+        let (infos, effects) = self.logs.resume(from, user, &points);
         // Splits the list, because a record holds about a hundred conversations.
         let event = |infos: &[ConversationInfo]| {
             Effect::Answer(Event::Conversations { conversations: infos.to_vec() })

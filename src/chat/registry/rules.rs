@@ -1,6 +1,6 @@
 //! The operator's configuration, as far as the registry needs it.
 
-use crate::chat::{ChannelName, Command, Conversation, LogId, Refusal, Retention, Wanted};
+use crate::chat::{ChannelName, Command, Conversation, Epoch, Refusal, Retention, Wanted};
 use crate::limits::{COUNTED_MAX, Limits};
 
 /// The operator's configuration.
@@ -45,11 +45,11 @@ impl Rules {
 
 /// The ids that logs get in a run of the server.
 #[derive(Clone, Copy)]
-pub struct LogIds {
+pub struct Epochs {
     /// The id of logs on disk.
-    pub persistent: LogId,
+    pub persistent: Epoch,
     /// The base from which the ids of logs in memory are counted.
-    pub ephemeral: LogId,
+    pub ephemeral: Epoch,
     /// The id of the stored logs after a loss is noticed, at most once in a run.
-    pub next: LogId,
+    pub next: Epoch,
 }

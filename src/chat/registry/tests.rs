@@ -1,4 +1,4 @@
-use super::super::{Body, ChannelInfo, Kind, LogId, Mark, Opaque, Position, ReadMark};
+use super::super::{Body, ChannelInfo, Epoch, Kind, Opaque, Position, ReadMark, SyncPoint};
 use super::cost_tests::past;
 use super::*;
 use crate::limits::Limits;
@@ -26,7 +26,7 @@ fn rules(limits: Limits) -> Rules {
 impl Chat {
     pub fn new() -> Self {
         let limits = Limits { messages_burst: 1000, ..Limits::default() };
-        let ids = LogIds { persistent: LogId(1), ephemeral: LogId(100), next: LogId(9) };
+        let ids = Epochs { persistent: Epoch(1), ephemeral: Epoch(100), next: Epoch(9) };
         let registry = Registry::new(rules(limits.clone()), ids, Seq(0));
         Chat { registry, limits, said_in: None, next: 0 }
     }
@@ -120,7 +120,7 @@ fn one_user_alone_cannot_claim_that_messages_are_lost() {
     let (alice, bob, carol) = (chat.enters("alice"), chat.enters("bob"), chat.enters("carol"));
     chat.joins(carol, "#tea").unwrap();
     let claims = |chat: &mut Chat, id, seq| {
-        let after = Some(Mark { log: LogId(1), seq: Seq(seq) });
+        let after = Some(SyncPoint { epoch: Epoch(1), seq: Seq(seq) });
         let effects = chat.does(id, Command::Join { channel: "#tea".parse().unwrap(), after });
         effects.unwrap().into_iter().find_map(|effect| match effect {
             Effect::Loss(lost) => Some(lost),
@@ -128,10 +128,10 @@ fn one_user_alone_cannot_claim_that_messages_are_lost() {
         })
     };
     let lost = claims(&mut chat, bob, u64::MAX).unwrap();
-    assert_eq!((lost.by.as_str(), lost.log), ("bob", None));
+    assert_eq!((lost.by.as_str(), lost.epoch), ("bob", None));
     assert_eq!(claims(&mut chat, bob, u64::MAX), None, "reported once");
     let lost = claims(&mut chat, alice, 7).unwrap();
-    assert_eq!((lost.by.as_str(), lost.missing, lost.log), ("alice", 7, Some(LogId(9))));
+    assert_eq!((lost.by.as_str(), lost.missing, lost.epoch), ("alice", 7, Some(Epoch(9))));
     assert_eq!(claims(&mut chat, bob, 9), None, "once in a run");
 }
 
@@ -365,11 +365,11 @@ fn each_conversation_resumes_at_the_client_position() {
         .enter(id, participant(alice.as_str(), "main", Purpose::Resume), Stamp(0))
         .unwrap();
     assert_eq!(starts(&entered), [], "nothing before the resume");
-    let mark = |to: &str, log, seq| Position {
+    let point = |to: &str, epoch, seq| Position {
         to: to.parse().unwrap(),
-        mark: Mark { log: LogId(log), seq: Seq(seq) },
+        point: SyncPoint { epoch: Epoch(epoch), seq: Seq(seq) },
     };
-    let conversations = vec![mark("#lobby", 1, 35), mark("@bob", 99, 5)];
+    let conversations = vec![point("#lobby", 1, 35), point("@bob", 99, 5)];
     let resumed = chat.does(id, Command::Resume { conversations }).unwrap();
     let [Event::Conversations { conversations }] = answers(&resumed)[..] else { panic!() };
     assert_eq!((conversations[0].read, conversations[0].last), (Seq(30), Seq(40)));

@@ -71,13 +71,13 @@ pub fn restore(
     let files = files.map(|from| files::copy(file, from, &home.files_dir())).transpose()?;
     let to = home.ledger_file();
     // A server that starts after an interruption at any point expects the ledger that it finds.
-    let log = jobs(&to).prepare_restore(file).map_err(|error| of_copy(error, file))?;
-    LedgerHeads::expect_restored(&home.ledger_head_file(), log)?;
+    let epoch = jobs(&to).prepare_restore(file).map_err(|error| of_copy(error, file))?;
+    LedgerHeads::expect_restored(&home.ledger_head_file(), epoch)?;
     if let Some(aside) = jobs(&to).finish_restore()? {
         err!("the previous ledger is now {}", aside.display());
     }
-    let (log, messages) = jobs(&to).head()?;
-    LedgerHeadFile::open(home.ledger_head_file(), LedgerHead { log, messages })?;
+    let (epoch, messages) = jobs(&to).head()?;
+    LedgerHeadFile::open(home.ledger_head_file(), LedgerHead { epoch, messages })?;
     audit::note(home, "restore", "", None);
     let found = jobs(&to).verify()?;
     say(json, &to, Report { found, files, rotated: None }, "restored:")?;

@@ -4,7 +4,7 @@ use super::super::conversations::{Displayed, Own};
 use super::super::storage::ignore_list::IgnoreList;
 use super::action::{Action, error, notice};
 use super::cleaned::cleaned;
-use super::exchange::{Exchange, mark};
+use super::exchange::{Exchange, sync_point};
 use super::membership::Stray;
 use super::output::{Origin, Output, is_unsealed};
 use super::refusals::{self, Refused};
@@ -66,7 +66,7 @@ impl Incoming<'_> {
                 refusals::refused(self.exchange, refused, Origin::Server)
             }
             Event::Entered {
-                ref channel, log, last, read, retention, ref mut reference, ..
+                ref channel, epoch, last, read, retention, ref mut reference, ..
             } => {
                 match self.exchange.membership.entered(channel, reference.as_deref()) {
                     Ok(theirs) => *reference = theirs,
@@ -74,7 +74,7 @@ impl Incoming<'_> {
                 }
                 let channel = channel.clone();
                 let to = Target::Channel(channel.clone());
-                let told = ConversationInfo { to, log, last, read, retention };
+                let told = ConversationInfo { to, epoch, last, read, retention };
                 self.entered(&channel, &told, event)
             }
             Event::Parted { channel, reference } => self.exchange.membership.parted(
@@ -140,10 +140,10 @@ impl Incoming<'_> {
             actions.push(Action::Send(question));
             return actions;
         }
-        let marks = self.exchange.conversations.positions();
+        let positions = self.exchange.conversations.positions();
         let channels = self.exchange.membership.joined().clone().into_iter();
         let joins = channels.map(|channel| {
-            let after = mark(&marks, &channel);
+            let after = sync_point(&positions, &channel);
             Request::from(Command::Join { channel, after })
         });
         self.exchange.ending.awaits(self.exchange.outgoing.has_early());
@@ -180,16 +180,19 @@ impl Incoming<'_> {
 
     /// Returns which seqs name other messages from now on. Called before `learn`.
     fn renumbered(&self, told: &ConversationInfo) -> Option<Action> {
-        let after = self.exchange.conversations.void_after(&told.to, told.log, told.last)?;
+        let after = self.exchange.conversations.void_after(&told.to, told.epoch, told.last)?;
         Some(Action::Output(Output::Renumbered { to: told.to.clone(), after }))
     }
 
     /// Returns the error about lost messages of a stored conversation. The engine reports those of
     /// sealed ones, and a conversation in memory only is expected to start again.
     fn loss(&self, told: &ConversationInfo) -> Option<Action> {
-        let loss = self.exchange.conversations.loss(&told.to, told.log, told.last)?;
-        let is_other =
-            self.exchange.conversations.mark(&told.to).is_some_and(|mark| mark.log != told.log);
+        let loss = self.exchange.conversations.loss(&told.to, told.epoch, told.last)?;
+        let is_other = self
+            .exchange
+            .conversations
+            .sync_point(&told.to)
+            .is_some_and(|point| point.epoch != told.epoch);
         let is_silent = is_other && (told.to.is_sealed() || told.retention == Retention::Off);
         (!is_silent).then(|| error(loss))
     }

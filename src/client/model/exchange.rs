@@ -21,8 +21,8 @@ use super::transfers::Transfers;
 use super::unread::Unread;
 use super::usage::Use;
 use crate::chat::{
-    ChannelName, Code, Command, Event, Kind, Mark, MessageCount, MsgId, NewMessage, Position,
-    Request, SecretText, Target, UserName,
+    ChannelName, Code, Command, Event, Kind, MessageCount, MsgId, NewMessage, Position, Request,
+    SecretText, SyncPoint, Target, UserName,
 };
 use crate::e2e::Choice;
 use crate::fault::code;
@@ -276,7 +276,7 @@ impl Exchange {
     pub fn enter(
         &mut self,
         channel: ChannelName,
-        after: Option<Mark>,
+        after: Option<SyncPoint>,
         reference: Option<String>,
     ) -> Vec<Action> {
         let asks = self.connection.is_up() || !self.connection.was_in();
@@ -331,7 +331,7 @@ impl Exchange {
 
     /// Enters a channel again and resumes it at its last position.
     pub fn enter_again(&mut self, channel: ChannelName) -> Vec<Action> {
-        let after = mark(&self.conversations.positions(), &channel);
+        let after = sync_point(&self.conversations.positions(), &channel);
         self.enter(channel, after, None)
     }
 
@@ -482,7 +482,7 @@ impl Exchange {
 }
 
 /// The received position of a channel.
-pub fn mark(positions: &[Position], channel: &ChannelName) -> Option<Mark> {
+pub fn sync_point(positions: &[Position], channel: &ChannelName) -> Option<SyncPoint> {
     let is = |one: &&Position| matches!(&one.to, Target::Channel(of) if of == channel);
-    positions.iter().find(is).map(|one| one.mark)
+    positions.iter().find(is).map(|one| one.point)
 }

@@ -30,7 +30,7 @@ fn parted(channel: ChannelName, reference: Option<String>) -> Event {
 fn conversation(to: &str) -> crate::chat::ConversationInfo {
     crate::chat::ConversationInfo {
         to: to.parse().unwrap(),
-        log: crate::chat::LogId(9),
+        epoch: crate::chat::Epoch(9),
         last: Seq(7),
         read: Seq(0),
         retention: crate::chat::Retention::Forever,

@@ -185,9 +185,9 @@ fn a_message_that_may_be_stored_is_not_cancelled() {
 #[test]
 fn a_received_message_is_not_shown_again_and_a_gap_is_skipped() {
     let mut model = connected();
-    let info = |log, last, read| crate::chat::ConversationInfo {
+    let info = |epoch, last, read| crate::chat::ConversationInfo {
         to: "#lobby".parse().unwrap(),
-        log: crate::chat::LogId(log),
+        epoch: crate::chat::Epoch(epoch),
         last: Seq(last),
         read: Seq(read),
         retention: crate::chat::Retention::Forever,
@@ -218,7 +218,7 @@ fn read_positions_are_stored_and_sent_together() {
     let mut model = connected();
     let conversation = crate::chat::ConversationInfo {
         to: "#lobby".parse().unwrap(),
-        log: crate::chat::LogId(1),
+        epoch: crate::chat::Epoch(1),
         last: Seq(0),
         read: Seq(0),
         retention: crate::chat::Retention::Forever,
@@ -237,7 +237,7 @@ fn read_positions_are_stored_and_sent_together() {
     else {
         panic!("{actions:?}")
     };
-    assert_eq!((positions[0].mark.seq, conversations[0].seq), (Seq(3), Seq(3)));
+    assert_eq!((positions[0].point.seq, conversations[0].seq), (Seq(3), Seq(3)));
     assert!(!model.wants_tick());
 }
 
@@ -255,12 +255,12 @@ fn reference(actions: &[Action]) -> Option<String> {
 
 fn entered(channel: &str, reference: Option<String>) -> Input {
     let people = vec!["bob".parse().unwrap()];
-    let (log, retention) = (crate::chat::LogId(1), crate::chat::Retention::Forever);
+    let (epoch, retention) = (crate::chat::Epoch(1), crate::chat::Retention::Forever);
     let (channel, topic) = (channel.parse().unwrap(), None);
     let (last, read) = (Seq(0), Seq(0));
     Input::Event(Event::Entered {
         channel,
-        log,
+        epoch,
         last,
         read,
         retention,

@@ -1,7 +1,7 @@
 //! Tests of the numbers of unread messages.
 
 use super::super::*;
-use crate::chat::{ConversationInfo, Event, LogId, MessageCount, Retention, SenderCount, Seq};
+use crate::chat::{ConversationInfo, Epoch, Event, MessageCount, Retention, SenderCount, Seq};
 
 fn connected() -> Model {
     let usage =
@@ -28,7 +28,7 @@ fn connected() -> Model {
 fn conversations_of(model: &mut Model, names: impl Iterator<Item = String>) -> Vec<Action> {
     let info = |name: String| ConversationInfo {
         to: format!("@{name}").parse().unwrap(),
-        log: LogId(1),
+        epoch: Epoch(1),
         last: Seq(9),
         read: Seq(2),
         retention: Retention::Forever,

@@ -10,21 +10,21 @@ use zeroize::Zeroizing;
 
 use super::SealedMap;
 use super::outbox_file::{Opened, OutboxFile};
-use crate::chat::{Mark, MsgId, NewMessage, Opaque, Position, Target};
+use crate::chat::{MsgId, NewMessage, Opaque, Position, SyncPoint, Target};
 
 /// The open files.
 pub struct Journal {
     pub outbox: OutboxFile,
     /// Only the first client of a profile stores positions.
-    marks: Option<Marks>,
+    points: Option<Positions>,
 }
 
 /// The positions of conversations.
-struct Marks {
+struct Positions {
     path: PathBuf,
     map: SealedMap,
     /// The positions on disk.
-    kept: HashMap<Target, Mark>,
+    kept: HashMap<Target, SyncPoint>,
 }
 
 /// The state that an earlier run has left.
@@ -56,12 +56,14 @@ impl Journal {
     /// The outbox cannot be opened.
     pub fn open(stem: &Path, key: Zeroizing<[u8; 32]>) -> io::Result<(Journal, Left)> {
         let Opened { file: outbox, unsent, is_first, damage } = OutboxFile::open(stem, &key)?;
-        let marks = is_first.then(|| Marks::open(stem.with_extension("marks"), key)).transpose()?;
-        let damage = damage.into_iter().chain(marks.as_ref().and_then(Marks::damage)).collect();
-        let positions = marks.as_ref().map(Marks::positions).unwrap_or_default();
+        let points =
+            is_first.then(|| Positions::open(stem.with_extension("marks"), key)).transpose()?;
+        let damage =
+            damage.into_iter().chain(points.as_ref().and_then(Positions::damage)).collect();
+        let positions = points.as_ref().map(Positions::positions).unwrap_or_default();
         let (refused, sealed, messages) = (unsent.refused, unsent.sealed, unsent.messages);
         let left = Left { outbox: messages, refused, sealed, positions, is_first, damage };
-        Ok((Journal { outbox, marks }, left))
+        Ok((Journal { outbox, points }, left))
     }
 
     /// Stores the positions of conversations, and syncs typed messages to the disk.
@@ -70,22 +72,22 @@ impl Journal {
     /// A file cannot be written, which the error names.
     pub fn keep(&mut self, positions: &[Position]) -> io::Result<()> {
         self.outbox.sync()?;
-        self.marks.as_mut().map_or(Ok(()), |marks| marks.keep(positions))
+        self.points.as_mut().map_or(Ok(()), |points| points.keep(positions))
     }
 }
 
-impl Marks {
-    fn open(path: PathBuf, key: Zeroizing<[u8; 32]>) -> io::Result<Marks> {
+impl Positions {
+    fn open(path: PathBuf, key: Zeroizing<[u8; 32]>) -> io::Result<Positions> {
         // Without the positions the newest messages are shown again; nothing is lost.
         let (map, entries) = SealedMap::open(path.clone(), key)?;
-        let mut kept: HashMap<Target, Mark> = HashMap::new();
-        for (to, mark) in entries {
-            match mark {
-                Some(mark) => kept.insert(to, mark),
+        let mut kept: HashMap<Target, SyncPoint> = HashMap::new();
+        for (to, point) in entries {
+            match point {
+                Some(point) => kept.insert(to, point),
                 None => kept.remove(&to),
             };
         }
-        Ok(Marks { path, map, kept })
+        Ok(Positions { path, map, kept })
     }
 
     /// The damage of the file, for the user.
@@ -96,17 +98,18 @@ impl Marks {
     }
 
     fn positions(&self) -> Vec<Position> {
-        let position = |(to, mark): (&Target, &Mark)| Position { to: to.clone(), mark: *mark };
+        let position =
+            |(to, point): (&Target, &SyncPoint)| Position { to: to.clone(), point: *point };
         self.kept.iter().map(position).collect()
     }
 
     fn keep(&mut self, positions: &[Position]) -> io::Result<()> {
-        let is_new = |one: &&Position| self.kept.get(&one.to) != Some(&one.mark);
-        let new = |one: &Position| (one.to.clone(), Some(one.mark));
+        let is_new = |one: &&Position| self.kept.get(&one.to) != Some(&one.point);
+        let new = |one: &Position| (one.to.clone(), Some(one.point));
         let changed: Vec<_> = positions.iter().filter(is_new).map(new).collect();
         let all = || {
             let mut all: HashMap<_, _> =
-                self.kept.iter().map(|(to, mark)| (to.clone(), Some(*mark))).collect();
+                self.kept.iter().map(|(to, point)| (to.clone(), Some(*point))).collect();
             all.extend(changed.iter().cloned());
             all.into_iter().collect()
         };
@@ -114,7 +117,7 @@ impl Marks {
         stored.map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
         })?;
-        self.kept.extend(changed.into_iter().filter_map(|(to, mark)| Some((to, mark?))));
+        self.kept.extend(changed.into_iter().filter_map(|(to, point)| Some((to, point?))));
         Ok(())
     }
 }
@@ -131,7 +134,7 @@ mod tests {
     fn positions_are_stored() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("server");
-        let text = r##"[{"to":"#lobby","log":"00000000000000ff","seq":"7"}]"##;
+        let text = r##"[{"to":"#lobby","epoch":"00000000000000ff","seq":"7"}]"##;
         let positions: Vec<Position> = serde_json::from_str(text).unwrap();
         let (mut journal, _) = Journal::open(&stem, key()).unwrap();
         journal.keep(&positions).unwrap();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::chat::{Confidentiality, Kind, LogId, Message, MsgId, Seq, Target, Wanted};
+use crate::chat::{Confidentiality, Epoch, Kind, Message, MsgId, Seq, Target, Wanted};
 use crate::crypto::header::{ChainLink, ContentType, Header};
 use crate::e2e::changes::{Changes, Version};
 use crate::e2e::search_index::{Entry, SearchIndex, Terms};
@@ -173,7 +173,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Naive {
     lines: Vec<(u8, Message, Terms)>,
-    terms: [(Option<LogId>, Option<u8>); 3],
+    terms: [(Option<Epoch>, Option<u8>); 3],
     /// Of each message the newest edit that was told, or that it was deleted.
     newest: HashMap<(u8, u64), Option<usize>>,
 }
@@ -181,8 +181,12 @@ struct Naive {
 impl Naive {
     /// The current terms of a conversation.
     fn terms(&self, p: u8, now_ms: i64) -> Terms {
-        let (log, days) = self.terms[usize::from(p)];
-        Terms { log, until_ms: days.map(|days| now_ms + i64::from(days) * DAY_MS), read_ms: now_ms }
+        let (epoch, days) = self.terms[usize::from(p)];
+        Terms {
+            epoch,
+            until_ms: days.map(|days| now_ms + i64::from(days) * DAY_MS),
+            read_ms: now_ms,
+        }
     }
 
     fn does(&mut self, step: &Step, now_ms: i64) {
@@ -214,7 +218,7 @@ impl Naive {
                 self.newest.retain(|one, _| one.0 != *p);
                 self.lines.retain(|one| one.0 != *p);
             }
-            Step::Log(p, log) => self.terms[usize::from(*p)].0 = Some(LogId(*log)),
+            Step::Log(p, epoch) => self.terms[usize::from(*p)].0 = Some(Epoch(*epoch)),
             Step::Kept(p, days) => self.terms[usize::from(*p)].1 = *days,
             Step::Later(_) | Step::Tidy | Step::Restart => {}
         }
@@ -244,13 +248,13 @@ impl Naive {
     /// The found texts, sorted, because only the index knows the order of logs.
     fn finds(&self, p: u8, text: &str, now_ms: i64) -> Vec<String> {
         let wanted = Wanted::new(text).unwrap();
-        let log = self.terms[usize::from(p)].0;
+        let epoch = self.terms[usize::from(p)].0;
         let lines = self.lines.iter().filter(|(conversation, line, terms)| {
             let kept = terms.until_ms.is_none_or(|until_ms| until_ms > now_ms);
             *conversation == p && kept && wanted.is_in(line.body.text())
         });
         let found = lines.map(|(_, line, terms)| {
-            let seq = if terms.log == log { line.seq } else { Seq(0) };
+            let seq = if terms.epoch == epoch { line.seq } else { Seq(0) };
             format!("{:?}", Message { seq, ..line.clone() })
         });
         let mut found: Vec<_> = found.collect();
@@ -321,8 +325,8 @@ proptest! {
             naive.does(step, now_ms);
             let index = disk.index();
             for (p, text) in (0..3).flat_map(|p| ["tea", "grun CAKE", "half-past"].map(|t| (p, t))) {
-                let log = naive.terms(p, now_ms).log;
-                let (found, more) = index.search(&conversation(p), text, now_ms, log);
+                let epoch = naive.terms(p, now_ms).epoch;
+                let (found, more) = index.search(&conversation(p), text, now_ms, epoch);
                 let mut found: Vec<_> = found.iter().map(|line| format!("{line:?}")).collect();
                 found.sort();
                 prop_assert_eq!(found, naive.finds(p, text, now_ms), "{} in {}", text, p);
@@ -464,13 +468,13 @@ fn a_flood_costs_only_itself_also_over_many_rewrites() {
 #[test]
 fn unsigned_messages_push_out_no_signed_one() {
     let mut disk = SearchFolder::new(0, 100_000);
-    let terms = |log| Terms { log: Some(LogId(log)), ..Terms::default() };
+    let terms = |epoch| Terms { epoch: Some(Epoch(epoch)), ..Terms::default() };
     disk.add(said_in(0, line(1, 7, "the signed tea"), terms(1)), 0);
     // Other messages with its seq, in this and in other logs, and with its id.
-    for (log, id) in [(1, 2), (9, 3), (9, 1)] {
+    for (epoch, id) in [(1, 2), (9, 3), (9, 1)] {
         let from = if id == 1 { "bob" } else { "alice" }.parse().unwrap();
         let other = Message { id: MsgId([id; 16]), from, ..line(1, 8, "another tea") };
-        disk.add(said_in(0, other, terms(log)), 0);
+        disk.add(said_in(0, other, terms(epoch)), 0);
     }
     // More unsigned messages than the file holds, newer by the server's claim.
     for number in 0..1_000u64 {
@@ -482,7 +486,7 @@ fn unsigned_messages_push_out_no_signed_one() {
         };
         disk.add(said(1, made), 0);
     }
-    let (found, _) = disk.index().search(&conversation(0), "tea", 0, Some(LogId(1)));
+    let (found, _) = disk.index().search(&conversation(0), "tea", 0, Some(Epoch(1)));
     let told: Vec<_> = found.iter().map(|line| (line.seq.0, line.body.text())).collect();
     let another = "another tea";
     assert_eq!(told, [(1, "the signed tea"), (1, another), (0, another), (0, another)]);

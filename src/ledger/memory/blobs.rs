@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Memory;
 use crate::chat::{BlobId, Conversation, Seq, UserName};
 use crate::ledger::{
-    Began, BlobLimits, BlobRow, BlobState, BlobTotals, Blobs, Draft, DropOutcome, LedgerError,
-    NewBlob, Why, stored_name,
+    Began, BlobLimits, BlobRow, BlobState, BlobTotals, Blobs, DropOutcome, LedgerError, NewBlob,
+    SentMessage, Why, stored_name,
 };
 
 struct Row {
@@ -46,15 +46,15 @@ fn total<'a>(rows: impl Iterator<Item = &'a Row>) -> BlobTotals {
 
 impl MemoryBlobs {
     /// Lets a new message announce its file. Returns false if it may not.
-    pub fn claim(&mut self, draft: &Draft, holder: u64, seq: Seq) -> bool {
-        let Some(blob) = draft.kind.blob() else { return true };
-        let Some(one) = self.rows.get_mut(&stored_name(&draft.conversation, blob)) else {
+    pub fn claim(&mut self, sent: &SentMessage, holder: u64, seq: Seq) -> bool {
+        let Some(blob) = sent.kind.blob() else { return true };
+        let Some(one) = self.rows.get_mut(&stored_name(&sent.conversation, blob)) else {
             return false;
         };
-        let fits = one.is_of(&draft.from, holder)
+        let fits = one.is_of(&sent.from, holder)
             && one.row.state == BlobState::Kept
             && one.message.is_none()
-            && one.last_ms > draft.time_ms;
+            && one.last_ms > sent.time_ms;
         if fits {
             (one.message, one.row.claimed, one.row.until_ms) = (Some(seq), true, one.last_ms);
         }

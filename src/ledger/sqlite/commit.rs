@@ -15,7 +15,7 @@ use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, read_row, ro
 use super::{Known, Sqlite};
 use crate::chat::{BlobId, Body, Conversation, Opaque, Seq, UserName};
 use crate::ledger::rules::{known_as, may_change};
-use crate::ledger::{Draft, Outcome, Record};
+use crate::ledger::{Outcome, Record, SentMessage};
 
 pub(super) struct Commit<'a> {
     transaction: Transaction<'a>,
@@ -91,7 +91,7 @@ impl<'a> Commit<'a> {
 
     fn write(&mut self, record: &Record) -> rusqlite::Result<Outcome> {
         match record {
-            Record::Message(draft) => return self.message(draft),
+            Record::Message(sent) => return self.message(sent),
             Record::Topic(channel, topic) => {
                 let conversation = self.conversation(&Conversation::Channel(channel.clone()))?;
                 let set =
@@ -146,30 +146,30 @@ impl<'a> Commit<'a> {
         Ok(known)
     }
 
-    fn message(&mut self, draft: &Draft) -> rusqlite::Result<Outcome> {
-        let conversation = self.conversation(&draft.conversation)?;
+    fn message(&mut self, sent: &SentMessage) -> rusqlite::Result<Outcome> {
+        let conversation = self.conversation(&sent.conversation)?;
         // Searches for a change first, because it is applied before its own row is added.
-        let is_looked_up = draft.kind.is_change() || draft.kind.blob().is_some();
+        let is_looked_up = sent.kind.is_change() || sent.kind.blob().is_some();
         if (is_looked_up || self.spent || !self.detached.is_empty())
-            && let Some(outcome) = self.known(conversation, draft)?
+            && let Some(outcome) = self.known(conversation, sent)?
         {
             return Ok(outcome);
         }
-        if let Some(of) = draft.kind.of() {
+        if let Some(of) = sent.kind.of() {
             // The target may be one of these.
             self.index_words()?;
-            if let Err(outcome) = self.change(conversation, of, draft)? {
+            if let Err(outcome) = self.change(conversation, of, sent)? {
                 return Ok(outcome);
             }
         }
         let next = Seq(conversation.last.0 + 1);
-        if let Some(blob) = draft.kind.blob()
-            && !self.claims(draft, blob, rowid_of(conversation.row, next))?
+        if let Some(blob) = sent.kind.blob()
+            && !self.claims(sent, blob, rowid_of(conversation.row, next))?
         {
             return Ok(Outcome::NoSuchFile);
         }
-        let mut own = Cow::Borrowed(draft);
-        if draft.kind.is_edit() {
+        let mut own = Cow::Borrowed(sent);
+        if sent.kind.is_edit() {
             own.to_mut().body = Body::default();
         }
         let owner = self.owners.of(&own.from);
@@ -196,14 +196,14 @@ impl<'a> Commit<'a> {
             spelled(&own.from),
         ])?;
         if added == 0 {
-            return Ok(self.known(conversation, draft)?.unwrap_or(Outcome::Conflict));
+            return Ok(self.known(conversation, sent)?.unwrap_or(Outcome::Conflict));
         }
         if !text.is_empty() {
             self.unindexed.push(rowid_of(conversation.row, next));
         }
         match &mut self.at {
-            Some((name, known)) if *name == draft.conversation => known.last = next,
-            at => *at = Some((draft.conversation.clone(), Known { last: next, ..conversation })),
+            Some((name, known)) if *name == sent.conversation => known.last = next,
+            at => *at = Some((sent.conversation.clone(), Known { last: next, ..conversation })),
         }
         Ok(Outcome::Stored(next))
     }
@@ -214,9 +214,9 @@ impl<'a> Commit<'a> {
     }
 
     /// Lets a new message announce its file. Returns false if it may not.
-    fn claims(&self, draft: &Draft, blob: BlobId, rowid: i64) -> rusqlite::Result<bool> {
-        let (owner, holder) = (&draft.from, self.owners.of(&draft.from));
-        let (conversation, time_ms) = (&draft.conversation, draft.time_ms);
+    fn claims(&self, sent: &SentMessage, blob: BlobId, rowid: i64) -> rusqlite::Result<bool> {
+        let (owner, holder) = (&sent.from, self.owners.of(&sent.from));
+        let (conversation, time_ms) = (&sent.conversation, sent.time_ms);
         claim(&self.transaction, &Claim { owner, holder, conversation, blob, rowid, time_ms })
     }
 
@@ -234,14 +234,14 @@ impl<'a> Commit<'a> {
     }
 
     /// Returns the outcome for a message whose id is known.
-    fn known(&self, conversation: Known, draft: &Draft) -> rusqlite::Result<Option<Outcome>> {
-        let detached = self.detached.iter().filter(|(_, name)| *name == draft.conversation);
+    fn known(&self, conversation: Known, sent: &SentMessage) -> rusqlite::Result<Option<Outcome>> {
+        let detached = self.detached.iter().filter(|(_, name)| *name == sent.conversation);
         for row in std::iter::once(conversation.row).chain(detached.map(|(row, _)| *row)) {
-            if let Some(outcome) = self.stored_in(row, draft)? {
+            if let Some(outcome) = self.stored_in(row, sent)? {
                 return Ok(Some(outcome));
             }
         }
-        let by_name = params![draft.conversation.folded(), draft.from.folded(), draft.id.0];
+        let by_name = params![sent.conversation.folded(), sent.from.folded(), sent.id.0];
         let find = "SELECT seq FROM spent WHERE name = ?1 AND sender = ?2 AND id = ?3";
         let mut find = self.transaction.prepare_cached(find)?;
         let gone = find.query_row(by_name, |row| row.get(0)).optional()?;
@@ -249,14 +249,14 @@ impl<'a> Commit<'a> {
     }
 
     /// Returns the outcome for a message whose id a conversation's row has.
-    fn stored_in(&self, row: i64, draft: &Draft) -> rusqlite::Result<Option<Outcome>> {
-        let by_id = params![row, draft.from.folded(), draft.id.0];
+    fn stored_in(&self, row: i64, sent: &SentMessage) -> rusqlite::Result<Option<Outcome>> {
+        let by_id = params![row, sent.from.folded(), sent.id.0];
         let find = format!(
             "SELECT {COLUMNS} {FROM} WHERE l.conversation = ?1 AND l.sender = ?2 AND l.id = ?3"
         );
         let mut find = self.transaction.prepare_cached(&find)?;
         let outcome = |row: &Row| match read_row(row) {
-            Ok(stored) => Ok(known_as(&stored.draft, stored.state != 0, stored.seq, draft)),
+            Ok(stored) => Ok(known_as(&stored.sent, stored.state != 0, stored.seq, sent)),
             // The message was stored; a comparison is no longer possible.
             Err(error) if is_row_damaged(&error) => {
                 Ok(Outcome::Known(seq(row.get::<_, i64>(0)? & SEQ_MAX)))
@@ -270,7 +270,7 @@ impl<'a> Commit<'a> {
         &mut self,
         conversation: Known,
         of: Seq,
-        draft: &Draft,
+        sent: &SentMessage,
     ) -> rusqlite::Result<Result<(), Outcome>> {
         let rowid = rowid_of(conversation.row, of);
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
@@ -282,21 +282,21 @@ impl<'a> Commit<'a> {
             Err(error) if is_row_damaged(&error) => return Ok(Err(Outcome::NoSuchMessage)),
             Err(error) => return Err(error),
         };
-        let flags = (stored.owner == self.owners.of(&draft.from), stored.state == 2);
-        if let Err(outcome) = may_change(&stored.draft, flags, draft, self.change_s_max) {
+        let flags = (stored.owner == self.owners.of(&sent.from), stored.state == 2);
+        if let Err(outcome) = may_change(&stored.sent, flags, sent, self.change_s_max) {
             return Ok(Err(outcome));
         }
         let (state, body) =
-            if draft.kind.is_edit() { (1, draft.body.clone()) } else { (2, Body::default()) };
-        stored.draft.body = body;
+            if sent.kind.is_edit() { (1, sent.body.clone()) } else { (2, Body::default()) };
+        stored.sent.body = body;
         let set = "UPDATE lines SET text = ?2, state = ?3, checksum = ?4, sealed = ?5, descriptor = NULL \
              WHERE line = ?1";
-        let sum = checksum(&stored.draft, (stored.seq, stored.owner), state);
-        let sealed = stored.draft.body.sealed().map(Opaque::bytes);
-        let values = params![rowid, stored.draft.body.text(), state, sum, sealed];
+        let sum = checksum(&stored.sent, (stored.seq, stored.owner), state);
+        let sealed = stored.sent.body.sealed().map(Opaque::bytes);
+        let values = params![rowid, stored.sent.body.text(), state, sum, sealed];
         self.transaction.prepare_cached(set)?.execute(values)?;
         self.removals += 1;
-        if stored.draft.kind.blob().is_some() {
+        if stored.sent.kind.blob().is_some() {
             let gone = doom(&self.transaction, DELETED, ("line = ?1", params![rowid]))?;
             self.doomed.extend(gone);
         }
@@ -330,7 +330,7 @@ const ADD: &str = "INSERT INTO lines \
 /// Returns the conversation of a message; `None` for other records.
 fn said_in(record: &Record) -> Option<&Conversation> {
     match record {
-        Record::Message(draft) => Some(&draft.conversation),
+        Record::Message(sent) => Some(&sent.conversation),
         _ => None,
     }
 }
@@ -341,9 +341,9 @@ fn spelled(sender: &UserName) -> Option<&str> {
 }
 
 /// Returns the columns `text` and `descriptor`: what a file says of itself is not searched.
-fn columns_of(draft: &Draft) -> (&str, Option<&str>) {
-    let text = draft.body.text();
-    match draft.kind.blob() {
+fn columns_of(sent: &SentMessage) -> (&str, Option<&str>) {
+    let text = sent.body.text();
+    match sent.kind.blob() {
         Some(_) if !text.is_empty() => ("", Some(text)),
         _ => (text, None),
     }

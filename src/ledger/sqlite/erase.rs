@@ -132,8 +132,8 @@ fn bury(transaction: &Transaction, mut rowids: Vec<i64>) -> rusqlite::Result<usi
     for rowid in &rowids {
         let sum = |row: &rusqlite::Row| match read_row(row) {
             Ok(mut stored) => {
-                stored.draft.body = Body::default();
-                Ok(checksum(&stored.draft, (stored.seq, stored.owner), 2))
+                stored.sent.body = Body::default();
+                Ok(checksum(&stored.sent, (stored.seq, stored.owner), 2))
             }
             // Removes the text; the rest of the row stays damaged.
             Err(error) if is_row_damaged(&error) => Ok(0),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::connection::{faults, open_to_read};
 use super::schema::{self, version};
 use super::{Sqlite, backup, blobs, restore, verify};
-use crate::chat::{BlobId, LogId, UserName};
+use crate::chat::{BlobId, Epoch, UserName};
 use crate::ledger::{Jobs, Ledger, LedgerError, Verified};
 
 /// The file of a ledger, which a server may have open.
@@ -28,7 +28,7 @@ impl Jobs for SqliteFile<'_> {
         backup::backup(self.0, to, progress)
     }
 
-    fn prepare_restore(&self, from: &Path) -> Result<LogId, LedgerError> {
+    fn prepare_restore(&self, from: &Path) -> Result<Epoch, LedgerError> {
         restore::prepare(from, self.0)
     }
 
@@ -36,9 +36,9 @@ impl Jobs for SqliteFile<'_> {
         restore::finish(self.0)
     }
 
-    fn head(&self) -> Result<(LogId, u64), LedgerError> {
+    fn head(&self) -> Result<(Epoch, u64), LedgerError> {
         let ledger = Sqlite::open(self.0, 0)?;
-        Ok((ledger.log_id(), ledger.stored_ever()))
+        Ok((ledger.epoch(), ledger.stored_ever()))
     }
 
     fn verify(&self) -> Result<Verified, LedgerError> {

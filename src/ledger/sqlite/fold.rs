@@ -120,7 +120,7 @@ fn fold_conversation(connection: &Connection, row: i64, new: &str) -> rusqlite::
     while let Some(message) = messages.next()? {
         match read_row(message) {
             Ok(stored) => {
-                let sum = checksum(&stored.draft, (stored.seq, stored.owner), stored.state);
+                let sum = checksum(&stored.sent, (stored.seq, stored.owner), stored.state);
                 connection.prepare_cached(set)?.execute([message.get(0)?, sum])?;
             }
             Err(error) if is_row_damaged(&error) => {}
@@ -140,7 +140,7 @@ mod tests {
     use super::super::rows::{FOLDED, checksum_in};
     use super::super::{Sqlite, SqliteReader};
     use crate::chat::Seq;
-    use crate::ledger::contract_tests::{PAGE, draft, on_disk};
+    use crate::ledger::contract_tests::{PAGE, on_disk, sent};
     use crate::ledger::{Jobs, Ledger, Outcome, Reader, Record, jobs};
 
     /// Two messages of a ledger from before this step, in a conversation of this name, and another
@@ -156,8 +156,7 @@ mod tests {
     #[test]
     fn a_ledger_from_before_has_one_form_of_each_name() {
         let (mut ledger, folder, path) = on_disk();
-        let messages =
-            [draft("@alice@Bob", "Bob", 1, "one"), draft("@alice@Bob", "alice", 2, "two")];
+        let messages = [sent("@alice@Bob", "Bob", 1, "one"), sent("@alice@Bob", "alice", 2, "two")];
         let read = Record::Read("bob".parse().unwrap(), "@alice@bob".parse().unwrap(), Seq(1));
         ledger
             .commit(&[
@@ -185,7 +184,7 @@ mod tests {
             shown.iter().map(|message| (message.from.as_str(), message.body.text())).collect();
         assert_eq!(shown, [("Bob", "one"), ("alice", "two")]);
         let says = |ledger: &mut Sqlite, id, text| {
-            ledger.commit(&[Record::message(draft("@alice@BOB", "bob", id, text))]).unwrap()[0]
+            ledger.commit(&[Record::message(sent("@alice@BOB", "bob", id, text))]).unwrap()[0]
         };
         assert_eq!(says(&mut ledger, 1, "one"), Outcome::Known(Seq(1)));
         assert_eq!(says(&mut ledger, 9, "gone"), Outcome::Known(Seq(9)));

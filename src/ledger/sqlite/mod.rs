@@ -26,10 +26,10 @@ use rusqlite::{Connection, Row, params};
 
 use super::pace::{CommitTime, Pace};
 use super::{
-    Began, BlobLimits, BlobRow, BlobTotals, Blobs, Draft, DropOutcome, Erased, Ledger, LedgerError,
-    NewBlob, Outcome, Place, Record, Remembered, Tidied, Topic,
+    Began, BlobLimits, BlobRow, BlobTotals, Blobs, DropOutcome, Erased, Ledger, LedgerError,
+    NewBlob, Outcome, Place, Record, Remembered, SentMessage, Tidied, Topic,
 };
-use crate::chat::{BlobId, Conversation, LogId, Seq, UserName};
+use crate::chat::{BlobId, Conversation, Epoch, Seq, UserName};
 use crate::limits::DAY_MS;
 use blobs::{DELETED, EXPIRED, LOST, Rows, doom, forget_gone};
 use commit::Commit;
@@ -50,7 +50,7 @@ const SPENT_MS: i64 = 7 * DAY_MS;
 pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
-    log: LogId,
+    epoch: Epoch,
     change_s_max: u64,
     conversations: HashMap<Conversation, Known>,
     /// Rows of conversations whose messages are to be removed, and their names.
@@ -99,7 +99,7 @@ impl Sqlite {
         prepare(&connection).map_err(&fault)?;
         sync_log(&connection, path)?;
         migrate(&mut connection, path)?;
-        let (log, floor): (i64, i64) = connection
+        let (epoch, floor): (i64, i64) = connection
             .query_row("SELECT log, floor FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(&fault)?;
         let spent = connection
@@ -124,7 +124,7 @@ impl Sqlite {
             }
         }
         Ok(Sqlite {
-            log: LogId(log as u64),
+            epoch: Epoch(epoch as u64),
             change_s_max,
             conversations,
             detached: detach::load(&connection).map_err(&fault)?,
@@ -271,10 +271,10 @@ impl Ledger for Sqlite {
         Ok(outcomes)
     }
 
-    fn stored(&self, draft: &Draft) -> Option<Seq> {
-        let conversation = self.conversations.get(&draft.conversation)?;
+    fn stored(&self, sent: &SentMessage) -> Option<Seq> {
+        let conversation = self.conversations.get(&sent.conversation)?;
         let find = "SELECT line FROM lines WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
-        let by_id = params![conversation.row, draft.from.folded(), draft.id.0];
+        let by_id = params![conversation.row, sent.from.folded(), sent.id.0];
         // If the file cannot be read, the answer is unknown.
         let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
         found.ok().map(|rowid| seq(rowid & SEQ_MAX))
@@ -451,19 +451,19 @@ impl Ledger for Sqlite {
         remembered(&self.connection, waiting_max).map_err(faults(&self.path))
     }
 
-    fn log_id(&self) -> LogId {
-        self.log
+    fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     fn stored_ever(&self) -> u64 {
         self.stored_ever
     }
 
-    fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
+    fn begin_epoch(&mut self, epoch: Epoch) -> Result<(), LedgerError> {
         self.write(|ledger| {
-            ledger.connection.execute("UPDATE meta SET log = ?1", [log.0 as i64]).map(drop)
+            ledger.connection.execute("UPDATE meta SET log = ?1", [epoch.0 as i64]).map(drop)
         })?;
-        self.log = log;
+        self.epoch = epoch;
         Ok(())
     }
 }

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use super::backup::{BESIDE, backup, beside, remove, remove_whole, restored};
 use super::connection::{faults, io, open_as_it_is, open_existing, truncate_log};
 use super::verify::verify;
-use crate::chat::LogId;
+use crate::chat::Epoch;
 use crate::ledger::LedgerError;
 use crate::system::files;
 
 /// Copies a backup beside the ledger `to`. Gives its logs another id, because clients may have
 /// later messages of the old ones. Returns the id.
-pub fn prepare(from: &Path, to: &Path) -> Result<LogId, LedgerError> {
+pub fn prepare(from: &Path, to: &Path) -> Result<Epoch, LedgerError> {
     verify(from)?;
     let fresh = restored(to);
     if is_same(from, &fresh) {
@@ -25,11 +25,11 @@ pub fn prepare(from: &Path, to: &Path) -> Result<LogId, LedgerError> {
     }
     remove_whole(&fresh)?;
     backup(from, &fresh, &mut |_| {})?;
-    let log = LogId(rand::random::<u64>() >> 1);
+    let epoch = Epoch(rand::random::<u64>() >> 1);
     // The copy has no write-ahead log, which could be left behind when the copy gets its name.
     let connection = open_as_it_is(&fresh)?;
-    connection.execute("UPDATE meta SET log = ?1", [log.0 as i64]).map_err(faults(&fresh))?;
-    Ok(log)
+    connection.execute("UPDATE meta SET log = ?1", [epoch.0 as i64]).map_err(faults(&fresh))?;
+    Ok(epoch)
 }
 
 /// Puts the prepared copy in the place of the ledger `to`, which nobody may have open. Keeps the

@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
 use crate::chat::{BlobId, Body, Kind, Message, MsgId, Opaque, Seq};
 use crate::crypto::sha256;
-use crate::ledger::{Draft, message};
+use crate::ledger::{SentMessage, message};
 
 /// The first version of the schema in which the names of users are folded (`fold.rs`).
 pub(super) const FOLDED: i64 = 9;
@@ -47,7 +47,7 @@ pub(super) fn rowid_of(conversation: i64, seq: Seq) -> i64 {
 
 /// A row as a message.
 pub(super) struct Stored {
-    pub draft: Draft,
+    pub sent: SentMessage,
     pub seq: Seq,
     /// Which holder of the sender's name wrote it.
     pub owner: i64,
@@ -56,35 +56,35 @@ pub(super) struct Stored {
 }
 
 /// Returns eight bytes over all fields of a row, which reveal a flipped bit on the disk.
-pub(super) fn checksum(draft: &Draft, of_row: (Seq, i64), state: i64) -> i64 {
-    checksum_in(&draft.conversation.folded(), draft, of_row, state)
+pub(super) fn checksum(sent: &SentMessage, of_row: (Seq, i64), state: i64) -> i64 {
+    checksum_in(&sent.conversation.folded(), sent, of_row, state)
 }
 
 /// Returns the checksum of a row whose conversation has this name in the file.
 pub(super) fn checksum_in(
     conversation: &str,
-    draft: &Draft,
+    sent: &SentMessage,
     (seq, owner): (Seq, i64),
     state: i64,
 ) -> i64 {
-    let of = draft.kind.of().map_or(0, |of| of.0);
+    let of = sent.kind.of().map_or(0, |of| of.0);
     // A text that is not sealed has the checksum of versions without sealed messages.
-    let sealed = draft.body.sealed().map_or(&[][..], Opaque::bytes);
-    let mark = if draft.body.sealed().is_some() { 0x80 } else { 0 };
+    let sealed = sent.body.sealed().map_or(&[][..], Opaque::bytes);
+    let mark = if sent.body.sealed().is_some() { 0x80 } else { 0 };
     // A message of the first holder has the checksum of versions without holders.
     let owner = owner.to_be_bytes();
     let owner = if owner == [0; 8] { &[][..] } else { &owner[..] };
-    let blob = draft.kind.blob().map_or(Vec::new(), |BlobId(blob)| blob.to_vec());
+    let blob = sent.kind.blob().map_or(Vec::new(), |BlobId(blob)| blob.to_vec());
     let parts: [&[u8]; 12] = [
         conversation.as_bytes(),
         &[0],
-        draft.from.as_str().as_bytes(),
+        sent.from.as_str().as_bytes(),
         &[0],
-        draft.device.as_str().as_bytes(),
-        &draft.id.0,
-        &[draft.kind.code() | mark, state as u8],
-        &[seq.0.to_be_bytes(), draft.time_ms.to_be_bytes(), of.to_be_bytes()].concat(),
-        draft.body.text().as_bytes(),
+        sent.device.as_str().as_bytes(),
+        &sent.id.0,
+        &[sent.kind.code() | mark, state as u8],
+        &[seq.0.to_be_bytes(), sent.time_ms.to_be_bytes(), of.to_be_bytes()].concat(),
+        sent.body.text().as_bytes(),
         sealed,
         owner,
         &blob,
@@ -106,7 +106,7 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<Stored> {
         Some(sealed) => Body::Sealed(sealed),
         None => Body::Text(row.get(8)?),
     };
-    let draft = Draft {
+    let sent = SentMessage {
         conversation: parsed(row, 10)?,
         from: parsed(row, 2)?,
         device: parsed(row, 3)?,
@@ -117,25 +117,25 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<Stored> {
     };
     let (rowid, state): (i64, i64) = (row.get(0)?, row.get(7)?);
     let (seq, owner) = (seq(rowid & SEQ_MAX), row.get(12)?);
-    let sum = checksum_in(row.get_ref(10)?.as_str()?, &draft, (seq, owner), state);
+    let sum = checksum_in(row.get_ref(10)?.as_str()?, &sent, (seq, owner), state);
     if sum != row.get::<_, i64>(9)? {
-        let what = format!("message {seq} of {} is not what was stored", draft.conversation);
+        let what = format!("message {seq} of {} is not what was stored", sent.conversation);
         return Err(damaged(9, what));
     }
-    Ok(Stored { draft, seq, owner, state })
+    Ok(Stored { sent, seq, owner, state })
 }
 
 /// Reads a row as it is delivered from history: an edit has the present text of its target.
 pub(super) fn read_message(connection: &Connection, row: &Row) -> rusqlite::Result<Message> {
-    let Stored { mut draft, seq, state, .. } = read_row(row)?;
-    if let Kind::Edit { of } = draft.kind {
+    let Stored { mut sent, seq, state, .. } = read_row(row)?;
+    if let Kind::Edit { of } = sent.kind {
         let rowid = row.get::<_, i64>(0)? - seq.0 as i64;
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1 + ?2");
         let mut find = connection.prepare_cached(&find)?;
         let target = find.query_row([rowid, of.0 as i64], read_row).optional()?;
-        draft.body = target.map(|target| target.draft.body).unwrap_or_default();
+        sent.body = target.map(|target| target.sent.body).unwrap_or_default();
     }
-    Ok(message(draft, seq, state == 1, state == 2))
+    Ok(message(sent, seq, state == 1, state == 2))
 }
 
 /// Returns whether the error means that a row is not as it was written.

@@ -9,7 +9,7 @@ use super::progress::begun;
 use super::store::{BlobStore, FolderStore, Place};
 use super::uploads::{Begun, Wanted};
 use super::world_tests::{HOUR_MS, LIMITS, Server, serve};
-use crate::chat::{BlobId, Conversation, LogId, Refusal, SessionId};
+use crate::chat::{BlobId, Conversation, Epoch, Refusal, SessionId};
 use crate::crypto::Fingerprint;
 use crate::crypto::record_cipher::pair;
 use crate::ledger::{BlobState, Memory, NewBlob, stored_name};
@@ -92,7 +92,7 @@ fn begins(
 #[test]
 fn a_file_without_a_row_stays_for_a_day_whenever_the_server_starts() {
     each(|store| {
-        let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+        let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), 60);
         makes(&*store, 1, false);
         makes(&*store, 2, true);
         let sweeps = |hours: i64, is_trusted: bool| {
@@ -114,7 +114,7 @@ fn a_file_without_a_row_stays_for_a_day_whenever_the_server_starts() {
 #[test]
 fn a_file_whose_row_is_back_is_known_again() {
     each(|store| {
-        let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+        let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), 60);
         makes(&*store, 1, true);
         let server = serve(&memory, Arc::clone(&store));
         server.sweeps(Some(NOW_MS));
@@ -140,7 +140,7 @@ fn a_file_whose_row_is_back_is_known_again() {
 #[test]
 fn an_upload_and_the_removal_of_an_unknown_file_of_its_name_exclude_each_other() {
     each(|store| {
-        let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+        let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), 60);
         let (queue, _reader, _pipe) = session(usize::MAX);
         let server = serve(&memory, Arc::clone(&store));
         makes(&*store, 1, true);
@@ -171,7 +171,7 @@ fn an_upload_and_the_removal_of_an_unknown_file_of_its_name_exclude_each_other()
 #[test]
 fn a_file_that_is_removed_while_an_upload_opens_it_is_begun_again_with_a_row() {
     each(|store| {
-        let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+        let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), 60);
         let server = serve(&memory, Arc::clone(&store));
         let (queue, _reader, _pipe) = session(usize::MAX);
         let wanted = wanted(1, 5);
@@ -203,7 +203,7 @@ fn a_file_that_is_removed_while_an_upload_opens_it_is_begun_again_with_a_row() {
 #[test]
 fn have_never_goes_back_and_none_follows_the_end() {
     let store = Arc::new(MemoryStore::new(1 << 30));
-    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+    let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), 60);
     let server = serve(&memory, store);
     let (queue, mut reader, pipe) = session(usize::MAX);
     let (begun, _) = begins(&server, &queue, (1, &wanted(1, 3_000)));
@@ -248,7 +248,7 @@ fn have_never_goes_back_and_none_follows_the_end() {
 #[test]
 fn a_session_whose_socket_the_last_record_fills_goes_on() {
     let store = Arc::new(MemoryStore::new(1 << 30));
-    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+    let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), 60);
     let server = serve(&memory, store);
     let blocked = || flusher::turn(&*server.hub.delivery, Vec::new(), &[]).len();
     for (bytes, fits) in [(1_000, false), (2_000, false), (1_000, true)] {

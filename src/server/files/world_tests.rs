@@ -20,15 +20,15 @@ use super::store::{BlobStore, Place};
 use super::uploads::{Ahead, Begun, Wanted};
 use super::worker::{self, Worker};
 use super::{Files, Sweep};
-use crate::chat::registry::{LogIds, Participant, Purpose, Registry, Rules};
+use crate::chat::registry::{Epochs, Participant, Purpose, Registry, Rules};
 use crate::chat::{
-    BlobId, Body, Conversation, Event, Kind, LogId, MsgId, Retention, Seq, SessionId, UserName,
+    BlobId, Body, Conversation, Epoch, Event, Kind, MsgId, Retention, Seq, SessionId, UserName,
 };
 use crate::config::Config;
 use crate::crypto::record_cipher::pair;
 use crate::crypto::{Fingerprint, RecordType};
 use crate::ledger::{
-    BlobLimits, BlobRow, BlobState, Draft, DropOutcome, Memory, NewBlob, Outcome, Record,
+    BlobLimits, BlobRow, BlobState, DropOutcome, Memory, NewBlob, Outcome, Record, SentMessage,
     SplitLedger, stored_name,
 };
 use crate::limits::Limits;
@@ -119,15 +119,15 @@ fn content(share: usize, bytes: usize) -> Vec<u8> {
 pub(super) fn serve(memory: &Memory, store: Arc<dyn BlobStore>) -> Server {
     let (config, limits) = (Config::default(), Limits::default());
     let disk = (Box::new(memory.clone()) as _, Box::new(memory.clone()) as _);
-    let passing = Memory::new(LogId(8), (1 << 20, 1 << 30), 60);
-    let (mut ledger, _) = SplitLedger::new(Some(disk), passing, config.retentions());
+    let ephemeral = Memory::new(Epoch(8), (1 << 20, 1 << 30), 60);
+    let (mut ledger, _) = SplitLedger::new(Some(disk), ephemeral, config.retentions());
     let rules = Rules {
         limits: limits.clone(),
         retention: Box::new(|_| Retention::Forever),
         configured: Box::new(|_| false),
         forgets: Box::new(|_| false),
     };
-    let ids = LogIds { persistent: ledger.log_id(), ephemeral: LogId(100), next: LogId(99) };
+    let ids = Epochs { persistent: ledger.epoch(), ephemeral: Epoch(100), next: Epoch(99) };
     let registry = Registry::new(rules, ids, ledger.floor());
     let (flusher, _ear) = Flusher::new().unwrap();
     let hub = Arc::new(Hub::new(registry, &limits, flusher));
@@ -167,7 +167,7 @@ impl Server {
 
 impl World {
     fn new(seed: u64) -> World {
-        let memory = Memory::new(LogId(7), (1 << 30, 1 << 30), 1 << 40);
+        let memory = Memory::new(Epoch(7), (1 << 30, 1 << 30), 1 << 40);
         let store = MemoryStore::new(1 << 22);
         World {
             seed,
@@ -347,9 +347,9 @@ impl World {
         let Share { to, blob, owner, is_over, until_ms, .. } = &self.shares[share];
         let may_fail = *is_over || until_ms.is_none();
         let id = MsgId(self.chance.borrow_mut().random());
-        let draft = self.draft((to.clone(), *owner), id, Kind::File { blob: *blob });
+        let sent = self.sent((to.clone(), *owner), id, Kind::File { blob: *blob });
         let before = self.row(share);
-        match self.commits(draft) {
+        match self.commits(sent) {
             Outcome::Stored(seq) => {
                 let row = before.expect("a row");
                 assert_eq!(row.state, BlobState::Kept, "seed {}", self.seed);
@@ -361,15 +361,20 @@ impl World {
         }
     }
 
-    fn draft(&self, (conversation, owner): (Conversation, usize), id: MsgId, kind: Kind) -> Draft {
+    fn sent(
+        &self,
+        (conversation, owner): (Conversation, usize),
+        id: MsgId,
+        kind: Kind,
+    ) -> SentMessage {
         let text = if kind.of().is_some() { "" } else { "{}" };
         let (from, device) = (self.user(owner), "main".parse().unwrap());
         let (time_ms, body) = (self.now_ms, Body::Text(text.into()));
-        Draft { conversation, from, device, id, time_ms, kind, body }
+        SentMessage { conversation, from, device, id, time_ms, kind, body }
     }
 
-    fn commits(&mut self, draft: Draft) -> Outcome {
-        let committed = self.server.ledger.borrow_mut().commit(vec![Record::message(draft)]);
+    fn commits(&mut self, sent: SentMessage) -> Outcome {
+        let committed = self.server.ledger.borrow_mut().commit(vec![Record::message(sent)]);
         committed.0.into_iter().next().unwrap()
     }
 
@@ -379,8 +384,8 @@ impl World {
         };
         let Share { to, owner, seq, .. } = &self.shares[share];
         let (id, of) = (MsgId(self.chance.borrow_mut().random()), seq.unwrap());
-        let draft = self.draft((to.clone(), *owner), id, Kind::Delete { of });
-        assert!(matches!(self.commits(draft), Outcome::Stored(_)), "seed {}", self.seed);
+        let sent = self.sent((to.clone(), *owner), id, Kind::Delete { of });
+        assert!(matches!(self.commits(sent), Outcome::Stored(_)), "seed {}", self.seed);
         self.shares[share].is_over = true;
     }
 

@@ -25,7 +25,7 @@ use crate::chat::rate::Stamp;
 use crate::chat::registry::{Decision, Directory, Effect, Participant, Query, Registry, Rules};
 use crate::chat::{ChannelName, Code, Command, Conversation, Event, Refusal, Request, UserName};
 use crate::config::Config;
-use crate::ledger::Draft;
+use crate::ledger::SentMessage;
 use crate::limits::{ANSWER_MS, Limits};
 use crate::sync::MutexGuard;
 use deliver::Delivery;
@@ -134,7 +134,7 @@ impl Hub {
                 }
                 let said_in = state.log_of(&conversation);
                 after.crowded = state.logs.is_crowded(said_in).then_some(said_in);
-                let draft = Draft {
+                let sent = SentMessage {
                     conversation,
                     from: user,
                     device,
@@ -145,7 +145,7 @@ impl Hub {
                 };
                 queue.undecided.fetch_add(1, Ordering::Relaxed);
                 state.waiting.push(Waiting::Message(QueuedMessage {
-                    draft: Arc::new(draft),
+                    sent: Arc::new(sent),
                     fields: said.fields,
                     queue: Arc::clone(queue),
                 }));

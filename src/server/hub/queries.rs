@@ -64,9 +64,9 @@ impl Hub {
         self.queues().iter().for_each(|queue| queue.end(Some(last), reason));
     }
 
-    pub fn presence(&self, name: &UserName, asker: SessionId) -> Option<Presence> {
+    pub fn presence(&self, name: &UserName, requester: SessionId) -> Option<Presence> {
         let now = self.now();
-        self.lock().registry.membership.presence(name, asker, now)
+        self.lock().registry.membership.presence(name, requester, now)
     }
 
     /// Returns the channels and the people in them, ordered by name.

@@ -101,9 +101,9 @@ impl LedgerQueue {
             let Some(message) = message else { continue };
             message.queue.undecided.fetch_sub(1, Ordering::Relaxed);
             if !matches!(outcome, Outcome::Stored(_)) {
-                state.registry.refused(&message.draft.conversation, &message.draft.from);
-                let to = message.draft.conversation.as_seen_by(&message.draft.from);
-                answers.push((message.queue, self.outcome(outcome, message.draft.id, to)));
+                state.registry.refused(&message.sent.conversation, &message.sent.from);
+                let to = message.sent.conversation.as_seen_by(&message.sent.from);
+                answers.push((message.queue, self.outcome(outcome, message.sent.id, to)));
             }
         }
         let more = !state.waiting.is_empty();

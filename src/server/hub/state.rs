@@ -9,7 +9,7 @@ use super::waiting::{Waiting, WaitingList};
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Effect, Fact, Lost, Registry, Start};
 use crate::chat::{Conversation, Event, NewMessage, SessionId, UserName};
-use crate::ledger::{Draft, Feed, Record, StoredMessage};
+use crate::ledger::{Feed, Record, SentMessage, StoredMessage};
 use crate::limits::Limits;
 use crate::server::delivery::send_queue::{ConversationId, SendQueue};
 use crate::wire::{codec, stored_fields};
@@ -84,11 +84,11 @@ impl State {
     /// deliver.
     pub fn arrived(&mut self, feed: &mut dyn Feed) -> Vec<ConversationId> {
         let mut arrived = Vec::new();
-        while let Some(StoredMessage { seq, draft, fields }) = feed.next() {
-            let id = self.log_of(&draft.conversation);
-            let fields = fields.unwrap_or_else(|| encoded(&draft));
+        while let Some(StoredMessage { seq, sent, fields }) = feed.next() {
+            let id = self.log_of(&sent.conversation);
+            let fields = fields.unwrap_or_else(|| encoded(&sent));
             if self.logs.append_message(id, seq, &fields) {
-                self.registry.committed(&draft.conversation, seq);
+                self.registry.committed(&sent.conversation, seq);
                 arrived.push(id);
             }
         }
@@ -157,9 +157,9 @@ impl State {
 
     /// Reports a loss to the operator, and starts new logs if two users have claimed it.
     fn report_loss(&mut self, lost: Lost) {
-        let Lost { conversation, by, missing, log } = lost;
+        let Lost { conversation, by, missing, epoch } = lost;
         let place = conversation.in_log();
-        let Some(id) = log else {
+        let Some(epoch) = epoch else {
             return log::warn!(
                 "a client of {by} claims {missing} messages of {place} that the ledger does not \
                  have. If an older copy of data/ was restored, clients of other users will report it \
@@ -173,7 +173,7 @@ impl State {
         );
         self.note_lost(missing);
         self.waiting.push(Waiting::Job(Box::new(move |ledger| {
-            if let Err(error) = ledger.begin_log(id) {
+            if let Err(error) = ledger.begin_epoch(epoch) {
                 log::error!("cannot store the id of the new logs: {error}");
             }
         })));
@@ -191,8 +191,8 @@ impl State {
 }
 
 /// Encodes a message of another server's commit.
-fn encoded(draft: &Draft) -> Vec<u8> {
-    let Draft { conversation, from, device, id, time_ms, kind, body } = draft;
+fn encoded(sent: &SentMessage) -> Vec<u8> {
+    let SentMessage { conversation, from, device, id, time_ms, kind, body } = sent;
     let to = conversation.as_seen_by(from);
     let message = NewMessage { to: to.clone(), id: *id, kind: *kind, body: body.clone() };
     stored_fields(&to, from, device, *time_ms, &message)

@@ -12,8 +12,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::chat::Kind;
-use crate::chat::registry::{LogIds, Purpose, Rules};
-use crate::chat::{DeviceName, LogId, MsgId, NewMessage, Retention, SessionId, Target};
+use crate::chat::registry::{Epochs, Purpose, Rules};
+use crate::chat::{DeviceName, Epoch, MsgId, NewMessage, Retention, SessionId, Target};
 use crate::crypto::Fingerprint;
 use crate::crypto::record_cipher::pair;
 use crate::ledger::doubles::{Fails, Faulty};
@@ -83,7 +83,7 @@ impl Room {
             messages_burst: 1_000_000,
             ..config.limits.clone()
         };
-        let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
+        let memory = Memory::new(Epoch(1), (1 << 20, 1 << 30), 60);
         let (kept, _) = SplitLedger::new(None, memory, config.retentions());
         let registry = Registry::new(
             Rules {
@@ -92,7 +92,7 @@ impl Room {
                 configured: Box::new(|_| false),
                 forgets: Box::new(|_| false),
             },
-            LogIds { persistent: LogId(1), ephemeral: LogId(2), next: LogId(3) },
+            Epochs { persistent: Epoch(1), ephemeral: Epoch(2), next: Epoch(3) },
             Seq(0),
         );
         let hub = Hub::new(registry, &limits, Flusher::new().unwrap().0);
@@ -140,16 +140,16 @@ fn say(hub: &Hub, queue: &Arc<SendQueue>, number: u64) {
 fn a_panic_of_the_commit_thread_stops_the_server_with_an_error_and_holds_no_session() {
     const LONG: Duration = Duration::from_secs(60);
     let fails = Fails { panics: true, ..Fails::default() };
-    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+    let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), 60);
     let faulty = Faulty {
         memory: memory.clone(),
         chance: StdRng::seed_from_u64(1),
         fails: Arc::new(Mutex::new(fails)),
     };
     let disk = (Box::new(faulty) as _, Box::new(memory) as _);
-    let passing = Memory::new(LogId(8), (1 << 20, 1 << 30), 60);
+    let ephemeral = Memory::new(Epoch(8), (1 << 20, 1 << 30), 60);
     let mut room = Room::new();
-    room.kept = SplitLedger::new(Some(disk), passing, Config::default().retentions()).0;
+    room.kept = SplitLedger::new(Some(disk), ephemeral, Config::default().retentions()).0;
     room.enters();
     room.enters();
     let Room { hub, kept, mut members, .. } = room;
@@ -228,7 +228,7 @@ fn messages_committed_by_others_are_delivered_in_order_and_once() {
     let mut room = Room::new();
     (0..3).for_each(|_| room.enters());
     let foreign = |seq: u64| {
-        let draft = Draft {
+        let sent = SentMessage {
             conversation: "#lobby".parse().unwrap(),
             from: "bob".parse().unwrap(),
             device: "main".parse().unwrap(),
@@ -237,7 +237,7 @@ fn messages_committed_by_others_are_delivered_in_order_and_once() {
             kind: Kind::Say,
             body: "from elsewhere".into(),
         };
-        StoredMessage { seq: Seq(seq), draft: Arc::new(draft), fields: None }
+        StoredMessage { seq: Seq(seq), sent: Arc::new(sent), fields: None }
     };
     room.says(0);
     let mut feed = Shared([2, 2, 3, 1].map(foreign).into());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ledger::{Draft, Record, SplitLedger};
+use crate::ledger::{Record, SentMessage, SplitLedger};
 use crate::server::delivery::send_queue::SendQueue;
 
 /// A job for the ledger's owner between two commits.
@@ -19,7 +19,7 @@ pub enum Waiting {
 
 /// A message on its way through the ledger.
 pub struct QueuedMessage {
-    pub draft: Arc<Draft>,
+    pub sent: Arc<SentMessage>,
     /// The fields for members, from `stored_fields`.
     pub fields: Vec<u8>,
     pub queue: Arc<SendQueue>,

@@ -115,15 +115,15 @@ impl Answers<'_> {
     /// Counts the messages of others in these parts of conversations, each within its share of the
     /// work.
     fn count(&self, spans: Vec<CountSpan>, reference: Option<String>) -> Result<(), Refusal> {
-        let asker = self.user.clone();
+        let requester = self.user.clone();
         let (conversations, _) =
             self.read_paid(&self.context.readers.history, move |reader, work| {
                 let mut counts = Vec::with_capacity(spans.len());
                 for (index, span) in spans.iter().enumerate() {
                     work.share(spans.len() - index);
                     let range = (span.after, span.upto);
-                    let counted = reader.count(&span.conversation, range, &asker, work)?;
-                    counts.push(message_count(span, counted, &asker));
+                    let counted = reader.count(&span.conversation, range, &requester, work)?;
+                    counts.push(message_count(span, counted, &requester));
                 }
                 Ok(counts)
             })?;
@@ -186,12 +186,12 @@ impl Answers<'_> {
     }
 }
 
-fn message_count(span: &CountSpan, counted: Counted, asker: &UserName) -> MessageCount {
+fn message_count(span: &CountSpan, counted: Counted, requester: &UserName) -> MessageCount {
     let Counted { by, partial } = counted;
     let messages = by.iter().map(|(_, messages)| messages).sum();
     let sender = |(name, messages)| SenderCount { name, messages };
     MessageCount {
-        to: span.conversation.as_seen_by(asker),
+        to: span.conversation.as_seen_by(requester),
         after: span.after,
         upto: span.upto,
         messages,

@@ -84,7 +84,7 @@ fn every_server_text_is_marked_or_in_a_message() {
 fn members_omitted_by_a_bounded_list_are_counted() {
     let mut desk = Desk::new(60, 10);
     let people = |names: &[&str], omitted: usize| {
-        json!({"type": "entered", "channel": "#lobby", "log": "00000000000000ab", "last": "0",
+        json!({"type": "entered", "channel": "#lobby", "epoch": "00000000000000ab", "last": "0",
             "read": "0", "retention": "forever", "people": names, "omitted": omitted})
     };
     desk.hears(people(&["alice", "bob"], 37));
@@ -195,7 +195,7 @@ impl Client {
 }
 
 fn entered(channel: &str, reference: Option<&str>) -> Value {
-    json!({"type": "entered", "channel": channel, "log": "00000000000000ab", "last": "0",
+    json!({"type": "entered", "channel": channel, "epoch": "00000000000000ab", "last": "0",
         "read": "0", "retention": "forever", "people": ["alice"], "ref": reference})
 }
 
@@ -222,7 +222,7 @@ fn confidential_text_goes_to_its_conversation_or_stays() {
                     2 => client.hears(entered("#tea", reference)),
                     3 => client.hears(entered("#work", late.as_deref())),
                     4 => client.hears(json!({"type": "conversations", "conversations": [{"to": "@carol",
-                        "log": "00000000000000ac", "last": "3", "read": "0", "retention": "forever"}]})),
+                        "epoch": "00000000000000ac", "last": "3", "read": "0", "retention": "forever"}]})),
                     _ => {
                         client.happens(Input::Lost(crate::client::model::Loss::Cut));
                         client.hears(json!({"type": "welcome", "name": "carol", "device": "main",

@@ -72,7 +72,7 @@ impl Desk {
     }
 
     pub fn enters(&mut self, channel: &str, last: u64, read: u64, people: &[&str]) {
-        self.hears(json!({"type": "entered", "channel": channel, "log": "00000000000000ab",
+        self.hears(json!({"type": "entered", "channel": channel, "epoch": "00000000000000ab",
             "last": last.to_string(), "read": read.to_string(), "retention": "forever",
             "people": people}));
     }

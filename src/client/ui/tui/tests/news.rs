@@ -53,7 +53,7 @@ fn back() -> Desk {
         read: Seq(5),
     });
     desk.hears(
-        json!({"type": "entered", "channel": "#lobby", "log": "00000000000000ab", "last": "705",
+        json!({"type": "entered", "channel": "#lobby", "epoch": "00000000000000ab", "last": "705",
         "read": "5", "retention": "forever", "people": ["alice", "bob"]}),
     );
     desk.effects();
