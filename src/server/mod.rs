@@ -244,6 +244,7 @@ fn open_web(
     entrance: Entrance,
 ) -> anyhow::Result<JoinHandle<()>> {
     ::log::info!("web at ws://{}/hop", listener.address());
+    context.admission.web_is_at(listener.address());
     let (admission, config) = (Arc::clone(&context.admission), Arc::clone(&context.config));
     let web = web::Web { admission, config, entrance, certificate };
     let stop = Arc::clone(&context.stop);

@@ -49,8 +49,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let hint = "pychat server creates it; --home DIR selects another home";
         return Err(Fault::new(code::UNREADABLE, error, hint).into());
     };
+    let (listens, web) = running(&home);
     let addresses = match args.listen.is_empty() {
-        true => running(&home).unwrap_or_else(|| config.addresses()),
+        true => listens.unwrap_or_else(|| config.addresses()),
         false => args.listen.clone(),
     };
     let address = for_others(&addresses);
@@ -64,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => {
             let founding = Some(keys.founding()).filter(|founding| *founding != own);
             let founding = founding.map_or(String::new(), |print| format!("/{}", print.to_url()));
-            format!("{}/#{}{founding}", page(&config)?, own.to_url())
+            format!("{}/#{}{founding}", page(&config, web.or(config.web))?, own.to_url())
         }
     };
     if args.json {
@@ -98,13 +99,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The origin of the page: the first of `web_origins` that browsers encrypt at, or the web port.
-fn page(config: &Config) -> Result<String, Fault> {
+/// The origin of the page: the first of `web_origins` that browsers encrypt at, or the web port at
+/// this address.
+fn page(config: &Config, web: Option<SocketAddr>) -> Result<String, Fault> {
     let unreachable = |error: &str, hint| Err(Fault::new(code::UNREADABLE, error, hint));
     if let Some(origin) = config.web_origins.iter().find(|origin| origin.is_https()) {
         return Ok(origin.to_string());
     }
-    let Some(web) = config.web else {
+    let Some(web) = web else {
         let hint = "set web in config.json, for example 127.0.0.1:5080";
         return unreachable("the server has no web port", hint);
     };
@@ -146,10 +148,13 @@ fn picture(line: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The addresses of a home's running server, if it answers: its command line may override
-/// config.json.
-fn running(home: &Home) -> Option<Vec<SocketAddr>> {
-    let stats = ctl::ask(home, &["stats".to_owned()]).ok()??;
-    let addresses: Vec<_> = serde_json::from_value(stats.data["addresses"].clone()).ok()?;
-    Some(addresses).filter(|addresses| !addresses.is_empty())
+/// The addresses of a home's running server and that of its web port, if it answers: its command
+/// line may override config.json.
+fn running(home: &Home) -> (Option<Vec<SocketAddr>>, Option<SocketAddr>) {
+    let Some(stats) = ctl::ask(home, &["stats".to_owned()]).ok().flatten() else {
+        return (None, None);
+    };
+    let addresses: Option<Vec<_>> = serde_json::from_value(stats.data["addresses"].clone()).ok();
+    let web = stats.data["web"].as_str().and_then(|web| web.parse().ok());
+    (addresses.filter(|addresses| !addresses.is_empty()), web)
 }

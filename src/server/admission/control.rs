@@ -2,8 +2,8 @@
 //! their source.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ pub struct Admission {
     rules: Snapshot<Rules>,
     /// The addresses that the server listens on.
     addresses: Vec<SocketAddr>,
+    /// The address of the web port, if it has one.
+    web: OnceLock<SocketAddr>,
     room: capacity::Room,
     permits: Semaphore,
     table: Mutex<Table<Arc<dyn RecordSink>>>,
@@ -103,6 +105,8 @@ struct Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionStats {
     pub addresses: Vec<SocketAddr>,
+    /// That of the web port, if it has one.
+    pub web: Option<SocketAddr>,
     /// All connections, including those without a thread.
     pub connections: usize,
     pub connections_max: usize,
@@ -232,6 +236,7 @@ impl Admission {
             keys,
             rules: Snapshot::new(Rules::of(config, &addresses)),
             addresses,
+            web: OnceLock::new(),
             room,
             permits: Semaphore::new(permits, limits.rsa_waiting_max),
             table: Mutex::new(Rank::Unauthenticated, Table::new(bounds(config, room))),
@@ -249,6 +254,11 @@ impl Admission {
     /// Returns the server's keys.
     pub fn keys(&self) -> Arc<ServerKeys> {
         self.keys.get()
+    }
+
+    /// Records the address of the web port, which is opened once.
+    pub fn web_is_at(&self, address: SocketAddr) {
+        let _ = self.web.set(address);
     }
 
     /// Applies a new configuration.
@@ -290,6 +300,7 @@ impl Admission {
         };
         AdmissionStats {
             addresses: self.addresses.clone(),
+            web: self.web.get().copied(),
             connections: self.connections.load(Ordering::Relaxed) + unauthenticated,
             connections_max: self.room.connections,
             unauthenticated,

@@ -77,6 +77,7 @@ fn counters(context: &Context) -> Value {
     let files = context.files.as_ref().map(|files| files.totals()).unwrap_or_default();
     json!({
         "version": env!("CARGO_PKG_VERSION"), "address": admission.addresses.first().map(ToString::to_string), "addresses": admission.addresses,
+        "web": admission.web.map(|web| web.to_string()),
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
         "messages": hub.messages, "lost": hub.lost, "uptime_ms": hub.uptime_ms,
         "connections": admission.connections, "connections_max": admission.connections_max,
