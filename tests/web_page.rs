@@ -128,7 +128,7 @@ fn a_page_learns_which_server_it_is_and_nothing_secret() {
     assert_eq!((&about["fingerprint"], &about["founding"]), (&print.clone().into(), &print.into()));
     assert_eq!(about["name"], "chat.example.org");
     let keys: Vec<_> = about.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["fingerprint", "founding", "name", "version"]);
+    assert_eq!(keys, ["fingerprint", "founding", "name", "page", "version"]);
 }
 
 #[test]
@@ -180,6 +180,10 @@ fn a_hundred_pages_do_not_keep_a_terminal_client_out() {
 fn an_invite_for_browsers_is_the_address_of_the_page_and_the_key() {
     let world = World::configured(WEB);
     let print = world.server_key().fingerprint().to_url();
+    // The running server's port is known only to it.
+    let (ok, told) = world.operator(&["invite", "bob", "--web"]);
+    assert!(ok && told.contains(&format!("http://{}/#{print}\n", world.web())), "{told}");
+    let world = world.stopped();
     let invites = |config: &str, args: &[&str]| {
         std::fs::write(world.home().join("config.json"), config).unwrap();
         world.operator(&[&["invite", "bob", "--web"], args].concat())

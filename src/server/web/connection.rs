@@ -163,10 +163,12 @@ impl Connection {
         }
         let request = http::parse(&self.received)?;
         self.is_head = request.method == "HEAD";
-        let is_secure = self.is_secure(&request, asked)?;
+        let path = self.path(&request, asked)?;
+        let is_secure = is_secure(request.host, path, asked.origins);
+        let is_encrypted = path.is_encrypted();
         let (origins, is_open, about) = (asked.origins, asked.is_open, asked.about);
         let has_tls = asked.tls.is_some();
-        let site = Site { origins, is_open, is_secure, has_tls, about };
+        let site = Site { origins, is_open, is_secure, is_encrypted, has_tls, about };
         let answer = answer(&request, &site)?;
         let way = Way { peer: self.stream.peer, named: self.named.flatten() };
         let peer = match answer {
@@ -181,14 +183,10 @@ impl Connection {
         !self.stream.is_tls() && self.received.first() == Some(&tls::FIRST_BYTE)
     }
 
-    fn is_secure(&self, request: &Request<'_>, asked: &Asked<'_>) -> Result<bool, Wrong> {
+    fn path<'a>(&self, request: &Request<'a>, asked: &Asked<'_>) -> Result<rules::Path<'a>, Wrong> {
         let by_proxy = (asked.is_proxy)(self.stream.peer.ip());
         let scheme = if by_proxy { request.only("x-forwarded-proto")? } else { None };
-        Ok(is_secure(
-            request.host,
-            rules::Path { is_tls: self.stream.is_tls(), by_proxy, scheme },
-            asked.origins,
-        ))
+        Ok(rules::Path { is_tls: self.stream.is_tls(), by_proxy, scheme })
     }
 
     /// Removes a PROXY header from `received`. Returns false if more bytes are needed.

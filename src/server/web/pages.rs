@@ -36,6 +36,8 @@ pub struct Site<'a> {
     pub is_open: bool,
     /// Whether browsers allow encryption to a page at the address of the request.
     pub is_secure: bool,
+    /// Whether the request is known to have come encrypted.
+    pub is_encrypted: bool,
     /// Whether the port has a certificate: then such an address begins with https.
     pub has_tls: bool,
     /// Returns the text of `/server.json`.
@@ -79,7 +81,7 @@ pub fn about(keys: &ServerKeys, config: &Config) -> String {
     let about = json!({
         "fingerprint": own.to_string(), "founding": keys.founding().to_string(),
         "name": config.invite_host.as_ref().map(ToString::to_string),
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": env!("CARGO_PKG_VERSION"), "page": page::tag(),
     });
     format!("{about}\n")
 }

@@ -1,11 +1,9 @@
 //! Selects the web port's answer to a request. Pure.
 
-use crate::config::WebOrigin;
-use crate::wire::http::{Request, RequestError};
-use crate::wire::websocket::accept_key;
-
 use super::pages::{self, Page, Site};
 use super::rules::{admits_origin, is_own_host};
+use crate::wire::http::{Request, RequestError};
+use crate::wire::websocket::accept_key;
 
 /// The path of the hop.
 const HOP: &str = "/hop";
@@ -117,7 +115,7 @@ pub fn answer(request: &Request<'_>, site: &Site<'_>) -> Result<Answer, Wrong> {
         _ => return Err(Wrong::Method),
     };
     match request.target {
-        HOP => hop(request, site.origins),
+        HOP => hop(request, site),
         HEALTH if site.is_open => Ok(Answer::Text(response("200 OK", "", "ok", has_body))),
         HEALTH => {
             let status = "503 Service Unavailable";
@@ -130,8 +128,9 @@ pub fn answer(request: &Request<'_>, site: &Site<'_>) -> Result<Answer, Wrong> {
     }
 }
 
-fn hop(request: &Request<'_>, origins: &[WebOrigin]) -> Result<Answer, Wrong> {
-    if !admits_origin(request.only("origin")?, request.host, origins) {
+fn hop(request: &Request<'_>, site: &Site<'_>) -> Result<Answer, Wrong> {
+    let at = (request.host, site.is_encrypted);
+    if !admits_origin(request.only("origin")?, at, site.origins) {
         return Err(Wrong::Origin);
     }
     let is_upgrade = request.method == "GET"
@@ -172,6 +171,7 @@ mod tests {
             origins: &origins,
             is_open: true,
             is_secure: true,
+            is_encrypted: false,
             has_tls: false,
             about: &about,
         };

@@ -15,11 +15,17 @@ pub fn is_own_host(host: &str, origins: &[WebOrigin]) -> bool {
 }
 
 /// Returns whether a page of this origin may open a hop. A request without an origin is from a
-/// program: browsers always send one.
-pub fn admits_origin(origin: Option<&str>, host: &str, origins: &[WebOrigin]) -> bool {
+/// program: browsers always send one. A page that came without encryption, which others on its way
+/// may have changed, opens no encrypted hop, unless the operator lists its origin.
+pub fn admits_origin(
+    origin: Option<&str>,
+    (host, is_encrypted): (&str, bool),
+    origins: &[WebOrigin],
+) -> bool {
     let Some(origin) = origin else { return true };
     let Ok(origin) = origin.parse::<WebOrigin>() else { return false };
-    origin.is_at(host) || origins.contains(&origin)
+    let is_here = origin.is_at(host) && (origin.is_https() || !is_encrypted);
+    is_here || origins.contains(&origin)
 }
 
 /// The encryption on the way of a request.
@@ -31,6 +37,14 @@ pub struct Path<'a> {
     pub by_proxy: bool,
     /// The value of `X-Forwarded-Proto`, which counts only from such a proxy.
     pub scheme: Option<&'a str>,
+}
+
+impl Path<'_> {
+    /// Returns whether the request is known to have come encrypted.
+    pub fn is_encrypted(self) -> bool {
+        let by_https = self.scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        self.is_tls || (self.by_proxy && by_https)
+    }
 }
 
 /// Returns whether the page that sends this `Host` may use encryption: browsers allow it on this
@@ -157,7 +171,7 @@ mod tests {
 
     #[test]
     fn pages_of_other_origins_open_no_hop() {
-        let admits = |origin, host| admits_origin(origin, host, &origins());
+        let admits = |origin, host| admits_origin(origin, (host, false), &origins());
         for (origin, host) in [
             (None, "127.0.0.1:5080"),
             (Some("http://127.0.0.1:5080"), "127.0.0.1:5080"),
@@ -181,6 +195,16 @@ mod tests {
         ] {
             assert!(!admits(Some(origin), host), "{origin} {host}");
         }
+        let encrypted = |origin, host| admits_origin(Some(origin), (host, true), &origins());
+        assert!(encrypted("https://192.0.2.7:5080", "192.0.2.7:5080"));
+        assert!(!encrypted("http://192.0.2.7:5080", "192.0.2.7:5080"));
+        assert!(!encrypted("http://chat.example.org", "chat.example.org"));
+        assert!(encrypted("https://chat.example.org", "chat.example.org"));
+        let direct = Path::default();
+        assert!(!direct.is_encrypted() && Path { is_tls: true, ..direct }.is_encrypted());
+        assert!(Path { by_proxy: true, scheme: Some("HTTPS"), ..direct }.is_encrypted());
+        // Not a proxy of the operator.
+        assert!(!Path { scheme: Some("https"), ..direct }.is_encrypted());
     }
 
     fn is_proxy(address: IpAddr) -> bool {
