@@ -40,6 +40,7 @@ impl World {
         let (host, port) = self.address.rsplit_once(':').unwrap();
         let start = Start {
             folder,
+            outside: &folder.join("outside"),
             identity,
             name: name.parse().unwrap(),
             host: host.to_owned(),
@@ -214,4 +215,63 @@ fn a_message_that_was_not_sent_survives_the_end_of_the_core_and_is_sent_once() {
     alice.sees("carol: and one more");
     let count = alice.seen("carol: written without a network");
     assert_eq!(count, 1);
+}
+
+/// Hands a file to the core as the Worker does, and sends it.
+fn sends(carol: &mut Visitor, name: &str, bytes: &[u8]) {
+    let (number, path) = carol.core.hand(name, bytes.len() as u64).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    carol.core.handed(number, &path, None);
+    let object = json!({"type": "send_file", "to": "#lobby", "path": path});
+    carol.core.object(&object.to_string());
+}
+
+#[test]
+fn a_core_sends_and_fetches_files_of_many_chunks_and_of_none() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let folder = tempfile::tempdir().unwrap();
+    let mut carol = world.admits("carol", folder.path());
+    carol.enters();
+    let large: Vec<u8> = (0..700_001_u32).map(|at| (at * 7 % 251) as u8).collect();
+    for (name, bytes) in [("large.bin", &large[..]), ("empty.txt", &[])] {
+        sends(&mut carol, name, bytes);
+        let message = carol.sees("message", |object| object["file"]["name"] == name);
+        assert_eq!(message["file"]["bytes"], bytes.len(), "{message}");
+        alice.sees(name);
+        let get = json!({"type": "get_file", "to": "#lobby", "seq": message["seq"], "keep": false});
+        carol.core.object(&get.to_string());
+        let is_here = |object: &Value| object["direction"] == "down" && object["state"] == "saved";
+        let saved = carol.sees("transfer", is_here);
+        assert_eq!((saved["viewed"].as_bool(), saved["name"].as_str()), (Some(true), Some(name)));
+        let id = saved["transfer"].as_str().unwrap().parse().unwrap();
+        let path = carol.core.fetched(id).unwrap();
+        assert!(std::fs::read(path).unwrap() == bytes, "{name} is another file");
+    }
+}
+
+#[test]
+fn a_core_sends_no_file_but_those_that_the_page_hands_over_and_writes_no_path() {
+    let world = World::new();
+    let _alice = world.enters("alice");
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret.txt");
+    std::fs::write(&secret, "a secret").unwrap();
+    let mut carol = world.admits("carol", folder.path());
+    carol.enters();
+    let object = json!({"type": "send_file", "to": "#lobby", "path": secret});
+    carol.core.object(&object.to_string());
+    let failed = |object: &Value| object["state"] == "failed";
+    let told = carol.sees("transfer", failed);
+    assert!(told["hint"].as_str().unwrap().contains("a page reads no paths"), "{told}");
+    sends(&mut carol, "own.txt", b"own");
+    let message = carol.sees("message", |object| object["file"]["name"] == "own.txt");
+    let wanted = folder.path().join("written.txt");
+    let get = json!({"type": "get_file", "to": "#lobby", "seq": message["seq"], "path": wanted});
+    carol.core.object(&get.to_string());
+    let told = carol.sees("transfer", failed);
+    assert!(told["hint"].as_str().unwrap().contains("a page writes no paths"), "{told}");
+    assert!(!wanted.exists());
+    let larger = carol.core.hand("larger.bin", 1 << 40);
+    assert!(larger.is_err(), "the server takes none of this size");
 }

@@ -1,22 +1,26 @@
 //! The client without threads, sockets and waits: somebody else carries its records and its page's
 //! objects, and states the time. In a browser that is the page's Worker (`web/`).
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use super::connection::hop::{Carry, Hop};
 use super::connection::inbox::{self, Entry, Sender};
 use super::connection::profile::Profile;
+use super::connection::transfers::Desk as FileDesk;
+use super::connection::transfers::steps::Steps;
 use super::conversations::Conversations;
+use super::files::picture::{Decoded, NoPreview};
 use super::model::{Giver, Input, Model, Use};
 use super::outbox::Outbox;
 use super::restored;
 use super::runtime::{DiskReports, Runtime, Waits};
 use super::storage::data_folder::{DataFolder, Server};
-use super::transfer::Left;
+use super::transfer::{Failure, Left, Shown as ShownPicture, TransferId};
 use super::ui::Person;
+pub use super::ui::page::Wrong;
 use super::ui::page::commands::Commands;
 use super::ui::page::core::Core as Pages;
 use super::ui::page::queue::Queue;
@@ -26,12 +30,17 @@ use super::ui::rooms::Rooms;
 use crate::chat::{ChannelName, Target, UserName};
 use crate::crypto::{Fingerprint, Identity};
 use crate::e2e::storage::{Account, StorageError};
+use crate::fault::code;
+use crate::sync::Snapshot;
 use crate::system::clock::Instant;
+use crate::system::fs;
 
 /// What a client is started with.
 pub struct Start<'a> {
     /// The folder of the profile.
     pub folder: &'a Path,
+    /// The folder of files that are sent and fetched, which end with this run.
+    pub outside: &'a Path,
     pub identity: Identity,
     pub name: UserName,
     pub host: String,
@@ -61,7 +70,27 @@ pub struct Core {
     pages: Arc<Pages>,
     queue: Arc<Queue>,
     commands: Commands,
+    previews: Arc<Previews>,
     ended: Option<u8>,
+}
+
+/// Pictures that the browser has decoded, by the path of their file.
+struct Previews(Snapshot<BTreeMap<PathBuf, Decoded>>);
+
+/// What a browser does with files: it shows and saves them itself.
+impl FileDesk for Previews {
+    fn preview(&self, chosen: &Path, _sent: &Path) -> Option<Decoded> {
+        self.0.get().get(chosen).cloned()
+    }
+
+    fn view(&self, _picture: &Path) -> Result<ShownPicture, Failure> {
+        Err(Failure::local("no_preview", NoPreview::NotStarted, code::OTHER))
+    }
+
+    /// The page saves it.
+    fn open(&self, _file: &Path) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 impl Core {
@@ -71,6 +100,7 @@ impl Core {
     /// A file of the profile cannot be read.
     pub fn open(start: Start) -> Result<Core, StorageError> {
         let (happen, inputs) = inbox::open();
+        let outside = start.outside.join("server");
         let profile = Arc::new(profile(start)?);
         let mut engine = restored::engine(&profile, true)?;
         let (journal, left) = restored::take_up(&profile, &mut engine, &happen);
@@ -81,7 +111,11 @@ impl Core {
         channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
         let (name, admission) = (profile.name.clone(), profile.admission());
         let person = Person { name, admission, outbox: left.in_transit(), rooms };
-        let spool = Spool::open(&stem, &Left::default())?;
+        let spool = Spool::open(&outside, &Left::default())?;
+        let previews = Arc::new(Previews(Snapshot::new(BTreeMap::new())));
+        let desk = Arc::clone(&previews) as Arc<dyn FileDesk>;
+        let steps = Steps::new((&outside, engine.record_key()), desk, happen.clone());
+        let handed = (steps, spool.folder().to_owned());
         let server = (profile.address(), profile.pinned().to_string());
         let pages = Arc::new(Pages::new(State::new(person, server), spool, happen.clone()));
         let outbox: Vec<_> = left.outbox.iter().map(|message| message.id).collect();
@@ -96,7 +130,8 @@ impl Core {
             .with(ignore_list, engine.left().clone())
             .with_transfers(Left::default(), &outbox);
         let (ui, disk) = (Box::new(Shown(Arc::clone(&pages))), DiskReports::default());
-        let (dialer, waits) = (Hop::new(Arc::clone(&profile), happen.clone()), Waits::new());
+        let dialer = Hop::new(Arc::clone(&profile), happen.clone(), handed);
+        let waits = Waits::new();
         let mut runtime = Runtime {
             model,
             engine,
@@ -111,13 +146,42 @@ impl Core {
         };
         let (queue, commands) = attach(&pages, &runtime.happen);
         runtime.start();
-        Ok(Core { runtime, inputs, pages, queue, commands, ended: None })
+        Ok(Core { runtime, inputs, pages, queue, commands, previews, ended: None })
     }
 
     /// The page has sent an object.
     pub fn object(&mut self, text: &str) {
         // Its inputs wait in the queue that `run` reads.
         let _ = self.commands.take(text);
+    }
+
+    /// Begins to take a file from the page. The caller puts its bytes at the path before the page
+    /// names it. Returns its number and its path.
+    ///
+    /// # Errors
+    /// Too many files are sent, or the server takes none of this size.
+    pub fn hand(&mut self, name: &str, bytes: u64) -> Result<(u64, PathBuf), Wrong> {
+        if self.pages.file_bytes_max().is_none_or(|most| bytes > most) {
+            return Err(Wrong::TooLarge);
+        }
+        let (number, _, path) = self.pages.spool.begin(name)?;
+        Ok((number, path))
+    }
+
+    /// The bytes of a file are there, and the picture in it if the browser has decoded one.
+    pub fn handed(&mut self, number: u64, path: &Path, picture: Option<Decoded>) {
+        if let Some(picture) = picture {
+            let mut previews = BTreeMap::clone(&self.previews.0.get());
+            previews.retain(|path, _| fs::metadata(path).is_ok());
+            previews.insert(path.to_owned(), picture);
+            self.previews.0.set(previews);
+        }
+        self.pages.spool.arrived(number);
+    }
+
+    /// The path of a file that this run has fetched.
+    pub fn fetched(&self, id: TransferId) -> Option<PathBuf> {
+        self.pages.fetched(id)
     }
 
     /// The connection that had to be opened is open.
@@ -200,7 +264,7 @@ fn attach(pages: &Arc<Pages>, happen: &Sender) -> (Arc<Queue>, Commands) {
 
 /// The profile, with the server that it knows under the pinned key.
 fn profile(start: Start) -> Result<Profile, StorageError> {
-    let Start { folder, identity, name, host, port, pinned } = start;
+    let Start { folder, identity, name, host, port, pinned, .. } = start;
     let data_folder = DataFolder::at(folder)?;
     let known = data_folder.servers()?.into_iter().find(|server| server.is_known_by(&pinned));
     let server = known.unwrap_or_else(|| Server::new(host.clone(), port, &pinned, None));

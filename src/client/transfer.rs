@@ -94,6 +94,9 @@ impl Place {
 
     /// The user's folder for downloads, if there is one.
     pub fn downloads() -> Option<PathBuf> {
+        if cfg!(target_family = "wasm") {
+            return Some("/outside/downloads".into());
+        }
         let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
         home.map(|home| home.join("Downloads")).filter(|folder| folder.is_dir())
     }

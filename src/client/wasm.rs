@@ -7,9 +7,13 @@ mod connection;
 pub(crate) mod conversations;
 pub mod core;
 pub mod files {
-    //! Files that are sent and fetched.
+    //! Files that are sent and fetched. The browser decodes pictures.
+    pub mod download;
+    pub mod metadata;
     pub mod name;
     pub mod picture;
+    pub mod source;
+    pub mod thumb;
 }
 mod input;
 mod mistyped;

@@ -1,5 +1,7 @@
 //! Threads. A browser's Worker has none: there a job is done at once.
 
+use std::io;
+
 /// Starts a job on a thread of its own.
 ///
 /// # Panics
@@ -10,8 +12,27 @@ pub fn start(name: &str, job: impl FnOnce() + Send + 'static) {
     spawned.expect("a client can start a thread");
 }
 
+/// Starts a job on a thread of its own.
+///
+/// # Errors
+/// The system gives no thread.
+#[cfg(not(target_family = "wasm"))]
+pub fn try_start(name: &str, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(job).map(drop)
+}
+
 /// Does a job.
 #[cfg(target_family = "wasm")]
 pub fn start(_name: &str, job: impl FnOnce() + Send + 'static) {
     job();
+}
+
+/// Does a job.
+///
+/// # Errors
+/// None.
+#[cfg(target_family = "wasm")]
+pub fn try_start(_name: &str, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    job();
+    Ok(())
 }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use super::hearing::{ECHO, Heard, Hearing, LASTS, rekeys};
 use super::inbox::Sender;
 use super::keepalive::{Due, Keepalive};
 use super::profile::Profile;
+use super::transfers::steps::Steps;
 use crate::chat::{Event, Request};
 use crate::client::model::{Input, Loss};
-use crate::client::transfer::{Failure, Report, Work};
+use crate::client::transfer::{Failure, Place, Report, Work};
 use crate::crypto::handshake::{self, ClientSent, ClientStart};
 use crate::crypto::key_request::NONCE_BYTES;
 use crate::crypto::lineage::{self, AnswerError};
@@ -90,12 +92,19 @@ pub struct Hop {
     /// The server's key, once it is proven that its fingerprint is the pinned one.
     server: Option<PublicKey>,
     carry: VecDeque<Carry>,
+    transfers: Steps,
+    /// The folder of files that the carrier hands over. No other file is sent.
+    handed: PathBuf,
 }
 
 impl Hop {
-    pub fn new(profile: Arc<Profile>, happen: Sender) -> Hop {
+    pub fn new(
+        profile: Arc<Profile>,
+        happen: Sender,
+        (transfers, handed): (Steps, PathBuf),
+    ) -> Hop {
         let (asked, stage, carry) = (Asked::default(), Stage::None, VecDeque::new());
-        Hop { profile, asked, happen, stage, server: None, carry }
+        Hop { profile, asked, happen, stage, server: None, carry, transfers, handed }
     }
 
     /// Takes the next thing for the carrier.
@@ -112,8 +121,11 @@ impl Hop {
         }
     }
 
-    /// Handles the time.
+    /// Handles the time, and goes on with files.
     pub fn looks(&mut self) {
+        for body in self.transfers.goes_on() {
+            self.send_record(RecordType::Binary, &body);
+        }
         let now = Instant::now();
         match &mut self.stage {
             Stage::Pause(until) if now >= *until => {
@@ -299,6 +311,7 @@ impl Hop {
                 let messages = live.ciphers.parts.join(body)?;
                 events.extend(codec::decode(messages).filter_map(Result::ok));
             }
+            RecordType::Binary => self.transfers.record(body),
             RecordType::Ping if live.hearing.answers_ping() => pong = Some(body.to_vec()),
             RecordType::Pong if body == ECHO => told.push(Input::Echoed),
             RecordType::Pong => {
@@ -434,15 +447,33 @@ impl Connects for Hop {
         self.ends();
     }
 
-    /// Files are for a client with a disk.
+    /// A browser has no paths for a page.
     fn work(&mut self, work: Work) {
-        let (Work::Read { id, .. } | Work::Open { id, .. }) = work else { return };
-        let hint = "files are not sent and fetched in this page yet: pychat client --web can";
-        let failure = Failure::local("not_here", hint, code::OTHER);
-        self.tell(Input::Transfer(id, Report::Failed(failure)));
+        let refused = match &work {
+            Work::Read { id, file, .. } if !file.path.starts_with(&self.handed) => {
+                Some((*id, "a page reads no paths: use the button for files, a drop or a paste"))
+            }
+            Work::Open { id, get, .. } if matches!(get.place, Place::Named(_) | Place::Stdout) => {
+                Some((*id, "a page writes no paths: leave the path out"))
+            }
+            _ => None,
+        };
+        match refused {
+            Some((id, hint)) => {
+                let failure = Failure::local("not_here", hint, code::OTHER);
+                self.tell(Input::Transfer(id, Report::Failed(failure)));
+            }
+            None => self.transfers.work(work),
+        }
     }
 
-    fn lost(&mut self) {}
+    fn lost(&mut self) {
+        self.transfers.lost();
+    }
 
     fn finish(&mut self) {}
 }
+
+#[cfg(test)]
+#[path = "hop_tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! What a browser has of this folder: no sockets, threads and transfers.
+//! What a browser has of this folder: no sockets and threads.
 
 pub mod connects;
 mod edge;
@@ -9,3 +9,5 @@ mod keepalive;
 mod keys;
 pub mod pinning;
 pub mod profile;
+#[path = "transfers/wasm.rs"]
+pub mod transfers;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::metadata::{Format, PICTURE_BYTES_MAX};
-pub use super::picture::Picture;
+pub use super::picture::{Decoded, NoPreview, Picture};
 use crate::system::programs;
 
 /// The hidden command of the decoding process; its arguments are the largest width and height.
@@ -33,26 +33,6 @@ const ANSWER: Duration = Duration::from_secs(30);
 const ANSWER_SIDE_MAX: u32 = 4_096;
 /// Bytes of an answer before its pixels: width and height of the picture, and of the answer.
 const HEAD_BYTES: usize = 16;
-
-/// Why there is no preview.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoPreview {
-    #[error("no preview: it is no picture that pychat shows")]
-    NoPicture,
-    #[error("no preview: the picture is too large")]
-    TooLarge,
-    #[error("no preview: the picture is damaged")]
-    Damaged,
-    #[error("no preview: the decoder could not be started")]
-    NotStarted,
-}
-
-/// A picture made smaller, and the size that it had.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Decoded {
-    pub picture: Picture,
-    pub original: [u32; 2],
-}
 
 /// Starts decoding processes.
 pub struct Decoder {

@@ -2,7 +2,6 @@
 //! when it is complete and its hash is the sender's. After a kill at any point, the next run
 //! continues the partial file.
 
-use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use crate::crypto::file::{
     CHUNK_BYTES, FileKey, Layout, SEALED_CHUNK_BYTES, chunk_digest, file_hash,
 };
 use crate::system::files;
+use crate::system::fs::{self, File};
 
 /// Files of one name in a folder.
 const SAME_NAMES_MAX: u32 = 10_000;

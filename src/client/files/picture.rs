@@ -1,5 +1,25 @@
 //! A decoded picture.
 
+/// Why there is no preview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPreview {
+    #[error("no preview: it is no picture that pychat shows")]
+    NoPicture,
+    #[error("no preview: the picture is too large")]
+    TooLarge,
+    #[error("no preview: the picture is damaged")]
+    Damaged,
+    #[error("no preview: the decoder could not be started")]
+    NotStarted,
+}
+
+/// A picture made smaller, and the size that it had.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Decoded {
+    pub picture: Picture,
+    pub original: [u32; 2],
+}
+
 /// Pixels: red, green, blue and opacity of each, in rows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {

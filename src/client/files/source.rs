@@ -3,7 +3,6 @@
 //! with different content, which would break AES-GCM, whatever the server claims to have, and
 //! whatever happens to the file meanwhile.
 
-use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use crate::crypto::file::{CHUNK_BYTES, FILE_BYTES_MAX, FileKey, Layout, chunk_di
 use crate::crypto::sha256;
 use crate::file::{FileError, write_new};
 use crate::system::files;
+use crate::system::fs::{self, File};
 
 /// A file cannot be sent.
 #[derive(Debug, thiserror::Error)]

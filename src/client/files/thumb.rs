@@ -1,7 +1,7 @@
 //! ThumbHash: a preview of at most 28 bytes that a message carries. It is shown by arithmetic
 //! alone, without a decoder of pictures.
 
-use super::decode::Picture;
+use super::picture::Picture;
 use crate::limits::THUMB_BYTES_MAX;
 
 /// Width and height of a picture that is hashed.

@@ -14,7 +14,6 @@ mod sealed_map;
 mod search_tests;
 #[cfg(test)]
 mod set_aside_tests;
-#[cfg(not(target_family = "wasm"))]
 pub mod transfer_folder;
 #[cfg(test)]
 mod trust_file_tests;

@@ -2,7 +2,6 @@
 //! that only the user's own key opens, and for an upload its digests and a picture without its
 //! metadata. A client that works on a transfer holds a lock on its file.
 
-use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,6 +14,7 @@ use crate::client::transfer::{Place, ToSend};
 use crate::crypto::at_rest;
 use crate::file::{FileError, make_folder, replace_locked, turn};
 use crate::system::files;
+use crate::system::fs::{self, File};
 
 /// Bytes of a file: a descriptor with its caption, and a path.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -210,7 +210,7 @@ fn age(path: &Path) -> Duration {
 /// Removes an old file that belongs to no transfer: a first pass, or the fetch of a picture to be
 /// shown, was interrupted.
 fn sweep(path: &Path) {
-    if !path.with_extension(STATE).exists() && age(path) > SCRIPT_AGE {
+    if fs::metadata(path.with_extension(STATE)).is_err() && age(path) > SCRIPT_AGE {
         // What cannot be removed is tried again at the next start.
         let _ = fs::remove_file(path);
     }

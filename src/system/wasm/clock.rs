@@ -6,14 +6,15 @@ use std::time::Duration;
 
 /// The time of day, in milliseconds since 1970.
 static NOW_MS: AtomicI64 = AtomicI64::new(0);
-/// Milliseconds of a clock that nobody sets. It begins long after 0, so that earlier times exist.
-static SINCE_MS: AtomicU64 = AtomicU64::new(BEGAN_MS);
-const BEGAN_MS: u64 = 1 << 40;
+/// Microseconds of a clock that nobody sets. It begins long after 0, so that earlier times exist.
+static SINCE_US: AtomicU64 = AtomicU64::new(BEGAN_US);
+const BEGAN_US: u64 = 1 << 50;
 
-/// Sets the clocks: the time of day, and the time since the Worker began, in milliseconds.
-pub fn set(now_ms: i64, since_ms: u64) {
+/// Sets the clocks: the time of day in milliseconds, and the time since the Worker began in
+/// microseconds.
+pub fn set(now_ms: i64, since_us: u64) {
     NOW_MS.store(now_ms, Ordering::Relaxed);
-    SINCE_MS.fetch_max(BEGAN_MS.saturating_add(since_ms), Ordering::Relaxed);
+    SINCE_US.fetch_max(BEGAN_US.saturating_add(since_us), Ordering::Relaxed);
 }
 
 /// Returns the time of day, in milliseconds since 1970.
@@ -27,7 +28,7 @@ pub struct Instant(Duration);
 
 impl Instant {
     pub fn now() -> Instant {
-        Instant(Duration::from_millis(SINCE_MS.load(Ordering::Relaxed)))
+        Instant(Duration::from_micros(SINCE_US.load(Ordering::Relaxed)))
     }
 
     pub fn elapsed(&self) -> Duration {

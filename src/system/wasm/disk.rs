@@ -1,18 +1,68 @@
 //! Files in memory, with the functions of the standard library that the client uses. The Worker
 //! loads them at its start and takes what has changed after each call. Folders exist as soon as
-//! they have files.
+//! they have files. The bytes of files in one folder stay with the browser: those that a user has
+//! chosen, and those that arrive.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A file is stored in parts of this size: a change writes only those that it touches, in bytes.
 pub const PART_BYTES: usize = 64 << 10;
 /// All files together, in bytes. A search log has at most a quarter of it.
 const DISK_BYTES_MAX: usize = 256 << 20;
+/// The folder of files whose bytes are outside of this memory. The Worker stores none of them.
+pub const OUTSIDE: &str = "/outside";
+/// Bytes that arrive there, all files together.
+const OUTSIDE_BYTES_MAX: u64 = 2 << 30;
+
+/// The browser's store for the bytes of those files, by their number.
+pub trait Outside: Send + Sync {
+    /// Reads from a byte on.
+    ///
+    /// # Errors
+    /// The browser cannot read the file.
+    fn read(&self, number: u32, from: u64, into: &mut [u8]) -> io::Result<()>;
+
+    /// Adds bytes at the end of a file.
+    ///
+    /// # Errors
+    /// The browser takes no more.
+    fn append(&self, number: u32, bytes: &[u8]) -> io::Result<()>;
+
+    /// The file is gone.
+    fn forget(&self, number: u32);
+}
+
+static STORE: OnceLock<Box<dyn Outside>> = OnceLock::new();
+static NUMBERS: AtomicU32 = AtomicU32::new(1);
+/// Bytes that have arrived outside and are there.
+static ARRIVED: AtomicU64 = AtomicU64::new(0);
+
+/// Sets the browser's store, once.
+pub fn set_outside(store: Box<dyn Outside>) {
+    // The Worker starts the client once.
+    let _ = STORE.set(store);
+}
+
+/// Puts a file that the user has chosen at a path. Returns its number, under which the store has
+/// the bytes.
+pub fn put(path: PathBuf, bytes: u64) -> u32 {
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+    let outer = Outer { number, bytes, arrived: 0 };
+    let content = Content { outer: Some(outer), ..Content::default() };
+    disk().files.insert(path, Arc::new(Node(Mutex::new(content))));
+    number
+}
+
+/// Returns the number of a file outside.
+pub fn outside(path: &Path) -> Option<u32> {
+    let node = disk().files.get(path).cloned()?;
+    node.content().outer.as_ref().map(|outer| outer.number)
+}
 
 static DISK: Mutex<Disk> = Mutex::new(Disk { files: BTreeMap::new(), stored: BTreeMap::new() });
 /// Bytes of all files.
@@ -34,6 +84,53 @@ struct Content {
     /// The first byte that the Worker does not have.
     changed_from: Option<usize>,
     is_locked: bool,
+    /// The bytes are there instead.
+    outer: Option<Outer>,
+}
+
+/// Bytes outside of this memory.
+struct Outer {
+    number: u32,
+    bytes: u64,
+    /// Those of `bytes` that count as having arrived.
+    arrived: u64,
+}
+
+impl Outer {
+    fn read(&self, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        let rest = self.bytes.saturating_sub(position).min(into.len() as u64) as usize;
+        if rest > 0 {
+            store()?.read(self.number, position, &mut into[..rest])?;
+        }
+        Ok(rest)
+    }
+
+    fn append(&mut self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        if position != self.bytes {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let count = bytes.len() as u64;
+        if ARRIVED.load(Ordering::Relaxed) + count > OUTSIDE_BYTES_MAX {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        store()?.append(self.number, bytes)?;
+        ARRIVED.fetch_add(count, Ordering::Relaxed);
+        (self.bytes, self.arrived) = (self.bytes + count, self.arrived + count);
+        Ok(())
+    }
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        ARRIVED.fetch_sub(self.arrived, Ordering::Relaxed);
+        if let Ok(store) = store() {
+            store.forget(self.number);
+        }
+    }
+}
+
+fn store() -> io::Result<&'static dyn Outside> {
+    STORE.get().map(|store| &**store).ok_or_else(|| ErrorKind::Unsupported.into())
 }
 
 /// What the Worker has to store.
@@ -51,7 +148,7 @@ pub enum Change {
 /// Adds a file that the Worker has stored.
 pub fn load(path: PathBuf, bytes: Vec<u8>) {
     BYTES.fetch_add(bytes.len(), Ordering::Relaxed);
-    let content = Content { bytes, changed_from: None, is_locked: false };
+    let content = Content { bytes, ..Content::default() };
     let node = Arc::new(Node(Mutex::new(content)));
     let mut disk = disk();
     disk.files.insert(path.clone(), Arc::clone(&node));
@@ -64,7 +161,7 @@ pub fn take_changes() -> Vec<Change> {
     let Disk { files, stored } = &mut *disk;
     let gone: Vec<_> = stored.keys().filter(|path| !files.contains_key(*path)).cloned().collect();
     let mut changes: Vec<_> = gone.into_iter().map(Change::Remove).collect();
-    for (path, node) in files.iter() {
+    for (path, node) in files.iter().filter(|(path, _)| !path.starts_with(OUTSIDE)) {
         let is_other = stored.get(path).is_none_or(|known| !Arc::ptr_eq(known, node));
         let mut content = node.content();
         let from = content.changed_from.take();
@@ -73,7 +170,8 @@ pub fn take_changes() -> Vec<Change> {
         let bytes = content.bytes[from..].to_vec();
         changes.push(Change::Write { path: path.clone(), from, bytes });
     }
-    *stored = files.clone();
+    let inside = files.iter().filter(|(path, _)| !path.starts_with(OUTSIDE));
+    *stored = inside.map(|(path, node)| (path.clone(), Arc::clone(node))).collect();
     changes
 }
 
@@ -82,19 +180,35 @@ fn disk() -> MutexGuard<'static, Disk> {
 }
 
 impl Node {
+    /// The empty content of a new file.
+    fn at(path: &Path) -> Node {
+        let number = || NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let outer =
+            path.starts_with(OUTSIDE).then(|| Outer { number: number(), bytes: 0, arrived: 0 });
+        Node(Mutex::new(Content { outer, ..Content::default() }))
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Content {
+impl Drop for Node {
     fn drop(&mut self) {
-        BYTES.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        BYTES.fetch_sub(self.content().bytes.len(), Ordering::Relaxed);
     }
 }
 
 impl Content {
+    fn bytes(&self) -> u64 {
+        self.outer.as_ref().map_or(self.bytes.len() as u64, |outer| outer.bytes)
+    }
+
     fn resize(&mut self, bytes: usize) -> io::Result<()> {
+        if let Some(outer) = &self.outer {
+            let is_same = outer.bytes == bytes as u64;
+            return if is_same { Ok(()) } else { Err(ErrorKind::Unsupported.into()) };
+        }
         let before = self.bytes.len();
         let others = BYTES.load(Ordering::Relaxed) - before;
         if bytes > before && bytes > DISK_BYTES_MAX - others.min(DISK_BYTES_MAX) {
@@ -143,7 +257,7 @@ impl File {
 
     pub fn metadata(&self) -> io::Result<Metadata> {
         let node = Arc::as_ptr(&self.node).addr();
-        Ok(Metadata { bytes: self.node.content().bytes.len() as u64, node })
+        Ok(Metadata { bytes: self.node.content().bytes(), node })
     }
 
     pub fn is_same(&self, other: &File) -> bool {
@@ -164,12 +278,15 @@ impl File {
         if self.may_write { Ok(()) } else { Err(ErrorKind::PermissionDenied.into()) }
     }
 
-    fn read_at(&self, position: usize, into: &mut [u8]) -> usize {
+    fn read_at(&self, position: usize, into: &mut [u8]) -> io::Result<usize> {
         let content = self.node.content();
+        if let Some(outer) = &content.outer {
+            return outer.read(position as u64, into);
+        }
         let rest = content.bytes.get(position..).unwrap_or_default();
         let bytes = rest.len().min(into.len());
         into[..bytes].copy_from_slice(&rest[..bytes]);
-        bytes
+        Ok(bytes)
     }
 }
 
@@ -185,7 +302,7 @@ impl Drop for File {
 impl Read for &File {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let position = self.position.load(Ordering::Relaxed);
-        let bytes = self.read_at(position, into);
+        let bytes = self.read_at(position, into)?;
         self.position.store(position + bytes, Ordering::Relaxed);
         Ok(bytes)
     }
@@ -203,11 +320,15 @@ impl Write for File {
         let position = self.position.load(Ordering::Relaxed);
         let end = position.checked_add(bytes.len()).ok_or(ErrorKind::StorageFull)?;
         let mut content = self.node.content();
-        if end > content.bytes.len() {
-            content.resize(end)?;
+        if let Some(outer) = &mut content.outer {
+            outer.append(position as u64, bytes)?;
+        } else {
+            if end > content.bytes.len() {
+                content.resize(end)?;
+            }
+            content.bytes[position..end].copy_from_slice(bytes);
+            content.changes(position);
         }
-        content.bytes[position..end].copy_from_slice(bytes);
-        content.changes(position);
         drop(content);
         self.position.store(end, Ordering::Relaxed);
         Ok(bytes.len())
@@ -223,7 +344,7 @@ impl Seek for File {
         let (base, by) = match to {
             SeekFrom::Start(bytes) => (0, i64::try_from(bytes).unwrap_or(i64::MAX)),
             SeekFrom::Current(by) => (self.position.load(Ordering::Relaxed) as u64, by),
-            SeekFrom::End(by) => (self.node.content().bytes.len() as u64, by),
+            SeekFrom::End(by) => (self.node.content().bytes(), by),
         };
         let position = base.checked_add_signed(by).ok_or(ErrorKind::InvalidInput)?;
         let to = usize::try_from(position).map_err(|_| ErrorKind::InvalidInput)?;
@@ -289,7 +410,7 @@ impl OpenOptions {
             Some(_) if self.is_new => return Err(ErrorKind::AlreadyExists.into()),
             Some(node) => node,
             None if self.creates || self.is_new => {
-                let node = Arc::new(Node::default());
+                let node = Arc::new(Node::at(path.as_ref()));
                 disk.files.insert(path.as_ref().to_owned(), Arc::clone(&node));
                 node
             }
@@ -299,7 +420,7 @@ impl OpenOptions {
         if self.truncates {
             node.content().resize(0)?;
         }
-        let start = if self.appends { node.content().bytes.len() } else { 0 };
+        let start = if self.appends { node.content().bytes() as usize } else { 0 };
         let (position, holds_lock) = (AtomicUsize::new(start), Mutex::new(false));
         let may_write = self.writes || self.appends;
         Ok(File { node, position, may_write, holds_lock })
@@ -329,6 +450,24 @@ impl Metadata {
     pub fn is_file(&self) -> bool {
         true
     }
+
+    /// Files have no times here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn modified(&self) -> io::Result<std::time::SystemTime> {
+        Err(ErrorKind::Unsupported.into())
+    }
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// There is none, or the browser cannot read it.
+pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 pub fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {

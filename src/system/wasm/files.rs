@@ -38,8 +38,21 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Returns values that distinguish a file from a replacement of it.
-pub fn stamp(about: &Metadata) -> usize {
-    about.node()
+pub fn stamp(about: &Metadata) -> (u64, i64) {
+    (about.node() as u64, 0)
+}
+
+/// Returns what a path leads to that is not a file: nothing here.
+pub fn irregular(_about: &Metadata) -> Option<&'static str> {
+    None
+}
+
+/// Opens a file that another run has created, for reading and writing. `None` if there is none.
+pub fn open_own(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 pub fn exposed(_path: &Path) -> io::Result<Option<u32>> {

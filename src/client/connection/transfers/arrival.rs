@@ -3,16 +3,16 @@
 use std::io::{self, BufWriter, Stdout};
 use std::path::{Path, PathBuf};
 
-use super::pictures;
+use super::ports::not_shown;
 use crate::chat::Descriptor;
-use crate::client::files::decode::NoPreview;
 use crate::client::files::download::{Download, DownloadError, Piped, Wanted};
 use crate::client::files::metadata::PICTURE_BYTES_MAX;
+use crate::client::files::picture::NoPreview;
 use crate::client::storage::transfer_folder::{Held, TransferFolder};
 use crate::client::transfer::{Failure, Place, Then, ToGet};
 use crate::crypto::file::{Layout, file_bytes_in};
 use crate::fault::code;
-use crate::system::files;
+use crate::system::{files, fs};
 
 /// The longest name of a file on the usual file systems.
 const NAME_BYTES_MAX: usize = 255;
@@ -52,7 +52,7 @@ impl Arrival {
         held: &mut Option<Held>,
     ) -> Result<Arrival, Failure> {
         if get.then == Then::View && file.bytes.0 > PICTURE_BYTES_MAX {
-            return Err(pictures::failure(NoPreview::TooLarge));
+            return Err(not_shown(NoPreview::TooLarge));
         }
         let layout = if get.from.is_sealed() { Layout::sealed } else { Layout::open };
         let too_large = || Failure::not_as_sent("the message describes a file of no possible size");
@@ -204,7 +204,7 @@ fn refuse_name(path: &Path) -> Result<(), Failure> {
     if path.file_name().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
         return refuse("has a name that is too long");
     }
-    match std::fs::metadata(path).ok().as_ref().and_then(files::irregular) {
+    match fs::metadata(path).ok().as_ref().and_then(files::irregular) {
         Some(what) => refuse(&format!("is {what}")),
         None => Ok(()),
     }

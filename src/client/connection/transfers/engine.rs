@@ -4,23 +4,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
-use std::thread;
-use std::time::Instant;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use super::arrival::Arrival;
+use super::job::Job;
 use super::meter::Meter;
+use super::ports::{Desk, Outlet};
 use super::reading::{self, Reader, Ready, not_stored, reopened};
 use super::upload::Upload;
-use super::{Job, Transfers, desktop, pictures};
 use crate::chat::{BlobId, Descriptor, MsgId};
 use crate::client::connection::inbox::Sender;
-use crate::client::connection::writer::Writer;
 use crate::client::model::Input;
 use crate::client::storage::transfer_folder::{Held, StoreError, Stored, TransferFolder};
 use crate::client::transfer::{
     Failure, Left, LeftDownload, LeftUpload, Place, Report, Then, ToGet, ToSend, TransferId, Work,
 };
+use crate::system::clock::Instant;
+use crate::system::{fs, threads};
 use crate::transfer::turns::Turns;
 use crate::transfer::window::{PIECE_BYTES_MAX, Window};
 use crate::wire::transfer::{TransferRecord, data_head};
@@ -36,12 +36,13 @@ struct Way {
 /// Transfers whose limits are kept before their answers.
 const EARLY_MAX: usize = 16;
 
-pub struct Engine {
+pub struct Engine<O> {
     folder: Arc<TransferFolder>,
     is_script: bool,
     /// For first passes, which report here.
-    transfers: Transfers,
-    writer: Writer,
+    jobs: mpsc::Sender<Job>,
+    outlet: O,
+    desk: Arc<dyn Desk>,
     /// Number of the connection that the server's numbers are valid for.
     connection: u64,
     happen: Sender,
@@ -60,18 +61,19 @@ pub struct Engine {
     down: Way,
 }
 
-impl Engine {
+impl<O: Outlet> Engine<O> {
     pub fn new(
         (folder, is_script): (Arc<TransferFolder>, bool),
-        transfers: Transfers,
-        writer: Writer,
+        (outlet, desk): (O, Arc<dyn Desk>),
+        jobs: mpsc::Sender<Job>,
         happen: Sender,
-    ) -> Engine {
+    ) -> Engine<O> {
         Engine {
             folder,
             is_script,
-            transfers,
-            writer,
+            jobs,
+            outlet,
+            desk,
             connection: 0,
             happen,
             began: Instant::now(),
@@ -133,16 +135,22 @@ impl Engine {
                 Err(TryRecvError::Disconnected) => Err(()),
             };
             match job {
-                Ok(Job::Work(work)) => self.work(work),
-                Ok(Job::Record(body, _permit)) => self.receives(&body),
-                Ok(Job::Room) => {}
-                Ok(Job::Read(id, read)) => self.has_read(id, *read),
-                Ok(Job::Lost(connection)) => self.lost(connection),
-                // The runtime may wait no longer.
-                Ok(Job::Finish(done)) => drop(done.send(())),
+                Ok(job) => self.job(job),
                 Err(()) => return,
             }
             self.grants();
+        }
+    }
+
+    pub fn job(&mut self, job: Job) {
+        match job {
+            Job::Work(work) => self.work(work),
+            Job::Record(body, _permit) => self.receives(&body),
+            Job::Room => {}
+            Job::Read(id, read) => self.has_read(id, *read),
+            Job::Lost(connection) => self.lost(connection),
+            // The runtime may wait no longer.
+            Job::Finish(done) => drop(done.send(())),
         }
     }
 
@@ -187,8 +195,8 @@ impl Engine {
         let is_cancelled = Arc::new(AtomicBool::new(false));
         self.readings.insert(id, Arc::clone(&is_cancelled));
         let (folder, is_script) = (Arc::clone(&self.folder), self.is_script);
-        let reader = Reader { folder, is_script, is_cancelled };
-        let (happen, transfers) = (self.happen.clone(), self.transfers.clone());
+        let reader = Reader { folder, is_script, is_cancelled, desk: Arc::clone(&self.desk) };
+        let (happen, jobs) = (self.happen.clone(), self.jobs.clone());
         let job = move || {
             let mut meter = Meter::default();
             let mut progress = |bytes, of| {
@@ -198,9 +206,10 @@ impl Engine {
                 }
             };
             let read = reader.read(file, message, &mut progress);
-            transfers.job(Job::Read(id, Box::new(read)));
+            // The thread ends with the program.
+            let _ = jobs.send(Job::Read(id, Box::new(read)));
         };
-        if let Err(error) = thread::Builder::new().name("reading".into()).spawn(job) {
+        if let Err(error) = threads::try_start("reading", job) {
             self.readings.remove(&id);
             self.report(id, Report::Failed(Failure::disk(error)));
         }
@@ -267,9 +276,9 @@ impl Engine {
 
     /// Sends one piece. Returns whether there was one. `Job::Room` follows where the connection has
     /// no room for it.
-    fn sends(&mut self) -> bool {
+    pub fn sends(&mut self) -> bool {
         let Some(wanted) = self.up.window.piece() else { return false };
-        if !self.writer.has_room() {
+        if !self.outlet.has_room() {
             return false;
         }
         let piece_of = |number: u32| {
@@ -289,7 +298,7 @@ impl Engine {
             Ok(()) => {
                 let now_us = self.began.elapsed().as_micros() as u64;
                 self.up.window.sent(now_us, number, offset + bytes, bytes);
-                self.writer.send_transfer(self.connection, record);
+                self.outlet.send_transfer(self.connection, record);
             }
             Err(error) => {
                 self.pause(id);
@@ -300,7 +309,7 @@ impl Engine {
     }
 
     /// Lets the server send more, as far as the window goes, in steps that are worth a record.
-    fn grants(&mut self) {
+    pub fn grants(&mut self) {
         if !self.down.window.has_step() {
             return;
         }
@@ -331,7 +340,7 @@ impl Engine {
     }
 
     /// Handles a transfer record. Ignores unexpected records. Unexpected bytes end the download.
-    fn receives(&mut self, body: &[u8]) {
+    pub fn receives(&mut self, body: &[u8]) {
         let now_us = self.began.elapsed().as_micros() as u64;
         match TransferRecord::parse(body) {
             Ok(TransferRecord::Have { transfer, written, limit }) => {
@@ -394,7 +403,7 @@ impl Engine {
     fn sends_record(&self, record: TransferRecord) {
         let mut body = Vec::new();
         record.encode(&mut body);
-        self.writer.send_transfer(self.connection, body);
+        self.outlet.send_transfer(self.connection, body);
     }
 
     /// Ends a download that has all bytes.
@@ -406,13 +415,13 @@ impl Engine {
         self.pause(id);
         let Some((arrival, _)) = self.arrivals.remove(&id) else { return };
         self.report(id, Report::Written);
-        let happen = self.happen.clone();
+        let (happen, desk) = (self.happen.clone(), Arc::clone(&self.desk));
         // A sync of the disk may take long.
         let job = move || {
             // The runtime may already have ended.
-            let _ = happen.send(Input::Transfer(id, finished(arrival, &happen)));
+            let _ = happen.send(Input::Transfer(id, finished(arrival, &*desk, &happen)));
         };
-        if let Err(error) = thread::Builder::new().name("storing".into()).spawn(job) {
+        if let Err(error) = threads::try_start("storing", job) {
             // The bytes stay for another attempt.
             self.report(id, Report::Failed(Failure::disk(error)));
         }
@@ -483,7 +492,7 @@ impl Engine {
 }
 
 /// Gives a whole file its name, and opens or shows it.
-fn finished(arrival: Arrival, happen: &Sender) -> Report {
+fn finished(arrival: Arrival, desk: &dyn Desk, happen: &Sender) -> Report {
     let then = arrival.then();
     let path = match arrival.finish() {
         Ok(path) => path,
@@ -492,15 +501,15 @@ fn finished(arrival: Arrival, happen: &Sender) -> Report {
     match then {
         Then::Keep | Then::Lend => Report::Saved(path),
         Then::Open => {
-            if let Err(problem) = desktop::open(&path) {
+            if let Err(problem) = desk.open(&path) {
                 let _ = happen.send(Input::Trouble(problem));
             }
             Report::Saved(path)
         }
         Then::View => {
-            let decoded = pictures::decoded(&path);
+            let decoded = desk.view(&path);
             // The sweep of a later start removes what cannot be removed.
-            let _ = std::fs::remove_file(&path);
+            let _ = fs::remove_file(&path);
             decoded.map_or_else(Report::Failed, Report::Viewed)
         }
     }

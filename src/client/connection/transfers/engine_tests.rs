@@ -4,15 +4,18 @@ use std::fs;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::super::Transfers;
+use super::super::pictures::Desktop;
 use super::*;
 use crate::chat::{BlobId, FileBytes, FileSecret, Seq};
 use crate::client::connection::inbox::{self, Entry};
+use crate::client::connection::writer::Writer;
 use crate::crypto::file::{CHUNK_BYTES, FileKey, Layout, chunk_digest, file_hash, new_secret};
 
 const ID: TransferId = TransferId(1);
 
 struct Bench {
-    engine: Engine,
+    engine: Engine<Writer>,
     jobs: Receiver<Job>,
     inputs: Receiver<Entry>,
     folder: tempfile::TempDir,
@@ -25,7 +28,8 @@ impl Bench {
         let store = Arc::new(TransferFolder::new(&folder.path().join("server"), key));
         let (happen, inputs) = inbox::open();
         let (transfers, queue) = Transfers::open(Writer::default());
-        let engine = Engine::new((store, false), transfers, Writer::default(), happen);
+        let ports = (Writer::default(), Arc::new(Desktop) as Arc<dyn Desk>);
+        let engine = Engine::new((store, false), ports, transfers.jobs.clone(), happen);
         Bench { engine, jobs: queue, inputs, folder }
     }
 

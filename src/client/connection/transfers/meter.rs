@@ -1,6 +1,8 @@
 //! When progress is reported, and the rate of a transfer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::system::clock::Instant;
 
 /// Progress is reported at most this often.
 const REPORT_EVERY: Duration = Duration::from_millis(500);

@@ -5,9 +5,12 @@
 mod arrival;
 mod desktop;
 mod engine;
+mod job;
 mod meter;
 mod pictures;
+mod ports;
 mod reading;
+pub mod steps;
 mod upload;
 
 use std::path::Path;
@@ -18,13 +21,16 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::inbox::{Budget, Permit, Sender};
+use super::inbox::{Budget, Sender};
 use super::writer::Writer;
 use crate::client::model::Input;
 use crate::client::storage::transfer_folder::TransferFolder;
-use crate::client::transfer::{Failure, Left, TransferId, Work};
+use crate::client::transfer::{Left, Work};
 use engine::Engine;
-use reading::Ready;
+use job::Job;
+use pictures::Desktop;
+pub use ports::Desk;
+use ports::Outlet;
 
 /// Bytes of records queued for the disk. When the queue is full, the client stops reading from the
 /// server. The model's jobs are a few for each transfer, and do not wait.
@@ -32,23 +38,6 @@ const RECORDS_BYTES_MAX: usize = 8 << 20;
 
 /// Time for the last jobs before the program ends.
 const END_PATIENCE: Duration = Duration::from_secs(1);
-
-type Done = mpsc::Sender<()>;
-
-/// A job of the thread.
-enum Job {
-    Work(Work),
-    /// A transfer record of the server.
-    Record(Vec<u8>, Permit),
-    /// The connection has room for another piece.
-    Room,
-    /// A first pass has ended.
-    Read(TransferId, Box<Result<Ready, Failure>>),
-    /// The connection is lost; the next one has this number.
-    Lost(u64),
-    /// Reports when all earlier work is done.
-    Finish(Done),
-}
 
 /// The handle of the engine.
 #[derive(Clone)]
@@ -72,7 +61,9 @@ impl Transfers {
         // The thread ends with the program.
         writer.wakes(move || drop(jobs.send(Job::Room)));
         let folder = Arc::new(TransferFolder::new(stem, key));
-        let mut engine = Engine::new((folder, is_script), transfers.clone(), writer, happen);
+        let (ports, finished) =
+            ((writer, Arc::new(Desktop) as Arc<dyn Desk>), transfers.jobs.clone());
+        let mut engine = Engine::new((folder, is_script), ports, finished, happen);
         let left = if is_script { Left::default() } else { engine.restore() };
         let run = move || {
             let _panics = panics;
@@ -119,6 +110,16 @@ impl Transfers {
     fn job(&self, job: Job) {
         // The thread ends with the program.
         let _ = self.jobs.send(job);
+    }
+}
+
+impl Outlet for Writer {
+    fn has_room(&self) -> bool {
+        self.has_room()
+    }
+
+    fn send_transfer(&self, number: u64, body: Vec<u8>) {
+        self.send_transfer(number, body);
     }
 }
 

@@ -1,7 +1,6 @@
 //! The first pass over a file before it is sent: removes metadata and stores the digests on disk.
 //! Its time grows with the file's size, so it runs on its own thread.
 
-use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use zeroize::Zeroizing;
 
+use super::ports::Desk;
 use crate::chat::{BlobId, Descriptor, FileBytes, FileSecret, MsgId, Thumb};
-use crate::client::files::decode::Decoder;
 use crate::client::files::metadata::{self, Cleaned, Format};
 use crate::client::files::source::{Digests, Sealing, Source, SourceError};
 use crate::client::files::{name, thumb};
@@ -23,6 +22,7 @@ use crate::fault::code;
 use crate::file::write_new;
 use crate::limits::TEXT_BYTES_MAX;
 use crate::system::files;
+use crate::system::fs::{self, File};
 
 /// Bytes that show the format of a picture.
 const HEAD_BYTES: u64 = 16;
@@ -40,6 +40,7 @@ pub struct Reader {
     /// This client is a script: repeating the command continues its transfers.
     pub is_script: bool,
     pub is_cancelled: Arc<AtomicBool>,
+    pub desk: Arc<dyn Desk>,
 }
 
 impl Reader {
@@ -99,7 +100,7 @@ impl Reader {
             true => Source::open(&new.picture()).map_err(failure)?,
             false => source,
         };
-        let sent = if new.picture().exists() { new.picture() } else { send.path.clone() };
+        let sent = if is_there(&new.picture()) { new.picture() } else { send.path.clone() };
         let of = source.bytes();
         let mut goes_on = |bytes| {
             progress(bytes, of);
@@ -124,12 +125,20 @@ impl Reader {
         };
         if let Some(media) = format(&sent).and_then(Format::media) {
             file.media = media.to_owned();
-            preview(&sent, &mut file);
+            self.preview(&send.path, &sent, &mut file);
         }
         // Otherwise the server would refuse the message after the upload.
         match file.text().len() > TEXT_BYTES_MAX {
             true => Err(long_caption()),
             false => Ok((source, digests, file)),
+        }
+    }
+
+    /// Adds the size and the preview of a picture, if it can be decoded.
+    fn preview(&self, chosen: &Path, sent: &Path, file: &mut Descriptor) {
+        if let Some(decoded) = self.desk.preview(chosen, sent) {
+            file.size = Some(decoded.original);
+            file.thumb = thumb::thumb(&decoded.picture).map(Thumb);
         }
     }
 
@@ -173,7 +182,7 @@ impl Reader {
 pub fn reopened(held: Held, upload: StoredUpload) -> Result<Ready, Failure> {
     let opened = || {
         let picture = held.files().picture();
-        let path = if picture.exists() { picture } else { upload.send.path.clone() };
+        let path = if is_there(&picture) { picture } else { upload.send.path.clone() };
         let source = Source::open(&path)?;
         let digests = Digests::load(&held.files().digests())?;
         // The digests must be those that the sealed state names.
@@ -210,21 +219,14 @@ fn stamp(path: &Path) -> Result<(u64, u64, i64), Failure> {
     Ok((about.len(), node, time))
 }
 
+fn is_there(path: &Path) -> bool {
+    fs::metadata(path).is_ok()
+}
+
 fn format(path: &Path) -> Option<Format> {
     let mut head = Vec::new();
     File::open(path).ok()?.take(HEAD_BYTES).read_to_end(&mut head).ok()?;
     Format::of(&head)
-}
-
-/// Adds the size and the preview of a picture, if it can be decoded.
-fn preview(path: &Path, file: &mut Descriptor) {
-    let Ok(program) = std::env::current_exe() else { return };
-    let Ok(picture) = files::open_to_read(path) else { return };
-    let side = thumb::SIDE_MAX;
-    if let Ok(decoded) = Decoder::new(program).decode(picture, side, side) {
-        file.size = Some(decoded.original);
-        file.thumb = thumb::thumb(&decoded.picture).map(Thumb);
-    }
 }
 
 /// The failure of a transfer that cannot be stored.

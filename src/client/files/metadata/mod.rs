@@ -9,9 +9,9 @@ mod png;
 mod rest;
 mod webp;
 
-use std::fs::File;
 use std::io::{self, Read};
 
+use crate::system::fs::File;
 pub use rest::Malformed;
 
 /// The largest picture that is rewritten, in bytes. A picture is rewritten in memory. For larger

@@ -43,6 +43,7 @@ use slots::Slots;
 pub use spool::Spool;
 use state::State;
 use token::Token;
+pub use wrong::Wrong;
 
 /// Where the page is, unless the user names another address.
 pub const USUAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5_081);

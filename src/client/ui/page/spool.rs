@@ -76,6 +76,11 @@ impl Spool {
         Ok(Spool { folder, held, _locks: locks })
     }
 
+    /// The folder of files that pages hand over.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Begins to take a file from a page. `arrived` or `vanishes` follows.
     ///
     /// # Errors

@@ -15,3 +15,4 @@ mod wrong;
 
 pub use shown::Shown;
 pub use spool::Spool;
+pub use wrong::Wrong;

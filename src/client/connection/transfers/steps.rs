@@ -1,0 +1,95 @@
+//! The engine without a thread: the connection hands over what arrives, and takes what is to be
+//! sent. What a run has begun ends with it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
+
+use zeroize::Zeroizing;
+
+use super::engine::Engine;
+use super::job::Job;
+use super::ports::{Desk, Outlet};
+use crate::client::connection::inbox::Sender;
+use crate::client::storage::transfer_folder::TransferFolder;
+use crate::client::transfer::Work;
+
+/// Bytes of pieces that are handed over at a time, so that a message is behind few of them.
+const ROOM_BYTES: usize = 128 << 10;
+
+pub struct Steps {
+    engine: Engine<Lane>,
+    jobs: Receiver<Job>,
+    records: Receiver<Vec<u8>>,
+    /// Bytes of `records`.
+    bytes: Arc<AtomicUsize>,
+    /// Number of the connection.
+    connection: u64,
+}
+
+/// Records for the connection.
+struct Lane {
+    records: mpsc::Sender<Vec<u8>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Steps {
+    /// `stem` is the path of the server's files for transfers, without extension.
+    pub fn new(
+        (stem, key): (&Path, Zeroizing<[u8; 32]>),
+        desk: Arc<dyn Desk>,
+        happen: Sender,
+    ) -> Steps {
+        let (finished, jobs) = mpsc::channel();
+        let (sender, records) = mpsc::channel();
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let lane = Lane { records: sender, bytes: Arc::clone(&bytes) };
+        let folder = Arc::new(TransferFolder::new(stem, key));
+        let engine = Engine::new((folder, false), (lane, desk), finished, happen);
+        Steps { engine, jobs, records, bytes, connection: 0 }
+    }
+
+    pub fn work(&mut self, work: Work) {
+        self.engine.job(Job::Work(work));
+    }
+
+    /// Handles the body of a transfer record.
+    pub fn record(&mut self, body: &[u8]) {
+        self.engine.receives(body);
+    }
+
+    /// The connection is lost: the server's numbers of transfers are invalid from now on.
+    pub fn lost(&mut self) {
+        self.connection += 1;
+        drop(self.taken());
+        self.engine.job(Job::Lost(self.connection));
+    }
+
+    /// Goes on as far as the connection has room. Returns the records to be sent.
+    pub fn goes_on(&mut self) -> Vec<Vec<u8>> {
+        while let Ok(job) = self.jobs.try_recv() {
+            self.engine.job(job);
+        }
+        while self.engine.sends() {}
+        self.engine.grants();
+        self.taken()
+    }
+
+    fn taken(&mut self) -> Vec<Vec<u8>> {
+        self.bytes.store(0, Ordering::Relaxed);
+        self.records.try_iter().collect()
+    }
+}
+
+impl Outlet for Lane {
+    fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < ROOM_BYTES
+    }
+
+    fn send_transfer(&self, _number: u64, body: Vec<u8>) {
+        self.bytes.fetch_add(body.len(), Ordering::Relaxed);
+        // `Steps` has the other end, and this engine.
+        let _ = self.records.send(body);
+    }
+}
