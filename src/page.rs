@@ -28,20 +28,24 @@ const ASSETS: &[Asset] = assets! {
     "icons/icon.svg"
     "index.html"
     "manifest.webmanifest"
+    "page/blobs.js"
     "page/commands.js"
     "page/composer.js"
     "page/core.js"
     "page/disk.js"
     "page/dom.js"
     "page/files.js"
+    "page/keyfile.js"
     "page/keyholder.js"
     "page/keys.js"
     "page/link.js"
     "page/list.js"
+    "page/locker.js"
     "page/main.js"
     "page/notify.js"
     "page/own.js"
     "page/panes.js"
+    "page/preview.js"
     "page/room.js"
     "page/rows.js"
     "page/sheets.js"
@@ -77,10 +81,13 @@ static TAGS: LazyLock<BTreeMap<&'static str, String>> = LazyLock::new(|| {
     ASSETS.iter().chain([core()]).map(tag).collect()
 });
 
-/// Returns a text that differs between builds with other files.
-pub fn tag() -> String {
-    let each = |hash: Sha256, asset: &Asset| hash.chain_update(Sha256::digest(asset.bytes));
-    hex(ASSETS.iter().fold(Sha256::new(), each).finalize())
+/// Returns a text that differs between builds with other files. It is computed once.
+pub fn tag() -> &'static str {
+    static TAG: LazyLock<String> = LazyLock::new(|| {
+        let each = |hash: Sha256, asset: &Asset| hash.chain_update(Sha256::digest(asset.bytes));
+        hex(ASSETS.iter().chain([core()]).fold(Sha256::new(), each).finalize())
+    });
+    &TAG
 }
 
 fn hex(hash: impl AsRef<[u8]>) -> String {

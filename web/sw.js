@@ -4,7 +4,7 @@
 const NAME = 'pychat page';
 const SHELL = [
 	'./', 'manifest.webmanifest', 'icons/icon.svg', 'icons/icon-unread.svg', 'icons/icon-192.png', 'page/style.css',
-	...'main words room store link own vault core keyholder disk dom thumb rows list composer panes sheets files commands keys notify'.split(' ')
+	...'main words room store link own vault core blobs keyfile keyholder locker disk dom thumb rows list composer panes sheets preview files commands keys notify'.split(' ')
 		.map((name) => `page/${name}.js`),
 ];
 /** The client, which only a server's page has. */

@@ -1,6 +1,6 @@
 //! The page in a browser, which has its files from the server.
 
-/// Returns a text that differs between builds with other files: the Worker adds it.
+/// The server states which files it has (`/server.json`), not the client.
 pub fn tag() -> Option<String> {
     None
 }

@@ -12,7 +12,7 @@ const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=
 const HEADERS = {
   'Content-Security-Policy': "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; " +
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
-  'X-Content-Type-Options': 'nosniff',
+  'X-Content-Type-Options': 'nosniff', 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cross-Origin-Resource-Policy': 'same-origin',
 };
 const DAY_MS = 86400000;
 

@@ -42,9 +42,11 @@ export async function house(world) {
   const house = {
     about: { fingerprint: world.print, founding: world.print, name: 'the house' },
     cutBy: false,
+    /** Pause after each piece of a browser's records. */
+    pauseMs: 0,
     /** Cuts everything, as a stopped server does. With a status: as a proxy in front of it does. */
     cut: (status = true) => { house.cutBy = status; sockets.forEach((socket) => socket.destroy()); },
-    mend: () => { house.cutBy = false; },
+    mend: () => Object.assign(house, { cutBy: false, pauseMs: 0 }),
   };
   const server = http.createServer((request, response) => answer(request, response, house));
   server.on('upgrade', (request, from, head) => {
@@ -56,6 +58,11 @@ export async function house(world) {
     }
     to.write(`${lines.join('\r\n')}\r\n\r\n`);
     to.write(head);
+    from.on('data', () => {
+      if (!house.pauseMs) return;
+      from.pause();
+      setTimeout(() => from.resume(), house.pauseMs);
+    });
     for (const [one, other] of [[from, to], [to, from]]) {
       sockets.add(one);
       one.on('error', () => {}).on('close', () => { sockets.delete(one); other.destroy(); });

@@ -155,6 +155,8 @@ export class Person {
       const faults = [];
       const root = document.documentElement;
       if (root.scrollWidth > innerWidth || document.body.scrollWidth > innerWidth) faults.push(`sideways scroll: ${root.scrollWidth} > ${innerWidth}`);
+      const start = document.querySelector('#start');
+      if (start.scrollWidth > start.clientWidth) faults.push(`the card is wider than the page: ${start.scrollWidth} > ${start.clientWidth}`);
       const text = document.querySelector('#text').getBoundingClientRect();
       const app = document.querySelector('#app');
       if (!app.hidden && (text.bottom > innerHeight || text.top < 0 || text.height < side)) faults.push(`the composer is not visible: ${text.top} to ${text.bottom} of ${innerHeight}`);

@@ -17,7 +17,7 @@ function chunk(type, data) {
   return Buffer.concat([size, body, sum]);
 }
 
-export function picture(width, height) {
+export function picture(width, height, comment = 'where it was') {
   const head = Buffer.alloc(13);
   head.writeUInt32BE(width, 0);
   head.writeUInt32BE(height, 4);
@@ -27,6 +27,6 @@ export function picture(width, height) {
     rows.push(0);
     for (let x = 0; x < width; x += 1) rows.push((x * 255) / width, (y * 255) / height, 160);
   }
-  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', head), chunk('tEXt', Buffer.from('Comment\0where it was')),
+  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', head), comment ? chunk('tEXt', Buffer.from(`Comment\0${comment}`)) : Buffer.alloc(0),
     chunk('IDAT', zlib.deflateSync(Buffer.from(rows))), chunk('IEND', Buffer.alloc(0))]);
 }

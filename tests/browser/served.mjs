@@ -1,12 +1,15 @@
 // The client in the page: WebAssembly in a Worker, a key that the browser has made, and the real server.
 
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
 import { house } from './house.mjs';
 import { DESKTOP, Person, PHONE } from './person.mjs';
 import { until } from './world.mjs';
 
 /** Opens the page of the server, without a key. */
-async function visit(browser, name, url, look = DESKTOP) {
+export async function visit(browser, name, url, look = DESKTOP) {
   const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'UTC', ...look });
   const person = Object.assign(new Person(), { name, context, faults: [], allowed: [] });
   await person.watch(new URL(url).origin);
@@ -15,9 +18,10 @@ async function visit(browser, name, url, look = DESKTOP) {
 }
 
 /** Makes a key, and returns the line for the operator. */
-async function begins(person) {
+export async function begins(person, passphrase) {
   const { page, name } = person;
   await page.fill('#name', name);
+  if (passphrase) await page.fill('#start [name=passphrase]', passphrase);
   await page.click('#start button[type=submit]');
   await page.waitForSelector('#app:not([hidden])');
   await person.reads(new RegExp(`pychat-key1\\.${name}\\.`));
@@ -134,4 +138,102 @@ export const SERVED = {
     await erin.context.close();
     home.close();
   },
+
+  'served: a newer page is loaded on request, and takes no text with it'({ world, browser }) {
+    return newer(world, browser);
+  },
+
+  async 'served: a key is saved in a file and moved'({ world, browser, carol }) {
+    const url = `http://${world.webAddress}/`;
+    const heidi = await visit(browser, 'heidi', url, PHONE);
+    const passphrase = 'a rather long passphrase';
+    const line = await begins(heidi, passphrase);
+    await world.call('server', 'users', 'add', line, '--yes', '--home', world.home);
+    await heidi.state('connected');
+    await heidi.drawer('rooms');
+    await heidi.page.locator('button', { hasText: 'Settings' }).first().click();
+    const saves = heidi.page.waitForEvent('download');
+    await heidi.page.click('text=Save the key in a file');
+    const file = path.join(world.folder, 'heidi.pem');
+    await (await saves).saveAs(file);
+    const pem = fs.readFileSync(file, 'utf8');
+    assert.match(pem, /^-----BEGIN ENCRYPTED PRIVATE KEY-----/);
+    await heidi.check();
+    await heidi.context.close();
+    // The passphrase opens it, and the terminal client has the same key then. It asks for a passphrase at a terminal only.
+    const open = crypto.createPrivateKey({ key: pem, passphrase }).export({ type: 'pkcs8', format: 'pem' });
+    assert.throws(() => crypto.createPrivateKey({ key: pem, passphrase: 'another one' }));
+    const folder = path.join(world.env('heidi').XDG_DATA_HOME, 'pychat');
+    fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+    fs.writeFileSync(path.join(folder, 'id.pem'), open, { mode: 0o600 });
+    assert.equal((await world.call('heidi', 'key', 'show', '--name', 'heidi')).trim(), line);
+    // Another browser does, too, and its user is registered already.
+    const again = await visit(browser, 'heidi', url);
+    const { page } = again;
+    await page.click('text=Use a key file');
+    await page.fill('#name', 'heidi');
+    const tries = async (what, secret, told) => {
+      await page.setInputFiles('#start input[type=file]', what);
+      await page.fill('#start [name=passphrase]', secret);
+      await page.click('#start button[type=submit]');
+      await again.reads(told);
+    };
+    const junk = path.join(world.folder, 'junk.pem');
+    fs.writeFileSync(junk, 'no key');
+    await tries(junk, '', /the file is no key of pychat/);
+    await tries(file, '', /the key has a passphrase/);
+    await tries(file, 'another one', /the passphrase is wrong/);
+    await again.check();
+    await page.fill('#start [name=passphrase]', passphrase);
+    await page.click('#start button[type=submit]');
+    await page.waitForSelector('#app:not([hidden])');
+    await again.state('connected');
+    await again.says('from another browser');
+    await carol.hears('heidi', (one) => one.type === 'message' && one.from === 'heidi' && one.text === 'from another browser');
+    // The passphrase is stored nowhere, and the key only under it.
+    const stored = await page.evaluate(async () => {
+      const { whole } = await import(new URL('page/vault.js', document.baseURI).href);
+      const { keys, ...rest } = await (await whole()).profile();
+      return [JSON.stringify([rest, { ...localStorage }, { ...sessionStorage }]), keys.opens.extractable, keys.signs.extractable];
+    });
+    assert.ok(!stored[0].includes(passphrase) && stored[0].includes('BEGIN ENCRYPTED PRIVATE KEY'));
+    assert.deepEqual(stored.slice(1), [false, false]);
+    await again.check();
+    await again.context.close();
+  },
 };
+
+async function newer(world, browser) {
+  const home = await house(world);
+  home.about.page = 'one';
+  const ivan = await visit(browser, 'ivan', home.url);
+  await world.call('server', 'users', 'add', await begins(ivan), '--yes', '--home', world.home);
+  await ivan.state('connected');
+  const reconnects = async () => {
+    home.cut();
+    await ivan.state('offline');
+    home.mend();
+    await ivan.state('connected');
+  };
+  await reconnects();
+  assert.ok(await ivan.page.isHidden('#newer'), 'the page is the same');
+  home.about.page = 'two';
+  await reconnects();
+  await ivan.reads(/There is a newer version of this page/);
+  await ivan.check();
+  // Text that only this page has is not lost: this one could contain a PIN.
+  await ivan.page.fill('#text', '/password 47114711');
+  await ivan.page.click('#newer button');
+  await ivan.reads(/loading the page would lose it/);
+  await ivan.page.fill('#text', 'half a sentence');
+  const loads = ivan.page.waitForNavigation();
+  await ivan.page.click('#newer button');
+  await loads;
+  await ivan.page.waitForSelector('#app:not([hidden])');
+  await ivan.state('connected');
+  await until('the draft is there', async () => (await ivan.page.inputValue('#text')) === 'half a sentence');
+  assert.ok(await ivan.page.isHidden('#newer'), 'the page is the newest');
+  await ivan.check();
+  await ivan.context.close();
+  home.close();
+}

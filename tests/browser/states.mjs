@@ -48,6 +48,11 @@ export const STATES = {
     await person.page.locator('#rooms .label', { hasText: '#work' }).click();
   } },
   password: { tells: [{ type: 'state', state: 'connecting' }, { type: 'password', wrong: true, retry_ms: 2000, origin: 'server' }, READY] },
+  removed: { tells: [...LOGIN, ...BUSY, READY, { type: 'error', code: 'removed', hint: 'your key was removed from this server', origin: 'server' }, { type: 'state', state: 'refused', code: 'removed' }, { type: 'bye', reason: 'see the last error' }] },
+  wrong: { tells: [...LOGIN, ...BUSY, READY, { type: 'error', code: 'wrong_server', hint: 'chat.example:5000 has another key than the pinned one: somebody may be between you and the server', origin: 'client' }, { type: 'bye', reason: 'see the last error' }] },
+  full: { tells: [...LOGIN, ...BUSY, READY, { type: 'error', code: 'busy', hint: 'the server is full: the client tries again', origin: 'client' }, { type: 'state', state: 'offline', retry_ms: 60000 }] },
+  back: { tells: [...LOGIN, ...BUSY, READY, { type: 'state', state: 'offline', retry_ms: 1000 }, { type: 'state', state: 'connected', name: 'alice' }] },
+  newer: { tells: [...LOGIN, ...BUSY, { ...READY, page: 'one' }, { ...READY, page: 'two' }], does: ({ page }) => page.waitForSelector('#newer button') },
   settings: { tells: [...LOGIN, ...BUSY, READY], does: async (person) => {
     await drawer(0)(person);
     await person.page.locator('#rooms .pane-foot button').first().click();
@@ -82,6 +87,61 @@ export const STATES = {
   } },
 };
 
+const ABOUT = { fingerprint: READY.fingerprint, founding: READY.fingerprint, name: 'chat.example.org', version: '0.1.0', page: 'one' };
+const OTHER = 'A'.repeat(43);
+/** Stores a profile, whose key is none, before the page opens it. */
+const brokenKey = () => indexedDB.deleteDatabase && new Promise((done) => {
+  const request = indexedDB.open('pychat profile', 1);
+  request.onupgradeneeded = () => {
+    request.result.createObjectStore('profile').put({ keys: {}, name: 'alice', fingerprint: '' }, 'own');
+    request.result.createObjectStore('files');
+  };
+  request.onsuccess = () => { request.result.close(); done(); };
+});
+
+/** The cards of a page that a server has served, before there is a chat: `begins` runs before its scripts, `does` is what the user does. */
+const CARDS = {
+  'first contact': { says: /Chat on chat\.example\.org/ },
+  'key file': { says: /This moves your key to this browser/, does: ({ page }) => page.click('text=Use a key file') },
+  'wrong name': { says: /start with a letter or a digit/, does: async ({ page }) => {
+    await page.fill('#name', '-alice');
+    await page.click('#start button[type=submit]');
+  } },
+  'another server': { says: /another server than the one of your invite/, at: `#${OTHER}` },
+  'no WebAssembly': { says: /It lacks WebAssembly/, begins: () => { delete window.WebAssembly; } },
+  'no encryption': { says: /It lacks an address with https/, begins: () => { Object.defineProperty(window, 'isSecureContext', { value: false }); } },
+  'no storage': { says: /stores nothing for this page/, begins: () => { IDBFactory.prototype.open = () => { throw new DOMException('blocked', 'SecurityError'); }; } },
+  'no answer': { says: /The server does not answer/, about: null },
+  'other tab': { says: /open in another tab/, begins: () => navigator.locks.request('pychat client', () => new Promise(() => {})), does: async ({ page }) => {
+    await page.fill('#name', 'alice');
+    await page.click('#start button[type=submit]');
+  } },
+  'unreadable key': { says: /Your key cannot be read now/, profile: brokenKey },
+  'forget the key': { says: /Forget your key\?/, profile: brokenKey, does: ({ page }) => page.click('text=Forget it and start again') },
+};
+
+async function cards(browser, script, look, options, shots) {
+  for (const [name, { says, at = '', about = ABOUT, begins, profile, does }] of Object.entries(CARDS)) {
+    const person = await Person.look(browser, `${name}, ${look}`, options, script.origin);
+    const { page } = person;
+    await page.route('**/server.json', (route) => (about ? route.fulfill({ json: about }) : route.abort()));
+    if (!about) person.allowed.push(/ERR_FAILED/);
+    if (profile) {
+      await page.goto(`${script.origin}/icons/icon.svg`);
+      await page.evaluate(profile);
+    }
+    if (begins) await page.addInitScript(begins);
+    await page.goto(`${script.origin}/${at}`);
+    await page.waitForSelector('#start main');
+    await does?.(person);
+    await person.reads(says);
+    const image = await page.screenshot(shots ? { path: path.join(shots, `${name.replaceAll(' ', '-')}-${look}.png`) } : {});
+    if (image.length < 2000) throw new Error(`${name}, ${look}: the picture is empty`);
+    await person.check().catch((error) => { throw new Error(`${name}, ${look}: ${error.message}`); });
+    await person.close();
+  }
+}
+
 const LOOKS = [['phone', PHONE], ['desktop', DESKTOP]].flatMap(([size, look]) => ['light', 'dark'].map((colorScheme) => [`${size}-${colorScheme}`, { ...look, colorScheme }]));
 
 export async function states({ browser, say }) {
@@ -102,7 +162,8 @@ export async function states({ browser, say }) {
         await person.check().catch((error) => { throw new Error(`${name}, ${look}: ${error.message}`); });
       }
       await person.close();
-      say(`${Object.keys(STATES).length} states, ${look}`);
+      await cards(browser, script, look, options, shots);
+      say(`${Object.keys(STATES).length + Object.keys(CARDS).length} states, ${look}`);
     }));
   } finally {
     script.close();

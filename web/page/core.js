@@ -1,6 +1,7 @@
 // The Worker that runs the client: WebAssembly, its connection to the server, and its files in IndexedDB.
 // Events are handled one after another. What the client has changed in its files is stored before anything is sent.
 
+import { Blobs } from './blobs.js';
 import { addChange, each, Taken, whole } from './vault.js';
 
 const [OBJECT, OPENED, RECORD, CLOSED, ATTACH, END] = [1, 2, 3, 4, 5, 6];
@@ -25,6 +26,7 @@ let events = Promise.resolve();
 const text = new TextDecoder();
 
 const memory = (at, length) => new Uint8Array(wasm.memory.buffer, at, length);
+const blobs = new Blobs();
 
 /** The functions of the browser that the client calls synchronously. */
 const page = {
@@ -46,6 +48,13 @@ const page = {
 		bytes.fill(0);
 		return length;
 	},
+	file_read(number, from, at, length) {
+		const bytes = blobs.read(number, from, length);
+		if (bytes) memory(at, length).set(bytes);
+		return bytes ? 0 : -1;
+	},
+	file_append: (number, at, length) => (blobs.append(number, memory(at, length).slice()) ? 0 : -1),
+	file_forget: (number) => blobs.forget(number),
 	panicked(at, length) { postMessage({ crashed: text.decode(memory(at, length)) }); },
 };
 
@@ -154,6 +163,30 @@ function open() {
 	opened.onclose = () => later(CLOSED);
 }
 
+/** Takes a file from the page: answers its path, or why it is not taken. `picture` is what `preview.js` has made of it. */
+async function takeFile({ id, file, name, picture }) {
+	if (ended || !wasm) return postMessage({ answer: id, refused: 'the client is not running' });
+	const { original, small, pixels = new Uint8Array() } = picture ?? {};
+	const description = new TextEncoder().encode(JSON.stringify({ name, bytes: file.size, original, small }));
+	hand(description, pixels);
+	const number = wasm.hand(description.length);
+	wasm.next();
+	const told = text.decode(memory(wasm.output(), wasm.output_bytes()).slice());
+	if (number) blobs.put(number, file);
+	await perform();
+	return postMessage({ answer: id, ...(number ? { path: told } : { refused: told }) });
+}
+
+/** Answers the bytes of a fetched file. One that the page saves is removed here. */
+async function giveFile({ id, transfer, saves }) {
+	const number = ended || !wasm ? 0 : wasm.fetched(transfer);
+	const blob = number && blobs.whole(number);
+	postMessage({ answer: id, blob: blob || undefined });
+	if (!number || !saves) return undefined;
+	wasm.saved(transfer);
+	return perform();
+}
+
 let start;
 /** Starts the client: `base` is the page's address, `config` what it is started with, `port` leads to the key. */
 async function begin(given) {
@@ -179,6 +212,8 @@ async function begin(given) {
 onmessage = ({ data }) => {
 	if (data.begin) return queue(() => begin(data.begin));
 	if (data.object) return queue(() => handle(OBJECT, new TextEncoder().encode(data.object)));
+	if (data.file) return queue(() => takeFile(data.file));
+	if (data.fetched) return queue(() => giveFile(data.fetched));
 	if (data.attach) return queue(() => handle(ATTACH));
 	if (data.end) return queue(() => handle(END));
 	if (data.retry) return queue(() => handle(0));

@@ -87,6 +87,9 @@ export class Disk {
 		this.timer ??= setTimeout(() => this.flush(), SAVE_MS);
 	}
 
+	/** Whether there is a draft that only this page has. */
+	get hasUnstored() { return this.drafts.memoryOnly.size > 0; }
+
 	flush() {
 		clearTimeout(this.timer);
 		this.timer = null;

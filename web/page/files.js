@@ -1,13 +1,15 @@
 // Files that are dropped, pasted or chosen and sent after a confirmation, and pictures that are viewed.
 
 import { $, button, check, field, formSheet, h, sheet } from './dom.js';
+import { pictureType } from './preview.js';
 import { plural, size, title } from './words.js';
 
 /** Files at once, if the client names no number. */
 const FILES_MAX = 16;
-/** The status of an answer while the client has the maximum number of files. */
-const BUSY = 503;
+/** The time until another try while the client has the maximum number of files. */
 const BUSY_MS = 500;
+/** The time in which the browser begins to save a file. */
+const SAVING_MS = 60000;
 
 const pause = (ms, signal) => new Promise((done) => {
 	const timer = setTimeout(done, ms);
@@ -20,19 +22,10 @@ const pause = (ms, signal) => new Promise((done) => {
 /** A request for a transfer stays open while the transfer moves. */
 const transferEach = () => Object.assign(() => {}, { keeps: true });
 
-/** Formats that the browser may decode, by their first bytes. Never SVG, HTML or PDF. */
-function pictureType(bytes) {
-	const head = String.fromCharCode(...bytes.subarray(0, 12));
-	if (head.startsWith('\xff\xd8\xff')) return 'image/jpeg';
-	if (head.startsWith('\x89PNG\r\n\x1a\n')) return 'image/png';
-	if (head.startsWith('GIF87a') || head.startsWith('GIF89a')) return 'image/gif';
-	return head.startsWith('RIFF') && head.slice(8) === 'WEBP' ? 'image/webp' : undefined;
-}
-
 export class Files {
 	constructor(app) {
 		// `views`: pictures that open when they have been fetched. `queue` ends when the client has all files.
-		Object.assign(this, { app, views: new Map(), queue: Promise.resolve() });
+		Object.assign(this, { app, views: new Map(), queue: Promise.resolve(), saved: new Set() });
 		this.input = h('input', { type: 'file', multiple: true, hidden: true, 'aria-hidden': 'true', tabindex: '-1' });
 		this.input.addEventListener('change', () => {
 			this.offer([...this.input.files]);
@@ -40,6 +33,11 @@ export class Files {
 		});
 		document.body.append(this.input);
 		this.#drops();
+		// The client in a page ends with it, and its transfers do too.
+		addEventListener('beforeunload', (event) => {
+			const isMoving = ({ state }) => !['sent', 'saved', 'failed', 'cancelled'].includes(state);
+			if (app.link.isOwn && [...app.store.transfers.values()].some(isMoving)) event.preventDefault();
+		});
 	}
 
 	choose() { this.input.click(); }
@@ -69,7 +67,6 @@ export class Files {
 		const { app } = this;
 		const { room } = app;
 		if (!files.length) return app.fail('The browser has handed over no file. Nothing was sent.');
-		if (app.link.isOwn) return app.fail('Files are not sent from this page yet. Nothing was sent.');
 		if (room.gone) return app.fail(`You are no longer in ${title(room.to)}. Nothing was sent.`);
 		const [most, count] = [app.store.limits?.file_bytes, app.store.limits?.files ?? FILES_MAX];
 		if (most === null) return app.fail('This server keeps no files. Nothing was sent.');
@@ -112,7 +109,6 @@ export class Files {
 	async #hand(room, file, transfer, { caption, keeps }) {
 		const { app } = this;
 		const { name, stop: { signal } } = transfer;
-		const headers = { Authorization: `Bearer ${app.link.token}`, 'X-Name': encodeURIComponent(name) };
 		const moves = (state) => {
 			transfer.state = state;
 			app.list.sync();
@@ -123,16 +119,16 @@ export class Files {
 				if (answer) await pause(BUSY_MS, signal);
 				if (signal.aborted) return undefined;
 				moves('uploading');
-				answer = await fetch('files', { method: 'POST', headers, body: file, signal });
+				answer = await app.link.hand(file, name, signal);
 				// The client accepts another file once one of these is sent.
-				if (answer.status === BUSY) moves('queued');
-			} while (answer.status === BUSY);
-			if (!answer.ok) return (await answer.text()).slice(0, 300) || `the client refused the file (${answer.status})`;
+				if (answer.busy) moves('queued');
+			} while (answer.busy);
+			if (answer.refused) return answer.refused;
 		} catch {
 			return app.link.attached ? 'this browser cannot read the file, or the client has not taken it' : 'the client is not running';
 		}
-		const { path } = await answer.json();
-		const object = { type: 'send_file', path, to: app.exact(room), keep_metadata: keeps, ...(caption ? { text: caption } : {}) };
+		if (signal.aborted) return undefined;
+		const object = { type: 'send_file', path: answer.path, to: app.exact(room), keep_metadata: keeps, ...(caption ? { text: caption } : {}) };
 		const done = (end) => end.type === 'refused' && !end.retry_ms && app.fail(`${name}: ${end.hint}`, room);
 		return app.ask(object, done, transferEach()) ? undefined : 'the client is not running';
 	}
@@ -144,7 +140,7 @@ export class Files {
 
 	#transferOf(room, item) { return this.app.store.ofMessage.get(`${room.key} ${item.seq}`); }
 
-	/** Saves the file of a message to the client's download folder. */
+	/** Saves the file of a message to the folder for downloads. */
 	get(room, item, keep = true) {
 		const { app } = this;
 		const known = this.#transferOf(room, item);
@@ -172,23 +168,43 @@ export class Files {
 			const viewed = this.views.get(key);
 			if (viewed && transfer.state === 'saved') this.#show(room, transfer, viewed);
 			if (viewed && ['saved', 'failed', 'cancelled'].includes(transfer.state)) this.views.delete(key);
+			if (this.app.link.isOwn && transfer.state === 'saved' && !transfer.viewed) this.#download(room, transfer);
 		}
 		if (room === this.app.room) this.app.draw(this.app.flags.add('items'));
+	}
+
+	/** Lets the browser save a file that the client in this page has fetched. */
+	async #download(room, transfer) {
+		if (this.saved.has(transfer.transfer)) return;
+		this.saved.add(transfer.transfer);
+		try {
+			const blob = await this.app.link.fetched(transfer, true);
+			if (!blob) throw new TypeError('it is gone');
+			// The type says nothing: no browser opens it in a page.
+			const url = URL.createObjectURL(blob.slice(0, blob.size, 'application/octet-stream'));
+			const link = h('a', { href: url, download: transfer.name, hidden: true });
+			document.body.append(link);
+			link.click();
+			link.remove();
+			setTimeout(() => URL.revokeObjectURL(url), SAVING_MS);
+		} catch (error) {
+			this.app.fail(`${transfer.name} was not saved: ${error.message}. Fetch it again.`, room);
+		}
 	}
 
 	/** Shows a fetched file. Of files that are only viewed, the client removes the oldest: `again` fetches such a file once more. */
 	async #show(room, transfer, item, again = false) {
 		const { app } = this;
 		const { name } = item.file;
-		const where = transfer.viewed ? 'Save it to open it with another program.' : `It is saved at ${transfer.path}.`;
+		const where = transfer.viewed ? 'Save it to open it with another program.' : `It is saved${app.link.isOwn ? '' : ` at ${transfer.path}`}.`;
 		try {
-			const answer = await fetch(`files/${encodeURIComponent(transfer.transfer)}`, { headers: { Authorization: `Bearer ${app.link.token}` } });
-			if (!answer.ok && again) {
+			const blob = await app.link.fetched(transfer);
+			if (!blob && again) {
 				transfer.state = 'cancelled';
 				return this.#fetch(room, item);
 			}
-			if (!answer.ok) throw new Error(`The client has no such file any more (${answer.status}).`);
-			const bytes = new Uint8Array(await answer.arrayBuffer());
+			if (!blob) throw new Error('The client has no such file any more.');
+			const bytes = new Uint8Array(await blob.arrayBuffer());
 			const type = pictureType(bytes);
 			if (!type) throw new Error(`${name} is no JPEG, PNG, WebP or GIF. ${where}`);
 			const url = URL.createObjectURL(new Blob([bytes], { type }));

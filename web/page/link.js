@@ -5,6 +5,8 @@ export const WRONG_TOKEN = 4401;
 /** Too many pages are attached, or this one was too far behind. */
 const TRY_LATER = 1013;
 const TOKEN = 'pychat token';
+/** The status of an answer while the client has the maximum number of files. */
+const BUSY = 503;
 
 /** Stores the token of the address bar for this tab, and removes it from the address bar. Returns whether there was one. */
 function takeToken() {
@@ -88,6 +90,21 @@ export class Link {
 	/** Connects now instead of later. */
 	retry() {
 		if (this.timer) this.open();
+	}
+
+	/** Hands a file to the client. Returns its path; `busy` while the client has the maximum number of files; or why it is `refused`. */
+	async hand(file, name, signal) {
+		const headers = { Authorization: `Bearer ${this.token}`, 'X-Name': encodeURIComponent(name) };
+		const answer = await fetch('files', { method: 'POST', headers, body: file, signal });
+		if (answer.status === BUSY) return { busy: true };
+		if (!answer.ok) return { refused: (await answer.text()).slice(0, 300) || `the client refused the file (${answer.status})` };
+		return answer.json();
+	}
+
+	/** The bytes of a fetched file, if the client has it. */
+	async fetched({ transfer }) {
+		const answer = await fetch(`files/${encodeURIComponent(transfer)}`, { headers: { Authorization: `Bearer ${this.token}` } });
+		return answer.ok ? answer.blob() : undefined;
 	}
 
 	/** Sends an object if the client is there. */

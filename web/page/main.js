@@ -134,13 +134,27 @@ class App {
 			return true;
 		}
 		if (key) this.disk.open(key);
-		if (this.page && ready.page && this.page !== ready.page) sheets.newVersion();
+		if (this.page && ready.page && this.page !== ready.page) this.#newer();
 		this.page = ready.page ?? this.page;
 		return false;
 	}
 
+	/** Reports a newer page. It is loaded on request, and only if no text is lost by that. */
+	#newer() {
+		const bar = $('newer');
+		if (!bar.hidden) return;
+		const loads = () => {
+			this.disk.flush();
+			if (this.disk.hasUnstored) this.composer.tell('Send or remove first what you have typed: this text is not stored, and loading the page would lose it.');
+			else location.reload();
+		};
+		bar.replaceChildren(h('span', { role: 'status' }, 'There is a newer version of this page. Your drafts stay.'), button('Load it', loads, { class: 'primary' }));
+		bar.hidden = false;
+	}
+
 	#told(state, detail) {
 		if (state === 'given') return $('start').replaceChildren();
+		if (state === 'newer') return this.#newer();
 		this.linkState = { state, detail };
 		this.store.giveUp('The connection to the client is lost. Try again.');
 		if (state === 'attaching') {

@@ -1,7 +1,9 @@
 // The client in this page: the same objects as `link.js` has from the client on this computer. Here a Worker runs the
 // client, and the page is served by the chat's server.
 
-import { button, h, $, scriptUrl } from './dom.js';
+import { button, field, h, $, scriptUrl } from './dom.js';
+import { base64, FILE_BYTES_MAX, makeKey, readKey, saveFile, works } from './keyfile.js';
+import { smallPicture } from './preview.js';
 import { whole } from './vault.js';
 import { nameProblem } from './words.js';
 
@@ -10,6 +12,8 @@ const SERVER = 'pychat server';
 /** Words of the shared memory, and bytes for a label, what is opened or signed, and the result. */
 const SHARED_BYTES = 32 + 8192;
 const NAME_CHARS_MAX = 32;
+/** The least time between two questions for a newer page. */
+const NEWER_MS = 600000;
 
 /** What serves this page: a server, null for the client on this computer, undefined if it is not known. */
 export async function servedBy() {
@@ -46,42 +50,25 @@ async function hasProfile() {
 	}
 }
 
-/** Makes an RSA-3072 key that nobody can export, as two handles of one key. */
-async function makeKey() {
-	const oaep = { name: 'RSA-OAEP', hash: 'SHA-256' };
-	const making = { ...oaep, modulusLength: 3072, publicExponent: new Uint8Array([1, 0, 1]) };
-	const pair = await crypto.subtle.generateKey(making, true, ['encrypt', 'decrypt']);
-	const exported = await crypto.subtle.exportKey('pkcs8', pair.privateKey);
-	const spki = await crypto.subtle.exportKey('spki', pair.publicKey);
-	const opens = await crypto.subtle.importKey('pkcs8', exported, oaep, false, ['decrypt']);
-	const signs = await crypto.subtle.importKey('pkcs8', exported, { name: 'RSA-PSS', hash: 'SHA-256' }, false, ['sign']);
-	new Uint8Array(exported).fill(0);
-	return { opens, signs, spki };
-}
-
-/** Returns whether the stored key still works: some browsers store keys that they cannot read back. */
-async function isWhole({ keys }) {
-	try {
-		const oaep = { name: 'RSA-OAEP', hash: 'SHA-256' };
-		const own = await crypto.subtle.importKey('spki', keys.spki, oaep, false, ['encrypt']);
-		const sealed = await crypto.subtle.encrypt({ name: 'RSA-OAEP' }, own, new Uint8Array([7]));
-		const [seven] = new Uint8Array(await crypto.subtle.decrypt({ name: 'RSA-OAEP' }, keys.opens, sealed));
-		return seven === 7;
-	} catch {
-		return false;
-	}
-}
-
 /** A fingerprint as in an invite. */
 const ofInvite = (print) => print.replace(/^SHA256:/, '').replaceAll('+', '-').replaceAll('/', '_');
 
-const base64 = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)));
-
 export class OwnLink {
 	constructor(server, heard, told) {
-		Object.assign(this, { server, heard, told, attached: false, isOwn: true });
+		Object.assign(this, { server, heard, told, attached: false, isOwn: true, lookedMs: 0, asked: new Map() });
 		addEventListener('online', () => this.retry());
-		document.addEventListener('visibilitychange', () => document.hidden || this.retry());
+		document.addEventListener('visibilitychange', () => {
+			if (document.hidden) return;
+			this.retry();
+			if (Date.now() - this.lookedMs > NEWER_MS) this.#looks();
+		});
+	}
+
+	/** Asks the server whether it has a newer page: after each connection, and when the page is seen again. */
+	async #looks() {
+		this.lookedMs = Date.now();
+		const now = await answer();
+		if (this.server.page && now?.page && now.page !== this.server.page) this.told('newer');
 	}
 
 	async open() {
@@ -91,7 +78,7 @@ export class OwnLink {
 			// Some browsers ask the user first.
 			navigator.storage?.persist?.()?.catch(() => {});
 			const profile = await this.vault.profile();
-			if (profile && !(await isWhole(profile))) return this.#unreadable();
+			if (profile && !(await works(profile.keys))) return this.#unreadable();
 			if (profile) return this.#takes(profile);
 			return this.#greets();
 		} catch (error) {
@@ -116,44 +103,62 @@ export class OwnLink {
 		if (invited && ![fingerprint, founding].map(ofInvite).includes(invited)) {
 			return this.#card('This is another server than the one of your invite', h('p', {}, `Your invite names the key ${invited}, and this server has ${ofInvite(fingerprint)}. Nothing was made. Ask the person who sent it.`));
 		}
+		return this.#form(false);
+	}
+
+	/** The first form: a new key, or one from a key file. */
+	#form(reads) {
 		const problem = h('p', { class: 'error', role: 'alert' });
 		const name = h('input', { id: 'name', name: 'name', autocomplete: 'username', autocapitalize: 'off', spellcheck: 'false', required: true, maxlength: NAME_CHARS_MAX, 'aria-describedby': 'name-hint' });
 		const hint = h('p', { class: 'hint', id: 'name-hint' }, 'Letters, digits, - and _; a letter or a digit first.');
-		const make = h('button', { type: 'submit', class: 'primary' }, 'Make my key');
-		const form = h('form', {}, h('div', { class: 'field' }, h('label', { for: 'name' }, 'Your name in the chat'), name, hint, problem), make);
+		const file = reads && field('Key file', { name: 'file', type: 'file', accept: '.pem', required: true }, 'A backup of this page, or id.pem of the terminal client.');
+		const about = reads ? 'Empty if the file has none.' : 'With it you can save the key in a file, now and later. Without it nobody can: this browser has the only one.';
+		const pass = field(reads ? 'Passphrase of the file' : 'Passphrase for a backup (optional)', { name: 'passphrase', type: 'password', autocomplete: reads ? 'off' : 'new-password', maxlength: 200 }, about);
+		const verb = reads ? 'Use this key' : 'Make my key';
+		const make = h('button', { type: 'submit', class: 'primary' }, verb);
+		const form = h('form', {}, h('div', { class: 'field' }, h('label', { for: 'name' }, 'Your name in the chat'), name, hint), file, pass, problem, make);
 		form.addEventListener('submit', async (event) => {
 			event.preventDefault();
 			const own = name.value.trim().normalize('NFC');
 			problem.textContent = nameProblem(own) ?? '';
 			if (problem.textContent) return;
 			make.disabled = true;
-			make.textContent = 'Making your key ...';
+			make.textContent = reads ? 'Opening the key ...' : 'Making your key ...';
 			try {
-				const profile = await this.#make(own);
-				if (await isWhole(profile)) await this.#takes(profile); else this.#unreadable();
+				const given = pass.querySelector('input').value;
+				const profile = await this.#keep(own, () => (reads ? opened(file.querySelector('input').files[0], given) : makeKey(given)));
+				if (await works(profile.keys)) await this.#takes(profile); else this.#unreadable();
 			} catch (error) {
-				problem.textContent = `No key was made: ${error.message}`;
+				problem.textContent = `${reads ? 'The key cannot be used' : 'No key was made'}: ${error.message}`;
 				make.disabled = false;
-				make.textContent = 'Make my key';
+				make.textContent = verb;
 			}
 		});
 		this.#card(`Chat on ${this.server.name || location.host}`,
-			h('p', {}, 'This browser makes a key for you. It stays here: nobody can copy it, and without it nobody can read your private messages. Use this browser again next time.'),
-			h('p', {}, `Key of the server: ${this.server.fingerprint}`), form);
+			h('p', {}, reads ? 'This moves your key to this browser. Do not use it on the other device any more: two devices need two keys.'
+				: 'This browser makes a key for you, and keeps it. Without it nobody can read your private messages, not even you. Use this browser again next time.'),
+			h('p', {}, `Key of the server: ${this.server.fingerprint}`), form,
+			button(reads ? 'Make a new key instead' : 'Use a key file', () => this.#form(!reads)));
 		return name.focus();
 	}
 
-	/** Returns the profile that another tab has stored meanwhile, or a new one. */
-	async #make(name) {
+	/** Returns the profile that another tab has stored meanwhile, or one with the key that `makes` returns. */
+	async #keep(name, makes) {
 		const other = await this.vault.profile();
 		if (other) return other;
-		const keys = await makeKey();
-		const isKept = await this.vault.keep({ keys, name, fingerprint: ofInvite(this.server.fingerprint) });
+		const { keys, file } = await makes();
+		const isKept = await this.vault.keep({ keys, name, fingerprint: ofInvite(this.server.fingerprint), file });
 		const stored = await this.vault.profile();
-		if (!isKept || (await isWhole(stored))) return stored;
+		if (!isKept || (await works(stored.keys))) return stored;
 		await this.vault.drop();
 		throw new Error('this browser does not store keys');
 	}
+
+	/** Whether the key can be saved in a file. */
+	get hasBackup() { return Boolean(this.profile?.file); }
+
+	/** Saves the key file. Its passphrase is the one that it was made with. */
+	backup() { saveFile(this.profile.file, `pychat-${this.profile.name}.pem`); }
 
 	#unreadable() {
 		this.#card('Your key cannot be read now',
@@ -224,8 +229,15 @@ export class OwnLink {
 		for (const text of data.objects ?? []) {
 			const object = JSON.parse(text);
 			if (object.type === 'ready') this.attached = true;
-			if (object.type === 'state') this.state = object.state;
+			if (object.type === 'state') {
+				if (object.state === 'connected' && this.state !== 'connected') this.#looks();
+				this.state = object.state;
+			}
 			this.heard(object);
+		}
+		if (data.answer) {
+			this.asked.get(data.answer)?.resolve(data);
+			this.asked.delete(data.answer);
 		}
 		if (data.crashed) this.#crashed(data.crashed);
 		if (data.failed) this.#failed(data.failed);
@@ -262,12 +274,39 @@ export class OwnLink {
 		this.keyholder?.terminate();
 		this.release?.();
 		Object.assign(this, { worker: null, keyholder: null, release: null, attached: false });
+		this.asked.forEach(({ reject }) => reject(new TypeError('the client is not running')));
+		this.asked.clear();
 	}
 
 	/** Connects now instead of later. */
 	retry() {
 		const isThere = ['connecting', 'connected', 'silent'].includes(this.state);
 		if (this.attached && !isThere && navigator.onLine) this.send({ type: 'slash', line: '/reconnect' });
+	}
+
+	/** Hands a file to the client. Returns its path; `busy` while the client has the maximum number of files; or why it is `refused`. */
+	async hand(file, name) {
+		const picture = await smallPicture(file);
+		const { path, refused } = await this.#ask({ file: { file, name, picture } }, picture ? [picture.pixels.buffer] : []);
+		return refused === '' ? { busy: true } : { path, refused };
+	}
+
+	/** The bytes of a fetched file, if the client has it. With `saves`, the client forgets it. */
+	async fetched({ transfer }, saves = false) {
+		const { blob } = await this.#ask({ fetched: { transfer: Number(transfer.slice(1)), saves } });
+		return blob;
+	}
+
+	/** Asks the Worker. */
+	#ask(question, moved = []) {
+		if (!this.worker) return Promise.reject(new TypeError('the client is not running'));
+		const id = crypto.randomUUID();
+		const [kind] = Object.keys(question);
+		question[kind].id = id;
+		return new Promise((resolve, reject) => {
+			this.asked.set(id, { resolve, reject });
+			this.worker.postMessage(question, moved);
+		});
 	}
 
 	send(object) {
@@ -280,6 +319,12 @@ export class OwnLink {
 		$('app').hidden = true;
 		$('start').replaceChildren(h('main', { class: 'card' }, h('h1', {}, title), children));
 	}
+}
+
+/** The key in a file of the user. */
+async function opened(file, passphrase) {
+	if (file.size > FILE_BYTES_MAX) throw new Error('the file is no key of pychat');
+	return readKey(await file.text(), passphrase);
 }
 
 const again = (text = 'Load the page again') => button(text, () => location.reload());

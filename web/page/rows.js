@@ -7,6 +7,8 @@ import { colour, day, fullTime, PROTECTION, pieces, plural, size, time } from '.
 
 const PICTURE_SIDE = 220;
 const MINUTE_MS = 60000;
+/** The client's folder for files in a page, which is no place for the user: the browser saves them. */
+const OUTSIDE = '/outside/';
 
 /** The children of a text: texts and links, which are never fetched. */
 export function linked(text) {
@@ -122,7 +124,7 @@ export class Rows {
 		const get = item.get;
 		const actions = h('div', { class: 'actions' });
 		if (isPicture) actions.append(button('View', () => this.acts.view(item), { 'aria-label': `View ${name}` }));
-		if (get?.state === 'saved') info.append(h('span', { class: 'notes' }, get.viewed ? 'viewed, not saved' : `saved: ${get.path}`));
+		if (get?.state === 'saved') info.append(h('span', { class: 'notes' }, get.viewed ? 'viewed, not saved' : get.path.startsWith(OUTSIDE) ? 'saved' : `saved: ${get.path}`));
 		else if (get?.state === 'failed') info.append(warning(get.hint, 'span'));
 		if (!get || ['saved', 'failed', 'cancelled'].includes(get.state)) {
 			if (get?.state !== 'saved' || get.viewed) actions.append(button('Save', () => this.acts.get(item), { 'aria-label': `Save ${name}` }));

@@ -287,12 +287,6 @@ export function password(app) {
 	asking = opened;
 }
 
-/** The page of a newer client: one reload, never by itself. */
-export function newVersion() {
-	sheet('A newer page', [h('p', {}, 'The client has another version now. Load its page: your drafts stay.'),
-		h('div', { class: 'actions' }, button('Load the page', () => location.reload(), { class: 'primary' }))]);
-}
-
 /** Commands of the client's table, and the keys of this page. */
 export function help(app, word = '') {
 	const commands = app.store.ready?.commands ?? [];
@@ -344,6 +338,9 @@ export function settings(app) {
 	const forget = app.link.isOwn && h('div', { class: 'actions' }, button('Forget this browser', () => confirm(app, 'Forget this browser?',
 		`Your key and everything that is stored here are removed, for good. If you do not come back, ask the person who runs the server to remove the key: pychat users remove ${app.store.me}`,
 		'Forget it', forgets)));
+	const backup = app.link.isOwn && (app.link.hasBackup
+		? h('div', { class: 'actions' }, button('Save the key in a file', () => app.link.backup()), h('p', { class: 'hint' }, 'The file has the passphrase with which the key was made.'))
+		: h('p', { class: 'hint' }, 'The key was made without a passphrase: it cannot be saved in a file.'));
 	sheet('Settings', h('div', { class: 'form' },
 		choice('Theme', 'theme', { system: 'as the system', light: 'light', dark: 'dark' }),
 		choice('Enter', 'enter', { auto: 'sends, on touch screens a new line', sends: 'sends', line: 'begins a new line' }),
@@ -351,7 +348,7 @@ export function settings(app) {
 		h('div', { class: 'actions' },
 			button('Away', () => formSheet('Away', [field('Text', { name: 'text', maxlength: 200 }, 'Others see it beside your name.')], (data) => { line(`/away ${data.get('text')}`)(); }, { verb: 'Set' })),
 			button('Back', line('/back')), button('Show or hide joins', line('/quiet')), button('Reconnect', line('/reconnect'))),
-		h('div', { class: 'actions' }, button('Keep messages for the search', line('/set search on')), button('Keep no messages', line('/set search off'))), forget,
+		h('div', { class: 'actions' }, button('Keep messages for the search', line('/set search on')), button('Keep no messages', line('/set search off'))), backup, forget,
 		rows([['You', app.store.me], ['Server', ready?.server], ['Fingerprint', ready?.fingerprint ?? app.store.hello?.server]])));
 }
 

@@ -1,7 +1,10 @@
-//! What the browser does for the client: random bytes, operations with the user's key, and a report
-//! of a panic. The Worker waits for each, so the order of the client's steps stays.
+//! What the browser does for the client: random bytes, operations with the user's key, the bytes of
+//! files that are sent and fetched, and a report of a panic. The Worker waits for each, so the order of the client's steps stays.
+
+use std::io::{self, ErrorKind};
 
 use pychat::crypto::identity::{KeyHolder, MODULUS_BYTES};
+use pychat::system::disk::Outside;
 use zeroize::Zeroizing;
 
 #[link(wasm_import_module = "page")]
@@ -20,6 +23,15 @@ unsafe extern "C" {
         input_bytes: usize,
         result: *mut u8,
     ) -> i32;
+
+    /// Reads bytes of a file from one on. Returns 0, or -1 if the browser cannot.
+    fn file_read(number: u32, from: f64, into: *mut u8, bytes: usize) -> i32;
+
+    /// Adds bytes at the end of a file. Returns 0, or -1 if the browser takes no more.
+    fn file_append(number: u32, bytes: *const u8, length: usize) -> i32;
+
+    /// A file is gone.
+    fn file_forget(number: u32);
 
     /// Reports the text of a panic, after which nothing runs.
     fn panicked(text: *const u8, bytes: usize);
@@ -65,6 +77,29 @@ fn operate(
         )
     };
     (result, usize::try_from(bytes).ok())
+}
+
+/// The files that the Worker has as Blobs.
+pub struct Blobs;
+
+impl Outside for Blobs {
+    fn read(&self, number: u32, from: u64, into: &mut [u8]) -> io::Result<()> {
+        // SAFETY: the Worker writes so many bytes at this address before it returns.
+        let read = unsafe { file_read(number, from as f64, into.as_mut_ptr(), into.len()) };
+        let unreadable = "the browser cannot read it any more: was it changed or removed?";
+        if read == 0 { Ok(()) } else { Err(io::Error::other(unreadable)) }
+    }
+
+    fn append(&self, number: u32, bytes: &[u8]) -> io::Result<()> {
+        // SAFETY: the Worker reads so many bytes at this address before it returns.
+        let added = unsafe { file_append(number, bytes.as_ptr(), bytes.len()) };
+        if added == 0 { Ok(()) } else { Err(ErrorKind::StorageFull.into()) }
+    }
+
+    fn forget(&self, number: u32) {
+        // SAFETY: the function takes no address.
+        unsafe { file_forget(number) };
+    }
 }
 
 /// Reports each panic to the Worker.

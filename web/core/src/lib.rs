@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pychat::client::core::{Core, Start};
-use pychat::crypto::{Fingerprint, Identity, PublicKey};
+use pychat::client::core::{Core, Start, Wrong};
+use pychat::client::files::picture::{Decoded, Picture};
+use pychat::client::transfer::TransferId;
+use pychat::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use pychat::system::{disk, set_clock};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
-use browser::Browser;
+use browser::{Blobs, Browser};
 use outputs::{Kind, Outputs};
 
 /// The folder of the profile among the files in memory.
@@ -31,6 +34,19 @@ struct State {
 
 thread_local! {
     static STATE: RefCell<State> = RefCell::default();
+}
+
+/// A file that the page hands over.
+#[derive(Deserialize)]
+struct Handed {
+    name: String,
+    bytes: u64,
+    /// Width and height of the picture that the browser has decoded.
+    #[serde(default)]
+    original: [u32; 2],
+    /// Those of the small picture whose pixels follow this object.
+    #[serde(default)]
+    small: [u32; 2],
 }
 
 /// The configuration of the client.
@@ -78,7 +94,8 @@ pub extern "C" fn load(path_bytes: usize) {
 #[unsafe(no_mangle)]
 pub extern "C" fn start(now_ms: f64, since_ms: f64) {
     browser::report_panics();
-    set_clock(now_ms as i64, since_ms as u64);
+    disk::set_outside(Box::new(Blobs));
+    set_clock(now_ms as i64, micros(since_ms));
     STATE.with_borrow_mut(|state| {
         let config = std::mem::take(&mut state.buffer);
         match opened(&config) {
@@ -92,7 +109,7 @@ pub extern "C" fn start(now_ms: f64, since_ms: f64) {
 /// Handles what has happened; its bytes are in the buffer. Without an event the time is handled.
 #[unsafe(no_mangle)]
 pub extern "C" fn input(event: u32, now_ms: f64, since_ms: f64) {
-    set_clock(now_ms as i64, since_ms as u64);
+    set_clock(now_ms as i64, micros(since_ms));
     STATE.with_borrow_mut(|state| {
         let bytes = std::mem::take(&mut state.buffer);
         let Some(core) = &mut state.core else { return };
@@ -106,6 +123,60 @@ pub extern "C" fn input(event: u32, now_ms: f64, since_ms: f64) {
             _ => {}
         }
         state.run();
+    });
+}
+
+/// Takes a file from the page: its description, of so many bytes, and the pixels of its preview are
+/// in the buffer. Returns the number under which the Worker has its bytes; 0 for a refusal. The next
+/// output is its path, or the refusal; an empty one asks the page to try again later.
+#[unsafe(no_mangle)]
+pub extern "C" fn hand(description_bytes: usize) -> u32 {
+    STATE.with_borrow_mut(|state| {
+        let buffer = std::mem::take(&mut state.buffer);
+        let (description, pixels) = buffer.split_at(description_bytes.min(buffer.len()));
+        match state.hand(description, pixels) {
+            Ok((number, path)) => {
+                state.outputs.first(Kind::Path, path.to_string_lossy().into_owned().into_bytes());
+                number
+            }
+            Err(problem) => {
+                state.outputs.first(Kind::Refused, problem.into_bytes());
+                0
+            }
+        }
+    })
+}
+
+/// Returns the number under which the Worker has the bytes of a fetched file; 0 if there is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn fetched(transfer: u32) -> u32 {
+    STATE.with_borrow(|state| {
+        let path = state.core.as_ref().and_then(|core| core.fetched(TransferId(transfer)));
+        path.and_then(|path| disk::outside(&path)).unwrap_or(0)
+    })
+}
+
+/// Removes a fetched file, which the page has saved.
+#[unsafe(no_mangle)]
+pub extern "C" fn saved(transfer: u32) {
+    STATE.with_borrow(|state| {
+        let path = state.core.as_ref().and_then(|core| core.fetched(TransferId(transfer)));
+        // It may be gone already.
+        path.into_iter().for_each(|path| drop(disk::remove_file(path)));
+    });
+}
+
+/// Opens a key file and writes it under another passphrase: the old one and the new one, of so many
+/// bytes, and the PEM are in the buffer. An empty one is none. The next output is an object.
+#[unsafe(no_mangle)]
+pub extern "C" fn rekey(old_bytes: usize, new_bytes: usize) {
+    STATE.with_borrow_mut(|state| {
+        let buffer = Zeroizing::new(std::mem::take(&mut state.buffer));
+        let answer = match rewritten(&buffer, old_bytes, new_bytes) {
+            Ok(keys) => serde_json::to_vec(&keys),
+            Err(problem) => serde_json::to_vec(&Problem { problem }),
+        };
+        state.outputs.first(Kind::Key, answer.expect("texts are plain JSON"));
     });
 }
 
@@ -126,7 +197,55 @@ pub extern "C" fn output_bytes() -> usize {
     STATE.with_borrow(|state| state.outputs.current().len())
 }
 
+/// A key file, and the SPKI DER of its public key as base64.
+#[derive(Serialize)]
+struct KeyFile {
+    pem: Zeroizing<String>,
+    public: String,
+}
+
+/// Why a key file does not open.
+#[derive(Serialize)]
+struct Problem {
+    problem: &'static str,
+}
+
+fn rewritten(buffer: &[u8], old: usize, new: usize) -> Result<KeyFile, &'static str> {
+    let malformed = "the file is no key of pychat";
+    let text = std::str::from_utf8(buffer).map_err(|_| malformed)?;
+    let (old, rest) = text.split_at_checked(old).ok_or(malformed)?;
+    let (new, pem) = rest.split_at_checked(new).ok_or(malformed)?;
+    let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
+    let identity = Identity::from_pem(pem, some(old)).map_err(|error| match error {
+        KeyError::Locked => "the key has a passphrase",
+        KeyError::Passphrase => "the passphrase is wrong",
+        _ => malformed,
+    })?;
+    let public = STANDARD.encode(identity.public().to_der());
+    Ok(KeyFile { pem: identity.to_pem(some(new)), public })
+}
+
+/// A time of the Worker, in microseconds.
+fn micros(since_ms: f64) -> u64 {
+    (since_ms * 1_000.0) as u64
+}
+
 impl State {
+    fn hand(&mut self, description: &[u8], pixels: &[u8]) -> Result<(u32, PathBuf), String> {
+        let core = self.core.as_mut().ok_or("the client is not running")?;
+        let handed: Handed =
+            serde_json::from_slice(description).map_err(|error| error.to_string())?;
+        let taken = core.hand(&handed.name, handed.bytes);
+        let text = |wrong: Wrong| if wrong == Wrong::Busy { "" } else { wrong.told().1 };
+        let (place, path) = taken.map_err(|wrong| text(wrong).to_owned())?;
+        let number = disk::put(path.clone(), handed.bytes);
+        let [width, height] = handed.small;
+        let picture = Picture::new(width, height, pixels.to_vec());
+        let original = handed.original;
+        core.handed(place, &path, picture.map(|picture| Decoded { picture, original }));
+        Ok((number, path))
+    }
+
     /// Runs the core and collects its outputs. Files are first: they are stored before a send.
     fn run(&mut self) {
         let Some(core) = &mut self.core else { return };
@@ -146,6 +265,7 @@ fn opened(config: &[u8]) -> Result<Core, String> {
     let pinned = Fingerprint::from_url(&config.fingerprint).ok_or("no fingerprint")?;
     let start = Start {
         folder: Path::new(FOLDER),
+        outside: Path::new(disk::OUTSIDE),
         identity: Identity::held(public, Box::new(Browser)),
         name: config.name.parse().map_err(|error| text(&error))?,
         host: config.host,

@@ -26,6 +26,12 @@ pub enum Kind {
     Due = 8,
     /// Why the client cannot start.
     Error = 9,
+    /// The path of a file that the page has handed over.
+    Path = 10,
+    /// Why a file was not taken.
+    Refused = 11,
+    /// A key file and its public key, or why it does not open: JSON.
+    Key = 12,
 }
 
 #[derive(Default)]
@@ -37,6 +43,11 @@ pub struct Outputs {
 impl Outputs {
     pub fn push(&mut self, kind: Kind, bytes: Vec<u8>) {
         self.waiting.push_back((kind, bytes));
+    }
+
+    /// Adds an output before all others.
+    pub fn first(&mut self, kind: Kind, bytes: Vec<u8>) {
+        self.waiting.push_front((kind, bytes));
     }
 
     pub fn file(&mut self, change: Change) {

@@ -1,0 +1,138 @@
+// Files and pictures of the client in the page: sent by button, drop and paste, fetched, cancelled and refused.
+
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { house } from './house.mjs';
+import { picture } from './picture.mjs';
+import { begins, visit } from './served.mjs';
+import { until } from './world.mjs';
+
+/** Sends the files that the sheet asks about. */
+async function sends(person, caption) {
+  if (caption) await person.page.fill('dialog [name=caption]', caption);
+  await person.page.click('dialog button.primary');
+}
+
+/** Drops or pastes a file with these bytes. */
+const hands = (person, how, name, bytes) => person.page.evaluate(([way, called, text]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], called));
+  const options = { bubbles: true, cancelable: true };
+  const event = way === 'drop' ? new DragEvent('drop', { dataTransfer: data, ...options }) : new ClipboardEvent('paste', { clipboardData: data, ...options });
+  document.querySelector(way === 'drop' ? '#list' : '#text').dispatchEvent(event);
+}, [how, name, bytes.toString('base64')]);
+
+export const SERVED_FILES = {
+  async 'served: files and pictures are sent and fetched'({ world, browser, carol }) {
+    const frank = await visit(browser, 'frank', `http://${world.webAddress}/`);
+    await world.call('server', 'users', 'add', await begins(frank), '--yes', '--home', world.home);
+    await frank.state('connected');
+    const announced = (name) => carol.hears(name, (one) => one.type === 'message' && one.file?.name === name);
+    /** What carol gets. */
+    const fetched = async (message) => {
+      const to = path.join(world.folder, `fetched-${message.seq}`);
+      carol.tell({ type: 'get_file', to: '#lobby', seq: message.seq, path: to });
+      await carol.hears('the file', (one) => one.type === 'transfer' && one.seq === message.seq && one.state === 'saved');
+      return fs.readFileSync(to);
+    };
+    // A photo, with a place that does not leave the page.
+    const taken = picture(240, 160, 'SECRET-PLACE');
+    const file = path.join(world.folder, 'beach.png');
+    fs.writeFileSync(file, taken);
+    await frank.page.setInputFiles('input[type=file]', file);
+    assert.match(await frank.page.textContent('dialog h2'), /Send 1 file to #lobby\?/);
+    await sends(frank, 'the beach');
+    const beach = await announced('beach.png');
+    assert.deepEqual([beach.file.size, beach.file.media, beach.text], [[240, 160], 'image/png', 'the beach']);
+    assert.ok(beach.file.preview.length > 6, 'the message has a preview');
+    const arrived = await fetched(beach);
+    assert.ok(taken.includes('SECRET-PLACE') && arrived.equals(picture(240, 160, '')), 'the place is removed');
+    // Its own row shows it, too.
+    await frank.sees('beach.png');
+    await until('frank sees the preview', () => frank.page.locator('#list .file canvas').count());
+    // A drop of many chunks, byte for byte, and a paste. Nothing else than what was dropped arrives.
+    const noise = crypto.randomBytes(1_500_001);
+    await hands(frank, 'drop', 'noise.bin', noise);
+    assert.match(await frank.page.textContent('dialog'), /noise\.bin/);
+    await sends(frank);
+    assert.ok((await fetched(await announced('noise.bin'))).equals(noise), 'as it was dropped');
+    await hands(frank, 'paste', 'empty.txt', Buffer.alloc(0));
+    await sends(frank);
+    assert.equal((await fetched(await announced('empty.txt'))).length, 0);
+    // A picture of carol is shown, and saved.
+    const own = path.join(world.folder, 'hills.png');
+    fs.writeFileSync(own, picture(130, 70));
+    carol.tell({ type: 'send_file', to: '#lobby', path: own, text: 'the hills' });
+    await frank.sees('hills.png');
+    await frank.page.locator('#list .row', { hasText: 'the hills' }).locator('button', { hasText: 'View' }).click();
+    await until('frank sees the picture', () => frank.page.evaluate(() => document.querySelector('dialog img')?.naturalWidth === 130));
+    await frank.check();
+    const saves = frank.page.waitForEvent('download');
+    await frank.page.click('dialog button.primary');
+    const download = await saves;
+    assert.equal(download.suggestedFilename(), 'hills.png');
+    assert.ok(fs.readFileSync(await download.path()).equals(picture(130, 70, '')), 'as carol has sent it');
+    await until('the row says so', () => frank.page.evaluate(() => [...document.querySelectorAll('#list .file .notes')].some((one) => one.textContent === 'saved')));
+    // It is fetched once more, because the browser has it now.
+    await frank.page.locator('#list .row', { hasText: 'the hills' }).locator('button', { hasText: 'View' }).click();
+    await until('frank sees it again', () => frank.page.evaluate(() => document.querySelector('dialog img')?.naturalWidth === 130));
+    await frank.page.keyboard.press('Escape');
+    // What fetching and sending leaves in the browser: nothing of a file.
+    const stored = await frank.page.evaluate(async () => {
+      const { each, whole } = await import(new URL('page/vault.js', document.baseURI).href);
+      const paths = [];
+      await each(await whole(), (name) => paths.push(name));
+      return paths;
+    });
+    assert.deepEqual(stored.filter((name) => name.startsWith('/outside')), []);
+    await frank.check();
+    await frank.context.close();
+  },
+
+  async 'served: a transfer is cancelled, refused, and continued'({ world, browser, carol }) {
+    const home = await house(world);
+    const grace = await visit(browser, 'grace', home.url);
+    await world.call('server', 'users', 'add', await begins(grace), '--yes', '--home', world.home);
+    await grace.state('connected');
+    const row = (name) => grace.page.locator('#list .row', { hasText: name });
+    const announced = (name) => carol.objects.filter((one) => one.file?.name === name);
+    // On a slow network, what is sent is shown, and can be cancelled.
+    const large = crypto.randomBytes(2_000_000);
+    home.pauseMs = 200;
+    await hands(grace, 'drop', 'unwanted.bin', large);
+    await sends(grace);
+    await until('a part is sent', async () => /[1-9]\d* kB of 2/i.test((await row('unwanted.bin').first().textContent()).replaceAll('\u00a0', ' ')));
+    await grace.check();
+    await row('unwanted.bin').locator('button', { hasText: 'Cancel' }).click();
+    await until('its row is gone', async () => !(await row('unwanted.bin').count()));
+    // The next file is sent to its end over another connection.
+    home.pauseMs = 50;
+    await hands(grace, 'drop', 'wanted.bin', large);
+    await sends(grace);
+    await until('a part of it is sent', async () => /[1-9]\d* kB of 2/.test((await row('wanted.bin').first().textContent()).replaceAll('\u00a0', ' ')));
+    home.cut();
+    await grace.state('offline');
+    home.mend();
+    const [wanted] = await until('it arrives', () => announced('wanted.bin').length && announced('wanted.bin'));
+    const to = path.join(world.folder, 'wanted');
+    carol.tell({ type: 'get_file', to: '#lobby', seq: wanted.seq, path: to });
+    await carol.hears('the file', (one) => one.type === 'transfer' && one.seq === wanted.seq && one.state === 'saved');
+    assert.ok(fs.readFileSync(to).equals(large), 'as it was dropped');
+    // A film has a place that nobody removes.
+    await hands(grace, 'drop', 'film.mp4', Buffer.concat([Buffer.from('\0\0\0\x18ftypmp42'), Buffer.alloc(64)]));
+    await sends(grace);
+    await until('it is refused', async () => /metadata/.test(await row('film.mp4').first().textContent()));
+    await row('film.mp4').locator('button', { hasText: 'Drop' }).click();
+    // Paths of the computer mean nothing in a page.
+    await grace.says('/send /etc/hostname');
+    await grace.reads(/a page reads no paths/);
+    await grace.says('a last word');
+    await carol.hears('the last word', (one) => one.type === 'message' && one.text === 'a last word');
+    assert.equal(announced('film.mp4').length + announced('unwanted.bin').length + announced('hostname').length, 0);
+    await grace.check();
+    await grace.context.close();
+    home.close();
+  },
+};

@@ -1,0 +1,59 @@
+// The bytes of files that the client sends and fetches, outside of its memory. A Worker reads a Blob synchronously.
+
+/** Bytes that are read at once: each reading costs a message to another process of the browser. */
+const AHEAD = 1 << 20;
+/** Bytes that arrive are joined to a Blob of this size, which the browser may keep on its disk. */
+const JOINED = 4 << 20;
+
+export class Blobs {
+	constructor() { Object.assign(this, { files: new Map(), ahead: null, reader: new FileReaderSync() }); }
+
+	/** Adds a file that the user has chosen. */
+	put(number, blob) { this.files.set(number, { blob, parts: [], waiting: 0 }); }
+
+	/** The whole file. */
+	whole(number) {
+		const file = this.files.get(number);
+		if (!file) return new Blob([]);
+		if (file.parts.length) Object.assign(file, { blob: new Blob([file.blob, ...file.parts]), parts: [], waiting: 0 });
+		return file.blob;
+	}
+
+	/** Bytes of a file, or nothing if the browser cannot read them. */
+	read(number, from, length) {
+		const { ahead } = this;
+		const isAhead = ahead?.number === number && from >= ahead.from && from + length <= ahead.from + ahead.bytes.length;
+		try {
+			if (!isAhead) {
+				const part = this.whole(number).slice(from, from + Math.max(length, AHEAD));
+				this.ahead = { number, from, bytes: new Uint8Array(this.reader.readAsArrayBuffer(part)) };
+			}
+		} catch {
+			// The file was changed or removed.
+			this.ahead = null;
+			return undefined;
+		}
+		const bytes = this.ahead.bytes.subarray(from - this.ahead.from, from - this.ahead.from + length);
+		return bytes.length === length ? bytes : undefined;
+	}
+
+	/** Adds bytes at the end of a file, which may be new. Returns whether they fit. */
+	append(number, bytes) {
+		if (!this.files.has(number)) this.put(number, new Blob([]));
+		const file = this.files.get(number);
+		if (this.ahead?.number === number) this.ahead = null;
+		try {
+			file.parts.push(bytes);
+			file.waiting += bytes.length;
+			if (file.waiting >= JOINED) this.whole(number);
+			return true;
+		} catch {
+			return false;
+		}
+	}
+
+	forget(number) {
+		this.files.delete(number);
+		if (this.ahead?.number === number) this.ahead = null;
+	}
+}
