@@ -1,5 +1,5 @@
-//! The client for browsers that is part of the source (`web/core.wasm.gz`) is built from the sources
-//! as they are. The bytes themselves are compared in CI, which has a compiler for them.
+//! The client for browsers that is part of the source (`web/core.wasm.gz`) is built from the
+//! sources as they are. The bytes themselves are compared in CI, which has a compiler for them.
 
 use std::fs;
 use std::path::Path;

@@ -229,7 +229,7 @@ fn sends(carol: &mut Visitor, name: &str, bytes: &[u8]) {
 #[test]
 fn a_core_sends_and_fetches_files_of_many_chunks_and_of_none() {
     let world = World::new();
-    let mut alice = world.enters("alice");
+    let alice = world.enters("alice");
     let folder = tempfile::tempdir().unwrap();
     let mut carol = world.admits("carol", folder.path());
     carol.enters();

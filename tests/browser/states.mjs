@@ -102,6 +102,7 @@ const brokenKey = () => indexedDB.deleteDatabase && new Promise((done) => {
 /** The cards of a page that a server has served, before there is a chat: `begins` runs before its scripts, `does` is what the user does. */
 const CARDS = {
   'first contact': { says: /Chat on chat\.example\.org/ },
+  'first contact in Safari': { says: /Add to Home Screen/, begins: () => { Object.defineProperty(navigator, 'userAgent', { value: 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)' }); } },
   'key file': { says: /This moves your key to this browser/, does: ({ page }) => page.click('text=Use a key file') },
   'wrong name': { says: /start with a letter or a digit/, does: async ({ page }) => {
     await page.fill('#name', '-alice');

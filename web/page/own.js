@@ -1,7 +1,7 @@
 // The client in this page: the same objects as `link.js` has from the client on this computer. Here a Worker runs the
 // client, and the page is served by the chat's server.
 
-import { button, field, h, $, scriptUrl } from './dom.js';
+import { button, field, h, $, scriptUrl, warning } from './dom.js';
 import { base64, FILE_BYTES_MAX, makeKey, readKey, saveFile, works } from './keyfile.js';
 import { smallPicture } from './preview.js';
 import { whole } from './vault.js';
@@ -49,6 +49,9 @@ async function hasProfile() {
 		return false;
 	}
 }
+
+/** Safari on a phone, outside of an app of the home screen: each has storage of its own, and Safari's does not last. */
+const isPassing = () => /iPhone|iPad/.test(navigator.userAgent) && !navigator.standalone;
 
 /** A fingerprint as in an invite. */
 const ofInvite = (print) => print.replace(/^SHA256:/, '').replaceAll('+', '-').replaceAll('/', '_');
@@ -137,6 +140,7 @@ export class OwnLink {
 		this.#card(`Chat on ${this.server.name || location.host}`,
 			h('p', {}, reads ? 'This moves your key to this browser. Do not use it on the other device any more: two devices need two keys.'
 				: 'This browser makes a key for you, and keeps it. Without it nobody can read your private messages, not even you. Use this browser again next time.'),
+			isPassing() && warning('Safari deletes what a site stores if it is not visited for seven days. Share, Add to Home Screen, and open the chat there: it stays there, and has another storage than Safari.'),
 			h('p', {}, `Key of the server: ${this.server.fingerprint}`), form,
 			button(reads ? 'Make a new key instead' : 'Use a key file', () => this.#form(!reads)));
 		return name.focus();

@@ -1,5 +1,6 @@
 //! What the browser does for the client: random bytes, operations with the user's key, the bytes of
-//! files that are sent and fetched, and a report of a panic. The Worker waits for each, so the order of the client's steps stays.
+//! files that are sent and fetched, and a report of a panic. The Worker waits for each, so the order
+//! of the client's steps stays.
 
 use std::io::{self, ErrorKind};
 

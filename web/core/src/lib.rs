@@ -1,5 +1,5 @@
 //! The client (`pychat::client::core`) for the Worker of a page (`web/page/core.js`): one buffer in,
-//! a list of outputs out, and three functions of the browser. The only unsafe code of pychat.
+//! a list of outputs out, and functions of the browser. The only unsafe code of pychat.
 #![cfg(target_family = "wasm")]
 
 mod browser;
