@@ -1,5 +1,6 @@
 //! config.json: the operator's configuration.
 
+mod home_name;
 mod host;
 mod web;
 
@@ -19,6 +20,7 @@ use crate::file::{self, FileError};
 use crate::limits::Limits;
 use crate::nearest::nearest;
 use crate::suite::Suites;
+pub use home_name::{HOME_DOMAINS, HomeName, HomeNameError, PRIVATE_V4, PRIVATE_V6};
 pub use host::{InviteHost, is_reachable};
 pub use web::{WebOrigin, WebTls, host_of};
 
@@ -61,6 +63,10 @@ pub struct Config {
     /// Certificate of the web port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web_tls: Option<WebTls>,
+    /// Names of this server in its home network. Without `web_tls`, an authority of the server's
+    /// own issues a certificate for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub web_names: Vec<HomeName>,
     /// Origins of this server on the web, as browsers name them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub web_origins: Vec<WebOrigin>,
@@ -396,6 +402,7 @@ impl Default for Config {
             read_socket: None,
             web: None,
             web_tls: None,
+            web_names: Vec::new(),
             web_origins: Vec::new(),
             web_proxies: Vec::new(),
             history: History::On,

@@ -7,6 +7,7 @@ mod world;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -208,4 +209,78 @@ fn a_peer_that_speaks_other_tls_or_stops_gets_no_further() {
         assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
     }
     drop(alice);
+}
+
+/// A server that is its own authority for these names.
+fn at_home(names: &str) -> World {
+    World::configured(&format!(r#"{{"web": "127.0.0.1:0", "web_names": {names}}}"#))
+}
+
+/// What a phone installs.
+fn authority(web: &str) -> Certificate {
+    let told = answer(web, b"GET /ca.crt HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    let (head, pem) = told.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(head.contains("application/x-x509-ca-cert"), "{head}");
+    Certificate::of_authority(pem)
+}
+
+#[test]
+fn a_server_certifies_its_names_in_the_home_network_and_no_others() {
+    let world = at_home(r#"["192.168.1.7", "chat.home.arpa"]"#);
+    let web = world.web();
+    let own = authority(&web);
+    for name in ["192.168.1.7", "chat.home.arpa"] {
+        let mut stream = own.connect_to(&web, name).unwrap();
+        stream.write_all(&get(name, "/server.json")).unwrap();
+        let mut told = String::new();
+        stream.read_to_string(&mut told).unwrap();
+        assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+    }
+    for name in ["192.168.1.8", "other.home.arpa", "localhost"] {
+        assert!(own.connect_to(&web, name).is_err(), "{name}");
+    }
+    let folder = world.home().join("keys/web");
+    for name in ["ca.key", "server.key"] {
+        let mode = fs::metadata(folder.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let (ok, told) = world.operator(&["invite", "bob", "--web"]);
+    let port = web.rsplit_once(':').unwrap().1;
+    assert!(ok && told.contains(&format!("https://192.168.1.7:{port}/#")), "{told}");
+    // Other names get another certificate of the same authority.
+    let leaf = fs::read(folder.join("server.pem")).unwrap();
+    let config = r#"{"web": "127.0.0.1:0", "web_names": ["other.home.arpa"]}"#;
+    fs::write(world.home().join("config.json"), config).unwrap();
+    let (ok, told) = world.operator(&["ctl", "reload"]);
+    assert!(ok, "{told}");
+    world.until("the new certificate is in force", || {
+        own.connect_to(&web, "other.home.arpa").is_ok()
+    });
+    assert!(own.connect_to(&web, "chat.home.arpa").is_err(), "the former name is gone");
+    assert_ne!(fs::read(folder.join("server.pem")).unwrap(), leaf);
+    assert_eq!(authority(&web).pem, own.pem);
+}
+
+#[test]
+fn nobody_can_certify_a_public_site_with_the_authority_of_a_home() {
+    let world = at_home(r#"["chat.home.arpa"]"#);
+    let own = authority(&world.web());
+    let key = fs::read_to_string(world.home().join("keys/web/ca.key")).unwrap();
+    // Somebody has got the key, and uses it for a server of their own.
+    let key = rcgen::KeyPair::from_pem(&key).unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "pychat at home");
+    let issuer = rcgen::Issuer::new(params, key);
+    for (name, is_trusted) in
+        [("tea.home.arpa", true), ("chat.example.org", false), ("203.0.113.7", false)]
+    {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        let leaf = params.signed_by(&pair, &issuer).unwrap();
+        let certificate = Certificate::of_authority(&leaf.pem()).with_key(&pair.serialize_pem());
+        let elsewhere = World::configured_with(CONFIG, |home| certificate.write(home));
+        let reached = own.connect_to(&elsewhere.web(), name);
+        assert_eq!(reached.is_ok(), is_trusted, "{name}: {:?}", reached.err());
+    }
 }

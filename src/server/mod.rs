@@ -233,7 +233,7 @@ fn open_admission(context: &Arc<Context>, ways: Ways) -> anyhow::Result<JoinHand
 /// Binds the web port, and reads its certificate.
 fn bind_web(home: &Home, config: &Config) -> anyhow::Result<Option<(Listener, Certificate)>> {
     let Some(address) = config.web else { return Ok(None) };
-    let certificate = Certificate::open(home, config.web_tls.as_ref())?;
+    let certificate = Certificate::open(home, config)?;
     Ok(Some((Listener::bind(address, config.limits.listen_backlog)?, certificate)))
 }
 

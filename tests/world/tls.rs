@@ -36,6 +36,10 @@ impl Certificate {
         Certificate { pem: pem.to_owned(), key: String::new(), der }
     }
 
+    pub fn with_key(self, key: &str) -> Certificate {
+        Certificate { key: key.to_owned(), ..self }
+    }
+
     /// Writes the files that `web_tls` names: the key first, and then what has changed last.
     pub fn write(&self, home: &Path) {
         for (name, text) in [("web.key", &self.key), ("web.pem", &self.pem)] {
@@ -45,20 +49,29 @@ impl Certificate {
         }
     }
 
-    fn client(&self) -> ClientConnection {
+    fn client(&self, name: &str) -> ClientConnection {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider);
         let config = config.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
         let config = config.with_root_certificates(roots).with_no_client_auth();
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         ClientConnection::new(Arc::new(config), name).unwrap()
     }
 
     /// Connects by TLS, if the port has this certificate.
     pub fn connect(&self, web: &str) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-        let mut stream = StreamOwned::new(self.client(), connect(web));
+        self.connect_to(web, "localhost")
+    }
+
+    /// The same under another name of the server.
+    pub fn connect_to(
+        &self,
+        web: &str,
+        name: &str,
+    ) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        let mut stream = StreamOwned::new(self.client(name), connect(web));
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }

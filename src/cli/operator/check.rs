@@ -236,8 +236,9 @@ fn loopback_rule(config: &Config, listen: &[SocketAddr], found: &mut Findings) {
 fn web_rules(home: &Home, config: &Config, found: &mut Findings) {
     let Some(web) = config.web else {
         let has_proxies = !config.web_origins.is_empty() || !config.web_proxies.is_empty();
-        if has_proxies || config.web_tls.is_some() {
-            let what = "web_origins, web_proxies and web_tls have no effect: web is not set";
+        if has_proxies || config.web_tls.is_some() || !config.web_names.is_empty() {
+            let what =
+                "web_origins, web_proxies, web_names and web_tls have no effect: web is not set";
             found.notes.push(what.into());
         }
         return;
@@ -245,6 +246,9 @@ fn web_rules(home: &Home, config: &Config, found: &mut Findings) {
     let checked = config.web_tls.as_ref().map(|tls| crate::server::check_certificate(home, tls));
     if let Some(Err(error)) = checked {
         found.problem(error.to_string(), "web_tls names the files of a certificate and its key");
+    }
+    if config.web_tls.is_some() && !config.web_names.is_empty() {
+        found.notes.push("web_names issues no certificate: web_tls names one".into());
     }
     if web.ip().to_canonical().is_loopback() && config.web_proxies.is_empty() {
         found.notes.push(

@@ -111,16 +111,18 @@ fn page(config: &Config, web: Option<SocketAddr>) -> Result<String, Fault> {
         return unreachable("the server has no web port", hint);
     };
     let ip = web.ip().to_canonical();
-    if config.web_tls.is_none() {
+    if config.web_tls.is_none() && config.web_names.is_empty() {
         return match ip.is_loopback() {
             true => Ok(format!("http://{}", SocketAddr::new(ip, web.port()))),
             false => unreachable(
                 "browsers need an address with https",
-                "set web_tls or web_origins in config.json (docs/web.md)",
+                "set web_tls, web_names or web_origins in config.json (docs/web.md)",
             ),
         };
     }
+    let own = config.web_names.first().filter(|_| config.web_tls.is_none());
     let host = match &config.invite_host {
+        _ if own.is_some() => own.map(ToString::to_string),
         Some(host) => Some(host.to_string()),
         None if ip.is_unspecified() => own_address(ip).map(|ip| ip.to_string()),
         None => Some(ip.to_string()),

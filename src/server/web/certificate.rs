@@ -11,7 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use rustls::{ServerConfig, pki_types};
 
-use crate::config::WebTls;
+use super::authority::{self, AuthorityError};
+use crate::config::{Config, WebTls};
 use crate::fault::{Fault, code};
 use crate::home::Home;
 
@@ -23,6 +24,8 @@ const CHAIN_MAX: usize = 16;
 /// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: pki_types::pem::Error },
     #[error("{}: not a file", .0.display())]
@@ -81,6 +84,16 @@ impl Files {
     }
 }
 
+/// The files of the certificate that the configuration asks for. They are issued if necessary.
+fn files(home: &Home, config: &Config) -> Result<Option<Files>, CertificateError> {
+    let issued = match (&config.web_tls, &config.web_names[..]) {
+        (Some(tls), _) => return Ok(Some(Files::of(home, tls))),
+        (None, []) => return Ok(None),
+        (None, names) => authority::issue(home, names)?,
+    };
+    Ok(Some(Files::of(home, &issued)))
+}
+
 /// When a file was changed, and its size; `None` if it cannot be read.
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let about = fs::metadata(path).ok()?;
@@ -112,10 +125,18 @@ impl Certificate {
     ///
     /// # Errors
     /// The files cannot be used.
-    pub fn open(home: &Home, tls: Option<&WebTls>) -> Result<Certificate, Fault> {
-        let files = tls.map(|tls| Files::of(home, tls));
-        let config = files.as_ref().map(Files::read).transpose().map_err(|error| {
-            let hint = "web_tls in config.json names the files of a certificate and its key";
+    pub fn open(home: &Home, config: &Config) -> Result<Certificate, Fault> {
+        let opened = files(home, config).and_then(|files| {
+            let read = files.as_ref().map(Files::read).transpose()?;
+            Ok((files, read))
+        });
+        let (files, config) = opened.map_err(|error| {
+            let hint = match &error {
+                CertificateError::Authority(_) => {
+                    "the server issues a certificate for web_names in config.json"
+                }
+                _ => "web_tls in config.json names the files of a certificate and its key",
+            };
             Fault::new(code::UNREADABLE, error.to_string(), hint)
         })?;
         let home = Home::new(home.dir());
@@ -127,19 +148,29 @@ impl Certificate {
         self.config.as_ref()
     }
 
+    /// Returns the certificate of the server's own authority, which phones install.
+    pub fn authority(&self, rules: &Config) -> Option<String> {
+        let is_own = rules.web_tls.is_none() && !rules.web_names.is_empty();
+        is_own.then(|| authority::certificate(&self.home)).flatten()
+    }
+
     /// Reads the files again if they or their names have changed. While they cannot be
     /// used, the former certificate stays.
-    pub fn keep(&mut self, tls: Option<&WebTls>) {
+    pub fn keep(&mut self, rules: &Config) {
         if self.looked.elapsed() < EVERY {
             return;
         }
         self.looked = Instant::now();
-        let files = tls.map(|tls| Files::of(&self.home, tls));
+        let (files, issued) = match files(&self.home, rules) {
+            Ok(files) => (files, Ok(())),
+            Err(error) => (self.files.clone(), Err(error)),
+        };
         let are_same = files == self.files;
-        if are_same && self.failure.is_none() {
+        if are_same && issued.is_ok() && self.failure.is_none() {
             return;
         }
-        let failure = match files.as_ref().map(Files::read).transpose() {
+        let read = issued.and_then(|()| files.as_ref().map(Files::read).transpose());
+        let failure = match read {
             Ok(config) => {
                 match &config {
                     Some(_) => log::info!("the web port has a new certificate"),

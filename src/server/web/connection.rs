@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use super::pages::{Page, Site};
 use super::routes::{Answer, Wrong, answer};
 use super::rules::{self, Way, is_secure, source};
-use crate::config::WebOrigin;
+use crate::config::{HomeName, WebOrigin};
 use crate::net::http::HttpStream;
 use crate::net::link::Link;
 use crate::net::ready::Wanted;
@@ -35,6 +35,10 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// The state of the server that an answer depends on.
 pub struct Asked<'a> {
     pub origins: &'a [WebOrigin],
+    /// Names of this server in its home network.
+    pub names: &'a [HomeName],
+    /// Returns the certificate of the server's own authority.
+    pub authority: &'a dyn Fn() -> Option<String>,
     pub is_proxy: &'a dyn Fn(IpAddr) -> bool,
     pub is_open: bool,
     /// Time for a request, and for the login after it.
@@ -168,7 +172,16 @@ impl Connection {
         let is_encrypted = path.is_encrypted();
         let (origins, is_open, about) = (asked.origins, asked.is_open, asked.about);
         let has_tls = asked.tls.is_some();
-        let site = Site { origins, is_open, is_secure, is_encrypted, has_tls, about };
+        let site = Site {
+            origins,
+            names: asked.names,
+            authority: asked.authority,
+            is_open,
+            is_secure,
+            is_encrypted,
+            has_tls,
+            about,
+        };
         let answer = answer(&request, &site)?;
         let way = Way { peer: self.stream.peer, named: self.named.flatten() };
         let peer = match answer {
@@ -286,6 +299,8 @@ mod tests {
         let (mut browser, mut connection) = connected(deadline);
         let asked = Asked {
             origins: &[],
+            names: &[],
+            authority: &|| None,
             is_proxy: &|_| false,
             is_open: true,
             login_time: Duration::from_secs(60),

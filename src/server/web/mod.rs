@@ -1,6 +1,7 @@
 //! The web port: the page by HTTP/1.1, until a request opens a hop, which is handed to the login
 //! loop. One thread handles all its connections, so that each costs only a descriptor and a buffer.
 
+mod authority;
 pub mod certificate;
 mod connection;
 mod pages;
@@ -60,7 +61,7 @@ struct Pages {
 
 impl Pages {
     fn turn(&mut self, listener: &Listener) {
-        self.web.certificate.keep(self.web.config.get().web_tls.as_ref());
+        self.web.certificate.keep(&self.web.config.get());
         let connections = self.connections.iter();
         let sockets = connections
             .map(|(id, connection)| (*id, (connection.stream().as_fd(), connection.wanted())));
@@ -105,13 +106,16 @@ impl Pages {
         let admission = &self.web.admission;
         let config = self.web.config.get();
         let is_proxy = |address: IpAddr| admission.is_web_proxy(address);
+        let certificate = &self.web.certificate;
         let asked = Asked {
             origins: &config.web_origins,
+            names: &config.web_names,
+            authority: &|| certificate.authority(&config),
             is_proxy: &is_proxy,
             is_open: admission.is_open(),
             login_time: admission.login_time(),
             about: &|| pages::about(&admission.keys(), &config),
-            tls: self.web.certificate.get(),
+            tls: certificate.get(),
         };
         let advance = || connection.advance(&asked);
         // A panic must not affect other peers.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::json;
 
-use crate::config::{Config, WebOrigin};
+use crate::config::{Config, HomeName, WebOrigin};
 use crate::home::ServerKeys;
 use crate::page::{self, Asset};
 use crate::wire::http::Request;
@@ -25,6 +25,9 @@ const HEADERS: &str = "Content-Security-Policy: default-src 'none'; \
 const FIRST: [&str; 2] = ["/", "/index.html"];
 /// The facts about the server that a page needs before it can connect.
 const ABOUT: &str = "/server.json";
+/// The certificate of the server's own authority, for phones, which do not trust the port before
+/// they have it.
+const AUTHORITY: &str = "/ca.crt";
 
 /// The page where browsers allow no encryption.
 const INSECURE: &str = include_str!("insecure.html");
@@ -32,6 +35,10 @@ const INSECURE: &str = include_str!("insecure.html");
 /// The state of the server that an answer depends on.
 pub struct Site<'a> {
     pub origins: &'a [WebOrigin],
+    /// Names of this server in its home network.
+    pub names: &'a [HomeName],
+    /// Returns the certificate of the server's own authority, in PEM form.
+    pub authority: &'a dyn Fn() -> Option<String>,
     /// Whether new connections are admitted.
     pub is_open: bool,
     /// Whether browsers allow encryption to a page at the address of the request.
@@ -65,6 +72,10 @@ pub fn find(request: &Request<'_>, site: &Site<'_>) -> Option<Page> {
         return Some(text(request, "403 Forbidden", HTML, INSECURE));
     }
     match request.target {
+        AUTHORITY => {
+            let pem = (site.authority)()?;
+            Some(text(request, "200 OK", "application/x-x509-ca-cert", pem))
+        }
         ABOUT => Some(text(request, "200 OK", "application/json", (site.about)())),
         path => {
             let core = Some(page::core()).filter(|core| core.is_at(path));

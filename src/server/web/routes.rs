@@ -106,7 +106,7 @@ impl Wrong {
 /// # Errors
 /// The request is not for this server, its path does not exist, or its form is wrong.
 pub fn answer(request: &Request<'_>, site: &Site<'_>) -> Result<Answer, Wrong> {
-    if !is_own_host(request.host, site.origins) {
+    if !is_own_host(request.host, site.origins, site.names) {
         return Err(Wrong::Host);
     }
     let has_body = match request.method {
@@ -169,6 +169,8 @@ mod tests {
         let about = || "{}".to_owned();
         let site = Site {
             origins: &origins,
+            names: &[],
+            authority: &|| None,
             is_open: true,
             is_secure: true,
             is_encrypted: false,

@@ -3,15 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str;
 
-use crate::config::{WebOrigin, host_of};
+use crate::config::{HomeName, WebOrigin, host_of};
 
 /// Whether `Host` names this server: by an address, as localhost, or by one of its own names. A
 /// page whose own name resolves to this server's address sends that name (DNS rebinding).
-pub fn is_own_host(host: &str, origins: &[WebOrigin]) -> bool {
+pub fn is_own_host(host: &str, origins: &[WebOrigin], names: &[HomeName]) -> bool {
     let Some(name) = host_of(host) else { return false };
     let is_address = name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok();
     let is_own = |origin: &WebOrigin| origin.host().eq_ignore_ascii_case(name);
-    is_address || name.eq_ignore_ascii_case("localhost") || origins.iter().any(is_own)
+    let is_at_home = names.iter().any(|own| own.is(name));
+    is_address || name.eq_ignore_ascii_case("localhost") || is_at_home || origins.iter().any(is_own)
 }
 
 /// Returns whether a page of this origin may open a hop. A request without an origin is from a
@@ -129,7 +130,7 @@ mod tests {
             "chat.example.org",
             "Chat.Example.org:8443",
         ] {
-            assert!(is_own_host(host, &origins()), "{host}");
+            assert!(is_own_host(host, &origins(), &[]), "{host}");
         }
         for host in [
             "",
@@ -145,9 +146,12 @@ mod tests {
             "[::1",
             "localhost:99999",
         ] {
-            assert!(!is_own_host(host, &origins()), "{host}");
+            assert!(!is_own_host(host, &origins(), &[]), "{host}");
         }
-        assert!(!is_own_host("chat.example.org", &[]));
+        assert!(!is_own_host("chat.example.org", &[], &[]));
+        let names = ["chat.home.arpa".parse().unwrap()];
+        assert!(is_own_host("Chat.home.arpa:5080", &[], &names));
+        assert!(!is_own_host("evil.home.arpa", &[], &names));
     }
 
     #[test]

@@ -1,0 +1,138 @@
+//! A certificate authority of the server's own for the web port: public authorities certify no
+//! names of home networks. Its name constraints permit such names and private addresses alone:
+//! nobody who has its key can impersonate a public site to a phone that trusts it.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::{Span, Timestamp, tz::TimeZone};
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+};
+
+use crate::config::{HOME_DOMAINS, HomeName, PRIVATE_V4, PRIVATE_V6, WebTls};
+use crate::file::{FileError, make_folder, replace};
+use crate::home::Home;
+
+/// Browsers accept no certificate that is valid for longer, in days.
+const LEAF_DAYS: i64 = 397;
+/// A new certificate follows after this time.
+const RENEWS_AFTER: Duration = Duration::from_secs(300 * 24 * 60 * 60);
+const AUTHORITY_DAYS: i64 = 3_650;
+
+/// The files below the home.
+const FOLDER: &str = "keys/web";
+const AUTHORITY: &str = "ca.crt";
+const AUTHORITY_KEY: &str = "ca.key";
+const LEAF: &str = "server.pem";
+const LEAF_KEY: &str = "server.key";
+/// The names of the certificate.
+const NAMES: &str = "names";
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{}: {error}", path.display())]
+    Read { path: PathBuf, error: io::Error },
+    #[error("the authority of the web port: {0}; remove keys/web to get another one")]
+    Make(#[from] rcgen::Error),
+    #[error("{}: the clock shows no usable date", .0.display())]
+    Clock(PathBuf),
+}
+
+/// Issues a certificate for these names, unless there is one that is not old. Returns its files.
+///
+/// # Errors
+/// The files cannot be read or written, or are damaged.
+pub fn issue(home: &Home, names: &[HomeName]) -> Result<WebTls, AuthorityError> {
+    let folder = home.dir().join(FOLDER);
+    let [certificate, key] = [LEAF, LEAF_KEY].map(|name| folder.join(name));
+    let text: String = names.iter().map(|name| format!("{name}\n")).collect();
+    let is_same = fs::read_to_string(folder.join(NAMES)).is_ok_and(|known| known == text);
+    if is_same && key.is_file() && age(&certificate).is_some_and(|age| age < RENEWS_AFTER) {
+        return Ok(WebTls { certificate, key });
+    }
+    make_folder(&folder, 0o700)?;
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let days = |from: Date, days: i64| {
+        let date = from.checked_add(Span::new().days(days));
+        date.map_err(|_| AuthorityError::Clock(folder.clone()))
+    };
+    let yesterday = days(today, -1)?;
+    let authority = authority(&folder, (yesterday, days(yesterday, AUTHORITY_DAYS)?))?;
+    let mut params =
+        CertificateParams::new(names.iter().map(HomeName::to_string).collect::<Vec<_>>())?;
+    dated(&mut params, "pychat", (yesterday, days(yesterday, LEAF_DAYS)?));
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let own = KeyPair::generate()?;
+    let leaf = params.signed_by(&own, &authority)?;
+    // What is written last is what a later call looks at.
+    replace(&key, own.serialize_pem().as_bytes(), 0o600)?;
+    replace(&certificate, leaf.pem().as_bytes(), 0o600)?;
+    replace(&folder.join(NAMES), text.as_bytes(), 0o600)?;
+    log::info!("the web port has a new certificate of its own authority");
+    Ok(WebTls { certificate, key })
+}
+
+/// Returns the authority's certificate in PEM form, which phones and computers install.
+pub fn certificate(home: &Home) -> Option<String> {
+    fs::read_to_string(home.dir().join(FOLDER).join(AUTHORITY)).ok()
+}
+
+/// Reads the authority, or makes one that is valid on these days.
+fn authority(
+    folder: &Path,
+    valid: (Date, Date),
+) -> Result<Issuer<'static, KeyPair>, AuthorityError> {
+    let [path, certificate] = [AUTHORITY_KEY, AUTHORITY].map(|name| folder.join(name));
+    let mut params = CertificateParams::default();
+    dated(&mut params, "pychat at home", valid);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.name_constraints = Some(constraints());
+    if path.is_file() && certificate.is_file() {
+        let pem = fs::read_to_string(&path);
+        let pem = pem.map_err(|error| AuthorityError::Read { path: path.clone(), error })?;
+        return Ok(Issuer::new(params, KeyPair::from_pem(&pem)?));
+    }
+    let key = KeyPair::generate()?;
+    let own = params.self_signed(&key)?;
+    replace(&path, key.serialize_pem().as_bytes(), 0o600)?;
+    replace(&certificate, own.pem().as_bytes(), 0o644)?;
+    Ok(Issuer::new(params, key))
+}
+
+fn constraints() -> NameConstraints {
+    let domains = HOME_DOMAINS.iter().map(|name| GeneralSubtree::DnsName((*name).to_owned()));
+    let v4 = PRIVATE_V4.iter().map(|(at, bits): &(Ipv4Addr, u8)| {
+        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix((*at).into(), *bits))
+    });
+    let v6 = PRIVATE_V6.iter().map(|(at, bits): &(Ipv6Addr, u8)| {
+        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix((*at).into(), *bits))
+    });
+    NameConstraints {
+        permitted_subtrees: domains.chain(v4).chain(v6).collect(),
+        excluded_subtrees: Vec::new(),
+    }
+}
+
+fn dated(params: &mut CertificateParams, name: &str, (from, until): (Date, Date)) {
+    let day =
+        |date: Date| rcgen::date_time_ymd(date.year().into(), date.month() as u8, date.day() as u8);
+    (params.not_before, params.not_after) = (day(from), day(until));
+    params.distinguished_name.push(DnType::CommonName, name);
+}
+
+/// Time since a file was written; `None` if there is none, or it is from the future.
+fn age(path: &Path) -> Option<Duration> {
+    fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()
+}
