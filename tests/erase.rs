@@ -297,12 +297,12 @@ fn an_erasure_removes_former_ledgers_too() {
     }
 }
 
-/// The ids of messages, and of files, do not matter here: what everybody can read is a text.
 #[test]
 fn a_channel_is_erased_in_every_byte_and_goes_on() {
     let world = fast_world();
-    let [mut alice, mut bob] = ["alice", "bob"].map(|name| world.enters(name));
+    let [mut alice, mut bob] = ["alice", "bob"].map(|name| world.client(name, &["--plain"]));
     for client in [&mut alice, &mut bob] {
+        client.sees("you are in #lobby");
         client.types("/join #tea");
         client.sees("you are in #tea");
     }
@@ -361,7 +361,8 @@ fn a_channel_is_erased_in_every_byte_and_goes_on() {
 #[test]
 fn an_erasure_of_a_channel_goes_on_after_a_kill() {
     let world = fast_world();
-    let mut alice = world.enters("alice");
+    let mut alice = world.client("alice", &["--plain"]);
+    alice.sees("you are in #lobby");
     alice.types("/join #tea");
     alice.sees("you are in #tea");
     for number in 0..3_000 {
@@ -374,7 +375,8 @@ fn an_erasure_of_a_channel_goes_on_after_a_kill() {
     alice.sees("has erased the messages before this one");
     let world = world.killed();
     // Nobody reads them from the first moment on.
-    let mut bob = world.enters("bob");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("you are in #lobby");
     bob.types("/join #tea");
     bob.sees("you are in #tea");
     bob.types("/history 100");

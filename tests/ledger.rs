@@ -506,3 +506,64 @@ fn whoever_reads_beside_the_server_is_waited_for_and_named() {
     assert!(ok && !told.contains("still"), "{told}");
     assert_eq!(world.found_in("home/data", "zebramarker"), 0);
 }
+
+#[test]
+fn a_user_and_a_channel_are_exported_as_text_and_json() {
+    let world = World::new();
+    let [mut alice, mut bob] = ["alice", "bob"].map(|name| world.enters(name));
+    for client in [&mut alice, &mut bob] {
+        client.types("/join #tea");
+        client.sees("you are in #tea");
+    }
+    alice.types("about tea");
+    bob.sees("alice: about tea");
+    bob.types("bob about tea");
+    alice.sees("bob: bob about tea");
+    alice.types("/msg bob privately");
+    bob.sees("privately");
+    assert!(world.operator(&["ctl", "mute", "alice", "1h", "testing"]).0);
+    let folder = world.home().parent().unwrap().to_owned();
+    let export = |world: &World, what: [&str; 2], file: &str, format: &str| {
+        let file = folder.join(file);
+        let path = file.display().to_string();
+        let args = ["export", what[0], what[1], &path, "--format", format];
+        let (ok, told) = world.operator(&args);
+        assert!(ok, "{told}");
+        let about = fs::metadata(&file).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777, 0o600);
+        (told, fs::read_to_string(file).unwrap())
+    };
+    let (told, text) = export(&world, ["channel", "#tea"], "tea.txt", "text");
+    assert!(told.contains("2 messages were written"), "{told}");
+    assert!(text.contains(" UTC  #tea  alice: about tea\n"), "{text}");
+    assert!(text.contains("  #tea  bob: bob about tea\n") && !text.contains("privately"), "{text}");
+    let (told, text) = export(&world, ["user", "alice"], "alice.json", "json");
+    assert!(told.contains("1 of them are end-to-end encrypted"), "{told}");
+    let objects: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| -> Vec<_> { objects.iter().filter(|one| one["type"] == kind).collect() };
+    assert_eq!(of("user")[0]["role"], "member");
+    assert_eq!(of("key").len(), 1);
+    assert!(of("last_seen")[0]["time_ms"].as_i64().unwrap() > 0);
+    assert_eq!(of("sanction")[0]["sanction"]["reason"], "testing");
+    let actions: Vec<_> = of("decision").iter().map(|one| &one["decision"]["action"]).collect();
+    assert!(actions.contains(&&"mute".into()), "{actions:?}");
+    let messages = of("message");
+    assert_eq!(messages.len(), 2, "{text}");
+    assert_eq!((&messages[0]["to"], &messages[0]["text"]), (&"#tea".into(), &"about tea".into()));
+    assert!(messages[1]["sealed"].is_string() && messages[1]["text"].is_null(), "{text}");
+    assert!(!text.contains("bob about tea") && !text.contains("privately"), "{text}");
+    // An existing file stays, and nothing is written for somebody unknown.
+    let file = folder.join("alice.json").display().to_string();
+    let (ok, told) = world.operator(&["export", "user", "alice", &file]);
+    assert!(!ok && told.contains("exists already"), "{told}");
+    let file = folder.join("nobody.txt");
+    let (ok, told) = world.operator(&["export", "user", "carol", &file.display().to_string()]);
+    assert!(!ok && told.contains("nothing is stored under this name") && !file.exists(), "{told}");
+    let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
+    assert!(trail.contains("\"action\":\"export\",\"target\":\"alice\""), "{trail}");
+    // The same without a server.
+    let world = world.stopped();
+    let (told, _) = export(&world, ["user", "alice"], "again.txt", "text");
+    assert!(told.contains("2 messages were written"), "{told}");
+}

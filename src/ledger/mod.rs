@@ -439,6 +439,17 @@ pub trait Jobs {
     /// It cannot be read.
     fn kept_files(&self) -> Result<Vec<(BlobId, u64)>, LedgerError>;
 
+    /// Passes the messages that `wanted` selects to `each`, until that returns false. Returns the
+    /// number of damaged messages, which are left out.
+    ///
+    /// # Errors
+    /// It cannot be read, or has another schema than this program.
+    fn export(
+        &self,
+        wanted: &Exported,
+        each: &mut dyn FnMut(Message) -> bool,
+    ) -> Result<usize, LedgerError>;
+
     /// Erases the texts of all messages of a user. Returns their number.
     ///
     /// # Errors
@@ -451,6 +462,15 @@ pub trait Jobs {
     /// # Errors
     /// The folder cannot be read, or a copy not removed.
     fn remove_copies(&self, age: Duration) -> Result<Vec<PathBuf>, LedgerError>;
+}
+
+/// Which messages are exported.
+#[derive(Clone, Debug)]
+pub enum Exported {
+    /// Those that a user has sent: the present holder of the name, to anybody, the oldest first.
+    User(UserName),
+    /// Those of a channel, in their order.
+    Channel(ChannelName),
 }
 
 /// The result of `verify` for a sound file.

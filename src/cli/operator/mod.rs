@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod check;
+mod export;
 mod files;
 mod given_key;
 mod invite;
@@ -114,6 +115,9 @@ pub enum Job {
         #[arg(long)]
         json: bool,
     },
+    /// Write what the server stores about a user, or the messages of a channel, to a new file
+    #[command(subcommand)]
+    Export(export::Job),
     /// Print or write the systemd unit for a home's server
     InstallService(service::Args),
     /// Verify the audit trail
@@ -148,6 +152,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             ledger::verify(&home.open(), (file.as_deref(), files.as_deref()), json)
         }
         Job::Check { home, listen, json } => check::check(&home.open(), listen, json),
+        Job::Export(job) => export::run(job),
         Job::InstallService(args) => service::install(&args),
         Job::Audit(job) => audit::run(job),
     }

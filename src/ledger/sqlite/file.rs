@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::connection::{faults, open_to_read};
 use super::schema::{self, version};
-use super::{Sqlite, backup, blobs, restore, verify};
-use crate::chat::{BlobId, Epoch, UserName};
-use crate::ledger::{Jobs, Ledger, LedgerError, Verified};
+use super::{Sqlite, backup, blobs, export, restore, verify};
+use crate::chat::{BlobId, Epoch, Message, UserName};
+use crate::ledger::{Exported, Jobs, Ledger, LedgerError, Verified};
 
 /// The file of a ledger, which a server may have open.
 struct SqliteFile<'a>(&'a Path);
@@ -52,6 +52,14 @@ impl Jobs for SqliteFile<'_> {
             ..7 => Ok(Vec::new()),
             _ => blobs::kept(&connection).map_err(faults(self.0)),
         }
+    }
+
+    fn export(
+        &self,
+        wanted: &Exported,
+        each: &mut dyn FnMut(Message) -> bool,
+    ) -> Result<usize, LedgerError> {
+        export::export(self.0, wanted, each)
     }
 
     fn erase(&self, user: &UserName) -> Result<usize, LedgerError> {

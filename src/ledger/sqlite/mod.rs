@@ -7,6 +7,7 @@ mod commit;
 mod connection;
 mod detach;
 mod erase;
+mod export;
 mod file;
 mod fold;
 mod migrate;

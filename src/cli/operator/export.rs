@@ -1,0 +1,277 @@
+//! `pychat export`: what a server stores about a user, or of a channel, as a new file. Sealed
+//! messages are exported as they are: the server cannot read them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::args::HomeArgs;
+use super::audit;
+use crate::chat::{ChannelName, Kind, Message, Opaque, UserName};
+use crate::clean;
+use crate::fault::{Fault, code};
+use crate::file::{FileError, json_file};
+use crate::home::known::Known;
+use crate::home::sanctions::{Decisions, Subject};
+use crate::home::{Home, Users};
+use crate::ledger::{Exported, Jobs, jobs};
+use crate::print::{err, out};
+use crate::system::files;
+
+#[derive(Subcommand)]
+pub enum Job {
+    /// Write what the server stores about a user, with all messages that the user has sent
+    User {
+        name: UserName,
+        #[command(flatten)]
+        to: To,
+    },
+    /// Write the messages of a channel, which a shell needs in quotes: '#tea'
+    Channel {
+        channel: ChannelName,
+        #[command(flatten)]
+        to: To,
+    },
+}
+
+#[derive(clap::Args)]
+pub struct To {
+    /// The new file
+    file: PathBuf,
+    /// Text for people, or one JSON object in each line
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    home: HomeArgs,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// What was written.
+#[derive(Default)]
+struct Counts {
+    messages: usize,
+    sealed: usize,
+    damaged: usize,
+}
+
+/// Runs an export.
+///
+/// # Errors
+/// There is no home, nothing is stored, or the file exists already.
+pub fn run(job: Job) -> anyhow::Result<ExitCode> {
+    let (wanted, to) = match job {
+        Job::User { name, to } => (Exported::User(name), to),
+        Job::Channel { channel, to } => (Exported::Channel(channel), to),
+    };
+    let home = to.home.open_to_write()?;
+    if !home.users_dir().is_dir() {
+        let error = format!("there is no server in {} yet", home.dir().display());
+        return Err(Fault::new(code::UNREADABLE, error, super::args::NO_HOME).into());
+    }
+    let facts = match &wanted {
+        Exported::User(name) => about(&home, name)?,
+        Exported::Channel(_) => Vec::new(),
+    };
+    let mut options = files::private();
+    let file = options.write(true).create_new(true).open(&to.file);
+    let file = file.map_err(FileError::io(&to.file))?;
+    let counts = write(&home, &wanted, (&facts, to.format), file);
+    let counts = counts.inspect_err(|_| drop(std::fs::remove_file(&to.file)))?;
+    if counts.messages == 0 && facts.is_empty() {
+        let _ = std::fs::remove_file(&to.file);
+        let hint = "pychat users list and pychat ctl channels show the names";
+        return Err(Fault::new(code::OTHER, "nothing is stored under this name", hint).into());
+    }
+    let target = match &wanted {
+        Exported::User(name) => name.to_string(),
+        Exported::Channel(channel) => channel.to_string(),
+    };
+    audit::note(&home, "export", &target, None);
+    report(&counts, &to)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(counts: &Counts, to: &To) -> anyhow::Result<()> {
+    let Counts { messages, sealed, damaged } = counts;
+    if to.json {
+        let file = to.file.display().to_string();
+        out!(
+            "{}",
+            json!({"file": file, "messages": messages, "sealed": sealed, "damaged": damaged})
+        )?;
+        return Ok(());
+    }
+    out!("{messages} messages were written to {}", to.file.display())?;
+    if *sealed > 0 {
+        err!("{sealed} of them are end-to-end encrypted: the server cannot read them");
+    }
+    if *damaged > 0 {
+        err!("{damaged} damaged messages were left out: pychat verify says more");
+    }
+    Ok(())
+}
+
+/// Writes the facts and the messages. Returns what was written.
+fn write(
+    home: &Home,
+    wanted: &Exported,
+    (facts, format): (&[Value], Format),
+    file: File,
+) -> anyhow::Result<Counts> {
+    let mut out = BufWriter::new(file);
+    for fact in facts {
+        match format {
+            Format::Json => writeln!(out, "{fact}")?,
+            Format::Text => writeln!(out, "{}", words(fact))?,
+        }
+    }
+    let (mut counts, mut failed) = (Counts::default(), None);
+    let mut each = |message: Message| {
+        counts.messages += 1;
+        counts.sealed += usize::from(message.body.sealed().is_some());
+        let written = match format {
+            Format::Json => writeln!(out, "{}", object(&message)),
+            Format::Text => writeln!(out, "{}", line(&message)),
+        };
+        failed = written.err();
+        failed.is_none()
+    };
+    let ledger = home.ledger_file();
+    // With "history": "off" there is none.
+    let damaged = if ledger.exists() { jobs(&ledger).export(wanted, &mut each)? } else { 0 };
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    counts.damaged = damaged;
+    out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+    Ok(counts)
+}
+
+/// Returns what the files of a home say about a user, each with its `type`.
+fn about(home: &Home, name: &UserName) -> anyhow::Result<Vec<Value>> {
+    let (users, _) = Users::load(&home.users_dir())?;
+    let mut facts = Vec::new();
+    if let Some(name) = users.find(name) {
+        let settings = users.settings(name);
+        facts.push(json!({
+            "type": "user", "name": name, "role": settings.role,
+            "has_password": settings.password.is_some(), "allow": settings.allow,
+            "deny": settings.deny,
+        }));
+        for key in users.keys_of(name) {
+            let device = users.by_key(key).map(|(_, device)| device);
+            let print = key.fingerprint().to_string();
+            facts.push(json!({"type": "key", "device": device, "fingerprint": print}));
+        }
+    }
+    if let Some(time_ms) = Known::load(&home.known_file())?.last_here_ms(name) {
+        facts.push(json!({"type": "last_seen", "time_ms": time_ms}));
+    }
+    let sources: BTreeMap<UserName, Vec<(String, i64)>> =
+        json_file::load(&home.sources_file(), json_file::LARGE)?.unwrap_or_default();
+    for (source, day) in sources.get(name).into_iter().flatten() {
+        facts.push(json!({"type": "source", "source": source, "day": day}));
+    }
+    for one in Decisions::load(&home.decisions_file())?.sanctions {
+        if one.subject == Subject::User(name.clone()) {
+            facts.push(json!({"type": "sanction", "sanction": one}));
+        }
+    }
+    facts.extend(decisions(&home.dir().join("data/audit.jsonl"), name)?);
+    Ok(facts)
+}
+
+/// Returns the lines of the audit trail that a user is the author or the target of.
+fn decisions(trail: &Path, name: &UserName) -> anyhow::Result<Vec<Value>> {
+    let file = match files::open_to_read(trail) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(FileError::io(trail)(error).into()),
+    };
+    let mut found = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(FileError::io(trail))?;
+        let Ok(mut entry) = serde_json::from_str::<Value>(&line) else { continue };
+        let is_about = |field: &str| {
+            let text = entry[field].as_str();
+            text.and_then(|text| text.parse::<UserName>().ok()).is_some_and(|one| one == *name)
+        };
+        if is_about("actor") || is_about("target") {
+            if let Some(entry) = entry.as_object_mut() {
+                entry.remove("mac");
+            }
+            found.push(json!({"type": "decision", "decision": entry}));
+        }
+    }
+    Ok(found)
+}
+
+/// Describes a fact in a line.
+fn words(fact: &Value) -> String {
+    let fields = fact.as_object().into_iter().flatten().filter(|(name, _)| *name != "type");
+    let fields = fields.map(|(name, value)| match value.as_str() {
+        Some(text) => format!("{name} {}", clean::line(text)),
+        None => format!("{name} {}", clean::line(&value.to_string())),
+    });
+    let kind = fact["type"].as_str().unwrap_or_default();
+    format!("{kind}: {}", fields.collect::<Vec<_>>().join(", "))
+}
+
+/// The message in JSON. A sealed body is base64.
+fn object(message: &Message) -> Value {
+    let sealed = message.body.sealed().map(|sealed| STANDARD.encode(Opaque::bytes(sealed)));
+    let text = sealed.is_none().then(|| message.body.text());
+    json!({
+        "type": "message", "to": message.to.to_string(), "from": message.from,
+        "device": message.device, "seq": message.seq.0, "time_ms": message.time_ms,
+        "kind": kind(&message.kind), "of": message.kind.of().map(|of| of.0), "text": text,
+        "sealed": sealed, "edited": message.edited, "deleted": message.deleted,
+    })
+}
+
+fn kind(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Say => "say",
+        Kind::Me => "me",
+        Kind::Edit { .. } => "edit",
+        Kind::Delete { .. } => "delete",
+        Kind::File { .. } => "file",
+    }
+}
+
+/// The message as text: further lines of it are indented.
+fn line(message: &Message) -> String {
+    let time = jiff::Timestamp::from_millisecond(message.time_ms).unwrap_or_default();
+    let time = time.strftime("%Y-%m-%d %H:%M:%S UTC");
+    let body = match (message.body.sealed(), &message.kind) {
+        _ if message.deleted => "(deleted)".to_owned(),
+        (_, Kind::Delete { of }) => format!("(deleted message {})", of.0),
+        (Some(sealed), _) => {
+            format!("(end-to-end encrypted, {} bytes)", Opaque::bytes(sealed).len())
+        }
+        (None, Kind::File { .. }) => format!("(file) {}", clean::line(message.body.text())),
+        (None, _) => clean::text(message.body.text()).replace('\n', "\n    "),
+    };
+    let kind = match &message.kind {
+        Kind::Me => "/me ",
+        Kind::Edit { .. } => "(edit) ",
+        _ => "",
+    };
+    let edited = if message.edited { " (edited)" } else { "" };
+    format!("{time}  {}  {}: {kind}{body}{edited}", message.to, message.from)
+}

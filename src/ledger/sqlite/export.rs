@@ -1,0 +1,61 @@
+//! Messages of a file for an operator: those of a user, or of a channel.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::connection::{faults, open_to_read};
+use super::detach::ATTACHED;
+use super::rows::{COLUMNS, FROM, is_row_damaged, read_message};
+use super::schema::{STEPS, version};
+use crate::chat::{Conversation, Message};
+use crate::ledger::{Exported, LedgerError};
+
+/// Passes messages to `each` until that returns false. Returns the number of damaged ones.
+pub fn export(
+    path: &Path,
+    wanted: &Exported,
+    each: &mut dyn FnMut(Message) -> bool,
+) -> Result<usize, LedgerError> {
+    let connection = open_to_read(path)?;
+    if version(&connection, path)? < STEPS.len() as i64 {
+        let what = "it is of an older version: start the server once, or restore it";
+        return Err(LedgerError::Damaged { path: path.to_owned(), what: what.to_owned() });
+    }
+    // One state of the file, whatever a server writes meanwhile.
+    let look = connection.unchecked_transaction().map_err(faults(path))?;
+    read(&look, wanted, each).map_err(faults(path))
+}
+
+fn read(
+    connection: &Connection,
+    wanted: &Exported,
+    each: &mut dyn FnMut(Message) -> bool,
+) -> rusqlite::Result<usize> {
+    let (which, name) = match wanted {
+        // A name that was given to somebody else has another owner.
+        Exported::User(user) => (
+            "AND l.sender = ?1 AND l.owner = coalesce((SELECT owner FROM owners WHERE name = ?1), 0) \
+             ORDER BY l.time_ms, l.line",
+            user.folded().to_owned(),
+        ),
+        Exported::Channel(channel) => {
+            ("AND p.name = ?1 ORDER BY l.line", Conversation::Channel(channel.clone()).folded())
+        }
+    };
+    let mut find = connection.prepare(&format!("SELECT {COLUMNS} {FROM} {ATTACHED} {which}"))?;
+    let mut rows = find.query([name])?;
+    let mut damaged = 0;
+    while let Some(row) = rows.next()? {
+        match read_message(connection, row) {
+            Ok(message) => {
+                if !each(message) {
+                    break;
+                }
+            }
+            Err(error) if is_row_damaged(&error) => damaged += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(damaged)
+}
