@@ -562,8 +562,17 @@ fn a_user_and_a_channel_are_exported_as_text_and_json() {
     assert!(!ok && told.contains("nothing is stored under this name") && !file.exists(), "{told}");
     let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
     assert!(trail.contains("\"action\":\"export\",\"target\":\"alice\""), "{trail}");
-    // The same without a server.
+    // The same without a server. A name that somebody else has now begins with nothing.
     let world = world.stopped();
     let (told, _) = export(&world, ["user", "alice"], "again.txt", "text");
     assert!(told.contains("2 messages were written"), "{told}");
+    fs::remove_file(world.home().join("users/alice.pem")).unwrap();
+    let world = world.started();
+    assert!(world.operator(&["ctl", "unmute", "alice"]).0);
+    fs::remove_dir_all(world.data_folder("alice")).unwrap();
+    let mut other = world.enters("alice");
+    other.types("of the other alice");
+    other.sees("You: of the other alice");
+    let (told, text) = export(&world, ["user", "alice"], "other.txt", "text");
+    assert!(told.contains("1 messages") && text.contains("of the other alice"), "{told} {text}");
 }
