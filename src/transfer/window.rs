@@ -21,6 +21,13 @@ pub const PIECE_BYTES_MAX: u64 = RECORD_PLAIN_BYTES_MAX as u64 - 16;
 const PIECES_PER_S: u64 = 32;
 /// The window before anything is measured.
 const FIRST_BYTES: u64 = 4 * PIECE_BYTES_MIN;
+/// At the start the window grows by one part in this many of what is acknowledged. A link may
+/// begin with a burst: then the whole window is in its queue before an acknowledgement is late. A
+/// window that grew by all of it would be up to twice as large by then.
+const GROWTH: u64 = 2;
+/// A window has room for so many pieces, also at the rate of a burst: one piece of the largest size
+/// takes half a second at 256 kbit/s.
+const PIECES_MIN: u64 = 2;
 const WINDOW_BYTES_MAX: u64 = 4 << 20;
 /// A reader reports the room of a window in this many steps: the link stays full. Steps above
 /// 64 KiB would save little.
@@ -59,7 +66,7 @@ struct Piece {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Grows by all that is acknowledged.
+    /// Grows by a part of what is acknowledged.
     Start,
     Steady,
     /// Sends so many single pieces to measure the shortest round trip.
@@ -241,7 +248,7 @@ impl Window {
         let late = round_trip_us.saturating_sub(shortest);
         if self.phase == Phase::Start {
             if late <= queue / 2 && self.bytes < WINDOW_BYTES_MAX {
-                self.bytes = (self.bytes + bytes).min(WINDOW_BYTES_MAX);
+                self.bytes = (self.bytes + bytes / GROWTH).min(WINDOW_BYTES_MAX);
                 return;
             }
             self.phase = Phase::Steady;
@@ -251,6 +258,7 @@ impl Window {
             }
         }
         if let Phase::Probe(_) = self.phase {
+            // Single pieces of the smallest size.
             self.bytes = 0;
             return;
         }
@@ -265,16 +273,13 @@ impl Window {
         let rate = self.rate().unwrap_or(rate);
         let time = u128::from(shortest + queue);
         let bytes = u128::from(rate) * time / u128::from(SECOND_US);
-        let least = 2 * self.piece_bytes();
+        let least = PIECES_MIN * PIECE_BYTES_MIN;
         self.bytes = bytes.min(u128::from(WINDOW_BYTES_MAX)).max(u128::from(least)) as u64;
     }
 
     fn piece_bytes(&self) -> u64 {
-        let rate = match self.phase {
-            Phase::Probe(_) => 0,
-            Phase::Start | Phase::Steady => self.rate().unwrap_or(0),
-        };
-        (rate / PIECES_PER_S).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX)
+        let piece = self.rate().unwrap_or(0) / PIECES_PER_S;
+        piece.min(self.bytes / PIECES_MIN).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX)
     }
 
     fn queue_us(&self) -> u64 {
