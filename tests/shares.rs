@@ -120,6 +120,14 @@ fn what_cannot_be_sent_or_fetched_has_a_code_and_a_word() {
     assert_eq!(code, 9, "{told}");
 }
 
+/// The number of whole files in the store.
+fn whole(world: &World) -> usize {
+    let folders = fs::read_dir(world.home().join("data/files")).unwrap();
+    let folders = folders.map(|entry| entry.unwrap().path());
+    let folders = folders.filter(|path| !path.ends_with("coming"));
+    folders.map(|folder| fs::read_dir(folder).unwrap().count()).sum()
+}
+
 #[test]
 fn an_interrupted_script_is_continued_by_the_same_command() {
     let world = World::with(LIMITS);
@@ -213,10 +221,21 @@ fn a_program_cancels_at_every_stage() {
     link.set(Flow::Passes);
     world.until("the server has removed it", || coming(&world).is_empty());
     fs::write(folder(&world, "alice").join("note.txt"), b"hello").unwrap();
-    alice.types(r##"{"type":"send_file","path":"note.txt","to":"#lobby","text":"a note"}"##);
+    let id = "000102030405060708090a0b0c0d0e0f";
+    let (path, to) = ("note.txt", "#lobby");
+    let note = json!({"type": "send_file", "path": path, "to": to, "text": "a note", "id": id});
+    let note = note.to_string();
+    alice.types(&note);
     alice.sees(r#""state":"sent""#);
+    let message = object(&alice.sees(r#""kind":"file""#));
+    assert_eq!(message["id"], id, "{message}");
     alice.types(r#"{"type":"cancel_file","transfer":"f2"}"#);
     alice.sees("there is no transfer f2");
+    // The same message is not sent twice, and its second file takes no room.
+    alice.types(&note);
+    let failed = object(&alice.sees(r#""state":"failed""#));
+    assert_eq!((&failed["transfer"], &failed["code"]), (&json!("f3"), &json!("id_conflict")));
+    world.until("one file is left", || whole(&world) == 1);
     alice.types(r##"{"type":"files","to":"#lobby","ref":"q"}"##);
     let file = object(&alice.sees(r#""ref":"q""#));
     assert_eq!(file["file"]["name"], "note.txt", "{file}");

@@ -41,8 +41,9 @@ pub enum Input {
     /// that the client is in, except at the `open` positions.
     AskByName { request: Request, open: Vec<usize> },
     /// A file to be sent or fetched. Unless a program has named it `exactly`, the bare name of a
-    /// channel means the one of that name that the client is in.
-    Wish { wish: Wish, exactly: bool, reference: Option<String> },
+    /// channel means the one of that name that the client is in. The message of a file that is sent
+    /// has the `id`, if any.
+    Wish { wish: Wish, exactly: bool, id: Option<MsgId>, reference: Option<String> },
     /// Cancel a transfer.
     CancelTransfer(TransferId),
     /// A report of the engine of transfers.

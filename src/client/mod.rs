@@ -341,7 +341,7 @@ fn read_input(
 ) -> Option<Box<dyn Print>> {
     if let Some(wish) = wish_of(args, target) {
         // The caller holds the receiver.
-        let _ = happen.send(Input::Wish { wish, exactly: true, reference: None });
+        let _ = happen.send(Input::Wish { wish, exactly: true, id: None, reference: None });
         let _ = happen.send(Input::InputEnd);
         return None;
     }

@@ -154,7 +154,8 @@ impl Model {
                 self.exchange.ending.fails();
                 vec![error(problem)]
             }
-            Input::Wish { wish, exactly, reference } => {
+            Input::Wish { wish, exactly, id, reference } => {
+                let chance = id.map_or(chance, |MsgId(id)| id);
                 sharing::wish(&mut self.exchange, wish, exactly, reference, chance)
             }
             Input::Transfer(id, report) => sharing::report(&mut self.exchange, id, report),

@@ -100,6 +100,11 @@ impl Transfers {
         {
             return Err(format!("message {} of {} is fetched already: {id}", get.seq, get.from));
         }
+        if let Wish::Send(_) = &wish
+            && let Some(id) = self.sends(message)
+        {
+            return Err(format!("another file is sent under this id already: {id}"));
+        }
         self.newest += 1;
         let id = TransferId(self.newest);
         let transfer = match wish {
@@ -136,6 +141,12 @@ impl Transfers {
                 && get.seq == wanted.seq)
         };
         self.all.iter().find(|(_, transfer)| is(transfer)).map(|(id, _)| *id)
+    }
+
+    /// The transfer whose file this message will announce.
+    fn sends(&self, wanted: MsgId) -> Option<TransferId> {
+        let is = |one: &Transfer| matches!(&one.job, Job::Up { message, .. } if *message == wanted);
+        self.all.iter().find(|(_, one)| is(one)).map(|(id, _)| *id)
     }
 
     /// Handles a new connection.

@@ -108,6 +108,7 @@ enum FileWish {
         path: PathBuf,
         to: String,
         text: Option<String>,
+        id: Option<MsgId>,
         #[serde(default)]
         keep_metadata: bool,
         #[serde(rename = "ref")]
@@ -135,10 +136,10 @@ fn file_wish(value: Value) -> Result<Input, String> {
         name.parse().map(|to| (to, exactly)).map_err(|error| wrong(&error))
     };
     Ok(match serde_json::from_value(value).map_err(|error| wrong(&error))? {
-        FileWish::Send { path, to, text: caption, keep_metadata, reference } => {
+        FileWish::Send { path, to, text: caption, id, keep_metadata, reference } => {
             let (to, exactly) = target(&to)?;
             let send = ToSend { path, to, caption, keeps_metadata: keep_metadata };
-            Input::Wish { wish: Wish::Send(send), exactly, reference }
+            Input::Wish { wish: Wish::Send(send), exactly, id, reference }
         }
         FileWish::Get { to, seq, path, reference } => {
             let (from, exactly) = target(&to)?;
@@ -146,6 +147,7 @@ fn file_wish(value: Value) -> Result<Input, String> {
             Input::Wish {
                 wish: Wish::Get(ToGet { from, seq, place, then: Then::Keep }),
                 exactly,
+                id: None,
                 reference,
             }
         }
@@ -184,6 +186,11 @@ mod tests {
         assert!(matches!(secret, Input::Secret(secret) if secret.reveal() == "tall tree"));
         let slash = read(r#"{"type":"slash","line":"/topic tea"}"#);
         assert!(matches!(slash, Input::Slash(line) if line == "/topic tea"));
+        let file = r##"{"type":"send_file","path":"a","to":"#lobby","id":"00ff00ff00ff00ff00ff00ff00ff00ff"}"##;
+        assert!(matches!(read(file), Input::Wish { id: Some(MsgId([0, 0xff, ..])), .. }));
+        let without = file.replace(r#","id":"00ff00ff00ff00ff00ff00ff00ff00ff""#, "");
+        assert!(matches!(read(&without), Input::Wish { id: None, .. }));
+        assert!(matches!(read(&file.replace("00ff", "00FF")), Input::Ask(Err(_))));
         for bad in
             ["", "{", "[]", "{}", r#"{"type":"fly"}"#, r#"{"type":"say","to":"x","text":""}"#]
         {

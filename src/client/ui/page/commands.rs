@@ -123,12 +123,12 @@ impl Commands {
                 }
                 Ok(Some(Input::AskByName { request: Request { command, reference }, open }))
             }
-            Input::Wish { wish: Wish::Send(send), exactly, reference } => {
+            Input::Wish { wish: Wish::Send(send), exactly, id, reference } => {
                 let number = || format!("page-{:016x}", rand::random::<u64>());
                 let reference = reference.unwrap_or_else(number);
                 self.core.spool.names(&send.path, &reference);
                 let (wish, reference) = (Wish::Send(send), Some(reference));
-                Ok(Some(Input::Wish { wish, exactly, reference }))
+                Ok(Some(Input::Wish { wish, exactly, id, reference }))
             }
             input => Ok(Some(input)),
         }
@@ -226,7 +226,8 @@ impl Commands {
                     Wish::Get(ToGet { from: to.clone(), seq: *seq, place, then })
                 });
                 let reference = Some(VIEW.to_owned());
-                return Some(wish.map(|wish| Some(Input::Wish { wish, exactly: true, reference })));
+                let input = |wish| Input::Wish { wish, exactly: true, id: None, reference };
+                return Some(wish.map(|wish| Some(input(wish))));
             }
             _ => return None,
         }
