@@ -229,6 +229,7 @@ fn a_program_cancels_at_every_stage() {
     alice.sees(r#""state":"sent""#);
     let message = object(&alice.sees(r#""kind":"file""#));
     assert_eq!(message["id"], id, "{message}");
+    assert!(message["file"]["until"].is_string(), "{message}");
     alice.types(r#"{"type":"cancel_file","transfer":"f2"}"#);
     alice.sees("there is no transfer f2");
     // The same message is not sent twice, and its second file takes no room.

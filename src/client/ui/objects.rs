@@ -1,8 +1,11 @@
 //! Outputs of the model as JSON objects (docs/json.md), for programs and for the page.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::chat::{Confidentiality, Descriptor, Event, Message};
+use crate::chat::{Confidentiality, Descriptor, Event, Message, Retention, Target};
 use crate::clean;
 use crate::client::model::{Origin, Output, State, is_unsealed};
 use crate::client::transfer::{Direction, Progress, TransferState};
@@ -12,11 +15,49 @@ use crate::system::clock;
 pub struct Objects {
     /// The server's fingerprint, for `hello`.
     server: String,
+    keeps: RefCell<Keeps>,
+}
+
+/// For how long the server keeps files, as it has stated.
+#[derive(Default)]
+struct Keeps {
+    /// At most, in milliseconds; `None` where it keeps none.
+    most_ms: Option<i64>,
+    /// For how long it keeps the messages of a channel, and their files with them, in milliseconds.
+    messages_ms: BTreeMap<Target, i64>,
+}
+
+impl Keeps {
+    fn learn(&mut self, event: &Event) {
+        match event {
+            Event::Welcome { files, .. } => {
+                let ms = |s: u64| i64::try_from(s).unwrap_or(i64::MAX).saturating_mul(1000);
+                self.most_ms = files.map(|rules| ms(rules.age_s_max));
+            }
+            Event::Entered { channel, retention, .. }
+            | Event::Topic { to: channel, retention, .. } => {
+                let to = Target::Channel(channel.clone());
+                match retention {
+                    Retention::For(span) => self.messages_ms.insert(to, span.as_ms()),
+                    Retention::Forever | Retention::Off => self.messages_ms.remove(&to),
+                };
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns when the server removes the file of a message at the latest.
+    fn until(&self, message: &Message) -> Option<String> {
+        let messages_ms = self.messages_ms.get(&message.to).copied().unwrap_or(i64::MAX);
+        let until_ms = message.time_ms.saturating_add(self.most_ms?.min(messages_ms));
+        let until = jiff::Timestamp::from_millisecond(until_ms).ok()?;
+        Some(format!("{until:.3}"))
+    }
 }
 
 impl Objects {
     pub fn new(server: String) -> Objects {
-        Objects { server }
+        Objects { server, keeps: RefCell::default() }
     }
 
     /// The last object.
@@ -40,15 +81,28 @@ impl Objects {
 
     /// Adds the origin of the text.
     pub fn object(&self, output: &Output) -> Option<Value> {
+        if let Output::Event(_, event) = output {
+            self.keeps.borrow_mut().learn(event);
+        }
         let mut object = self.bare(output)?;
         object["origin"] = json!(output.origin());
         Some(object)
     }
 
+    fn message(&self, message: &Message) -> Value {
+        let mut object = self::message(message);
+        if let Some(file) = object.get_mut("file")
+            && let Some(until) = self.keeps.borrow().until(message)
+        {
+            file["until"] = until.into();
+        }
+        object
+    }
+
     fn bare(&self, output: &Output) -> Option<Value> {
         Some(match output {
             Output::State(state) => self::state(state),
-            Output::Message(message) | Output::Found(message) => self::message(message),
+            Output::Message(message) | Output::Found(message) => self.message(message),
             Output::Pending { id, to, stored } => {
                 json!({"type": "pending", "id": id, "to": to, "stored": stored})
             }
@@ -276,6 +330,35 @@ mod tests {
         let object = super::message(&message);
         assert_eq!(object["file"]["name"], "a", "the control: {object}");
         assert_eq!(object["text"], "]52;c;b3duZWQ=end");
+    }
+
+    #[test]
+    fn a_file_has_the_time_until_which_the_server_keeps_it() {
+        let objects = Objects::new("SHA256:x".into());
+        let secret = "A".repeat(43);
+        let text = json!({"v": 1, "blob": "AgICAgICAgICAgICAgICAg", "name": "a", "bytes": 1,
+            "media": "", "key": secret, "hash": secret});
+        let until = |to: &str| {
+            let told = json!({"seq": "1", "to": to, "from": "bob", "device": "main", "time_ms": 5,
+                "id": "0".repeat(32), "kind": "file", "blob": "AgICAgICAgICAgICAgICAg",
+                "text": text.to_string()});
+            let message: Message = serde_json::from_value(told).unwrap();
+            let object = objects.object(&Output::Message(message)).unwrap();
+            assert_eq!(object["file"]["name"], "a", "the control: {object}");
+            object["file"]["until"].clone()
+        };
+        let learns = |told: Value| {
+            let event = serde_json::from_value(told).unwrap();
+            objects.object(&Output::Event(Origin::Server, event)).unwrap();
+        };
+        assert_eq!(until("#lobby"), Value::Null, "the server has not stated it");
+        learns(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
+            "text_bytes_max": 8192, "time_ms": 0, "files": {"bytes_max": 9, "age_s_max": 3600}}));
+        learns(json!({"type": "topic", "to": "#tea", "retention": "2m"}));
+        assert_eq!(until("#lobby"), "1970-01-01T01:00:00.005Z");
+        assert_eq!(until("#tea"), "1970-01-01T00:02:00.005Z", "with its message");
+        learns(json!({"type": "topic", "to": "#tea", "retention": "2d"}));
+        assert_eq!(until("#tea"), "1970-01-01T01:00:00.005Z");
     }
 
     #[test]
