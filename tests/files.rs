@@ -266,6 +266,12 @@ fn quotas_hold_and_equal_what_is_there() {
         "{}",
         answers[1]
     );
+    // The unfinished upload of the other device expires in a day.
+    let hint = answers[1]["hint"].as_str().unwrap();
+    assert!(hint.contains("or wait until 20") && hint.ends_with("when 600.00 kB expire"), "{hint}");
+    let alone = bob.put("#lobby", 3, 1_003_000);
+    assert_eq!(alone["code"], "quota", "{alone}");
+    assert!(alone["hint"].as_str().unwrap().contains("all your files here may take"), "{alone}");
     assert_eq!(bob.put("#lobby", 3, 950_000)["code"], "disk", "the server's own bound");
     assert_eq!(stored(&world), (1, 0), "a refused upload leaves nothing");
     let dropped = phone.asks(json!({"type": "drop", "blob": blob(1)}));

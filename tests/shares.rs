@@ -262,6 +262,7 @@ fn people_send_list_and_fetch_files_by_commands() {
     bob.sees("#lobby has one file: /get and its number in #lobby fetches it");
     alice.types("/files");
     alice.sees("your files here take 300.08 kB of 1.07 GB");
+    alice.sees("#lobby: 1 file, 300.08 kB, until ");
     bob.types(&format!("/get 1 '{}'", into.display()));
     let saved = bob.sees("saved as ");
     assert!(saved.contains("f1 file 1 (300.00 kB) from #lobby"), "{saved}");

@@ -166,13 +166,16 @@ pub enum Refusal {
     /// An operator command failed.
     #[error("{0}")]
     Operator(String),
-    #[error("the file has {bytes} and this server accepts {max_bytes} at most")]
+    #[error("the file takes {bytes} encrypted, and this server accepts {max_bytes} at most")]
     FileTooLarge { bytes: FileBytes, max_bytes: FileBytes },
-    #[error(
-        "your files here take {used} of {max_bytes} and this one has {bytes}: delete an older one, or wait until one \
-         expires"
-    )]
-    Quota { bytes: FileBytes, used: FileBytes, max_bytes: FileBytes },
+    #[error("{}", over_quota((*bytes, *used, *max_bytes), frees.as_ref()))]
+    Quota {
+        bytes: FileBytes,
+        used: FileBytes,
+        max_bytes: FileBytes,
+        /// The time when enough older files have expired, and what these take.
+        frees: Option<(String, FileBytes)>,
+    },
     #[error("you have {max} unfinished uploads, the most allowed: finish or cancel one first")]
     TooManyUploads { max: usize },
     #[error("this session has {max} transfers, the most allowed: wait until one ends")]
@@ -283,6 +286,24 @@ impl Refusal {
 
 fn not_allowed(act: Act, role: Role) -> String {
     format!("{}: not allowed for a {role}; {}", act.word(), who_may(act.least()))
+}
+
+/// What helps if the files of a user exceed the user's share.
+fn over_quota(
+    (bytes, used, max_bytes): (FileBytes, FileBytes, FileBytes),
+    frees: Option<&(String, FileBytes)>,
+) -> String {
+    if bytes > max_bytes {
+        return format!("this file takes {bytes}, and all your files here may take {max_bytes}");
+    }
+    let wait = match frees {
+        Some((at, freed)) => format!("wait until {at}, when {freed} expire"),
+        None => "wait until one expires".to_owned(),
+    };
+    format!(
+        "your files here take {used} of {max_bytes}, and this one takes {bytes}: delete an older one \
+         (/files), or {wait}"
+    )
 }
 
 fn window(seconds: u64) -> String {

@@ -1,10 +1,11 @@
 //! Texts shared by all user interfaces for people.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::chat::{
-    ChannelInfo, ChannelName, Code, Confidentiality, Descriptor, DeviceName, Event, Kind, Message,
-    Retention, Target, UserName,
+    ChannelInfo, ChannelName, Code, Confidentiality, Descriptor, DeviceName, Event, FileBytes,
+    FileInfo, Kind, Message, Retention, Target, UserName,
 };
 use crate::clean;
 use crate::client::model::State;
@@ -56,7 +57,9 @@ pub fn event_text(event: &Event) -> Option<String> {
             Some(format!("{wrong}{wait}type your password and Enter"))
         }
         Event::Notice { text, .. } => Some(text.clone()),
-        Event::Usage { bytes, of, .. } => Some(format!("your files here take {bytes} of {of}")),
+        Event::Usage { bytes, of, files, omitted, .. } => {
+            Some(usage((*bytes, *of), files, *omitted))
+        }
         Event::Gap { to, from_seq, to_seq, stored } => {
             let messages = to_seq.0.saturating_sub(from_seq.0).saturating_add(1);
             Some(gap(to, messages, *stored))
@@ -105,6 +108,33 @@ fn whois(
     }
     rows.extend(fingerprints.iter().cloned());
     rows.join("\n")
+}
+
+/// What the user's files take, and a row for each conversation that has some.
+fn usage((bytes, of): (FileBytes, FileBytes), files: &[FileInfo], omitted: usize) -> String {
+    let mut places: BTreeMap<&Target, (usize, u64, i64)> = BTreeMap::new();
+    for file in files {
+        let (count, sum, until_ms) = places.entry(&file.to).or_insert((0, 0, i64::MAX));
+        *count += 1;
+        *sum = sum.saturating_add(file.bytes.0);
+        *until_ms = file.until_ms.min(*until_ms);
+    }
+    let row = |(to, (count, sum, until_ms)): (&Target, (usize, u64, i64))| {
+        let (sum, until) = (FileBytes(sum), moment(until_ms));
+        match count {
+            1 => format!("{to}: 1 file, {sum}, until {until}"),
+            _ => format!("{to}: {count} files, {sum}, the first until {until}"),
+        }
+    };
+    let head = format!("your files here take {bytes} of {of}");
+    let more = (omitted > 0).then(|| format!("and {omitted} older files"));
+    [head].into_iter().chain(places.into_iter().map(row)).chain(more).collect::<Vec<_>>().join("\n")
+}
+
+/// A time in this time zone: `3 Dec 14:05`.
+fn moment(ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%-d %b %H:%M").to_string()
 }
 
 /// Whether a user is connected, idle or away.
@@ -298,5 +328,26 @@ mod tests {
         assert_eq!(event_text(&answer).unwrap(), "#tea (5 here): alice, bob and 3 more");
         let answer = Event::Channels { channels: Vec::new(), omitted: 7, reference: None };
         assert_eq!(event_text(&answer).unwrap(), "and 7 more with fewer people");
+    }
+
+    #[test]
+    fn the_room_that_files_take_has_a_row_for_each_conversation() {
+        let (blob, kept, sent) = (crate::chat::BlobId([7; 16]), true, true);
+        let file = |to: &str, bytes: u64, until_ms: i64| {
+            let (to, bytes) = (to.parse().unwrap(), FileBytes(bytes));
+            FileInfo { blob, to, bytes, kept, sent, until_ms }
+        };
+        // 20 or 21 June, as the time zone has it.
+        let day = 1_782_000_000_000;
+        let files = vec![file("@bob", 70, day), file("#tea", 5_000, day + 1), file("@bob", 30, 1)];
+        let (bytes, of) = (FileBytes(9_000), FileBytes(1_000_000));
+        let told = event_text(&Event::Usage { bytes, of, files, omitted: 2, reference: None });
+        let told = told.unwrap();
+        let rows: Vec<_> = told.lines().collect();
+        assert_eq!((rows.len(), rows[0]), (4, "your files here take 9.00 kB of 1.00 MB"));
+        assert!(rows[1].starts_with("#tea: 1 file, 5.00 kB, until 2"), "{told}");
+        assert!(rows[2].starts_with("@bob: 2 files, 100 bytes, the first until "), "{told}");
+        assert!(rows[2].contains("Jan") || rows[2].contains("31 Dec"), "{told}");
+        assert_eq!(rows[3], "and 2 older files");
     }
 }

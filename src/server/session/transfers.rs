@@ -171,7 +171,7 @@ impl Transfers {
         });
         match began? {
             Begun::Kept { until_ms } => owner.answer(&Event::Kept { blob, until_ms, reference }),
-            Begun::Refused(began) => return Err(refused(began, (bytes, limits))),
+            Begun::Refused(began) => return Err(refused(owner, began, (bytes, limits))),
             Begun::Upload(upload) => {
                 self.uploads.insert(transfer, upload);
                 self.allowances.insert(transfer, Allowance { reached: have, bytes });
@@ -312,16 +312,44 @@ fn bounds(limits: &Limits) -> BlobLimits {
 }
 
 /// Returns the refusal of an upload that may not begin.
-fn refused(began: Began, (bytes, limits): (u64, &Limits)) -> Refusal {
-    let max_bytes = FileBytes(limits.files_per_user_bytes_max as u64);
+fn refused(owner: Owner, began: Began, (bytes, limits): (u64, &Limits)) -> Refusal {
     match began {
         Began::Quota { used } => {
-            Refusal::Quota { bytes: FileBytes(bytes), used: FileBytes(used), max_bytes }
+            over_quota(owner, (bytes, used), limits).unwrap_or_else(|failed| failed)
         }
         Began::NoRoom => Refusal::NoRoom,
         Began::TooManyUnfinished => Refusal::TooManyUploads { max: limits.uploads_unfinished_max },
         Began::Conflict | Began::Coming { .. } | Began::Kept { .. } => Refusal::BlobConflict,
     }
+}
+
+/// Returns the refusal of a file that exceeds the user's share.
+fn over_quota(
+    owner: Owner,
+    (bytes, used): (u64, u64),
+    limits: &Limits,
+) -> Result<Refusal, Refusal> {
+    let (user, max_bytes) = (owner.user.clone(), limits.files_per_user_bytes_max as u64);
+    let (rows, totals) =
+        owner.ask(move |ledger| ledger.blobs().blobs_of(&user, USAGE_FILES_MAX))?;
+    let excess = used.saturating_add(BlobRow::counts(bytes)).saturating_sub(max_bytes);
+    // Of more files the oldest ones are not among the rows.
+    let frees = if totals.files > rows.len() { None } else { frees(rows, excess) };
+    let (bytes, used, max_bytes) = (FileBytes(bytes), FileBytes(used), FileBytes(max_bytes));
+    Ok(Refusal::Quota { bytes, used, max_bytes, frees })
+}
+
+/// Returns when files of at least so many bytes have expired, and the bytes of these; `None` if all
+/// files have fewer.
+fn frees(mut rows: Vec<BlobRow>, bytes: u64) -> Option<(String, FileBytes)> {
+    rows.sort_by_key(|row| row.until_ms);
+    let mut freed = 0u64;
+    let last = rows.iter().find(|row| {
+        freed = freed.saturating_add(BlobRow::counts(row.bytes));
+        freed >= bytes
+    })?;
+    let at = jiff::Timestamp::from_millisecond(last.until_ms).ok()?;
+    Some((at.strftime("%Y-%m-%d %H:%M UTC").to_string(), FileBytes(freed)))
 }
 
 /// Returns the size of a file that was announced.
