@@ -287,6 +287,8 @@ impl Transfers {
     pub fn kept(&mut self, blob: BlobId) -> Option<(Vec<Action>, NewMessage)> {
         let is = |transfer: &Transfer| transfer.blob() == Some(blob) && transfer.is_running();
         let (id, transfer) = self.all.iter_mut().find(|(_, transfer)| is(transfer))?;
+        // The bytes may have arrived in an earlier run.
+        let is_shown = matches!(transfer.stage, Stage::Storing(_));
         transfer.stage = Stage::Announced;
         transfer.bytes = transfer.of;
         let Job::Up { to, message, recorded: Some(recorded), .. } = &transfer.job else {
@@ -295,8 +297,8 @@ impl Transfers {
         let body = Body::Text(recorded.file.text());
         let message = NewMessage { to: to.clone(), id: *message, kind: Kind::File { blob }, body };
         let stops = Action::Transfer(Work::Pause { id: *id });
-        let shown = transfer.progress(*id, TransferState::Storing);
-        let actions = [stops, shown].into_iter().chain(self.go()).collect();
+        let shown = (!is_shown).then(|| transfer.progress(*id, TransferState::Storing));
+        let actions = [stops].into_iter().chain(shown).chain(self.go()).collect();
         Some((actions, message))
     }
 

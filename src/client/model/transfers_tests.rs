@@ -95,7 +95,8 @@ fn a_file_is_announced_once_the_server_has_it_over_any_number_of_connections() {
     assert!(is_put(&transfers.connected()));
     transfers.uploads(REFERENCE, BLOB, (9, 50, 116));
     assert_eq!(states(&transfers.report(ID, Report::Written)), [&TransferState::Storing]);
-    let (_, message) = transfers.kept(BLOB).unwrap();
+    let (actions, message) = transfers.kept(BLOB).unwrap();
+    assert!(states(&actions).is_empty(), "it is shown already");
     assert_eq!((message.id, message.kind.blob()), (MESSAGE, Some(BLOB)));
     assert!(transfers.kept(BLOB).is_none(), "once");
     assert!(!transfers.is_settled());
@@ -166,7 +167,8 @@ fn a_transfer_is_cancelled_until_its_message_is_on_its_way() {
     assert!(is_drop(&transfers.cancel(ID).unwrap()));
     assert!(transfers.report(ID, Report::Written).is_empty(), "it is over");
     let (mut transfers, _) = ready(true);
-    transfers.kept(BLOB).unwrap();
+    let (actions, _) = transfers.kept(BLOB).unwrap();
+    assert_eq!(states(&actions), [&TransferState::Storing]);
     assert!(transfers.cancel(ID).unwrap_err().contains("too late"));
     assert!(transfers.cancel(TransferId(5)).unwrap_err().contains("no transfer f5"));
     let actions = transfers.dropped(MESSAGE);

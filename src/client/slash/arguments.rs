@@ -157,6 +157,12 @@ pub fn send(operands: &str) -> Parsed<'_> {
         _ => return Err("whom to, or which caption? /send 'PATH' TO -- CAPTION".to_owned().into()),
     };
     let nothing = || Misuse::from("which file? /send PATH".to_owned());
+    if to.is_empty()
+        && let Some(name) = path::person_behind(path)
+    {
+        let problem = format!("to whom? a person is @{name} here: /send PATH @{name} -- CAPTION");
+        return Err(problem.into());
+    }
     let path = path::typed(path).ok_or_else(nothing)?;
     let to = some(to).map(whom).transpose()?;
     Ok(SlashCommand::Send { keeps, path, to, caption })

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::chat::UserName;
+
 /// Returns the path that a text means: quotes around it and backslashes in it, which terminals add
 /// to dropped files, are removed, and `~` and `~/` are the home folder. `None` for an empty text.
 pub fn typed(text: &str) -> Option<PathBuf> {
@@ -45,6 +47,15 @@ pub fn split(text: &str, ends: impl Fn(&str) -> bool) -> (&str, &str) {
         is_escaped = cfg!(unix) && c == '\\' && !is_escaped;
     }
     (text, "")
+}
+
+/// Returns the last word of operands that name no file, behind one that exists, if it may be a
+/// person's name.
+pub fn person_behind(text: &str) -> Option<&str> {
+    let (path, name) = text.trim().rsplit_once(char::is_whitespace)?;
+    let is_file = |text: &str| typed(text).is_some_and(|path| path.is_file());
+    let is_name = name.parse::<UserName>().is_ok();
+    (is_name && is_file(path) && !is_file(text)).then_some(name)
 }
 
 /// Returns a pasted path in quotes, so that nothing in it is read as another operand.
@@ -114,6 +125,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap().to_owned();
         assert!(is_file(&path) && is_file(&format!("'{path}' ")));
+        assert_eq!(person_behind(&format!("{path} bob")), Some("bob"));
+        assert_eq!(person_behind(&format!("'{path}' bob")), Some("bob"));
+        for other in [path.clone(), format!("{path} b.jpg"), format!("/none {path} bob")] {
+            assert_eq!(person_behind(&other), None, "{other}");
+        }
         assert!(!is_file(&format!("see {path}")) && !is_file("/tmp") && !is_file("/not there"));
     }
 }

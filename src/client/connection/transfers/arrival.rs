@@ -75,8 +75,7 @@ impl Arrival {
                 Sink::file(path, Name::Theirs(file.name.clone()), &wanted)?
             }
             Place::Named(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                let hint = format!("there is no folder {}", path.display());
-                return Err(Failure::local("disk", hint, code::USAGE));
+                return Err(no_folder(path));
             }
             Place::Named(path) => {
                 refuse_name(path)?;
@@ -190,9 +189,16 @@ impl Sink {
     fn file(folder: &Path, name: Name, wanted: &Wanted) -> Result<Sink, Failure> {
         let (Name::Theirs(text) | Name::Own(text)) = &name;
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        if folder.try_exists().is_ok_and(|is_there| !is_there) {
+            return Err(no_folder(folder));
+        }
         let download = Download::begin(folder, text, wanted).map_err(failure)?;
         Ok(Sink::File { download, name })
     }
+}
+
+fn no_folder(path: &Path) -> Failure {
+    Failure::local("disk", format!("there is no folder {}", path.display()), code::USAGE)
 }
 
 /// Refuses a name that no file can get, before a byte is fetched.

@@ -158,7 +158,8 @@ fn a_whole_file_arrives_and_a_changed_one_does_not() {
 fn a_download_that_cannot_be_opened_is_not_left_to_the_next_run() {
     let mut bench = Bench::new();
     bench.downloads_to(Place::Named("/none/x".into()));
-    assert_eq!(bench.failure().as_deref(), Some("disk"));
+    let Some(Report::Failed(failure)) = bench.report() else { panic!("there is no such folder") };
+    assert_eq!((&*failure.code, &*failure.hint), ("disk", "there is no folder /none"));
     assert!(bench.engine.folder.left(|_| true).is_empty());
     // The control.
     let mut bench = Bench::new();
