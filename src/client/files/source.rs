@@ -127,20 +127,19 @@ impl Source {
         Ok(digests)
     }
 
-    /// Reads chunk `index`, which is shorter at the end of the file only.
+    /// Replaces `buffer` by chunk `index`, which is shorter at the end of the file only. After an
+    /// error the buffer has no content of a chunk.
     fn read_chunk(&mut self, index: u64, buffer: &mut Vec<u8>) -> Result<(), SourceError> {
         let begin = index * CHUNK_BYTES as u64;
         let wanted = self.bytes.saturating_sub(begin).min(CHUNK_BYTES as u64);
-        buffer.clear();
-        let read = self.file.seek(SeekFrom::Start(begin)).and_then(|_| {
-            let mut rest = io::Read::by_ref(&mut self.file).take(wanted);
-            rest.read_to_end(buffer)
-        });
-        match read {
-            Err(error) => Err(self.io(error)),
-            Ok(read) if read as u64 != wanted => Err(self.changed()),
-            Ok(_) => Ok(()),
-        }
+        buffer.resize(wanted as usize, 0);
+        // One call for a chunk: `read_to_end` begins with a small one each time.
+        let read =
+            self.file.seek(SeekFrom::Start(begin)).and_then(|_| self.file.read_exact(buffer));
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.changed(),
+            _ => self.io(error),
+        })
     }
 
     fn io(&self, error: io::Error) -> SourceError {
@@ -233,7 +232,6 @@ impl Sealing {
     /// # Panics
     /// The layout has no such chunk.
     pub fn seal_chunk(&mut self, index: u64, out: &mut Vec<u8>) -> Result<(), SourceError> {
-        out.clear();
         let read = self.source.read_chunk(index, out);
         // Chunks of padding alone have no digest, and no other content.
         let recorded = usize::try_from(index).ok().and_then(|index| self.digests.chunks.get(index));
