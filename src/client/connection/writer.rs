@@ -100,11 +100,11 @@ impl Writer {
         self.push(&mut state, kind, body.to_vec());
     }
 
-    /// Queues a transfer record of the connection of this number, and drops that of an earlier one.
-    pub fn send_transfer(&self, number: u64, body: Vec<u8>) {
+    /// Queues transfer records of the connection of this number, and drops those of an earlier one.
+    pub fn send_transfers(&self, number: u64, bodies: impl IntoIterator<Item = Vec<u8>>) {
         let mut state = self.lock();
         if state.number == number {
-            self.push(&mut state, RecordType::Binary, body);
+            bodies.into_iter().for_each(|body| self.push(&mut state, RecordType::Binary, body));
         }
     }
 

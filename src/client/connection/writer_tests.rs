@@ -80,7 +80,7 @@ fn a_connection_that_accepts_nothing_keeps_no_request_and_no_ping() {
     writer.wakes(move || woken.send(()).unwrap());
     let mut pieces = 0;
     while writer.has_room() {
-        writer.send_transfer(writer.number(), vec![1; 16_000]);
+        writer.send_transfers(writer.number(), [vec![1; 16_000]]);
         pieces += 1;
     }
     assert!(pieces * 16_000 < 2 * ROOM_BYTES, "{pieces} pieces wait");
@@ -147,8 +147,8 @@ fn records_of_an_earlier_connection_are_dropped() {
     writer.clear();
     let (sink, read, mut opener) = connects(&writer);
     sink.set(|flow| flow.is_open = true);
-    writer.send_transfer(before, b"old".to_vec());
-    writer.send_transfer(writer.number(), b"new".to_vec());
+    writer.send_transfers(before, [b"old".to_vec()]);
+    writer.send_transfers(writer.number(), [b"new".to_vec()]);
     let mut record = read.recv_timeout(DEADLINE).unwrap();
     assert!(opener.open(&mut record).unwrap().1.starts_with(b"new"));
 }

@@ -33,6 +33,9 @@ struct Way {
     turns: Turns,
 }
 
+/// Pieces that are queued together: each wakes the thread that writes, unless it is busy. So many
+/// of the largest size are one encrypted chunk.
+const TOGETHER_MAX: usize = 4;
 /// Transfers whose limits are kept before their answers.
 const EARLY_MAX: usize = 16;
 
@@ -274,13 +277,21 @@ impl<O: Outlet> Engine<O> {
         self.folder.store(blob, &Stored::Download { from, seq, place }).map(Some)
     }
 
-    /// Sends one piece. Returns whether there was one. `Job::Room` follows where the connection has
-    /// no room for it.
+    /// Sends a few pieces together. Returns whether there was one. `Job::Room` follows where the
+    /// connection has no room for them.
     pub fn sends(&mut self) -> bool {
-        let Some(wanted) = self.up.window.piece() else { return false };
-        if !self.outlet.has_room() {
+        if self.up.window.piece().is_none() || !self.outlet.has_room() {
             return false;
         }
+        let mut records = Vec::new();
+        let pieces = (0..TOGETHER_MAX).take_while(|_| self.seals(&mut records)).count();
+        self.outlet.send_transfers(self.connection, records);
+        pieces > 0
+    }
+
+    /// Adds the next piece to records. Returns whether there was one, or a failure was reported.
+    fn seals(&mut self, records: &mut Vec<Vec<u8>>) -> bool {
+        let Some(wanted) = self.up.window.piece() else { return false };
         let piece_of = |number: u32| {
             let upload = self.numbers.get(&number).and_then(|id| self.uploads.get(id));
             upload.and_then(|(upload, _)| upload.piece(wanted))
@@ -298,7 +309,7 @@ impl<O: Outlet> Engine<O> {
             Ok(()) => {
                 let now_us = self.began.elapsed().as_micros() as u64;
                 self.up.window.sent(now_us, number, offset + bytes, bytes);
-                self.outlet.send_transfer(self.connection, record);
+                records.push(record);
             }
             Err(error) => {
                 self.pause(id);
@@ -403,7 +414,7 @@ impl<O: Outlet> Engine<O> {
     fn sends_record(&self, record: TransferRecord) {
         let mut body = Vec::new();
         record.encode(&mut body);
-        self.outlet.send_transfer(self.connection, body);
+        self.outlet.send_transfers(self.connection, vec![body]);
     }
 
     /// Ends a download that has all bytes.

@@ -118,8 +118,8 @@ impl Outlet for Writer {
         self.has_room()
     }
 
-    fn send_transfer(&self, number: u64, body: Vec<u8>) {
-        self.send_transfer(number, body);
+    fn send_transfers(&self, number: u64, bodies: Vec<Vec<u8>>) {
+        self.send_transfers(number, bodies);
     }
 }
 

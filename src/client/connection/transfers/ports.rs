@@ -11,8 +11,8 @@ pub trait Outlet: Send {
     /// Returns whether another piece of a file may be sent. `Job::Room` follows where it may not.
     fn has_room(&self) -> bool;
 
-    /// Sends a record on the connection of this number, and drops that of an earlier one.
-    fn send_transfer(&self, number: u64, body: Vec<u8>);
+    /// Sends records on the connection of this number, and drops those of an earlier one.
+    fn send_transfers(&self, number: u64, bodies: Vec<Vec<u8>>);
 }
 
 /// What the desktop does with files.

@@ -87,9 +87,11 @@ impl Outlet for Lane {
         self.bytes.load(Ordering::Relaxed) < ROOM_BYTES
     }
 
-    fn send_transfer(&self, _number: u64, body: Vec<u8>) {
-        self.bytes.fetch_add(body.len(), Ordering::Relaxed);
-        // `Steps` has the other end, and this engine.
-        let _ = self.records.send(body);
+    fn send_transfers(&self, _number: u64, bodies: Vec<Vec<u8>>) {
+        for body in bodies {
+            self.bytes.fetch_add(body.len(), Ordering::Relaxed);
+            // `Steps` has the other end, and this engine.
+            let _ = self.records.send(body);
+        }
     }
 }
