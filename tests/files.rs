@@ -250,6 +250,30 @@ fn no_block_comes_after_leaving_or_after_the_deletion() {
 }
 
 #[test]
+fn history_is_answered_during_a_download() {
+    let world = World::with(LIMITS);
+    let (mut alice, mut bob) = (Sharer::enters(&world, "alice"), Sharer::enters(&world, "bob"));
+    // More than the sockets of both sides hold.
+    let bytes = content(40_000_000);
+    alice.shares("#lobby", 1, &bytes);
+    alice.announces("#lobby", 1);
+    let transfer = bob.get("#lobby", 1, 0)["transfer"].as_u64().unwrap() as u32;
+    bob.record(TransferRecord::Want { transfer, upto: bytes.len() as u64 });
+    bob.sends(json!({"type": "history", "to": "#lobby", "ref": "during"}));
+    let (mut came, mut answered_at) = (0, None);
+    while came < bytes.len() {
+        match bob.next() {
+            Heard::Data { bytes, .. } => came += bytes.len(),
+            Heard::Event(event) if event["type"] == "history" => answered_at = Some(came),
+            Heard::End(reason) => panic!("ended: {reason:?}"),
+            _ => {}
+        }
+    }
+    let answered_at = answered_at.expect("it is answered before the last byte");
+    assert!(answered_at < bytes.len() / 2, "{answered_at}");
+}
+
+#[test]
 fn quotas_hold_and_equal_what_is_there() {
     let limits = r#"{"messages_per_s": 1000, "messages_burst": 1000, "file_reserve_bytes": 0,
         "file_bytes_max": 1000000, "files_per_user_bytes_max": 1000000, "files_bytes_max": 1500000}"#;

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
+use world::apart::{apart, mount, resize};
+use world::disk::{Disk, Syncs};
 use world::job::{LIMITS, coming, command, content, folder, object, runs, size, starts};
 use world::proxy::Proxy;
 use world::pty::Terminal;
@@ -68,6 +70,14 @@ fn a_script_sends_a_file_and_another_one_fetches_it() {
             fs::remove_file(folder(&world, "bob").join(".own name.bin")).unwrap();
         }
     }
+    // Somebody who knows the PIN later reads the files from before.
+    world.admit("carol");
+    let late = ["--get", "2", "--from", "#tea", "--join-file", pins];
+    let (code, out, told) = runs(&world, "carol", &late);
+    assert_eq!((code, out.as_str()), (0, "./report 1 200000.bin\n"), "{told}");
+    assert!(fs::read(folder(&world, "carol").join(out.trim_end())).unwrap() == content(200_000));
+    let (code, _, told) = runs(&world, "carol", &["--get", "1", "--from", "alice"]);
+    assert_eq!(code, 9, "the control: {told}");
     let left = fs::read_dir(folder(&world, "bob")).unwrap().map(|entry| entry.unwrap().path());
     let part = |path: &PathBuf| path.extension().is_some_and(|it| it == "part");
     assert_eq!(left.filter(part).count(), 0);
@@ -528,4 +538,92 @@ fn of_clients_that_start_at_once_one_continues() {
     }
     assert_eq!((sent(&both), bob.seen("film.bin")), (1, 1));
     assert!(both.iter().all(|one| one.seen(r#""state":"failed""#) == 0));
+}
+
+/// A disk that does not answer delays the files that are stored, and nobody else.
+#[test]
+fn a_disk_that_does_not_answer_delays_files_alone() {
+    let (disk, world) = Disk::of_server_with(Syncs::Hang, "SYNCS_OF=/data/files/", LIMITS);
+    world.admit("alice");
+    let mut bob = world.enters_as("bob", "--json");
+    bob.sees("connected");
+    for (name, bytes) in [("before.bin", 300_000), ("during.bin", 300_001)] {
+        fs::write(folder(&world, "alice").join(name), content(bytes)).unwrap();
+    }
+    let (code, _, told) = runs(&world, "alice", &["--send-file", "before.bin"]);
+    assert_eq!(code, 0, "{told}");
+    disk.misbehaves();
+    let mut alice = starts(&world, "alice", &world.address, &["--json"]);
+    alice.sees("connected");
+    alice.types(r##"{"type":"send_file","path":"during.bin","to":"#lobby"}"##);
+    alice.sees(r#""state":"storing""#);
+    bob.types(r##"{"type":"say","to":"#lobby","text":"quick"}"##);
+    alice.sees(r#""text":"quick""#);
+    alice.types(r##"{"type":"say","to":"#lobby","text":"as before"}"##);
+    alice.sees(r#""type":"ack""#);
+    let (code, _, told) = runs(&world, "bob", &["--get", "1", "--from", "#lobby"]);
+    assert_eq!(code, 0, "{told}");
+    let sent = alice.seen(r#""state":"sent""#);
+    assert_eq!((sent, coming(&world).len()), (0, 1), "the control: it is not stored yet");
+    disk.works();
+    let sent = object(&alice.sees(r#""state":"sent""#));
+    let get = ["--get", sent["seq"].as_str().unwrap(), "--from", "#lobby"];
+    let (code, out, told) = runs(&world, "bob", &get);
+    assert_eq!(code, 0, "{told}");
+    assert!(fs::read(folder(&world, "bob").join(out.trim_end())).unwrap() == content(300_001));
+}
+
+/// The disk of the server, and then that of a reader, have no room.
+#[test]
+fn a_full_disk_is_told_and_the_same_command_goes_on_afterwards() {
+    apart("-m", "a_full_disk_is_told_and_the_same_command_goes_on_afterwards", || {
+        let world = World::with(LIMITS);
+        world.admit("alice");
+        let film = content(3_000_000);
+        fs::write(folder(&world, "alice").join("film.bin"), &film).unwrap();
+        let world = world.stopped();
+        let store = world.home().join("data/files");
+        mount(&store, 1 << 10);
+        let world = world.started();
+        let mut alice = starts(&world, "alice", &world.address, &["--json"]);
+        alice.sees("connected");
+        // Returns the end of a transfer, after which chat goes on.
+        let mut ends = |request: Value, state: &str| {
+            alice.types(&request.to_string());
+            let reference = format!("\"ref\":{}", request["ref"]);
+            let is_end = |line: &&String| line.contains(&reference) && line.contains(state);
+            alice.shows(state, |lines| lines.iter().any(|line| is_end(&line)));
+            let end = object(alice.shown().iter().find(is_end).unwrap());
+            let acks = alice.seen(r#""type":"ack""#);
+            alice.types(r##"{"type":"say","to":"#lobby","text":"on"}"##);
+            alice.shows("chat goes on", |lines| {
+                lines.iter().filter(|line| line.contains(r#""type":"ack""#)).count() > acks
+            });
+            end
+        };
+        let (path, to) = ("film.bin", "#lobby");
+        let send = |of: &str| json!({"type": "send_file", "path": path, "to": to, "ref": of});
+        let refused = ends(send("up1"), r#""state":"failed""#);
+        assert_eq!(refused["code"], "disk", "{refused}");
+        assert_eq!(coming(&world).len(), 0, "it was refused before a byte");
+        resize(&store, 16 << 10);
+        let sent = ends(send("up2"), r#""state":"sent""#);
+        let small = folder(&world, "alice").join("small");
+        fs::create_dir(&small).unwrap();
+        mount(&small, 1 << 10);
+        let get = |reference: &str| {
+            json!({"type": "get_file", "to": "#lobby", "seq": sent["seq"], "path": "small",
+                "ref": reference})
+        };
+        let failed = ends(get("down1"), r#""state":"failed""#);
+        assert_eq!(failed["code"], "disk", "{failed}");
+        assert!(failed["hint"].as_str().unwrap().contains("No space left"), "{failed}");
+        let part = fs::read_dir(&small).unwrap().next().expect("what has arrived stays").unwrap();
+        let before = part.metadata().unwrap();
+        resize(&small, 16 << 10);
+        ends(get("down2"), r#""state":"saved""#);
+        let after = fs::metadata(small.join("film.bin")).unwrap();
+        assert!(before.len() > 0 && before.ino() == after.ino(), "it was continued");
+        assert!(fs::read(small.join("film.bin")).unwrap() == film);
+    });
 }

@@ -57,6 +57,12 @@ pub fn mount(folder: &Path, kib: u32) {
     run("cp", &["-a".as_ref(), aside.join(".").as_ref(), folder.as_ref()]);
 }
 
+/// Gives the file system over a folder so many KiB.
+pub fn resize(folder: &Path, kib: u32) {
+    let size = format!("remount,size={kib}k");
+    run("mount", &["-o".as_ref(), size.as_ref(), folder.as_ref()]);
+}
+
 /// An empty file system over a folder.
 pub fn cover(folder: &Path) {
     let words = ["-t", "tmpfs", "none"].map(AsRef::as_ref);
