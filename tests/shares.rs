@@ -70,12 +70,20 @@ fn a_script_sends_a_file_and_another_one_fetches_it() {
             fs::remove_file(folder(&world, "bob").join(".own name.bin")).unwrap();
         }
     }
-    // Somebody who knows the PIN later reads the files from before.
+    // Somebody who knows the PIN later reads the files from before, also after a mistyped one.
     world.admit("carol");
-    let late = ["--get", "2", "--from", "#tea", "--join-file", pins];
+    let wrong = folder(&world, "carol").join("wrong");
+    fs::write(&wrong, "#tea half past five\n").unwrap();
+    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o600)).unwrap();
+    let with = |file| ["--get", "2", "--from", "#tea", "--join-file", file];
+    let (code, _, told) = runs(&world, "carol", &with(wrong.to_str().unwrap()));
+    assert_eq!(code, 9, "{told}");
+    let late = with(pins);
     let (code, out, told) = runs(&world, "carol", &late);
     assert_eq!((code, out.as_str()), (0, "./report 1 200000.bin\n"), "{told}");
     assert!(fs::read(folder(&world, "carol").join(out.trim_end())).unwrap() == content(200_000));
+    let (code, _, told) = runs(&world, "carol", &late[..4]);
+    assert!(code == 2 && told.contains("--from #tea: ambiguous"), "{told}");
     let (code, _, told) = runs(&world, "carol", &["--get", "1", "--from", "alice"]);
     assert_eq!(code, 9, "the control: {told}");
     let left = fs::read_dir(folder(&world, "bob")).unwrap().map(|entry| entry.unwrap().path());

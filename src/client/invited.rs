@@ -17,15 +17,23 @@ use crate::file::without_mark;
 use crate::print::err;
 use crate::system::files;
 
-/// Resolves `--to`. A name with several channels means the one whose PIN is known.
-pub fn target(text: &str, engine: &Engine) -> Result<Target, Fault> {
+/// Resolves the place of `--to` or `--from`. A name with several channels means the one whose PIN
+/// is known, or of several such channels the one that the command line joins.
+pub fn target(
+    (option, text): (&str, &str),
+    engine: &Engine,
+    joins: &BTreeSet<ChannelName>,
+) -> Result<Target, Fault> {
     let full = if text.starts_with(['#', '@']) { text.to_owned() } else { format!("@{text}") };
     let wrong = |error: String| {
-        let error = format!("--to {}: {error}", clean::line(text));
-        Fault::new(code::USAGE, error, "--to '#CHANNEL' or --to NAME")
+        let error = format!("{option} {}: {error}", clean::line(text));
+        Fault::new(code::USAGE, error, format!("{option} '#CHANNEL' or {option} NAME"))
     };
     if full.starts_with('#') {
-        let known: Vec<_> = engine.channels().filter(|one| one.is_meant_by(&full)).collect();
+        let mut known: Vec<_> = engine.channels().filter(|one| one.is_meant_by(&full)).collect();
+        if known.iter().any(|one| joins.contains(*one)) {
+            known.retain(|one| joins.contains(*one));
+        }
         match known[..] {
             [] if !full.ends_with("~open") => {
                 let left = full.parse().is_ok_and(|channel| engine.left().contains(&channel));
