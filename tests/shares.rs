@@ -329,6 +329,7 @@ fn the_full_screen_sends_a_dropped_file() {
     assert!(fs::read(into.join("my note @carol -- x.txt")).unwrap() == content(300_000));
     alice.types("/files\r");
     alice.shows("#lobby has one file");
+    alice.shows("your files here take 300.08 kB of 1.07 GB");
 }
 
 #[test]

@@ -20,6 +20,8 @@ const RING_EVERY_MS: i64 = 1_000;
 #[derive(Default)]
 pub struct Updates {
     answers: Answers,
+    /// The title and the rows of a list of files; the answer about the own files follows.
+    files: Option<(String, Vec<String>)>,
 }
 
 impl Updates {
@@ -89,10 +91,17 @@ impl Updates {
             Output::Transfers(all) => {
                 reader.notice(reader.windows.current(), transfers::list(&all));
             }
-            Output::Files { to, files } => return Some(files_pane(reader, &to, files)),
+            Output::Files { to, files } => return Some(self.lists(reader, &to, files)),
             Output::Hint(_) | Output::Bye(_) => {}
         }
         None
+    }
+
+    /// Shows a list of files.
+    fn lists(&mut self, reader: &Reader, to: &Target, files: Vec<Message>) -> Pane {
+        let pane = files_pane(reader, to, files);
+        self.files = Some((pane.title.clone(), pane.text.clone()));
+        pane
     }
 
     fn connection(&mut self, state: State, reader: &mut Reader) {
@@ -299,6 +308,10 @@ impl Updates {
                 reader.status.fails(origin, reason.clone());
                 reader.fails(origin, reason);
             }
+            Event::Usage { .. } => match self.files.take() {
+                Some(listed) => return Some(with_usage(listed, origin, text)),
+                None => reader.says(origin, reader.windows.current(), text),
+            },
             Event::Password { .. } | Event::Notice { .. } => {
                 reader.says(origin, reader.windows.current(), text)
             }
@@ -426,6 +439,15 @@ fn files_pane(reader: &Reader, to: &Target, files: Vec<Message>) -> Pane {
     let title = transfers::files_of(to, files.len());
     let rows = files.into_iter().map(|message| paper.plain(&said(reader, message)));
     Pane::new(title, rows.collect()).of(Origin::Server)
+}
+
+/// The room that the own files take, above a list of files.
+fn with_usage(listed: (String, Vec<String>), origin: Origin, text: Option<String>) -> Pane {
+    let (title, files) = listed;
+    let mut rows: Vec<String> = text.unwrap_or_default().lines().map(str::to_owned).collect();
+    rows.push(String::new());
+    rows.extend(files);
+    Pane::new(title, rows).of(origin)
 }
 
 /// Shows a transfer in the status line, and its end in its conversation.
