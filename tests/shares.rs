@@ -549,6 +549,26 @@ fn of_clients_that_start_at_once_one_continues() {
     assert!(both.iter().all(|one| one.seen(r#""state":"failed""#) == 0));
 }
 
+#[test]
+fn a_script_on_a_terminal_rewrites_one_line() {
+    let world = World::with(LIMITS);
+    world.admit("alice");
+    // Longer than a row.
+    let path = folder(&world, "alice").join(format!("{}.bin", "long ".repeat(30)));
+    fs::write(&path, content(3_000_000)).unwrap();
+    let link = Link::to(&world.address);
+    link.set(Flow::Slows);
+    let invite = world.invite.replace(&world.address, &link.address);
+    let mut command = world.program("alice");
+    command.args(["client", &invite, "--name", "alice", "--send-file"]).arg(&path);
+    let alice = Terminal::run(&command);
+    alice.shows("%, ");
+    alice.shows("[ended 0]");
+    let rows = alice.rows();
+    let own: Vec<_> = rows.iter().filter(|row| row.contains("long long")).collect();
+    assert!(own.len() == 1 && own[0].contains("storing"), "{rows:#?}");
+}
+
 /// A disk that does not answer delays the files that are stored, and nobody else.
 #[test]
 fn a_disk_that_does_not_answer_delays_files_alone() {

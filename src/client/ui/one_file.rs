@@ -2,12 +2,17 @@
 
 use std::io::{IsTerminal, Write};
 
+use super::tui::wrap;
 use super::{Mute, Ui, transfers};
 use crate::chat::{Code, Event};
 use crate::clean;
-use crate::client::model::{Origin, Output};
+use crate::client::model::{Origin, Output, State};
 use crate::client::transfer::{Progress, TransferState};
 use crate::print::err;
+use crate::terminal;
+
+/// Columns of a terminal that does not state its size.
+const COLUMNS: usize = 80;
 
 pub struct OneFile {
     /// Stderr is a terminal, where one line is rewritten.
@@ -44,11 +49,15 @@ impl OneFile {
     }
 
     fn rewrite(&mut self, progress: &Progress) {
-        let bar = transfers::bar(progress, 20);
-        let line = format!("{} {bar} {}", transfers::name(progress), transfers::state(progress));
+        let rest = format!(" {} {}", transfers::bar(progress, 20), transfers::state(progress));
+        // A line that a terminal wraps cannot be rewritten.
+        let cells = terminal::cells(&std::io::stderr()).unwrap_or(COLUMNS) - 1;
+        let name = clean::line(&transfers::name(progress));
+        let name = wrap::clip(&name, cells.saturating_sub(rest.len()));
+        let line = wrap::clip(&format!("{name}{}", clean::line(&rest)), cells);
         self.is_open = true;
         // A terminal that is gone ends the program by other means.
-        let _ = write!(std::io::stderr(), "\r{}\u{1b}[K", clean::line(&line));
+        let _ = write!(std::io::stderr(), "\r{line}\u{1b}[K");
     }
 
     /// Ends the line that is rewritten.
@@ -65,7 +74,11 @@ impl Ui for OneFile {
             Output::Transfer(progress) => self.progress(progress),
             // The transfer continues once the server is back, or under new keys.
             Output::Event(_, Event::Goodbye { code: Code::Shutdown, .. }) => {}
-            Output::Error(_) | Output::Misused(_) | Output::Hint(_) | Output::Event(..) => {
+            Output::Error(_)
+            | Output::Misused(_)
+            | Output::Hint(_)
+            | Output::State(State::Silent { .. })
+            | Output::Event(_, Event::Refused { .. } | Event::Goodbye { .. }) => {
                 self.close();
                 Mute.show(output);
             }
@@ -77,7 +90,7 @@ impl Ui for OneFile {
                 self.close();
                 err!("note: {text}");
             }
-            output => Mute.show(output),
+            _ => {}
         }
     }
 

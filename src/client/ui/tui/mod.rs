@@ -37,7 +37,7 @@ mod update;
 mod view;
 mod window;
 mod windows;
-mod wrap;
+pub(super) mod wrap;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
