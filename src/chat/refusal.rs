@@ -198,7 +198,7 @@ pub enum Refusal {
     FileSent,
     #[error("a file cannot be edited: delete its message and send another one")]
     FileNotEdited,
-    #[error("the file was removed meanwhile")]
+    #[error("the file was removed meanwhile: it was deleted, or its upload took too long")]
     FileRemoved,
     #[error("the server still removes an earlier file of this id: try again in a moment")]
     FileRemoving,

@@ -274,6 +274,14 @@ impl Failure {
         self.code == DISK
     }
 
+    /// The exit code of a script that sends the file.
+    pub fn exit_of_upload(&self) -> u8 {
+        match self.exit {
+            code::NOT_AS_SENT => code::NOT_ACKNOWLEDGED,
+            exit => exit,
+        }
+    }
+
     /// A disk of this computer is full or fails.
     pub fn disk(hint: impl ToString) -> Failure {
         Failure::local(DISK, hint, code::OTHER)

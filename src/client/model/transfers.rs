@@ -451,7 +451,10 @@ impl Transfers {
 
     fn fail(&mut self, id: TransferId, failure: Failure) -> Vec<Action> {
         if !self.is_restored(id) {
-            self.exit = Some(failure.exit);
+            let is_up = self.all.get(&id).is_some_and(|one| one.direction() == Direction::Up);
+            // The server may have removed an upload that took too long.
+            let exit = if is_up { failure.exit_of_upload() } else { failure.exit };
+            self.exit = Some(exit);
         }
         // A whole file whose message was refused would count against the quota for a day.
         let is_stored = |transfer: &Transfer| {

@@ -146,6 +146,11 @@ fn a_refusal_is_final_unless_the_server_has_no_room_now() {
     assert!(matches!(states(&actions)[..], [TransferState::Failed(why)]
         if why.code == "quota" && why.is_theirs && why.hint == "too much"));
     assert_eq!(transfers.exit(), Some(8));
+    // The upload took too long. Only a download ends with 9.
+    let (mut transfers, _) = ready(true);
+    transfers.uploads(REFERENCE, BLOB, (3, 0, 116));
+    transfers.stopped(3, Code::FileGone, "removed meanwhile".into());
+    assert_eq!(transfers.exit(), Some(8));
 }
 
 #[test]
