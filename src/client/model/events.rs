@@ -130,6 +130,9 @@ impl Incoming<'_> {
     fn welcomed(&mut self, name: &UserName, event: Event) -> Vec<Action> {
         let old =
             if self.exchange.connection.was_in() { 0 } else { self.exchange.outgoing.refused() };
+        if let Event::Welcome { files, .. } = &event {
+            self.exchange.transfers.accepts(*files);
+        }
         let mut actions = self.exchange.connection.logged_in(name);
         actions.push(Action::Output(Output::Event(Origin::Server, event)));
         if self.exchange.usage.resumes {

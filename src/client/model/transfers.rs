@@ -9,12 +9,15 @@ use super::listing::Listing;
 use super::output::{Origin, Output};
 use super::transfer::{Job, Stage, Transfer, described, id_of, request};
 use crate::chat::{
-    BlobId, Body, Code, Command, Event, FileBytes, Kind, Message, MsgId, NewMessage, Seq, Target,
+    BlobId, Body, Code, Command, Event, FileBytes, FileRules, Kind, Message, MsgId, NewMessage,
+    Seq, Target,
 };
 use crate::client::files::name;
 use crate::client::transfer::{
     Direction, Failure, Left, Report, ToGet, TransferId, TransferState, Wish, Work,
 };
+use crate::crypto::file::file_bytes_in;
+use crate::fault::code;
 
 /// Transfers of each direction at a time; a server accepts 3 unfinished uploads of a person.
 const AT_ONCE_MAX: usize = 3;
@@ -28,6 +31,8 @@ pub struct Transfers {
     restored: u32,
     all: BTreeMap<TransferId, Transfer>,
     is_up: bool,
+    /// The size of the largest file that the server accepted at the login.
+    largest: Option<u64>,
     /// Uploads that were cancelled without a connection: the server removes them.
     drops: Vec<(TransferId, BlobId)>,
     /// Downloads that ended before the answer to their `get`.
@@ -149,6 +154,21 @@ impl Transfers {
         self.all.iter().find(|(_, one)| is(one)).map(|(id, _)| *id)
     }
 
+    /// Takes what the server accepts as files, which it states at each login.
+    pub fn accepts(&mut self, rules: Option<FileRules>) {
+        self.largest = rules.map(|rules| file_bytes_in(rules.bytes_max.0, u64::MAX));
+    }
+
+    /// Returns why a file of this size need not be read to its end.
+    fn too_large(&self, bytes: u64) -> Option<Failure> {
+        let largest = self.largest.filter(|largest| bytes > *largest)?;
+        let (bytes, largest) = (FileBytes(bytes), FileBytes(largest));
+        let hint = format!(
+            "the file has {bytes}, and this server accepted {largest} at most at the login"
+        );
+        Some(Failure::local("file_too_large", hint, code::NOT_ACKNOWLEDGED))
+    }
+
     /// Handles a new connection.
     pub fn connected(&mut self) -> Vec<Action> {
         self.is_up = true;
@@ -190,6 +210,12 @@ impl Transfers {
 
     /// Handles a report of the engine.
     pub fn report(&mut self, id: TransferId, report: Report) -> Vec<Action> {
+        if let Report::Read { of, .. } = report
+            && self.all.contains_key(&id)
+            && let Some(failure) = self.too_large(of)
+        {
+            return self.fail(id, failure);
+        }
         let Some(transfer) = self.all.get_mut(&id) else { return Vec::new() };
         match report {
             Report::Read { bytes, of } => {

@@ -3,7 +3,8 @@
 use super::transfers::Transfers;
 use super::{Action, Output};
 use crate::chat::{
-    BlobId, Code, Command, Descriptor, FileBytes, FileSecret, Message, MsgId, Request, Seq,
+    BlobId, Code, Command, Descriptor, FileBytes, FileRules, FileSecret, Message, MsgId, Request,
+    Seq,
 };
 use crate::client::transfer::{
     Failure, Left, LeftUpload, Place, Recorded, Report, Then, ToGet, ToSend, TransferId,
@@ -291,6 +292,21 @@ fn few_files_are_read_at_a_time() {
     assert!(again.unwrap_err().contains("under this id already: f5"));
     let failed = Report::Failed(Failure::disk("full"));
     assert_eq!(reads(&transfers.report(ID, failed)), 1, "the next one");
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_read_to_its_end() {
+    let mut transfers = Transfers::default();
+    transfers.accepts(Some(FileRules { bytes_max: FileBytes(1_000_000), age_s_max: 60 }));
+    transfers.begin(send(), MESSAGE, None).unwrap();
+    let read = |of| Report::Read { bytes: 65_536, of };
+    let actions = transfers.report(ID, read(999_700));
+    assert_eq!(states(&actions), [&TransferState::Reading], "the control");
+    let actions = transfers.report(ID, read(999_800));
+    assert!(matches!(states(&actions)[..], [TransferState::Failed(why)]
+        if why.code == "file_too_large" && !why.is_theirs && why.hint.contains("999.80 kB")));
+    assert_eq!(works(&actions), [&Work::Forget { id: ID, keeps: false }]);
+    assert_eq!(transfers.exit(), Some(8));
 }
 
 #[test]
