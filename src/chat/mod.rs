@@ -19,7 +19,7 @@ mod secret_text;
 mod size;
 mod span;
 mod ticket;
-mod words;
+pub(crate) mod words;
 
 pub use command::{Command, HistoryKind, Position, ReadMark, Request};
 pub use conversation::Conversation;
@@ -35,4 +35,4 @@ pub use refusal::{Code, Refusal};
 pub use secret_text::SecretText;
 pub use span::{Retention, TimeSpan, TimeSpanError};
 pub use ticket::{TICKET_BYTES, Ticket};
-pub use words::Wanted;
+pub use words::{Matching, Wanted};

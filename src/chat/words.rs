@@ -1,5 +1,6 @@
 //! Words of the search: runs of letters and digits, in any case, with or without diacritics on
-//! Latin letters. SQLite's index of the ledger splits texts in the same way.
+//! Latin letters. In scripts that write no spaces between words (Chinese, Japanese, Thai, and
+//! others), and in Korean, each character is a word. The index of the ledger has these words.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -7,17 +8,33 @@ use unicode_normalization::char::is_combining_mark;
 use super::Refusal;
 use crate::limits::{SEARCH_BYTES_MAX, SEARCH_WORDS_MAX};
 
-/// A search: it finds texts that contain all its words, whole. Bounded in bytes and words, because
-/// each candidate text is compared with each word.
+/// Letters from which the last word of a part of a search is the beginning of a word too. A shorter
+/// beginning has so many words that the index would read large parts of itself.
+const BEGINNING_CHARS_MIN: usize = 3;
+
+/// A search: it finds texts that contain all its words. Bounded in bytes and words, because each
+/// candidate text is compared with each word.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
     text: String,
     rows: Vec<Vec<String>>,
 }
 
+/// How the words of a search are compared. An answer has the texts with whole words; where they are
+/// few, also those with words that begin so. The index gathers all words with a beginning before it
+/// returns the first text, and whole words one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matching {
+    /// Whole words.
+    Whole,
+    /// The last word of each part of the search may also be the beginning of a word.
+    Beginnings,
+}
+
 impl Wanted {
     /// Parses a search. A part between blanks is one word or, with other characters between
-    /// letters, several adjacent words: `a.a.a` counts as three.
+    /// letters, several adjacent words: `a.a.a` counts as three. The last word of a part may be the
+    /// beginning of a word.
     ///
     /// # Errors
     ///
@@ -28,7 +45,7 @@ impl Wanted {
             false => Ok(()),
         };
         bounded(text.len(), SEARCH_BYTES_MAX, "bytes")?;
-        let rows = text.split_whitespace().map(|row| words(row).collect::<Vec<_>>());
+        let rows = text.split_whitespace().map(words);
         let rows: Vec<_> = rows.filter(|row| !row.is_empty()).collect();
         bounded(rows.iter().map(Vec::len).sum(), SEARCH_WORDS_MAX, "words")?;
         Ok(Wanted { text: text.to_owned(), rows })
@@ -40,24 +57,86 @@ impl Wanted {
     }
 
     /// Whether a text contains all words. A search without words finds nothing.
-    pub fn is_in(&self, text: &str) -> bool {
-        let words: Vec<String> = words(text).collect();
-        let holds = |row: &Vec<String>| words.windows(row.len()).any(|part| part == row);
+    pub fn is_in(&self, text: &str, matching: Matching) -> bool {
+        let words = words(text);
+        let holds =
+            |row: &Vec<String>| words.windows(row.len()).any(|part| is_found(row, part, matching));
         !self.rows.is_empty() && self.rows.iter().all(holds)
+    }
+
+    /// Whether beginnings of words may find more than whole words.
+    pub fn has_beginnings(&self) -> bool {
+        self.rows.iter().filter_map(|row| row.last()).any(|word| may_begin(word))
+    }
+
+    /// The search as a query of SQLite's FTS5, whose index has the words of `indexed`.
+    pub fn query(&self, matching: Matching) -> String {
+        let part = |row: &Vec<String>| {
+            let begins = row.last().is_some_and(|word| may_begin(word));
+            let begins = begins && matching == Matching::Beginnings;
+            format!("\"{}\"{}", row.join(" "), if begins { "*" } else { "" })
+        };
+        let parts: Vec<String> = self.rows.iter().map(part).collect();
+        // An empty phrase finds nothing.
+        if parts.is_empty() { "\"\"".to_owned() } else { parts.join(" ") }
     }
 }
 
-/// Splits a text into words.
-fn words(text: &str) -> impl Iterator<Item = String> {
-    let letter = |c: char| c.is_alphanumeric() && !is_combining_mark(c);
-    let parts = text.split(move |c: char| !letter(c) && !is_accent(c));
-    let word = |part: &str| part.chars().filter(|c| !is_accent(*c)).map(plain).collect();
-    parts.map(word).filter(|word: &String| !word.is_empty())
+/// Whether adjacent words of a text are those of a part of a search.
+fn is_found(wanted: &[String], words: &[String], matching: Matching) -> bool {
+    let (Some((last, wanted)), Some((word, words))) = (wanted.split_last(), words.split_last())
+    else {
+        return false;
+    };
+    let begins = matching == Matching::Beginnings && may_begin(last);
+    wanted == words && (word == last || begins && word.starts_with(last.as_str()))
 }
 
-/// Combining marks that belong to the letter before them; other marks separate words.
+/// Whether a word of a search is the beginning of a word too.
+fn may_begin(word: &str) -> bool {
+    word.chars().nth(BEGINNING_CHARS_MIN - 1).is_some()
+}
+
+/// The words of a text with blanks between them: what the index of the ledger has of it.
+pub fn indexed(text: &str) -> String {
+    words(text).join(" ")
+}
+
+/// Splits a text into words.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    // Composed: `e` and a mark are one letter, and a wide `Ａ` is an `A`.
+    for c in text.nfkc() {
+        let is_mark = is_combining_mark(c);
+        if is_mark && (word.is_empty() || is_accent(c)) {
+            continue;
+        }
+        // A mark belongs to the letter before it.
+        if !is_mark && (!c.is_alphanumeric() || is_unspaced(c) || word.starts_with(is_unspaced)) {
+            words.extend(Some(std::mem::take(&mut word)).filter(|word| !word.is_empty()));
+        }
+        if is_mark || c.is_alphanumeric() {
+            word.push(plain(c));
+        }
+    }
+    words.extend(Some(word).filter(|word| !word.is_empty()));
+    words
+}
+
+/// Combining marks that a search disregards.
 fn is_accent(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{331}')
+    matches!(c, '\u{300}'..='\u{36f}')
+}
+
+/// Letters of scripts without spaces between words, and Korean syllables, behind which particles
+/// follow without a space: Thai, Lao, Burmese, Khmer; Hiragana, Katakana, Bopomofo; Han; Hangul.
+fn is_unspaced(c: char) -> bool {
+    matches!(c,
+        '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{3005}'..='\u{3007}' | '\u{3041}'..='\u{30ff}' | '\u{3100}'..='\u{31ff}'
+        | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 /// Folds a character to lower case and a Latin letter to its base letter.
@@ -85,14 +164,37 @@ mod tests {
 
     #[test]
     fn words_match_whole_in_any_case_and_joined_words_in_order() {
-        let finds = |wanted: &str, text: &str| Wanted::new(wanted).unwrap().is_in(text);
+        let finds = |wanted: &str, text: &str| {
+            Wanted::new(wanted).unwrap().is_in(text, Matching::Beginnings)
+        };
         assert!(finds("TEA green", "Green tea and cake"));
-        assert!(!finds("gree", "green tea") && !finds("tea water", "green tea"));
+        assert!(finds("gree", "green tea") && finds("tea GRE", "green tea"), "a beginning");
+        assert!(!finds("reen", "green tea") && !finds("gr", "green tea"), "three letters at least");
+        assert!(finds("te", "te deum") && !finds("tea water", "green tea"));
         assert!(
             finds("café", "Cafe\u{301}!") && finds("cafe", "CAFÉ") && finds("straße", "STRAßE")
         );
         assert!(finds("half-past", "half past") && !finds("half-past", "past half"));
+        assert!(finds("half-pas", "half past") && !finds("hal-past", "half past"));
         assert!(finds("tea --- (", "tea") && !finds("--- (", "--- ("), "no word finds nothing");
+    }
+
+    #[test]
+    fn scripts_without_spaces_are_found_in_the_middle() {
+        let finds = |wanted: &str, text: &str| {
+            Wanted::new(wanted).unwrap().is_in(text, Matching::Beginnings)
+        };
+        assert!(finds("绿茶", "我喜欢喝绿茶。") && finds("茶", "我喜欢喝绿茶。"));
+        assert!(!finds("茶绿", "我喜欢喝绿茶。") && !finds("红茶", "我喜欢喝绿茶。"));
+        assert!(finds("お茶", "お茶を飲みます") && finds("飲み", "お茶を飲みます"));
+        assert!(
+            finds("コーヒー", "朝のｺｰﾋｰ") && finds("が", "か\u{3099}"),
+            "one form of each letter"
+        );
+        assert!(finds("กาแฟ", "ฉันดื่มกาแฟตอนเช้า") && finds("ดื่ม", "ฉันดื่มกาแฟตอนเช้า"));
+        assert!(finds("ข้าว", "กินข้าว") && !finds("ข้าว", "สีขาว"), "a tone is no accent");
+        assert!(finds("학교", "학교에서") && finds("क्षमा", "क्षमा करें") && !finds("कषमा", "क्षमा"));
+        assert!(finds("tea茶", "green tea茶!") && finds("ＴＥＡ", "tea"));
     }
 
     #[test]
@@ -101,58 +203,76 @@ mod tests {
         assert_eq!(refused(&"tea ".repeat(SEARCH_WORDS_MAX)), None);
         let seven = |word: &str| refused(&word.repeat(7_000)).unwrap();
         assert!(seven("a.").contains("256 bytes and this one has 14000"), "{}", seven("a."));
-        for many in ["a.", "b ", "é-", "中,", "त्", "a\u{301}.", "x\"y\""] {
+        for many in ["a.", "b ", "é-", "中,", "त् ", "a\u{301}.", "x\"y\""] {
             let text = many.repeat(SEARCH_WORDS_MAX + 1);
             let told = refused(&text).expect(many);
             assert!(told.contains("32 words and this one has") || text.len() > 256, "{told}");
             assert!(told.contains("search for fewer"), "{told}");
         }
-        assert_eq!(refused(&"中".repeat(80)), None, "letters without separators are one word");
+        assert_eq!(refused(&"中".repeat(32)), None);
+        assert!(refused(&"中".repeat(33)).unwrap().contains("32 words and this one has 33"));
+        assert_eq!(refused(&"x".repeat(256)), None, "letters without separators are one word");
         assert_eq!(refused(&".".repeat(256)), None, "other characters are no words");
     }
 
     proptest! {
         #[test]
         fn each_word_of_a_text_is_found(text in "\\PC{0,60}") {
-            for word in words(&text) {
-                prop_assert!(Wanted::new(&word).unwrap().is_in(&text), "{word:?} in {text:?}");
+            for word in words(&text).into_iter().filter(|word| word.len() <= 256) {
+                prop_assert!(Wanted::new(&word).unwrap().is_in(&text, Matching::Whole), "{word:?} in {text:?}");
             }
+        }
+
+        #[test]
+        fn words_are_those_of_their_own_text(text in "\\PC{0,60}") {
+            prop_assert_eq!(words(&indexed(&text)), words(&text));
         }
     }
 
-    /// Every letter of the most common scripts, compared with SQLite's tokenizer.
+    /// SQLite's index has the words of `indexed`, and finds what `is_in` finds.
     #[cfg(feature = "server")]
     #[test]
-    fn words_are_those_of_sqlite() {
-        let scripts =
-            [0..0x250, 0x386..0x528, 0x5d0..0x5eb, 0x620..0x64b, 0x904..0x970, 0xe01..0xe50];
-        let others =
-            [0x1e00..0x1f16, 0x3041..0x3097, 0x30a0..0x3100, 0x4e00..0x9fa6, 0xac00..0xd7a4];
-        let all = scripts.into_iter().chain(others).flatten().filter_map(char::from_u32);
-        // Except two letters with two marks each, an old s with a dot, and Greek letters as
-        // symbols.
-        let letter = |c: &char| c.is_alphanumeric() && !"Ǡǡẛϐϑϕϖϰϱϵ".contains(*c);
-        let letters: Vec<char> = all.filter(letter).collect();
+    fn the_index_finds_what_a_text_is_compared_with() {
+        let texts = [
+            "Green tea, half past two",
+            "STRASSE straße Straßenbahn",
+            "我喜欢喝绿茶。お茶 ｺｰﾋｰ",
+            "ฉันดื่มกาแฟตอนเช้า",
+            "क्षमा करें",
+            "학교에서 tea茶",
+            "a_b c'd \"quoted\" (OR)",
+            "x1y2 ２３ é e\u{301}",
+        ];
         let db = rusqlite::Connection::open_in_memory().unwrap();
-        let tables =
-            "CREATE VIRTUAL TABLE w USING fts5(text, tokenize = 'unicode61 remove_diacritics 2');
-            CREATE VIRTUAL TABLE v USING fts5vocab(w, instance); BEGIN";
-        db.execute_batch(tables).unwrap();
+        db.execute_batch("CREATE VIRTUAL TABLE w USING fts5(text, tokenize = 'ascii')").unwrap();
         let mut add = db.prepare("INSERT INTO w (rowid, text) VALUES (?1, ?2)").unwrap();
-        for (row, c) in letters.iter().enumerate() {
-            add.execute(rusqlite::params![row, format!("x{c}y")]).unwrap();
+        for (row, text) in texts.iter().enumerate() {
+            add.execute(rusqlite::params![row, indexed(text)]).unwrap();
         }
-        let mut theirs = vec![Vec::new(); letters.len()];
-        let mut terms = db.prepare("SELECT doc, term FROM v ORDER BY doc, offset").unwrap();
-        let mut rows = terms.query([]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            theirs[row.get::<_, usize>(0).unwrap()].push(row.get::<_, String>(1).unwrap());
+        let mut find = db.prepare("SELECT rowid FROM w WHERE w MATCH ?1 ORDER BY rowid").unwrap();
+        let parts = texts.iter().flat_map(|text| {
+            let chars: Vec<char> = text.chars().collect();
+            let ends = 1..=chars.len().min(9);
+            let part = move |length: usize| {
+                chars
+                    .windows(length)
+                    .map(|part| part.iter().collect::<String>())
+                    .collect::<Vec<_>>()
+            };
+            ends.flat_map(part)
+        });
+        let mut found_some = 0;
+        for part in parts {
+            let wanted = Wanted::new(&part).unwrap();
+            for matching in [Matching::Whole, Matching::Beginnings] {
+                let query = [wanted.query(matching)];
+                let rows = find.query_map(query, |row| row.get::<_, usize>(0)).unwrap();
+                let rows: Vec<usize> = rows.map(Result::unwrap).collect();
+                let compared = (0..texts.len()).filter(|row| wanted.is_in(texts[*row], matching));
+                assert_eq!(rows, compared.collect::<Vec<_>>(), "{part:?} {matching:?}");
+                found_some += usize::from(!rows.is_empty());
+            }
         }
-        assert!(letters.len() > 30_000);
-        let differs = |(c, theirs): &(&char, Vec<String>)| {
-            words(&format!("x{c}y")).collect::<Vec<_>>() != *theirs
-        };
-        let others: Vec<_> = letters.iter().zip(theirs).filter(differs).collect();
-        assert!(others.is_empty(), "{others:?}");
+        assert!(found_some > 500, "{found_some}");
     }
 }

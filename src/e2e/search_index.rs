@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shares::{Item, fitting};
 use crate::chat::{
-    Body, Confidentiality, Epoch, Kind, Message, MsgId, Seq, Target, UserName, Wanted,
+    Body, Confidentiality, Epoch, Kind, Matching, Message, MsgId, Seq, Target, UserName, Wanted,
 };
 use crate::clean;
 
@@ -191,16 +191,24 @@ impl SearchIndex {
         let Some(page) = self.0.get(conversation) else { return (Vec::new(), false) };
         // The caller has already refused a text that is too long.
         let Ok(wanted) = Wanted::new(text) else { return (Vec::new(), false) };
-        let hits = page.in_order().into_iter().rev();
-        let mut hits = hits
-            .filter(|indexed| indexed.is_kept(now_ms) && wanted.is_in(indexed.message.body.text()));
+        let in_order = page.in_order();
+        let kept = in_order.into_iter().rev().filter(|indexed| indexed.is_kept(now_ms));
+        let kept: Vec<&IndexedMessage> = kept.collect();
+        let hits = |matching: Matching| {
+            let is_hit =
+                |indexed: &&&IndexedMessage| wanted.is_in(indexed.message.body.text(), matching);
+            kept.iter().filter(is_hit).take(FOUND_MAX + 1).copied().collect::<Vec<_>>()
+        };
+        let mut found = hits(Matching::Whole);
+        if found.len() <= FOUND_MAX && wanted.has_beginnings() {
+            found = hits(Matching::Beginnings);
+        }
+        let more = found.len() > FOUND_MAX;
         let message = |indexed: &IndexedMessage| {
             let seq = if indexed.epoch == epoch { indexed.message.seq } else { Seq(0) };
             Message { confidentiality: indexed.confidentiality, seq, ..indexed.message.clone() }
         };
-        let mut found: Vec<Message> = hits.by_ref().take(FOUND_MAX).map(message).collect();
-        found.reverse();
-        (found, hits.next().is_some())
+        (found.into_iter().take(FOUND_MAX).map(message).rev().collect(), more)
     }
 }
 

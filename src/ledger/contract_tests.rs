@@ -208,7 +208,9 @@ contract! {
         assert_eq!(search("tea"), [1, 2]);
         assert_eq!(search("\"quoted\""), [3]);
         assert_eq!(search("water"), [] as [u64; 0]);
-        assert_eq!(search("gree"), [] as [u64; 0], "words are whole");
+        assert_eq!(search("gree"), [1, 3], "a beginning");
+        assert_eq!(search("tea gre"), [1]);
+        assert_eq!((search("gr"), search("reen")), (vec![], vec![]));
         assert_eq!(search("--- ("), [] as [u64; 0], "no word finds nothing");
     }
 
@@ -229,6 +231,21 @@ contract! {
         let wanted = [1, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|seq| vec![seq]);
         assert_eq!(found, wanted);
         assert_eq!(search("strasse"), [] as [u64; 0]);
+    }
+
+    search_finds_words_of_scripts_without_spaces(made) {
+        let texts = ["我喜欢喝绿茶。", "お茶を飲みます", "ฉันดื่มกาแฟ", "학교에서"];
+        for (id, text) in texts.iter().enumerate() {
+            made.says(draft("#tea", "alice", id as u8 + 1, text));
+        }
+        made.says(edit("alice", 9, 4, "茶碗"));
+        let search = |text: &str| {
+            let conversations = ["#tea".parse().unwrap()];
+            let (messages, _) = made.reader.search(&conversations, &wanted(text), PAGE, &free()).unwrap();
+            messages.iter().map(|message| message.seq.0).collect::<Vec<_>>()
+        };
+        assert_eq!((search("绿茶"), search("茶"), search("茶绿")), (vec![1], vec![1, 2, 4], vec![]));
+        assert_eq!((search("飲み"), search("กาแฟ"), search("학교")), (vec![2], vec![3], vec![]));
     }
 
     search_gives_the_newest_of_all_conversations(made) {

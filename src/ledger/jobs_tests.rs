@@ -31,7 +31,29 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
 }
 
-/// Reverts the later steps of the schema.
+/// Reverts the step of the schema that changed the index of words.
+pub(crate) const TO_SCHEMA_9: &str = "DROP TRIGGER conversations_gone;
+DROP TRIGGER lines_gone;
+DROP TRIGGER lines_changed;
+DROP TABLE words;
+DROP VIEW spoken;
+DROP TABLE unindexed;
+CREATE VIRTUAL TABLE words USING fts5 (
+    text, content = 'lines', content_rowid = 'line', columnsize = 0,
+    tokenize = 'unicode61 remove_diacritics 2'
+);
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+INSERT INTO words (rowid, text) SELECT line, text FROM lines WHERE text <> '';
+CREATE TRIGGER lines_gone AFTER DELETE ON lines WHEN old.text <> '' BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.line, old.text);
+END;
+CREATE TRIGGER lines_changed AFTER UPDATE OF text ON lines BEGIN
+    INSERT INTO words (words, rowid, text) SELECT 'delete', old.line, old.text WHERE old.text <> '';
+    INSERT INTO words (rowid, text) SELECT new.line, new.text WHERE new.text <> '';
+END;
+PRAGMA user_version = 9";
+
+/// Reverts the other later steps of the schema.
 pub(super) const TO_SCHEMA_1: &str = "DROP TABLE blobs;
 DROP TABLE blob_sums;
 DROP INDEX lines_files;
@@ -72,6 +94,7 @@ fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
     let change = edit("alice", 99, 2, "two, mended");
     assert_eq!(ledger.commit(&[Record::message(change)]).unwrap(), [Outcome::Stored(Seq(3))]);
     ledger.break_with("UPDATE conversations SET topic = 'zebramarker'");
+    ledger.break_with(TO_SCHEMA_9);
     ledger.break_with(TO_SCHEMA_1);
     (folder, path)
 }
@@ -94,6 +117,57 @@ fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
     // The copy that was made before the schema changed still contains the text.
     std::fs::remove_file(folder.path().join("ledger.schema-1.backup")).unwrap();
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
+}
+
+/// The seqs that a search finds, and whether it says that it is not complete.
+fn searched(ledger: &Sqlite, text: &str) -> (Vec<u64>, bool) {
+    let (tea, work) = ("#tea".parse().unwrap(), free());
+    let page = Page { messages_max: 99, bytes_max: 1 << 20 };
+    let found = ledger.reader().search_conversation(&tea, &wanted(text), page, &work).unwrap();
+    (found.0.iter().map(|message| message.seq.0).collect(), work.is_partial())
+}
+
+#[test]
+fn messages_of_an_older_file_are_indexed_in_parts_while_others_are_stored() {
+    let (mut ledger, _folder, path) = on_disk();
+    (1..=20).for_each(|number| says(&mut ledger, number, &format!("kettle{number} 绿茶")));
+    ledger.break_with(TO_SCHEMA_9);
+    drop(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    ledger.work_in_parts_of(3, 3);
+    assert_eq!(searched(&ledger, "kettle"), (vec![], true), "nothing is indexed yet");
+    assert_eq!(jobs(&path).verify().unwrap().messages, 20);
+    // Commits, changes and deletions go on between the parts.
+    says(&mut ledger, 21, "kettle21");
+    assert_eq!(ledger.tidy(0).unwrap(), Tidied::More);
+    assert_eq!(searched(&ledger, "kettle"), (vec![18, 19, 20, 21], true), "the newest first");
+    let change = |id, of, text: &str| Record::message(edit("alice", id, of, text));
+    let indexed = change(98, 19, "teapot instead");
+    let waiting = change(99, 2, "teapot too");
+    ledger.commit(&[indexed, waiting]).unwrap();
+    assert_eq!(searched(&ledger, "teapot"), (vec![19], true));
+    assert_eq!(jobs(&path).verify().unwrap().messages, 23);
+    let mut parts = 0;
+    while ledger.tidy(0).unwrap() != Tidied::Done {
+        parts += 1;
+        assert!(parts < 1_000);
+    }
+    assert!(parts > 5, "{parts}");
+    assert_eq!(searched(&ledger, "teapot"), (vec![2, 19], false));
+    assert_eq!(searched(&ledger, "绿茶").0.len(), 18);
+    assert_eq!(searched(&ledger, "kettle").0.len(), 19);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 23);
+    // A start in the middle goes on there.
+    ledger.break_with(TO_SCHEMA_9);
+    drop(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    ledger.work_in_parts_of(3, 3);
+    ledger.tidy(0).unwrap();
+    drop(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    while ledger.tidy(0).unwrap() != Tidied::Done {}
+    assert_eq!(searched(&ledger, "kettle").0.len(), 19);
+    assert_eq!(jobs(&path).verify().unwrap().messages, 23);
 }
 
 #[test]

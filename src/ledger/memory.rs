@@ -10,7 +10,7 @@ use super::{
     Counted, Erased, Ledger, LedgerError, Older, Outcome, Page, Place, Reader, Record, Remembered,
     SentMessage, Tidied, Topic, Work, message,
 };
-use crate::chat::{Body, Conversation, Epoch, Message, MsgId, Seq, UserName, Wanted};
+use crate::chat::{Body, Conversation, Epoch, Matching, Message, MsgId, Seq, UserName, Wanted};
 use crate::sync::{Mutex, MutexGuard, Rank};
 use blobs::MemoryBlobs;
 
@@ -545,11 +545,20 @@ impl Reader for Memory {
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let holds = |message: &Entry| {
-            let SentMessage { kind, body, .. } = &*message.sent;
-            !kind.is_change() && kind.blob().is_none() && wanted.is_in(body.text())
+        let find = |matching: Matching| {
+            let holds = |message: &Entry| {
+                let SentMessage { kind, body, .. } = &*message.sent;
+                !kind.is_change() && kind.blob().is_none() && wanted.is_in(body.text(), matching)
+            };
+            self.newest(conversation, None, (page, work), &holds)
         };
-        Ok(self.newest(conversation, None, (page, work), &holds))
+        let (messages, more) = find(Matching::Whole);
+        if more || !wanted.has_beginnings() {
+            return Ok((messages, more));
+        }
+        let (found, more) = find(Matching::Beginnings);
+        // What was found before the work was spent stays.
+        Ok((if found.len() < messages.len() { messages } else { found }, more))
     }
 
     fn count(

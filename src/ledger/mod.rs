@@ -344,8 +344,8 @@ pub trait Reader: Send + Sync {
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// Returns the newest messages of a conversation that contain all words of `wanted` as whole
-    /// words, in any case, oldest first, and whether there are more.
+    /// Returns the newest messages of a conversation that contain all words of `wanted`, oldest
+    /// first, and whether there are more.
     fn search_conversation(
         &self,
         conversation: &Conversation,

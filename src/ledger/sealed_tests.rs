@@ -90,6 +90,7 @@ fn a_sealed_message_whose_bytes_were_altered_on_the_disk_is_told_to_nobody() {
 fn a_file_of_before_messages_were_sealed_is_copied_and_goes_on() {
     let (mut ledger, folder, path) = on_disk();
     ledger.commit(&[Record::message(sent("#tea", "alice", 1, "hi"))]).unwrap();
+    ledger.break_with(super::jobs_tests::TO_SCHEMA_9);
     ledger.break_with(super::jobs_tests::TO_SCHEMA_1);
     drop(ledger);
     let mut ledger = Sqlite::open(&path, 60).unwrap();

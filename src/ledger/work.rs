@@ -72,6 +72,11 @@ impl Work {
         self.began.elapsed() >= self.wall_max || (self.is_over)()
     }
 
+    /// Records that something was not read for another reason.
+    pub fn omits(&self) {
+        self.partial.store(true, Ordering::Relaxed);
+    }
+
     /// Returns whether something was not read.
     pub fn is_partial(&self) -> bool {
         self.partial.load(Ordering::Relaxed)

@@ -251,7 +251,9 @@ impl Naive {
         let epoch = self.terms[usize::from(p)].0;
         let lines = self.lines.iter().filter(|(conversation, line, terms)| {
             let kept = terms.until_ms.is_none_or(|until_ms| until_ms > now_ms);
-            *conversation == p && kept && wanted.is_in(line.body.text())
+            *conversation == p
+                && kept
+                && wanted.is_in(line.body.text(), crate::chat::Matching::Beginnings)
         });
         let found = lines.map(|(_, line, terms)| {
             let seq = if terms.epoch == epoch { line.seq } else { Seq(0) };

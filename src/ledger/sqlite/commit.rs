@@ -227,7 +227,7 @@ impl<'a> Commit<'a> {
             return Ok(());
         }
         let rowids = format!("{:?}", std::mem::take(&mut self.unindexed));
-        let add = "INSERT INTO words (rowid, text) SELECT line, text FROM lines \
+        let add = "INSERT INTO words (rowid, text) SELECT line, pychat_words(text) FROM lines \
              WHERE line IN (SELECT value FROM json_each(?1)) ORDER BY line";
         self.transaction.prepare_cached(add)?.execute([rowids])?;
         Ok(())

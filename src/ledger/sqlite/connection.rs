@@ -8,10 +8,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rustix::fs::{Access, access};
 
 use super::rows::is_row_damaged;
+use crate::chat::words;
 use crate::ledger::LedgerError;
 
 /// Time to wait for the lock of another connection.
@@ -31,8 +33,21 @@ pub fn create(path: &Path) -> std::io::Result<()> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| ())
 }
 
+/// Adds the function `pychat_words`, which the schema uses: the words of a text. Bytes of a damaged
+/// text that are no UTF-8 separate words.
+pub fn add_words(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8
+        | FunctionFlags::SQLITE_DETERMINISTIC
+        | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("pychat_words", 1, flags, |call| {
+        let text = call.get_raw(0).as_bytes_or_null()?.unwrap_or_default();
+        Ok(words::indexed(&String::from_utf8_lossy(text)))
+    })
+}
+
 /// Sets the options of each connection that writes.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    add_words(connection)?;
     connection.busy_timeout(BUSY)?;
     // Before the first write: the mode, which allows to shrink the file in parts, cannot be set
     // later.

@@ -165,6 +165,7 @@ mod tests {
                 read,
             ])
             .unwrap();
+        ledger.break_with(crate::ledger::jobs_tests::TO_SCHEMA_9);
         ledger.break_with(BEFORE);
         for (seq, message) in (1..).zip(&messages) {
             let sum = checksum_in("@alice@Bob", message, (Seq(seq), 0), 0);

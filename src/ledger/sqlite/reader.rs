@@ -12,7 +12,7 @@ use super::connection::{BUSY, faults};
 use super::rows::{
     COLUMNS, FROM, SEQ_BITS, is_page_damaged, is_row_damaged, parsed, read_message, rowid_of, seq,
 };
-use crate::chat::{Conversation, Message, Seq, UserName, Wanted};
+use crate::chat::{Conversation, Matching, Message, Seq, UserName, Wanted};
 use crate::ledger::{Counted, LedgerError, Older, Page, Reader, Work};
 use crate::sync::{Mutex, Rank};
 
@@ -292,11 +292,9 @@ impl Reader for SqliteReader {
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let word = |word: &str| format!("\"{}\"", word.replace('"', "\"\""));
-        let words: Vec<String> = wanted.text().split_whitespace().map(word).collect();
-        let words = words.join(" ");
-        // Whole words, one conversation at a time: the index returns the newest first, so that the
-        // cost depends on the number of results and not on the number of messages.
+        // One conversation at a time: the index returns the newest first, so that the cost depends
+        // on the number of results and not on the number of messages. Of the beginning of a word it
+        // first collects the messages of all conversations.
         self.with_work(work, (Vec::new(), true), |connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
@@ -308,10 +306,28 @@ impl Reader for SqliteReader {
             };
             let mut query = connection.prepare_cached(&query)?;
             let damage = Damage::new(&self.path, conversation);
-            let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
-            let (mut messages, more) = damage.take(connection, rows, page)?;
+            let mut find = |matching| {
+                let words = wanted.query(matching);
+                let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
+                damage.take(connection, rows, page)
+            };
+            let (mut messages, mut more) = find(Matching::Whole)?;
+            if !more && wanted.has_beginnings() {
+                let (found, left) = find(Matching::Beginnings)?;
+                more = left;
+                // What was found before the work was spent stays.
+                if found.len() >= messages.len() {
+                    messages = found;
+                }
+            }
             messages.reverse();
-            Ok((messages, more))
+            // Messages of an older file are indexed after the start.
+            let waits = "SELECT EXISTS (SELECT 1 FROM unindexed WHERE conversation = ?1)";
+            let waits = connection.prepare_cached(waits)?.query_row([row], |row| row.get(0))?;
+            if waits {
+                work.omits();
+            }
+            Ok((messages, more || waits))
         })
     }
 

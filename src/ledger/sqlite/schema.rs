@@ -1,8 +1,9 @@
 //! The file's schema, one step for each version (`user_version` counts them). A released step never
 //! changes; changes are new steps.
 //!
-//! The table `lines` has a row for each message, and `line` is its row id. These names stay: the
-//! index of words names both, and another name would mean that each home builds its index again.
+//! The table `lines` has a row for each message, and `line` is its row id. The index of words names
+//! both, by the view `spoken`. The function `pychat_words` (`connection.rs`) is in each connection
+//! that writes or verifies.
 
 use std::fs::File;
 use std::io::Read;
@@ -182,6 +183,39 @@ CREATE INDEX blobs_by_owner ON blobs (owner, holder, made_ms DESC, stored) WHERE
     // and `BOB` are one user.
     "
 ALTER TABLE lines ADD COLUMN spelled TEXT; -- the sender's name, where it is not in lower case
+",
+    // The index has the words of `chat/words.rs`. Messages from before are indexed in parts, the
+    // newest of a conversation first (`tidy/index.rs`).
+    "
+DROP TRIGGER lines_gone;
+DROP TRIGGER lines_changed;
+DROP TABLE words;
+CREATE TABLE unindexed (
+    conversation INTEGER PRIMARY KEY,
+    upto INTEGER NOT NULL           -- lines of the conversation up to this one are not in the index
+) STRICT;
+INSERT INTO unindexed SELECT conversation, max(line) FROM lines GROUP BY conversation;
+CREATE VIEW spoken AS SELECT line, pychat_words(text) AS text FROM lines l WHERE text <> ''
+    AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = l.conversation AND l.line <= u.upto);
+CREATE VIRTUAL TABLE words USING fts5 (
+    text, content = 'spoken', content_rowid = 'line', columnsize = 0, tokenize = 'ascii'
+);
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+CREATE TRIGGER lines_gone AFTER DELETE ON lines WHEN old.text <> ''
+    AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = old.conversation AND old.line <= u.upto)
+BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.line, pychat_words(old.text));
+END;
+CREATE TRIGGER lines_changed AFTER UPDATE OF text ON lines
+    WHEN NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = old.conversation AND old.line <= u.upto)
+BEGIN
+    INSERT INTO words (words, rowid, text)
+        SELECT 'delete', old.line, pychat_words(old.text) WHERE old.text <> '';
+    INSERT INTO words (rowid, text) SELECT new.line, pychat_words(new.text) WHERE new.text <> '';
+END;
+CREATE TRIGGER conversations_gone AFTER DELETE ON conversations BEGIN
+    DELETE FROM unindexed WHERE conversation = old.conversation;
+END;
 ",
 ];
 

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
 use super::blobs::wrong_sum;
-use super::connection::{faults, open_to_read};
+use super::connection::{add_words, faults, open_to_read};
 use super::rows::read_all;
 use super::schema::version;
 use crate::chat::Conversation;
@@ -30,6 +30,7 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
         return Err(damaged(pages));
     }
     let mut copy = Connection::open_in_memory().map_err(&fault)?;
+    add_words(&copy).map_err(&fault)?;
     Backup::new(&look, &mut copy)
         .and_then(|work| work.step(-1))
         .and_then(|_| {
