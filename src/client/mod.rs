@@ -1,9 +1,11 @@
 //! The client: a runtime around a pure model, with user interfaces for people and for programs.
 
+pub(crate) mod addresses;
 mod clock_watch;
 mod connection;
 pub(crate) mod conversations;
 pub mod core;
+mod desk;
 pub mod files;
 mod input;
 mod invited;
@@ -40,6 +42,7 @@ use crate::terminal;
 use connection::profile::Profile;
 use connection::{Dialer, inbox};
 use conversations::Conversations;
+use desk::Desk;
 use files::source::Source;
 use model::{Giver, Input, Model, TailOptions, Use};
 use outbox::Outbox;
@@ -227,7 +230,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         let (name, admission) = (profile.name.clone(), profile.admission());
         Person { name, admission, outbox: left.in_transit(), rooms }
     });
-    let key = engine.record_key();
+    let (key, follows) = (engine.record_key(), args.follow);
     let (dialer, transfers) = Dialer::new(Arc::clone(&profile), mode.live, happen.clone(), key);
     let ui: Box<dyn Ui> = match (screen, listener, person) {
         (Some(screen), _, Some(person)) => Box::new(screen.play(person, happen.clone())),
@@ -242,14 +245,14 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let outgoing = Outbox::of(left.outbox, &left.refused);
     // A program sees every user, unless it ignores some itself.
     let stem = (!mode.json && (mode.live || args.tail.is_some())).then(stem);
-    let (ignore_file, ignore_list) = restored::ignore_list(stem, engine.record_key(), &happen);
-    let (follows, disk, waits) = (args.follow, DiskReports::default(), Waits::new());
+    let (ignored, ignore_list) = restored::ignore_list(stem, engine.record_key(), &happen);
+    let (disk, waits, desk) = (DiskReports::default(), Waits::new(), Desk::default());
     let tail = args.tail.map(|messages| TailOptions { to: target.clone(), messages, follows });
     let model = Model::new(usage, target, channels, outgoing, Conversations::of(left.positions));
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
     let model = model.with_destination(unknown).with_tail(tail).with_transfers(transfers, &outbox);
     let runtime =
-        Runtime { model, engine, dialer, ui, journal, disk, ignore_file, profile, happen, waits };
+        Runtime { model, engine, dialer, ui, journal, disk, ignored, profile, happen, waits, desk };
     Ok(ended(runtime.run(&inputs)))
 }
 
@@ -417,5 +420,5 @@ fn lines_ui(
         return Box::new(ui::Messages::new(print));
     }
     let plain = Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live);
-    Box::new(plain.with_bell(ui::tui::rings()))
+    Box::new(plain.with_bell(ui::tui::rings()).with_code(profile.code()))
 }

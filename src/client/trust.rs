@@ -14,6 +14,7 @@ use crate::invite::Invite;
 use crate::net::tunnel::{self, Dial, DialError, fetch_lineage};
 use crate::print::{self, err};
 use crate::suite::Suites;
+use crate::system::terminal::discard_typed;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -289,8 +290,10 @@ fn is_known(server: &Server, print: &Fingerprint, invite: &Invite) -> String {
     }
 }
 
-/// Reads an answer; the end of the input counts as an empty one.
+/// Reads an answer; the end of the input counts as an empty one. What was typed before the question
+/// does not answer it.
 fn answer(question: &str) -> String {
+    discard_typed();
     print::aside(question);
     let mut answer = String::new();
     let _ = std::io::stdin().lock().read_line(&mut answer);

@@ -235,26 +235,50 @@ impl Profile {
         self.keys.lock()
     }
 
+    /// Prints the line for the operator, and last the code that is compared: what is printed
+    /// first scrolls off a small terminal.
     #[cfg(not(target_family = "wasm"))]
     pub fn show_key(&self) {
-        for line in self.admission() {
-            err!("{line}");
+        let (line, file) = self.line();
+        err!("Send this line to the person who runs the server (it is public):");
+        err!("{line}");
+        if let Some(file) = file {
+            err!("(the line is also in {})", file.display());
         }
+        err!("and read them this over the phone:  {}", self.code());
     }
 
-    /// The lines that the operator needs to admit the user.
-    pub fn admission(&self) -> Vec<String> {
+    /// The key line, and the file that has it too.
+    fn line(&self) -> (String, Option<PathBuf>) {
         let own = Arc::clone(&self.keys().own);
-        let key: &PublicKey = own.public();
-        let line = key_line(&self.name, key);
+        let line = key_line(&self.name, own.public());
         let file = self.line_file(&line);
-        let file = file.map(|file| format!("(the line is also in {})", file.display()));
+        (line, file)
+    }
+
+    /// The code of the user's key, which the user reads to the operator.
+    pub fn code(&self) -> String {
+        let own = Arc::clone(&self.keys().own);
+        own.public().fingerprint().spoken()
+    }
+
+    /// What a user does to be admitted. The code that is compared comes first, and the long line
+    /// last, so that a small screen shows the code.
+    pub fn admission(&self) -> Vec<String> {
+        let (line, file) = self.line();
         let mut lines = vec![
-            "Send this line to the person who runs the server (it is public):".to_owned(),
-            line,
-            format!("and read them this over the phone:  {}", key.fingerprint().spoken()),
+            self.code(),
+            "Read this code to the person who runs the server, over the phone or face to face. \
+             They see it with `pychat users waiting`, and admit you."
+                .to_owned(),
+            String::new(),
         ];
-        lines.extend(file);
+        let send = "If they ask for your key line, send them";
+        lines.push(match file {
+            Some(file) => format!("{send} the file {}, or this (it is public):", file.display()),
+            None => format!("{send} this (it is public):"),
+        });
+        lines.push(line);
         lines
     }
 }

@@ -60,6 +60,8 @@ pub struct Plain {
     admitted: bool,
     /// The welcome was printed, or is not due.
     welcomed: bool,
+    /// The code of the user's key.
+    code: Option<String>,
 }
 
 impl Plain {
@@ -83,12 +85,18 @@ impl Plain {
             rang: None,
             admitted: false,
             welcomed: !chatty,
+            code: None,
         }
     }
 
     /// Rings the bell for mentions and private messages on a terminal, if the user wants that.
     pub fn with_bell(self, bell: bool) -> Plain {
         Plain { bell: bell && self.chatty, ..self }
+    }
+
+    /// Repeats the code of the user's key on a terminal while the operator has not admitted it.
+    pub fn with_code(self, code: String) -> Plain {
+        Plain { code: Some(code).filter(|_| self.chatty), ..self }
     }
 
     /// Prints messages without dates.
@@ -133,6 +141,9 @@ impl Plain {
             }
             _ if self.is_news(state) && (self.chatty || matters) => self.notice(&describe(state)),
             _ => return,
+        }
+        if let (State::NotAdmitted { .. }, Some(code)) = (state, self.code.clone()) {
+            self.notice(&format!("your code, for the operator:\n{code}"));
         }
         self.told = Some(state.clone());
     }

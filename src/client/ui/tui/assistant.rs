@@ -36,6 +36,8 @@ pub struct Assistant<'a> {
 pub struct Sheet<'a> {
     pub done: &'a [(String, String)],
     pub asked: &'a [&'a str],
+    /// Shown instead where there is little room.
+    pub brief: Option<&'a str>,
     pub trouble: Option<&'a str>,
     /// `None` if no question is open.
     pub typed: Option<&'a str>,
@@ -86,6 +88,7 @@ impl Prompt for Assistant<'_> {
         let hidden = !matches!(question, Question::Server | Question::Name { .. });
         let asked = asked(question);
         let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+        let brief = asked_briefly(question);
         if trouble.is_some() {
             self.answered(question, "");
         }
@@ -93,7 +96,8 @@ impl Prompt for Assistant<'_> {
         while !self.left {
             let done = std::mem::take(&mut self.done);
             let (done, asked, typed_now) = (done, &asked[..], Some(typed.as_str()));
-            self.draw(&Sheet { done: &done, asked, trouble, typed: typed_now, hidden });
+            let brief = Some(brief.as_str());
+            self.draw(&Sheet { done: &done, asked, brief, trouble, typed: typed_now, hidden });
             self.done = done;
             match self.word(None) {
                 Some(Event::Key(key)) if key.kind != KeyEventKind::Release => {
@@ -134,7 +138,7 @@ impl Prompt for Assistant<'_> {
             let before = std::mem::take(&mut self.done);
             let asked = [spun.as_str()];
             let (done, asked, trouble) = (&before[..], &asked[..], None);
-            self.draw(&Sheet { done, asked, trouble, typed: None, hidden: false });
+            self.draw(&Sheet { done, asked, brief: None, trouble, typed: None, hidden: false });
             self.done = before;
             self.word(Some(SPIN));
         }
@@ -169,6 +173,16 @@ fn push(typed: &mut Zeroizing<String>, key: &KeyEvent) {
         && !clean::acts(c)
     {
         typed.push(c);
+    }
+}
+
+/// The question where there is no room for more than its first line.
+fn asked_briefly(question: &Question) -> String {
+    match question {
+        Question::Server => "Paste the invite".to_owned(),
+        Question::NewPassphrase => "Passphrase? (Enter: none)".to_owned(),
+        Question::NewPassphraseAgain => "Once more?".to_owned(),
+        Question::Name { .. } | Question::Passphrase => asked(question).swap_remove(0),
     }
 }
 
@@ -219,8 +233,8 @@ pub fn draw(frame: &mut Frame, look: &Look, sheet: &Sheet) {
     if !done.is_empty() {
         rows.push(Row::default());
     }
-    let asked =
-        if is_small { sheet.asked.split_at(sheet.asked.len().min(1)).0 } else { sheet.asked };
+    let brief = sheet.brief.or(sheet.asked.first().copied());
+    let asked = if is_small { brief.as_slice() } else { sheet.asked };
     for (number, text) in asked.iter().enumerate() {
         let style = if number == 0 { look.own } else { look.dim };
         rows.extend(wrap::rows(&[Span::styled(*text, style)], width, 0));

@@ -24,6 +24,8 @@ use crate::client::ui::{gutter, picture};
 
 const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves; the next \
     `pychat client` goes on here, and `pychat key show` prints the line for copying.";
+/// Rows from which the request for admission has a heading and more than its code.
+const WAITS_ROWS: u16 = 6;
 
 /// What a frame has besides its cells.
 pub struct Drawn {
@@ -68,11 +70,7 @@ pub fn draw(app: &App, frame: &mut Frame) -> Drawn {
         }
         Some(Overlay::Paste(text)) => open(app, frame, areas.lines, &paste(app, text)),
         None if matches!(app.reader.status.connection(), ConnectionState::Waiting { .. }) => {
-            // Nothing is beside text that is meant to be copied.
-            let area = Rect { x: 0, width: frame.area().width, ..areas.lines };
-            let mut text = app.admission.clone();
-            text.extend(["", WAITS].map(str::to_owned));
-            open(app, frame, area, &Pane::flat("not admitted yet", text));
+            waits(app, frame, &areas);
         }
         None => {}
     }
@@ -83,6 +81,23 @@ pub fn draw(app: &App, frame: &mut Frame) -> Drawn {
     let is_covered = app.controls.overlay().is_some() || waits;
     links.retain(|link| !is_covered && is_free(link));
     Drawn { first, links, graphic }
+}
+
+/// Draws what a user does to be admitted. Nothing is beside text that is meant to be copied.
+fn waits(app: &App, frame: &mut Frame, areas: &Areas) {
+    let area = Rect { x: 0, width: frame.area().width, ..areas.lines };
+    if area.height < WAITS_ROWS {
+        // The code has the rows of the title too.
+        let area = Rect { y: areas.title.y, height: areas.title.height + area.height, ..area };
+        let code = app.admission.first().cloned().unwrap_or_default();
+        let rows = wrap::rows(&[Span::styled(code, app.reader.look.own)], area.width.into(), 0);
+        frame.render_widget(Clear, area);
+        return frame.render_widget(Paragraph::new(rows), area);
+    }
+    // The long line is last: what does not fit is cut there.
+    let mut text = app.admission.clone();
+    text.splice(2.min(text.len())..2.min(text.len()), [WAITS.to_owned()]);
+    open(app, frame, area, &Pane::flat("not admitted yet", text));
 }
 
 /// Draws a bar with text at both ends; the left one is shortened.

@@ -7,7 +7,13 @@ pub const WIDE: u16 = 60;
 /// Width from which the list of rooms is shown too.
 pub const WIDEST: u16 = 100;
 const ROOMS: u16 = 18;
-const PEOPLE: u16 = 16;
+/// Bounds on the width of the list of people, which is otherwise as wide as its names: the least
+/// has room for "and 99 more", and the larger one is that from `WIDEST` on.
+const PEOPLE_MIN: u16 = 12;
+const PEOPLE_MAX: u16 = 16;
+const PEOPLE_WIDEST: u16 = 24;
+/// Cells beside a name: the border and the mark.
+const PEOPLE_BESIDE: u16 = 3;
 /// Bound on the rows of the input.
 pub const INPUT_ROWS_MAX: u16 = 6;
 
@@ -21,8 +27,9 @@ pub struct Areas {
     pub input: Rect,
 }
 
-/// The areas of a terminal, for an input of this many rows.
-pub fn areas(size: Rect, input_rows: u16, rooms: bool, people: bool) -> Areas {
+/// The areas of a terminal, for an input of this many rows, and for people whose names have this
+/// width, if they are shown.
+pub fn areas(size: Rect, input_rows: u16, rooms: bool, people: Option<u16>) -> Areas {
     // The messages keep a row as long as there is one.
     let input_rows = input_rows.clamp(1, INPUT_ROWS_MAX).min(size.height.saturating_sub(3).max(1));
     let mut left = size.height;
@@ -35,7 +42,13 @@ pub fn areas(size: Rect, input_rows: u16, rooms: bool, people: bool) -> Areas {
     let middle = left;
     let across = |y: u16, height: u16| Rect::new(size.x, size.y + y, size.width, height);
     let rooms_wide = if rooms && size.width >= WIDEST { ROOMS } else { 0 };
-    let people_wide = if people && size.width >= WIDE { PEOPLE } else { 0 };
+    let people_wide = match people {
+        Some(names) if size.width >= WIDE => {
+            let most = if size.width >= WIDEST { PEOPLE_WIDEST } else { PEOPLE_MAX };
+            names.saturating_add(PEOPLE_BESIDE).clamp(PEOPLE_MIN, most)
+        }
+        _ => 0,
+    };
     let pane = |x: u16, width: u16| Rect::new(size.x + x, size.y + title, width, middle);
     Areas {
         title: across(0, title),
@@ -55,17 +68,26 @@ mod tests {
 
     #[test]
     fn panes_come_with_the_width() {
-        let at = |width| areas(Rect::new(0, 0, width, 24), 1, true, true);
+        let at = |width| areas(Rect::new(0, 0, width, 24), 1, true, Some(5));
         assert!(at(100).rooms.is_some() && at(100).people.is_some());
         assert!(at(99).rooms.is_none() && at(99).people.is_some());
         assert!(at(59).people.is_none());
         assert_eq!(at(40).lines, Rect::new(0, 1, 40, 21));
     }
 
+    #[test]
+    fn the_list_of_people_is_as_wide_as_its_names_within_bounds() {
+        let wide = |width, names| areas(Rect::new(0, 0, width, 24), 1, true, Some(names)).people;
+        let wide = |width, names| wide(width, names).map(|area| area.width);
+        assert_eq!([0, 5, 8, 13, 32].map(|names| wide(80, names).unwrap()), [12, 12, 12, 16, 16]);
+        assert_eq!([13, 21, 32].map(|names| wide(100, names).unwrap()), [16, 24, 24]);
+    }
+
     proptest! {
         #[test]
         fn no_cell_is_in_two_areas_and_none_outside(
-            width in 0u16..220, height in 0u16..80, rows in 0u16..9, rooms: bool, people: bool,
+            width in 0u16..220, height in 0u16..80, rows in 0u16..9, rooms: bool,
+            people: Option<u16>,
         ) {
             let size = Rect::new(0, 0, width, height);
             let all = areas(size, rows, rooms, people);

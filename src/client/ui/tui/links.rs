@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line as Row;
 
-use crate::client::ui::addresses;
+use crate::client::addresses;
 
 /// Cells of a row that are a link, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::scroll::{Scroll, Step};
 use super::status::Status;
 use super::theme::Look;
 use super::view::View;
-use super::window::{At, Line, Older, What, Window};
+use super::window::{At, Line, Older, What, Window, name_cells};
 use super::windows::Windows;
 use super::wrap;
 use crate::chat::{Command, Request, Seq, Target, UserName};
@@ -264,7 +264,15 @@ impl Reader {
     pub fn areas(&self) -> Areas {
         let cells = usize::from(self.view.width() - self.prompt_cells());
         let rows = self.input.lay_out(cells).rows.len() as u16;
-        self.view.areas(rows)
+        let window = self.window();
+        let names = match (&window.target, &self.own) {
+            (Target::Channel(_), _) => window.widest,
+            (Target::User(name), own) => {
+                let own = own.as_ref().map_or(0, name_cells);
+                name_cells(name).max(own)
+            }
+        };
+        self.view.areas(rows, names)
     }
 
     /// Width of the prompt in cells.

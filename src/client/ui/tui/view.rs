@@ -74,8 +74,8 @@ impl View {
         self.people = !self.people;
     }
 
-    /// The parts of the screen, with this many rows of input.
-    pub fn areas(&self, rows: u16) -> Areas {
-        layout::areas(self.size, rows, self.rooms, self.people)
+    /// The parts of the screen, with this many rows of input, and names of this width.
+    pub fn areas(&self, rows: u16, names: u16) -> Areas {
+        layout::areas(self.size, rows, self.rooms, self.people.then_some(names))
     }
 }

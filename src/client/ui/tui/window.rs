@@ -49,6 +49,8 @@ pub struct Window {
     pub older: Older,
     pub topic: Option<String>,
     pub people: BTreeMap<UserName, Presence>,
+    /// Width of the widest name of `people`, in cells.
+    pub widest: u16,
     /// Members that the server has not named, because its lists are bounded.
     pub omitted: usize,
     pub retention: Retention,
@@ -71,6 +73,11 @@ pub struct Window {
     made_room: bool,
 }
 
+/// Width of a name in cells.
+pub fn name_cells(name: &UserName) -> u16 {
+    ratatui::text::Span::raw(name.as_str()).width() as u16
+}
+
 impl Window {
     pub fn new(target: Target) -> Window {
         let joined = matches!(target, Target::User(_));
@@ -90,6 +97,7 @@ impl Window {
             older: Older::Perhaps,
             topic: None,
             people: BTreeMap::new(),
+            widest: 0,
             omitted: 0,
             retention: Retention::Forever,
             read: Seq(0),
@@ -153,6 +161,7 @@ impl Window {
         let before = self.people.get(who).copied().unwrap_or_default();
         let active_ms = if here { time_ms } else { before.active_ms };
         self.people.insert(who.clone(), Presence { here, active_ms });
+        self.widest = self.widest.max(name_cells(who));
         here || time_ms - before.active_ms < SILENCE_MS
     }
 
@@ -169,6 +178,7 @@ impl Window {
         self.people.values_mut().for_each(|one| one.here = false);
         for name in people {
             self.people.entry(name.clone()).or_default().here = true;
+            self.widest = self.widest.max(name_cells(name));
         }
     }
 

@@ -5,7 +5,8 @@ use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::client::ui::{addresses, gutter};
+use crate::client::addresses;
+use crate::client::ui::gutter;
 
 const TAB: &str = "    ";
 

@@ -27,6 +27,7 @@ fn the_server_is_requested_and_an_error_is_shown() {
     let sheet = Sheet {
         done: &[],
         asked: &["Which server?", "Paste the line that its operator sent you"],
+        brief: None,
         trouble: Some("nowhere:5000 is not known yet: paste the invite of its operator, please"),
         typed: Some("nowhere"),
         hidden: false,
@@ -51,6 +52,7 @@ fn the_key_is_made_while_something_moves() {
     let sheet = Sheet {
         done: &done(),
         asked: &["making an RSA-3072 key ... /"],
+        brief: None,
         trouble: None,
         typed: None,
         hidden: false,
@@ -71,6 +73,7 @@ fn a_passphrase_is_stars() {
     let sheet = Sheet {
         done: &done(),
         asked: &["A passphrase for your new key?", "Empty leaves the key open."],
+        brief: None,
         trouble: None,
         typed: Some("tall tree"),
         hidden: true,
@@ -97,6 +100,7 @@ fn the_smallest_terminal_shows_the_question_and_the_answer() {
     let sheet = Sheet {
         done: &done(),
         asked: &["Your name there? [bob]", "The name that the operator registers for you."],
+        brief: None,
         trouble: None,
         typed: Some("bob"),
         hidden: false,
@@ -112,8 +116,14 @@ fn no_size_is_too_small() {
     for (width, height) in [(0, 0), (1, 1), (5, 3), (20, 4)] {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let typed = Some("a rather long answer");
-        let sheet =
-            Sheet { done: &done, asked: &["Which?"], trouble: Some("no"), typed, hidden: false };
+        let sheet = Sheet {
+            done: &done,
+            asked: &["Which?"],
+            brief: None,
+            trouble: Some("no"),
+            typed,
+            hidden: false,
+        };
         terminal.draw(|frame| draw(frame, &Theme::Dark.look(), &sheet)).unwrap();
     }
 }

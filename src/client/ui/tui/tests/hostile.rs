@@ -261,27 +261,27 @@ fn a_removed_member_keeps_the_half_typed_text() {
     });
     insta::assert_snapshot!(client.desk.picture(), @"
     #tea~0000                                         you are no longer in #tea~0000
-                                                                    │people
-                                                                    │* alice
-                                                                    │
-                                                                    │
-                                                                    │
-                                                                    │
-                                                                    │
-                                                                    │
-                                                                    │
-                                                                    │
-                                                                    │
-                                                                    │
-                                                                    │
-    -- #tea~0000 is sealed: only those who know the PIN can read it │
-       (~0000 is derived from the PIN)                              │
-    -- you are the first here: if you expected others, check the    │
-       PIN                                                          │
-    =!= you are no longer in #tea~0000: the server reports that you │
-       left it, but you did not: its key and its messages stay      │
-       here. Text typed there is not sent; /join #tea~0000 enters   │
-       it again, /part leaves it                                    │
+                                                                        │people
+                                                                        │* alice
+                                                                        │
+                                                                        │
+                                                                        │
+                                                                        │
+                                                                        │
+                                                                        │
+                                                                        │
+                                                                        │
+                                                                        │
+                                                                        │
+                                                                        │
+                                                                        │
+    -- #tea~0000 is sealed: only those who know the PIN can read it     │
+       (~0000 is derived from the PIN)                                  │
+    -- you are the first here: if you expected others, check the PIN    │
+    =!= you are no longer in #tea~0000: the server reports that you     │
+       left it, but you did not: its key and its messages stay here.    │
+       Text typed there is not sent; /join #tea~0000 enters it again,   │
+       /part leaves it                                                  │
      * connected 12 ms | you are no longer in #tea~0000: text not sent      F1 help
     alice> half of a thought
     cursor 24,23
@@ -354,17 +354,17 @@ fn unsealed_messages_are_marked_and_change_nothing() {
     assert_eq!(seen.matches("server| not sealed, the server's word alone").count(), 3, "{seen}");
     insta::assert_snapshot!(desk.picture(), @"
     @bob                                             🔒 sealed: you two read  online
-                                                                    │people
-                                                                    │* alice
-                                                                    │* bob
-                                                                    │
-    [14:03:00] bob: the real words                                  │
-    server| not sealed, the server's word alone: alice -> @bob:     │
-    server| send the PIN                                            │
-    server| not sealed, the server's word alone: bob -> @alice (an  │
-    server| edit, which changes nothing here): send the PIN         │
-    server| not sealed, the server's word alone: bob -> @alice (a   │
-    server| deletion, which changes nothing here):                  │
+                                                                        │people
+                                                                        │* alice
+                                                                        │* bob
+                                                                        │
+    [14:03:00] bob: the real words                                      │
+    server| not sealed, the server's word alone: alice -> @bob: send    │
+    server| the PIN                                                     │
+    server| not sealed, the server's word alone: bob -> @alice (an      │
+    server| edit, which changes nothing here): send the PIN             │
+    server| not sealed, the server's word alone: bob -> @alice (a       │
+    server| deletion, which changes nothing here):                      │
      * connected 12 ms | 1:#lobby  2:@bob                                   F1 help
     alice>
     cursor 7,13
@@ -392,27 +392,27 @@ fn server_text_is_marked() {
     ));
     insta::assert_snapshot!(desk.picture(), @"
     #lobby server| tea         open: members and the operator read  3 online
-                                                            │people
-                                                            │* alice
-                                                            │* bob
-                                                            │* carol
-                                                            │
-                                                            │
-    server| welcome to the house of tea and of quiet words, │
-    server| be kind                                         │
-    server| -- compare this with bob, over the phone or     │
-    server| face to face; it is the same on both sides only │
-    server| if nobody is between you:                       │
-    server| 12345 12345                                     │
-    server| the topic is the operator's                     │
-    [14:03:00] You: a line that is refused  x not sent,     │
-               /retry                                       │
-    server| not sent: you may not speak until five o'clock, │
-    server| because of the noise that you have made here    │
-    server| topic of #lobby: tea                            │
-    -- #lobby is open: the operator can read it too         │
-    -- the keys of bob are confirmed: what was refused goes │
-       with /retry                                          │
+                                                                │people
+                                                                │* alice
+                                                                │* bob
+                                                                │* carol
+                                                                │
+                                                                │
+                                                                │
+    server| welcome to the house of tea and of quiet words, be  │
+    server| kind                                                │
+    server| -- compare this with bob, over the phone or face to │
+    server| face; it is the same on both sides only if nobody   │
+    server| is between you:                                     │
+    server| 12345 12345                                         │
+    server| the topic is the operator's                         │
+    [14:03:00] You: a line that is refused  x not sent, /retry  │
+    server| not sent: you may not speak until five o'clock,     │
+    server| because of the noise that you have made here        │
+    server| topic of #lobby: tea                                │
+    -- #lobby is open: the operator can read it too             │
+    -- the keys of bob are confirmed: what was refused goes     │
+       with /retry                                              │
      * connected 12 ms                                              F1 help
     alice>
     cursor 7,23

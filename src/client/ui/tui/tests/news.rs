@@ -268,17 +268,17 @@ fn somebody_new_is_welcomed_once_above_the_message_of_the_day() {
     desk.enters("#lobby", 0, 0, &["alice"]);
     assert_snapshot!(desk.picture(), @"
     #lobby                             open: members and the operator read  1 online
-                                                                    │people
-                                                                    │* alice
-                                                                    │o bob
-    -- you are in, alice: this is #lobby, where everybody is.       │o carol
-       nobody else is here yet                                      │
-    -- what you type here is read by all users and by the operator. │
-       /pm NAME TEXT is for one person, /create makes a sealed      │
-       channel                                                      │
-    -- /help lists commands. To bring a friend, send them the       │
-       invite that you used; pychat invite prints it on the server  │
-    server| tea at five                                             │
+                                                                        │people
+                                                                        │* alice
+                                                                        │o bob
+                                                                        │o carol
+    -- you are in, alice: this is #lobby, where everybody is. nobody    │
+       else is here yet                                                 │
+    -- what you type here is read by all users and by the operator. /pm │
+       NAME TEXT is for one person, /create makes a sealed channel      │
+    -- /help lists commands. To bring a friend, send them the invite    │
+       that you used; pychat invite prints it on the server             │
+    server| tea at five                                                 │
      * connected 12 ms                                                      F1 help
     alice>
     cursor 7,13
@@ -335,12 +335,12 @@ fn names_end_in_one_column_if_the_user_wants_that() {
     desk.says_as("carol", "#lobby", "waves", json!({"kind": "me"}));
     assert_snapshot!(desk.picture(), @"
     #lobby                             open: members and the operator read  3 online
-    -- align on, bell on, mouse off, title off, notifications off   │people
-    [14:03:00]          bob: see                                    │* alice
-    [14:03:01]          You: yes                                    │* bob
-    [14:03:02] a-person-of~: words words words words words words    │* carol
-                             words words words words words words    │
-    [14:03:03]            *  carol waves                            │
+    -- align on, bell on, mouse off, title off, notifications off       │people
+    [14:03:00]          bob: see                                        │* alice
+    [14:03:01]          You: yes                                        │* bob
+    [14:03:02] a-person-of~: words words words words words words words  │* carol
+                             words words words words words              │
+    [14:03:03]            *  carol waves                                │
      * connected 12 ms                                                      F1 help
     alice>
     cursor 7,8

@@ -14,17 +14,17 @@ fn several_pasted_lines_are_asked_about() {
     desk.app.input(Told::Paste("/exit\r\n  second line\rthird\u{1b}[2J\n".into()));
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
-     paste                           Esc closes │people
-     3 lines were pasted.                       │* alice
-                                                │* bob
-     Enter  sends them as one message           │* carol
-     Tab    inserts them into your text         │
-     Esc    discards them                       │
-                                                │
-       /exit                                    │
-         second line                            │
-       third[2J                                 │
-                                                │
+     paste                               Esc closes │people
+     3 lines were pasted.                           │* alice
+                                                    │* bob
+     Enter  sends them as one message               │* carol
+     Tab    inserts them into your text             │
+     Esc    discards them                           │
+                                                    │
+       /exit                                        │
+         second line                                │
+       third[2J                                     │
+                                                    │
      * connected 12 ms                                  F1 help
     alice> see:
     cursor 12,13
@@ -46,11 +46,11 @@ fn an_oversized_paste_is_refused() {
     desk.app.input(Told::Paste("one line\n".into()));
     assert_snapshot!(desk.lines(), @"
     #lobby         open: members and the operator read  3 online
-                                                │people
-                                                │* alice
-                                                │* bob
-                                                │* carol
-                                                │
+                                                    │people
+                                                    │* alice
+                                                    │* bob
+                                                    │* carol
+                                                    │
      * connected 12 ms                                  F1 help
     alice> one line
     ");
@@ -118,7 +118,7 @@ fn each_page_of_the_help_fits_24_rows() {
      /send ./holiday.jpg @bob -- the sea send a file
      /get 12                   fetch the file of the message with that number
      /topic green tea          show or set the topic of a channel
-     /exit                     exit
+     /exit good night          exit
 
      /help all lists every command, /help keys the keys. /help join explains /join.
 
@@ -170,11 +170,11 @@ fn whois_opens_a_pane() {
         "devices": ["laptop", "phone"], "idle_ms": 65_000, "channels": ["#lobby", "#tea"]}));
     assert_snapshot!(desk.picture(), @"
     #lobby                             open: members and the operator read  3 online
-     server| whois bob                                   Esc closes │people
-     server| bob on laptop, phone: idle for 1m                      │* alice
-     server| in #lobby, #tea                                        │* bob
-     server| SHA256:abc                                             │* carol
-                                                                    │
+     server| whois bob                                       Esc closes │people
+     server| bob on laptop, phone: idle for 1m                          │* alice
+     server| in #lobby, #tea                                            │* bob
+     server| SHA256:abc                                                 │* carol
+                                                                        │
      * connected 12 ms                                                      F1 help
     alice>
     cursor 7,7
@@ -192,9 +192,9 @@ fn the_list_of_channels_opens_a_pane() {
         {"channel": "#tea", "here": 12, "member": false, "topic": "at five"}]}));
     assert_snapshot!(desk.picture(), @"
     #lobby                             open: members and the operator read  3 online
-     server| channels                                    Esc closes │people
-     server| * #lobby                  3  open                      │* alice
-     server|   #tea                   12  open    at five           │and 2 more
+     server| channels                                        Esc closes │people
+     server| * #lobby                  3  open                          │* alice
+     server|   #tea                   12  open    at five               │and 2 more
      * connected 12 ms                                                      F1 help
     alice>
     cursor 7,5
@@ -209,10 +209,10 @@ fn search_results_open_a_pane() {
     desk.hears(json!({"type": "history", "messages": 2, "more": true, "ref": "search"}));
     assert_snapshot!(desk.picture(), @"
     #lobby                                                 open: members and the operator read  3 online
-    rooms            │ server| search: 2 found                               Esc closes │people
-    1 #lobby         │ server| there are older ones: search for more words              │* alice
-                     │ server| #lobby  Wed 25 Nov 2026 [14:03:00] bob: tea at five      │* bob
-                     │ server| @carol  Wed 25 Nov 2026 [14:03:01] carol: tea, then?     │* carol
+    rooms            │ server| search: 2 found                                   Esc closes │people
+    1 #lobby         │ server| there are older ones: search for more words                  │* alice
+                     │ server| #lobby  Wed 25 Nov 2026 [14:03:00] bob: tea at five          │* bob
+                     │ server| @carol  Wed 25 Nov 2026 [14:03:01] carol: tea, then?         │* carol
      * connected 12 ms                                                                          F1 help
     alice>
     cursor 7,6
@@ -223,20 +223,20 @@ fn search_results_open_a_pane() {
 fn a_user_who_is_not_admitted_sees_the_line_to_send() {
     let mut desk = Desk::new(80, 12);
     desk.app.admission =
-        ["Send this line:", "pychat-key1.alice.MIIBoj", "read them this:", "M4T9A"]
+        ["M4T9A-XXXXX", "Read this code.", "", "Or send this:", "pychat-key1.alice.MIIBoj"]
             .map(str::to_owned)
             .into();
     desk.app.show(Output::State(State::NotAdmitted { retry_ms: 6_000 }));
     assert_snapshot!(desk.picture(), @"
     #lobby                                       open: members and the operator read
      not admitted yet
-    Send this line:
-    pychat-key1.alice.MIIBoj
-    read them this:
-    M4T9A
-
+    M4T9A-XXXXX
+    Read this code.
     This goes on by itself once they have. Ctrl-C twice leaves; the next `pychat
     client` goes on here, and `pychat key show` prints the line for copying.
+
+    Or send this:
+    pychat-key1.alice.MIIBoj
 
      o waiting, asks in 6s                                                  F1 help
     alice>
@@ -253,8 +253,8 @@ fn tab_shows_the_candidates() {
     desk.presses("tab tab");
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
-                                                │people
-                                                │* alice
+                                                    │people
+                                                    │* alice
      /help  /join  /create  /part  /pm  /query  /reply  /me
      * connected 12 ms                                  F1 help
     alice> /join
@@ -301,12 +301,12 @@ fn ctrl_f_marks_hits_and_goes_up() {
     assert_eq!(hits(&mut desk), "Tea");
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
-    [14:03:34] bob: coffee for 35               │people
-    [14:03:35] bob: coffee for 36               │* alice
-    [14:03:36] bob: coffee for 37               │* bob
-    [14:03:37] bob: coffee for 38               │* carol
-    [14:03:38] bob: Tea for 39                  │
-    [14:03:39] bob: coffee for 40               │
+    [14:03:34] bob: coffee for 35                   │people
+    [14:03:35] bob: coffee for 36                   │* alice
+    [14:03:36] bob: coffee for 37                   │* bob
+    [14:03:37] bob: coffee for 38                   │* carol
+    [14:03:38] bob: Tea for 39                      │
+    [14:03:39] bob: coffee for 40                   │
      * connected 12 ms                                  F1 help
     search: tea  (Enter: the previous one, Esc: back)
     cursor 11,8

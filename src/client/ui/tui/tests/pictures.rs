@@ -33,17 +33,17 @@ fn family(width: u16, height: u16) -> Desk {
 fn three_panes_from_100_columns_on() {
     assert_snapshot!(family(100, 14).picture(), @"
     #family server| tea at five                            open: members and the operator read  4 online
-    rooms            │                                                                  │people
-    1 #lobby         │                                                                  │* alice
-    2 #work 3        │                                                                  │* bob
-    3 #family 1!     │                                                                  │* dave
-    4 @bob 1!        │                                                                  │* erin
-                     │server| bob set the topic of #family: tea at five                 │o carol
-                     │[14:03:00] bob: morning                                           │
-                     │[14:03:01] You: coffee?                                           │
-                     │------------------------------ new ------------------------------ │
-                     │[14:03:02] carol: @alice look                                     │
-                     │<> dave, erin joined, carol left                                  │
+    rooms            │                                                                      │people
+    1 #lobby         │                                                                      │* alice
+    2 #work 3        │                                                                      │* bob
+    3 #family 1!     │                                                                      │* dave
+    4 @bob 1!        │                                                                      │* erin
+                     │server| bob set the topic of #family: tea at five                     │o carol
+                     │[14:03:00] bob: morning                                               │
+                     │[14:03:01] You: coffee?                                               │
+                     │-------------------------------- new -------------------------------- │
+                     │[14:03:02] carol: @alice look                                         │
+                     │<> dave, erin joined, carol left                                      │
      * connected 12 ms | 2:#work 3  4:@bob 1!                                                   F1 help
     alice> half-typed text
     cursor 22,13
@@ -54,17 +54,17 @@ fn three_panes_from_100_columns_on() {
 fn two_panes_from_60_columns_on() {
     assert_snapshot!(family(80, 14).picture(), @"
     #family server| tea at five        open: members and the operator read  4 online
-                                                                    │people
-                                                                    │* alice
-                                                                    │* bob
-                                                                    │* dave
-                                                                    │* erin
-    server| bob set the topic of #family: tea at five               │o carol
-    [14:03:00] bob: morning                                         │
-    [14:03:01] You: coffee?                                         │
-    ----------------------------- new ----------------------------- │
-    [14:03:02] carol: @alice look                                   │
-    <> dave, erin joined, carol left                                │
+                                                                        │people
+                                                                        │* alice
+                                                                        │* bob
+                                                                        │* dave
+                                                                        │* erin
+    server| bob set the topic of #family: tea at five                   │o carol
+    [14:03:00] bob: morning                                             │
+    [14:03:01] You: coffee?                                             │
+    ------------------------------- new ------------------------------- │
+    [14:03:02] carol: @alice look                                       │
+    <> dave, erin joined, carol left                                    │
      * connected 12 ms | 1:#lobby  2:#work 3  3:#family 1!  4:@bob 1!       F1 help
     alice> half-typed text
     cursor 22,13
@@ -98,11 +98,11 @@ fn lines_at_200_columns() {
     desk.says("bob", "#family", &"so much to tell ".repeat(16));
     assert_snapshot!(desk.picture(), @"
     #family server| tea at five                                                                                                                                open: members and the operator read  4 online
-    rooms            │-------------------------------------------------------------------------------- new -------------------------------------------------------------------------------- │people
-    1 #lobby         │[14:03:02] carol: @alice look                                                                                                                                         │* alice
-    2 #work 3        │<> dave, erin joined, carol left                                                                                                                                      │* bob
-    3 #family 1!     │[14:03:07] bob: so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so    │* dave
-    4 @bob 1!        │           much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell                                               │and 2 more
+    rooms            │---------------------------------------------------------------------------------- new ---------------------------------------------------------------------------------- │people
+    1 #lobby         │[14:03:02] carol: @alice look                                                                                                                                             │* alice
+    2 #work 3        │<> dave, erin joined, carol left                                                                                                                                          │* bob
+    3 #family 1!     │[14:03:07] bob: so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much   │* dave
+    4 @bob 1!        │           to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell                                                        │and 2 more
      * connected 12 ms | 2:#work 3  4:@bob 1!                                                                                                                                                       F1 help
     alice> half-typed text
     cursor 22,7
@@ -127,21 +127,21 @@ fn every_kind_of_message_and_mark() {
     desk.app.show(Output::Error("there is no /jion: did you mean /join?".into()));
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
-                                                │people
-                                                │* alice
-    server| welcome home                        │* bob
-    [14:03:00] * bob waves                      │* carol
-    [14:03:01] bob: coffee (edited)             │
-    [14:03:03] bob: (deleted)                   │
-    [14:03:05] You: of one's own                │
-    [14:03:06] bob: several                     │
-                 lines                          │
-                   of a poem                    │
-    [14:03:07] You: on its way ...              │
-    [14:03:07] You: too fast  x not sent,       │
-               /retry                           │
-    server| not sent: wait 2 s                  │
-    =!= there is no /jion: did you mean /join?  │
+                                                    │people
+                                                    │* alice
+                                                    │* bob
+    server| welcome home                            │* carol
+    [14:03:00] * bob waves                          │
+    [14:03:01] bob: coffee (edited)                 │
+    [14:03:03] bob: (deleted)                       │
+    [14:03:05] You: of one's own                    │
+    [14:03:06] bob: several                         │
+                 lines                              │
+                   of a poem                        │
+    [14:03:07] You: on its way ...                  │
+    [14:03:07] You: too fast  x not sent, /retry    │
+    server| not sent: wait 2 s                      │
+    =!= there is no /jion: did you mean /join?      │
      * connected 12 ms                                  F1 help
     alice>
     cursor 7,17
@@ -175,12 +175,12 @@ fn a_date_and_folded_joins_and_parts() {
     moves(&mut desk, "left", "frank");
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  4 online
-                                                │people
-    -- Wed 25 Nov 2026 --                       │* alice
-    [14:03:00] bob: good night                  │* bob
-    -- Thu 26 Nov 2026 --                       │* dave
-    [01:03:01] carol: good morning              │* erin
-    <> dave, erin joined, carol left            │and 2 more
+                                                    │people
+    -- Wed 25 Nov 2026 --                           │* alice
+    [14:03:00] bob: good night                      │* bob
+    -- Thu 26 Nov 2026 --                           │* dave
+    [01:03:01] carol: good morning                  │* erin
+    <> dave, erin joined, carol left                │and 2 more
      * connected 12 ms                                  F1 help
     alice>
     cursor 7,8
@@ -239,11 +239,11 @@ fn a_scrolled_view_stays_and_counts_newer_messages() {
     desk.says("carol", "#lobby", "line 32, alice");
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
-    [14:03:19] bob: line 20                     │people
-    [14:03:20] bob: line 21                     │* alice
-    [14:03:21] bob: line 22                     │* bob
-    [14:03:22] bob: line 23                     │* carol
-    [14:03:23] bob: line 24                     │
+    [14:03:19] bob: line 20                         │people
+    [14:03:20] bob: line 21                         │* alice
+    [14:03:21] bob: line 22                         │* bob
+    [14:03:22] bob: line 23                         │* carol
+    [14:03:23] bob: line 24                         │
      * connected 12 ms | 2 new below: Alt-End           F1 help
     alice>
     cursor 7,7
@@ -259,10 +259,10 @@ fn a_private_conversation() {
     desk.says("alice", "@bob", "I will");
     assert_snapshot!(desk.picture(), @"
     @bob                                                                 🔒 sealed: you two read  online
-    rooms            │                                                                  │people
-    1 #lobby         │                                                                  │* alice
-    2 @bob           │[14:03:00] bob: bring the good one                                │* bob
-                     │[14:03:01] You: I will                                            │
+    rooms            │                                                                      │people
+    1 #lobby         │                                                                      │* alice
+    2 @bob           │[14:03:00] bob: bring the good one                                    │* bob
+                     │[14:03:01] You: I will                                                │
      * connected 12 ms                                                                          F1 help
     alice>
     cursor 7,6
@@ -282,15 +282,15 @@ fn wide_joined_and_right_to_left_characters_stay_in_their_cells() {
     desk.types("漢字 👍 ع");
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
-                                                │people
-                                                │* alice
-                                                │* bob
-                                                │* carol
-                                                │
-    [14:03:00] bob: 漢字かな交じり文と한국어が  │
-               並ぶ長い行はここで折り返される   │
-    [14:03:01] bob: école ñu 👍 🇩🇪 ☎ ❤️ 👨‍👩‍👧 done │
-    [14:03:02] carol: שלום עולם, مرحبا بالعالم  │
+                                                    │people
+                                                    │* alice
+                                                    │* bob
+                                                    │* carol
+                                                    │
+    [14:03:00] bob: 漢字かな交じり文と한국어が並ぶ  │
+               長い行はここで折り返される           │
+    [14:03:01] bob: école ñu 👍 🇩🇪 ☎ ❤️ 👨‍👩‍👧 done     │
+    [14:03:02] carol: שלום עולם, مرحبا بالعالم      │
      * connected 12 ms                                  F1 help
     alice> 漢字 👍 ع
     cursor 16,11
@@ -308,10 +308,10 @@ fn the_input_grows_to_six_rows() {
     desk.types("and the last");
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
-                                                │people
-                                                │* alice
-                                                │* bob
-    [14:03:00] bob: tell me                     │* carol
+                                                    │people
+                                                    │* alice
+                                                    │* bob
+    [14:03:00] bob: tell me                         │* carol
      * connected 12 ms                                  F1 help
     alice> line 4
            line 5
@@ -355,9 +355,9 @@ fn a_password_is_never_shown() {
     desk.types("tall tree");
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
-                                                │people
-                                                │* alice
-    -- type your password and Enter             │and 2 more
+                                                    │people
+                                                    │* alice
+    -- type your password and Enter                 │and 2 more
      * connected 12 ms                                  F1 help
     password> *********
     cursor 19,5

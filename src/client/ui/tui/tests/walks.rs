@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use serde_json::json;
 
-use super::super::layout;
 use super::super::window::{At, Older};
 use super::*;
 
@@ -355,8 +354,7 @@ proptest! {
         for text in texts {
             desk.says("carol", "#lobby", &text);
         }
-        let rows = 1;
-        let areas = layout::areas(before.area, rows, true, true);
+        let areas = desk.app.reader.areas();
         let after = desk.draws();
         for (index, cell) in after.content.iter().enumerate() {
             let at = after.pos_of(index);
