@@ -12,6 +12,7 @@ use super::connection::profile::Profile;
 use super::connection::transfers::Desk as FileDesk;
 use super::connection::transfers::steps::Steps;
 use super::conversations::Conversations;
+use super::desk::Desk;
 use super::files::picture::{Decoded, NoPreview};
 use super::model::{Giver, Input, Model, Use};
 use super::outbox::Outbox;
@@ -120,7 +121,7 @@ impl Core {
         let pages = Arc::new(Pages::new(State::new(person, server), spool, happen.clone()));
         let outbox: Vec<_> = left.outbox.iter().map(|message| message.id).collect();
         let outgoing = Outbox::of(left.outbox, &left.refused);
-        let (ignore_file, ignore_list) =
+        let (ignored, ignore_list) =
             restored::ignore_list(Some(stem), engine.record_key(), &happen);
         let secrets = Giver::Program;
         let usage = Use { once: false, resumes: true, reads: false, retries: true, secrets };
@@ -139,10 +140,11 @@ impl Core {
             ui,
             journal,
             disk,
-            ignore_file,
+            ignored,
             profile,
             happen,
             waits,
+            desk: Desk::default(),
         };
         let (queue, commands) = attach(&pages, &runtime.happen);
         runtime.start();

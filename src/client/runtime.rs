@@ -10,6 +10,7 @@ use super::clock_watch::ClockWatch;
 use super::connection::connects::Connects;
 use super::connection::inbox::{Entry, Permit, Sender};
 use super::connection::profile::Profile;
+use super::desk::Desk;
 use super::model::{self, Action, Ahead, Input, Model, Output};
 use super::storage::ignore_list::IgnoreFile;
 use super::storage::journal::Journal;
@@ -33,10 +34,11 @@ pub struct Runtime<C> {
     pub ui: Box<dyn Ui>,
     pub journal: Option<Journal>,
     pub disk: DiskReports,
-    pub ignore_file: Option<IgnoreFile>,
+    pub ignored: Option<IgnoreFile>,
     pub profile: Arc<Profile>,
     pub happen: Sender,
     pub waits: Waits,
+    pub desk: Desk,
 }
 
 /// Delay before a failed sync of the outbox is tried again.
@@ -243,7 +245,11 @@ impl<C: Connects> Runtime<C> {
 
     fn perform(&mut self, action: Action, now_ms: i64) -> Done {
         match action {
-            Action::Output(output) => self.ui.show(&output),
+            Action::Output(output) => self.show(&output),
+            Action::OpenAddress { address, confirmed } => {
+                self.ui.show(&self.desk.open(&address, confirmed));
+            }
+            Action::Log(of, wish) => self.ui.show(&self.desk.log(&of, wish)),
             Action::Send(request) => {
                 let next = self.engine.send(request, now_ms);
                 return Done::Go(self.perform_all(next));
@@ -262,7 +268,7 @@ impl<C: Connects> Runtime<C> {
                 self.write(|journal| journal.keep(&positions));
             }
             Action::Ignore(ignore_list) => {
-                let saved = self.ignore_file.as_ref().map(|file| file.save(&ignore_list));
+                let saved = self.ignored.as_ref().map(|file| file.save(&ignore_list));
                 if let Some(Err(error)) = saved {
                     self.ui.show(&Output::Error(format!(
                         "the change applies to this run only: {error}"
@@ -300,6 +306,14 @@ impl<C: Connects> Runtime<C> {
             }
         }
         Done::Go(Vec::new())
+    }
+
+    /// Shows an output, and writes it to the file of its conversation if the user wants that.
+    fn show(&mut self, output: &Output) {
+        self.ui.show(output);
+        if let Some(trouble) = self.desk.note(output) {
+            self.ui.show(&trouble);
+        }
     }
 
     /// Performs the engine's outputs and returns those for the model.

@@ -6,7 +6,8 @@ pub mod path;
 
 use crate::chat::operator_commands::{self, OPERATOR_COMMANDS, OperatorCommand, Usage};
 pub use command::{
-    HelpOn, Notifications, Notify, ScreenCommand, ScreenSetting, Setting, SlashCommand, Whom,
+    HelpOn, LogWish, Notifications, Notify, ScreenCommand, ScreenSetting, Setting, SlashCommand,
+    ToOpen, Whom,
 };
 
 /// A slash command of the client itself.
@@ -256,8 +257,24 @@ pub const SLASHES: &[Slash] = &[
         read: arguments::view,
     },
     Slash {
-        usage: usage("open", &[], "NUMBER", "fetch a file and open it on the desktop", "open 12"),
+        usage: usage(
+            "open",
+            &[],
+            "[-COUNT or NUMBER]",
+            "open the last address here, an earlier one, or the file or address of a message",
+            "open 12",
+        ),
         read: arguments::open,
+    },
+    Slash {
+        usage: usage(
+            "log",
+            &[],
+            "[PATH or off]",
+            "write this conversation to a file from now on; show where; end it",
+            "log ~/tea.log",
+        ),
+        read: arguments::log,
     },
     Slash {
         usage: usage("transfers", &[], "", "list files on their way", "transfers"),
@@ -335,8 +352,14 @@ pub const SLASHES: &[Slash] = &[
         read: |_| Ok(SlashCommand::Nick),
     },
     Slash {
-        usage: usage("exit", &["quit", "q"], "", "exit", "exit"),
-        read: |_| Ok(SlashCommand::Exit),
+        usage: usage(
+            "exit",
+            &["quit", "q"],
+            "[MESSAGE]",
+            "exit; the message is said in this conversation before",
+            "exit good night",
+        ),
+        read: |text| Ok(SlashCommand::Exit(arguments::some(text))),
     },
 ];
 
@@ -401,6 +424,7 @@ pub fn is_mistyped(line: &str) -> bool {
 pub fn says_here(line: &str) -> bool {
     match read(line) {
         Typed::Text(_) | Typed::Command(SlashCommand::Edit { .. }) => true,
+        Typed::Command(SlashCommand::Exit(Some(_))) => true,
         Typed::Command(SlashCommand::Send { to: None, .. }) => true,
         Typed::Command(SlashCommand::Topic { channel: None, text }) if text.is_some() => true,
         Typed::Command(SlashCommand::Me(text) | SlashCommand::Search(text)) if !text.is_empty() => {

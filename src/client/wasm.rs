@@ -1,6 +1,7 @@
 //! What a browser has of this folder: the model, its storage, the connection without sockets, and
 //! the page.
 
+pub(crate) mod addresses;
 mod clock_watch;
 #[path = "connection/wasm.rs"]
 mod connection;
@@ -15,6 +16,8 @@ pub mod files {
     pub mod source;
     pub mod thumb;
 }
+#[path = "desk/wasm.rs"]
+mod desk;
 mod input;
 mod mistyped;
 pub mod model;

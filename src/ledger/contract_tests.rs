@@ -236,7 +236,7 @@ contract! {
     search_finds_words_of_scripts_without_spaces(made) {
         let texts = ["我喜欢喝绿茶。", "お茶を飲みます", "ฉันดื่มกาแฟ", "학교에서"];
         for (id, text) in texts.iter().enumerate() {
-            made.says(draft("#tea", "alice", id as u8 + 1, text));
+            made.says(sent("#tea", "alice", id as u8 + 1, text));
         }
         made.says(edit("alice", 9, 4, "茶碗"));
         let search = |text: &str| {

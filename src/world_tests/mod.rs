@@ -165,8 +165,8 @@ impl World {
                 // A link that is cut takes nothing.
                 let _ = connection.writer.send(RecordType::Json, &bytes);
             }
-            // The devices of the world seal nothing.
-            Action::Choose(_) => {}
+            // The devices of the world seal nothing, and their users open and log nothing.
+            Action::Choose(_) | Action::OpenAddress { .. } | Action::Log(..) => {}
             Action::Keep(message) => {
                 let conversation = Conversation::of(&device.user, message.to.clone());
                 let (id, text) = (message.id.to_string(), message.body.text().to_owned());

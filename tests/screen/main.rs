@@ -1,5 +1,6 @@
 //! The full screen: what a person types and sees, on the real binary.
 
+mod desk;
 mod terminal;
 mod typing;
 #[path = "../world/mod.rs"]
@@ -63,7 +64,7 @@ fn the_first_contact_is_inside_the_screen() {
     bob.shows("once more?");
     bob.types("tall tree\r");
     bob.shows("pychat-key1.bob.");
-    bob.shows("read them this over the phone");
+    bob.shows("Read this code to the person who runs the server");
     bob.shows("o waiting, asks in");
     let key = world.program("bob").args(["key", "show"]).output().unwrap().stdout;
     let key = String::from_utf8(key).unwrap();

@@ -1,5 +1,6 @@
 //! Actions that the model asks for.
 
+use super::super::slash::LogWish;
 use super::super::storage::ignore_list::IgnoreList;
 use super::super::transfer::Work;
 use super::output::{Origin, Output};
@@ -46,6 +47,13 @@ pub enum Action {
     SetSearch(Option<bool>),
     /// Delete the key of a PIN channel.
     Forget(ChannelName),
+    /// Open an address with a program of the user, or say which program that would be.
+    OpenAddress {
+        address: String,
+        confirmed: bool,
+    },
+    /// Write a conversation to a file, or end that.
+    Log(Target, LogWish),
     /// Work for the engine of transfers.
     Transfer(Work),
     /// Replay the lines typed while a PIN was derived.

@@ -7,6 +7,7 @@ mod destination;
 mod ending;
 mod events;
 mod exchange;
+mod links;
 mod listing;
 mod membership;
 mod naming;
@@ -32,6 +33,7 @@ use super::conversations::Conversations;
 pub use super::input::{Input, Loss};
 use super::outbox::Outbox;
 use super::slash;
+pub use super::slash::LogWish;
 use super::storage::ignore_list::IgnoreList;
 use super::transfer::Left;
 use crate::chat::{ChannelName, Command, MsgId, Request, SecretText, Target, UserName};
@@ -41,6 +43,7 @@ use destination::Destination;
 use ending::Leaving;
 use events::Incoming;
 use exchange::Exchange;
+use links::Links;
 pub use output::{Origin, Output, SecretPrompt, State, is_unsealed};
 pub use password::Giver;
 use password::Password;
@@ -58,6 +61,8 @@ pub struct Model {
     /// The recipient of `/reply`.
     reply: Reply,
     timestamps: bool,
+    /// Addresses for `/open`.
+    links: Links,
 }
 
 impl Model {
@@ -73,6 +78,7 @@ impl Model {
             ignore_list: IgnoreList::default(),
             reply: Reply::default(),
             timestamps: true,
+            links: Links::default(),
         }
     }
 
@@ -128,6 +134,12 @@ impl Model {
 
     /// Handles an input. `chance` is 16 random bytes, for a message id or for jitter.
     pub fn update(&mut self, input: Input, chance: [u8; 16]) -> Vec<Action> {
+        let actions = self.actions(input, chance);
+        self.links.note(&actions, self.exchange.name());
+        actions
+    }
+
+    fn actions(&mut self, input: Input, chance: [u8; 16]) -> Vec<Action> {
         match input {
             Input::Secret(secret) => self.exchange.give_password(secret),
             Input::Slash(line) => self.slashes().program(&line, chance),
@@ -189,8 +201,8 @@ impl Model {
     }
 
     fn slashes(&mut self) -> Slashes<'_> {
-        let Model { exchange, ignore_list, reply, timestamps } = self;
-        Slashes { exchange, ignore_list, reply, timestamps }
+        let Model { exchange, ignore_list, reply, timestamps, links } = self;
+        Slashes { exchange, ignore_list, reply, timestamps, links }
     }
 
     fn incoming(&mut self) -> Incoming<'_> {

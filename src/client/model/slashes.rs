@@ -3,20 +3,25 @@
 use std::path::PathBuf;
 
 use super::super::conversations::Own;
-use super::super::slash::{self, Setting, SlashCommand, Typed, Whom};
+use super::super::slash::{self, Setting, SlashCommand, ToOpen, Typed, Whom};
 use super::super::storage::ignore_list::{IgnoreList, Toggled};
 use super::super::transfer::{Place, Then, ToGet, ToSend, Wish};
 use super::action::{Action, error, notice};
 use super::exchange::Exchange;
+use super::links::Links;
 use super::membership::new_channel;
 use super::outgoing::Change;
 use super::output::Output;
+use super::password::Giver;
 use super::reply::Reply;
 use super::sharing;
 use crate::chat::{
     ChannelName, Command, HistoryKind, Kind, MsgId, Request, Seq, Target, TimeSpan, UserName,
 };
 use crate::limits::IGNORED_MAX;
+
+/// The answer to `/nick`.
+const NICK: &str = "names are bound to keys: the operator registers them";
 
 /// Messages in the answer to `/files`.
 const FILES_LISTED: usize = 50;
@@ -27,12 +32,17 @@ pub struct Slashes<'a> {
     pub ignore_list: &'a mut IgnoreList,
     pub reply: &'a mut Reply,
     pub timestamps: &'a mut bool,
+    pub links: &'a mut Links,
 }
 
 impl Slashes<'_> {
     /// Runs a slash command of a program. Other text is an error: a program sends it by `say`.
     pub fn program(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
         let problem = match slash::read(line) {
+            Typed::Command(SlashCommand::Log(_)) => "a program writes files itself".to_owned(),
+            Typed::Command(SlashCommand::Open(ToOpen::Address { .. })) => {
+                "a program opens addresses itself".to_owned()
+            }
             slash::Typed::Command(_) => return self.line(line, chance),
             slash::Typed::Misused(misuse) => misuse.problem,
             slash::Typed::Unknown(problem) => problem,
@@ -107,7 +117,8 @@ impl Slashes<'_> {
             }
             SlashCommand::Files(of) => self.files(of),
             SlashCommand::Get { seq, place } => self.get(seq, place, Then::Keep, chance),
-            SlashCommand::Open(seq) => self.get(seq, Place::Downloads, Then::Open, chance),
+            SlashCommand::Open(wanted) => self.open(wanted, chance),
+            SlashCommand::Log(wish) => vec![Action::Log(self.exchange.target.clone(), wish)],
             SlashCommand::View(seq) => self.get(seq, Place::Profile, Then::View, chance),
             SlashCommand::Transfers => self.exchange.transfers.list(),
             SlashCommand::Reconnect if self.exchange.connection.is_up() => vec![Action::Cut],
@@ -122,15 +133,31 @@ impl Slashes<'_> {
             SlashCommand::Set(Setting::Screen(_)) | SlashCommand::Screen(_) => {
                 vec![error("this command needs the full screen".into())]
             }
-            SlashCommand::Nick => {
-                vec![error("names are bound to keys: the operator registers them".into())]
-            }
-            SlashCommand::Exit => self.exchange.exit(),
+            SlashCommand::Nick => vec![error(NICK.into())],
+            SlashCommand::Exit(text) => self.exit(text, chance),
             SlashCommand::Operate { command, operands } => {
                 let words = [command.usage.name].into_iter().chain(operands.split_whitespace());
                 self.exchange.ask(Command::Operate { words: words.map(str::to_owned).collect() })
             }
         }
+    }
+
+    /// Exits, after a message for those who are here is stored. Without a connection it would be
+    /// sent much later, and is not.
+    fn exit(&mut self, text: Option<&str>, chance: [u8; 16]) -> Vec<Action> {
+        let mut actions = match text {
+            Some(text) if self.exchange.connection.is_up() => {
+                let text = format!("leaves: {text}");
+                let target = self.exchange.target.clone();
+                let mut actions = self.exchange.say(target, &text, Kind::Me, chance);
+                actions.extend(self.exchange.input_ends());
+                return actions;
+            }
+            Some(_) => vec![error("there is no connection: the message was not sent".into())],
+            None => Vec::new(),
+        };
+        actions.extend(self.exchange.exit());
+        actions
     }
 
     /// Answers the last private message.
@@ -155,6 +182,27 @@ impl Slashes<'_> {
     fn get(&mut self, seq: Seq, place: Place, then: Then, chance: [u8; 16]) -> Vec<Action> {
         let get = ToGet { from: self.exchange.target.clone(), seq, place, then };
         sharing::wish(self.exchange, Wish::Get(get), true, None, chance)
+    }
+
+    /// Opens an address of this conversation at the second request, or fetches and opens a file.
+    fn open(&mut self, wanted: ToOpen, chance: [u8; 16]) -> Vec<Action> {
+        let here = &self.exchange.target;
+        let found = match wanted {
+            ToOpen::Address { back } => self.links.last(here, back),
+            // A program may only fetch the file.
+            ToOpen::Message(_) if self.exchange.usage.secrets == Giver::Program => None,
+            ToOpen::Message(seq) => self.links.of(here, seq),
+        };
+        match (found.map(str::to_owned), wanted) {
+            (Some(address), _) => {
+                let confirmed = self.links.is_confirmed(&address);
+                vec![Action::OpenAddress { address, confirmed }]
+            }
+            (None, ToOpen::Message(seq)) => self.get(seq, Place::Downloads, Then::Open, chance),
+            (None, ToOpen::Address { .. }) => {
+                vec![error(format!("no message of {here} that was shown has such an address"))]
+            }
+        }
     }
 
     fn send_file(

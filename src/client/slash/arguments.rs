@@ -2,7 +2,8 @@
 
 use super::Misuse;
 use super::command::{
-    HelpOn, Notifications, Notify, Pin, ScreenCommand, ScreenSetting, Setting, SlashCommand, Whom,
+    HelpOn, LogWish, Notifications, Notify, Pin, ScreenCommand, ScreenSetting, Setting,
+    SlashCommand, ToOpen, Whom,
 };
 use super::path;
 use crate::chat::{NameError, Seq, UserName};
@@ -181,8 +182,26 @@ pub fn get(operands: &str) -> Parsed<'_> {
     Ok(SlashCommand::Get { seq, place })
 }
 
+/// `/open`, `/open -2`, `/open 12`.
 pub fn open(operands: &str) -> Parsed<'_> {
-    message("open", operands).map(SlashCommand::Open)
+    let back = operands.strip_prefix('-').and_then(|back| back.parse::<usize>().ok());
+    Ok(SlashCommand::Open(match (operands, back) {
+        ("", _) => ToOpen::Address { back: 0 },
+        (_, Some(back @ 1..)) => ToOpen::Address { back: back - 1 },
+        _ => {
+            let wrong = "what? /open for the last address here, /open -2 for the one before, \
+                         /open and the number of a message for its file or address";
+            ToOpen::Message(operands.parse().map_err(|_| wrong.to_owned())?)
+        }
+    }))
+}
+
+/// `/log`, `/log ~/tea.log`, `/log off`.
+pub fn log(operands: &str) -> Parsed<'_> {
+    Ok(SlashCommand::Log(match operands {
+        "off" => LogWish::End,
+        path => path::typed(path).map_or(LogWish::Show, LogWish::To),
+    }))
 }
 
 pub fn view(operands: &str) -> Parsed<'_> {

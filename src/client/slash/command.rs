@@ -79,8 +79,10 @@ pub enum SlashCommand<'a> {
         seq: Seq,
         place: Place,
     },
-    /// Fetch a file and hand it to the desktop.
-    Open(Seq),
+    /// Fetch a file and hand it to the desktop, or open an address.
+    Open(ToOpen),
+    /// Write the open conversation to a file.
+    Log(LogWish),
     /// Show a picture.
     View(Seq),
     Transfers,
@@ -91,12 +93,30 @@ pub enum SlashCommand<'a> {
     Set(Setting),
     Clear,
     Nick,
-    Exit,
+    /// Says a text in the open conversation before it exits.
+    Exit(Option<&'a str>),
     /// An operator command; the server decides about it.
     Operate {
         command: &'static OperatorCommand,
         operands: &'a str,
     },
+}
+
+/// What `/open` opens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ToOpen {
+    /// The file or the address of a message.
+    Message(Seq),
+    /// The last address of the conversation, or one so many addresses before it.
+    Address { back: usize },
+}
+
+/// What `/log` does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogWish {
+    Show,
+    To(PathBuf),
+    End,
 }
 
 /// The subject of `/help`.

@@ -7,13 +7,29 @@ fn the_rules_on_slashes() {
     assert_eq!(read("//join"), Typed::Text("/join"));
     assert_eq!(read(" /join"), Typed::Text(" /join"));
     assert_eq!(read("/JOIN  #tea "), Typed::Command(SlashCommand::Join("#tea")));
-    assert_eq!(read("/q"), Typed::Command(SlashCommand::Exit));
+    assert_eq!(read("/q"), Typed::Command(SlashCommand::Exit(None)));
     assert!(matches!(read("/jion #tea"), Typed::Unknown(text) if text.contains("/join")));
     assert!(matches!(read("/"), Typed::Unknown(_)));
     let command = operator_commands::find("ban").unwrap();
     let ban = SlashCommand::Operate { command, operands: "bob 1h" };
     assert_eq!(read("/Ban  bob 1h"), Typed::Command(ban));
     assert!(matches!(read("/stats"), Typed::Unknown(text) if text.contains("operator")));
+}
+
+#[test]
+fn open_and_log_say_what_they_mean() {
+    let opens = |line| match read(line) {
+        Typed::Command(SlashCommand::Open(wanted)) => Some(wanted),
+        _ => None,
+    };
+    assert_eq!(opens("/open"), Some(ToOpen::Address { back: 0 }));
+    assert_eq!(opens("/open -2"), Some(ToOpen::Address { back: 1 }));
+    assert_eq!(opens("/open 12"), Some(ToOpen::Message(crate::chat::Seq(12))));
+    assert_eq!([opens("/open -0"), opens("/open tea")], [None, None]);
+    let log = |wish| Typed::Command(SlashCommand::Log(wish));
+    assert_eq!(read("/log"), log(LogWish::Show));
+    assert_eq!(read("/log off"), log(LogWish::End));
+    assert_eq!(read("/log 'my tea.log'"), log(LogWish::To("my tea.log".into())));
 }
 
 #[test]
@@ -35,6 +51,7 @@ fn text_for_the_conversation_is_recognised() {
     for line in ["hi", "//hi", " /join", "/me waves", "/topic x", "/edit x", "/search x", "/x\ny"] {
         assert!(says_here(line), "{line}");
     }
+    assert!(says_here("/quit good night") && !says_here("/quit"));
     for line in
         ["/join tea", "/topic", "/topic #tea x", "/pm bob x", "/reply x", "/away x", "/jion x"]
     {

@@ -63,7 +63,7 @@ fn words(word: &str, start: usize, (command, before): (&str, &str), known: &Know
     if word.starts_with("./") || word.starts_with("../") || word.starts_with("~/") {
         return (known.paths)(word);
     }
-    if command == "/send" && word.starts_with('/') {
+    if ["/send", "/log"].contains(&command) && word.starts_with('/') {
         return (known.paths)(word);
     }
     let slash = slash::find(command.trim_start_matches('/'));

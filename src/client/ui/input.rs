@@ -125,7 +125,7 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
                 Typed::Line(line, within) => {
                     let several = line.contains('\n');
                     let exit =
-                        matches!(slash::read(&line), slash::Typed::Command(SlashCommand::Exit));
+                        matches!(slash::read(&line), slash::Typed::Command(SlashCommand::Exit(_)));
                     let line = if several { literal(line) } else { line };
                     let input = match within {
                         Some(within) => Input::Composed { within, line },

@@ -5,7 +5,7 @@ use std::ops::Range;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use super::addresses;
+use crate::client::addresses;
 
 /// Letters behind an apostrophe that end a contraction: the `t` of "don't" is no word.
 const CONTRACTION_CHARS_MAX: usize = 2;

@@ -1,7 +1,6 @@
 //! User interfaces, for people and for programs. They show the model's outputs and never touch the
 //! connection to the server.
 
-mod addresses;
 mod complete;
 mod gutter;
 pub mod highlights;
@@ -15,6 +14,7 @@ pub mod one_file;
 pub mod page;
 mod picture;
 pub mod plain;
+pub mod room_log;
 pub mod rooms;
 pub mod stdout;
 mod transfers;

@@ -1,6 +1,5 @@
 //! What a browser has of this folder: the page's side of the model.
 
-mod addresses;
 mod complete;
 pub mod highlights;
 mod interface;

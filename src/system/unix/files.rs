@@ -93,6 +93,28 @@ pub fn open_own(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Opens a file for text that only its owner reads, and creates it where it is missing. Returns
+/// whether it is new. What is no file, and a file that others can access, is an error.
+pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
+    match private().append(true).create_new(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        other => return other.map(|file| (file, true)),
+    }
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().append(true).custom_flags(flags).open(path)?;
+    let about = file.metadata()?;
+    if let Some(what) = irregular(&about) {
+        return Err(io::Error::new(ErrorKind::InvalidInput, format!("it is {what}")));
+    }
+    match is_private(&about) || !has_modes(path) {
+        true => Ok((file, false)),
+        false => {
+            let problem = "others can access it: chmod 600 ends that";
+            Err(io::Error::new(ErrorKind::PermissionDenied, problem))
+        }
+    }
+}
+
 fn is_private(about: &Metadata) -> bool {
     about.mode() & 0o077 == 0
 }

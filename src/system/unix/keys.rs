@@ -23,6 +23,11 @@ const SEQUENCE_PAUSE: Duration = Duration::from_millis(50);
 const PASTE_PAUSE: Duration = Duration::from_millis(700);
 /// Bound on a paste; the rest is dropped. No message is as long.
 const PASTE_BYTES_MAX: usize = 256 << 10;
+/// Bytes that one read has of keys that were pressed at once: a sequence, or a few keys of fast
+/// typing.
+const TYPED_AT_ONCE: u128 = 12;
+/// Nobody types a character in less time, over a longer text.
+const TYPED_EVERY_MS: u128 = 25;
 /// Longer input after a paste without an end was not typed: it is the rest of the paste.
 const TYPED_BYTES_MAX: usize = 64;
 
@@ -41,6 +46,8 @@ enum Step {
 enum Paste {
     No,
     Begun(Vec<u8>),
+    /// It arrived without marks, and ends with a pause.
+    Unmarked(Vec<u8>),
     /// A pause has ended it; its end may still arrive.
     Overdue,
 }
@@ -52,6 +59,8 @@ pub struct Decoder {
     paste: Paste,
     events: VecDeque<Event>,
     has_graphics: bool,
+    /// The terminal may send pastes without marks.
+    unmarked: bool,
     /// The beginning of an answer about graphics that a pause has cut off: its rest comes with the
     /// next bytes.
     cut: Option<Vec<u8>>,
@@ -60,7 +69,13 @@ pub struct Decoder {
 impl Decoder {
     pub fn new() -> Decoder {
         let (bytes, events) = (Vec::new(), VecDeque::new());
-        Decoder { bytes, paste: Paste::No, events, has_graphics: false, cut: None }
+        let (paste, unmarked) = (Paste::No, false);
+        Decoder { bytes, paste, events, has_graphics: false, unmarked, cut: None }
+    }
+
+    /// Detects pastes by their speed too: the terminal is not known to mark them.
+    pub fn with_unmarked_pastes(self) -> Decoder {
+        Decoder { unmarked: true, ..self }
     }
 
     /// Returns once whether the terminal has answered that it has kitty's graphics protocol.
@@ -76,13 +91,22 @@ impl Decoder {
     pub fn patience(&self) -> Option<Duration> {
         match self.paste {
             Paste::Begun(_) => Some(PASTE_PAUSE),
+            Paste::Unmarked(_) => Some(SEQUENCE_PAUSE),
             _ if !self.bytes.is_empty() => Some(SEQUENCE_PAUSE),
             _ => None,
         }
     }
 
-    /// Adds the bytes of one read.
-    pub fn takes(&mut self, mut bytes: &[u8]) {
+    /// Adds the bytes of one read, which have arrived within this time.
+    pub fn takes(&mut self, mut bytes: &[u8], within: Duration) {
+        if let Paste::Unmarked(text) = &mut self.paste {
+            return add(text, bytes);
+        }
+        let is_idle = self.bytes.is_empty() && matches!(self.paste, Paste::No);
+        if self.unmarked && is_idle && is_pasted(bytes, within) {
+            self.paste = Paste::Unmarked(bytes.to_vec());
+            return;
+        }
         if let Some(begun) = self.cut.take()
             && let Some(end) = find(bytes, STRING_END).filter(|end| *end < ANSWER_BYTES_MAX)
         {
@@ -108,6 +132,10 @@ impl Decoder {
                     // Ctrl-C cancels the paste.
                     _ => self.events.extend((0..keys).map(|_| control(CTRL_C))),
                 }
+            }
+            Paste::Unmarked(text) => {
+                self.paste = Paste::No;
+                self.pastes(&text);
             }
             before => {
                 self.paste = before;
@@ -166,6 +194,17 @@ impl Decoder {
         bytes.drain(..used);
         self.bytes = bytes;
     }
+}
+
+/// Returns whether bytes that arrived within this time are rows of text, and more than anybody
+/// types in it.
+fn is_pasted(bytes: &[u8], within: Duration) -> bool {
+    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let is_text = |byte: &u8| is_break(byte) || *byte == b'\t' || *byte >= b' ' && *byte != 0x7f;
+    let text = bytes.iter().rposition(|byte| !is_break(byte));
+    let goes_on = text.is_some_and(|end| bytes[..end].iter().any(is_break));
+    let typed = TYPED_AT_ONCE + within.as_millis() / TYPED_EVERY_MS;
+    goes_on && bytes.len() as u128 > typed && bytes.iter().all(is_text)
 }
 
 fn add(text: &mut Vec<u8>, more: &[u8]) {

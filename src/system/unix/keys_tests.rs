@@ -6,7 +6,7 @@ use super::*;
 fn decoded(reads: &[&[u8]], pauses: bool) -> Vec<String> {
     let mut decoder = Decoder::new();
     for read in reads {
-        decoder.takes(read);
+        decoder.takes(read, Duration::ZERO);
         while pauses && decoder.patience().is_some() {
             decoder.lapses();
         }
@@ -101,7 +101,7 @@ proptest! {
     fn nothing_breaks_it_and_nothing_waits_for_ever(reads in prop::collection::vec("(\x1b|\\[|O|M|<|;|[0-9~a-zA-Z]|[\x00-\x7f]|é|\x1b\\[200~|\x1b\\[201~){0,20}", 0..6)) {
         let mut decoder = Decoder::new();
         for read in &reads {
-            decoder.takes(read.as_bytes());
+            decoder.takes(read.as_bytes(), Duration::ZERO);
         }
         for _ in 0..4 {
             decoder.lapses();
@@ -115,7 +115,7 @@ fn the_answer_about_graphics_is_no_typed_text() {
     let hears = |parts: &[&[u8]]| {
         let mut decoder = Decoder::new();
         for part in parts {
-            decoder.takes(part);
+            decoder.takes(part, Duration::ZERO);
         }
         let events: Vec<_> = std::iter::from_fn(|| decoder.next()).collect();
         (decoder.takes_graphics(), events.len(), decoder.patience().is_some())
@@ -128,7 +128,7 @@ fn the_answer_about_graphics_is_no_typed_text() {
     let long = [&b"\x1b_Gi=31;"[..], &[b'x'; 300]].concat();
     assert_eq!(hears(&[&long]), (false, 0, false), "it has a bound");
     let mut decoder = Decoder::new();
-    decoder.takes(b"\x1b_");
+    decoder.takes(b"\x1b_", Duration::ZERO);
     decoder.lapses();
     assert!(decoder.next().is_some(), "Alt-_ alone");
     // Over a slow connection an answer comes in two parts.
@@ -139,10 +139,43 @@ fn the_answer_about_graphics_is_no_typed_text() {
         (b"\x1b_Gi=31;", b"x", false),
     ] {
         let mut decoder = Decoder::new();
-        decoder.takes(first);
+        decoder.takes(first, Duration::ZERO);
         decoder.lapses();
-        decoder.takes(rest);
+        decoder.takes(rest, Duration::ZERO);
         let events = std::iter::from_fn(|| decoder.next()).count();
         assert_eq!((decoder.takes_graphics(), events), (has, 1), "{rest:?}: only the key x");
     }
+}
+
+/// The events of reads that took so many milliseconds each, and of the pause after them.
+fn unmarked(reads: &[(&str, u64)]) -> Vec<Event> {
+    let mut decoder = Decoder::new().with_unmarked_pastes();
+    for (read, ms) in reads {
+        decoder.takes(read.as_bytes(), Duration::from_millis(*ms));
+    }
+    if decoder.patience().is_some() {
+        decoder.lapses();
+    }
+    std::iter::from_fn(|| decoder.next()).collect()
+}
+
+#[test]
+fn rows_that_arrive_faster_than_anybody_types_are_a_paste() {
+    let paste = |text: &str| vec![Event::Paste(text.to_owned())];
+    let rows = "the first row\rthe second\r";
+    assert_eq!(unmarked(&[(rows, 0)]), paste(rows));
+    assert_eq!(unmarked(&[(rows, 0), ("and a third", 0)]), paste(&format!("{rows}and a third")));
+    let is_typed = |reads: &[(&str, u64)]| {
+        let events = unmarked(reads);
+        events.iter().all(|event| matches!(event, Event::Key(_))) && !events.is_empty()
+    };
+    // A row and Enter, fast keys, what was typed while the client was busy, and sequences.
+    assert!(is_typed(&[("the first row and more\r", 0)]));
+    assert!(is_typed(&[("ok\rand\r", 0)]));
+    assert!(is_typed(&[(rows, 1_000)]));
+    assert!(is_typed(&[("the first row\r\x1b[A\x1b[A", 0)]));
+    // A terminal that marks pastes has no others.
+    let mut marks = Decoder::new();
+    marks.takes(rows.as_bytes(), Duration::ZERO);
+    assert!(matches!(marks.next(), Some(Event::Key(_))));
 }

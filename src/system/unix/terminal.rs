@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ratatui::crossterm::terminal::disable_raw_mode;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::{getpgid, getpgrp, getpid, getppid, getsid, kill_process};
@@ -101,11 +101,41 @@ pub fn write_out(mut bytes: &[u8]) -> io::Result<()> {
 pub struct Keys {
     decoder: Decoder,
     read: Box<[u8; READ_BYTES_MAX]>,
+    /// When the last read ended.
+    last: Instant,
+}
+
+/// Terminals that mark pastes, by the begin of `TERM`. Others are not known to do so.
+const MARKS_PASTES: [&str; 13] = [
+    "xterm",
+    "tmux",
+    "rxvt",
+    "foot",
+    "alacritty",
+    "kitty",
+    "wezterm",
+    "contour",
+    "ghostty",
+    "vte",
+    "konsole",
+    "st-",
+    "iterm",
+];
+
+/// Returns whether the terminal is known to mark pastes, by `TERM` and `TMUX`.
+fn marks_pastes() -> bool {
+    let term = std::env::var("TERM").unwrap_or_default();
+    // The variable of tmux is also set where an old configuration names its terminal `screen`.
+    std::env::var_os("TMUX").is_some() || MARKS_PASTES.iter().any(|name| term.starts_with(name))
 }
 
 impl Keys {
     pub fn open() -> Keys {
-        Keys { decoder: Decoder::new(), read: Box::new([0; READ_BYTES_MAX]) }
+        let decoder = match marks_pastes() {
+            true => Decoder::new(),
+            false => Decoder::new().with_unmarked_pastes(),
+        };
+        Keys { decoder, read: Box::new([0; READ_BYTES_MAX]), last: Instant::now() }
     }
 
     /// Waits for the next event.
@@ -122,6 +152,11 @@ impl Keys {
                 return Ok(Heard::Graphics);
             }
             let stdin = io::stdin();
+            // What is there already was typed since the last read. Other input arrives at once.
+            let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
+            let is_there =
+                poll(&mut ready, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
+            let within = if is_there { self.last.elapsed() } else { Duration::ZERO };
             if let Some(patience) = self.decoder.patience() {
                 let patience = patience.try_into().map_err(io::Error::other)?;
                 let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
@@ -137,7 +172,10 @@ impl Keys {
             }
             match rustix::io::read(&stdin, &mut self.read[..]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(bytes) => self.decoder.takes(&self.read[..bytes]),
+                Ok(bytes) => {
+                    self.last = Instant::now();
+                    self.decoder.takes(&self.read[..bytes], within);
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

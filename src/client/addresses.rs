@@ -1,10 +1,10 @@
-//! Addresses of web pages in texts. Pure.
+//! Addresses of web pages and mailboxes in texts. Pure.
 
 use std::ops::Range;
 
 /// Bytes of an address at most; VTE ignores longer links.
 const BYTES_MAX: usize = 2_083;
-const SCHEMES: [&str; 2] = ["https://", "http://"];
+const SCHEMES: [&str; 3] = ["https://", "http://", "mailto:"];
 
 /// The addresses in a text, in order.
 pub fn find(text: &str) -> Vec<&str> {
@@ -94,6 +94,7 @@ mod tests {
             ("xhttps://a.example https:// https://. ftp://a.example javascript:alert(1)", vec![]),
             ("https://a.example/\u{1b}]8;;evil\u{7}x", vec!["https://a.example/"]),
             ("a\nhttps://a.example\nb", vec!["https://a.example"]),
+            ("<mailto:carol@c.example>, mailto: x", vec!["mailto:carol@c.example"]),
         ] {
             assert_eq!(find(text), wanted, "{text}");
         }

@@ -1,0 +1,139 @@
+//! Conversations that are written to files (`/log`), as lines that people read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+
+use super::plain::Plain;
+use crate::chat::{Event, Seq, Target, UserName};
+use crate::client::model::{LogWish, Output, State};
+use crate::system::files;
+
+/// Files of conversations, and the newest message of each conversation.
+#[derive(Default)]
+pub struct RoomLogs {
+    logs: BTreeMap<Target, RoomLog>,
+    last: BTreeMap<Target, Seq>,
+    own: Option<UserName>,
+}
+
+/// The file of one conversation.
+struct RoomLog {
+    path: PathBuf,
+    lines: Plain,
+    /// The first failed write.
+    failed: Receiver<String>,
+}
+
+impl RoomLogs {
+    /// Writes what is shown to the file of its conversation: new messages, joins and departures.
+    /// Returns an error for the user if the file cannot be written any more.
+    pub fn note(&mut self, output: &Output) -> Option<Output> {
+        let conversation = match output {
+            Output::State(State::Connected { name }) => {
+                self.own = Some(name.clone());
+                return None;
+            }
+            Output::Renumbered { to, after } => {
+                let last = self.last.entry(to.clone()).or_default();
+                *last = (*last).min(*after);
+                return None;
+            }
+            Output::Message(message) => {
+                let conversation = message.conversation(self.own.as_ref());
+                let last = self.last.entry(conversation.clone()).or_default();
+                // Older messages that are loaded are not new.
+                if message.seq <= *last {
+                    return None;
+                }
+                *last = message.seq;
+                conversation
+            }
+            Output::Conversation { to, last: newest, .. } => {
+                let last = self.last.entry(to.clone()).or_default();
+                *last = (*last).max(if self.logs.contains_key(to) { Seq(0) } else { *newest });
+                return None;
+            }
+            Output::Event(_, Event::Joined { to, .. } | Event::Left { to, .. }) => {
+                Target::Channel(to.clone())
+            }
+            Output::Violation { to, .. } => to.clone(),
+            _ => return None,
+        };
+        let log = self.logs.get_mut(&conversation)?;
+        super::Ui::show(&mut log.lines, output);
+        let failed = log.failed.try_recv().ok()?;
+        self.logs.remove(&conversation);
+        Some(Output::Error(format!("{conversation} is no longer logged: {failed}")))
+    }
+
+    /// Runs `/log` for a conversation.
+    pub fn wish(&mut self, of: &Target, wish: LogWish) -> Output {
+        let wished = match wish {
+            LogWish::Show => Ok(self.list(of)),
+            LogWish::End => match self.logs.remove(of) {
+                Some(log) => Ok(format!("{of} is no longer written to {}", log.path.display())),
+                None => Err(format!("{of} is not written to a file: /log PATH starts that")),
+            },
+            LogWish::To(path) => self.start(of, path),
+        };
+        wished.map_or_else(Output::Error, Output::Notice)
+    }
+
+    fn list(&self, of: &Target) -> String {
+        let rows = self.logs.iter().map(|(of, log)| format!("{of}: {}", log.path.display()));
+        let mut rows: Vec<String> = rows.collect();
+        if !self.logs.contains_key(of) {
+            rows.push(format!("{of} is not written to a file: /log PATH starts that"));
+        }
+        rows.join("\n")
+    }
+
+    fn start(&mut self, of: &Target, path: PathBuf) -> Result<String, String> {
+        let path = std::path::absolute(&path).unwrap_or(path);
+        if let Some(other) = self.logs.iter().find(|(other, log)| log.path == path && *other != of)
+        {
+            return Err(format!("{} is written to {} already", other.0, path.display()));
+        }
+        let (mut file, is_new) = files::open_to_append(&path)
+            .map_err(|error| format!("{of} is not logged: {}: {error}", path.display()))?;
+        let begun = jiff::Zoned::now().strftime("%a %-d %b %Y %H:%M:%S");
+        let gap = if is_new { "" } else { "\n" };
+        let head = format!("{gap}-- {of}, from {begun} --\n");
+        file.write_all(head.as_bytes())
+            .map_err(|error| format!("{of} is not logged: {}: {error}", path.display()))?;
+        let (fails, failed) = mpsc::sync_channel(1);
+        let lines = Plain::new(Box::new(appends(file, fails)), false, false);
+        let sealed = match of.is_sealed() {
+            true => ". The file is not encrypted: whoever reads it reads this sealed conversation",
+            false => "",
+        };
+        let told = format!(
+            "{of} is written to {} from now on, until /log off or the end of this client{sealed}",
+            path.display()
+        );
+        self.logs.insert(of.clone(), RoomLog { path, lines, failed });
+        Ok(told)
+    }
+}
+
+/// Appends lines to a file, without colours. The first failure is kept.
+fn appends(mut file: File, fails: SyncSender<String>) -> impl FnMut(String) + Send {
+    move |line: String| {
+        let line = without_colours(&line) + "\n";
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            // The first failure is enough.
+            let _ = fails.try_send(error.to_string());
+        }
+    }
+}
+
+/// Removes the sequences that colour names. The texts of others have no escape characters.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\u{1b}[");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| text.push_str(part.split_once('m').map_or(part, |(_, rest)| rest)));
+    text
+}
