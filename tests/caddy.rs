@@ -114,7 +114,7 @@ fn carol_stays(config: &str) -> bool {
     let mut carol = world.client_by("carol", &carols, &["--plain"]);
     carol.sees("you are in #lobby");
     // What a client claims itself does not count: Caddy replaces it.
-    let (ok, told) = world.operator(&["ctl", "ban", "127.0.0.2", "1h"]);
+    let (ok, told) = world.operator(&["ctl", "ban", "127.0.0.2", "1h", "--yes"]);
     assert!(ok, "{told}");
     if config.contains("web_proxies") {
         bob.sees("banned");
@@ -123,7 +123,7 @@ fn carol_stays(config: &str) -> bool {
         return true;
     }
     // The control: without web_proxies, all of them have the proxy's address.
-    let (ok, told) = world.operator(&["ctl", "ban", "127.0.0.1", "1h"]);
+    let (ok, told) = world.operator(&["ctl", "ban", "127.0.0.1", "1h", "--yes"]);
     assert!(ok, "{told}");
     bob.sees("banned");
     carol.sees("banned");

@@ -7,7 +7,7 @@ use world::World;
 use world::pty::Terminal;
 
 /// Rows and columns of the lines at 100 columns and 40 rows.
-const LINES: (std::ops::Range<usize>, std::ops::Range<usize>) = (1..38, 18..84);
+const LINES: (std::ops::Range<usize>, std::ops::Range<usize>) = (1..38, 18..88);
 
 /// Everything but the lines, and how fast the server answers.
 fn around(terminal: &Terminal) -> Vec<Vec<String>> {
