@@ -124,7 +124,7 @@ fn what_the_running_server_does_not_understand_is_said_alike() {
             "retention tomorrow",
             "retention, retention dry-run, retention now or retention trust-clock",
         ),
-        ("erase a/b", "whose messages? erase NAME"),
+        ("erase a/b", "names contain only letters"),
         ("say", "say what? say TEXT"),
         ("op SHA256:x", "SHA256:x "),
         ("chanels", "there is no /chanels: did you mean /channels?"),

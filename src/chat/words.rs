@@ -98,6 +98,7 @@ fn may_begin(word: &str) -> bool {
 }
 
 /// The words of a text with blanks between them: what the index of the ledger has of it.
+#[cfg(any(feature = "server", test))]
 pub fn indexed(text: &str) -> String {
     words(text).join(" ")
 }
