@@ -30,7 +30,12 @@ async function end(code, why) {
   if (code) {
     const shots = process.env.PYCHAT_SHOTS ?? '/tmp/pychat-browser-failed';
     fs.mkdirSync(shots, { recursive: true });
-    for (const { name, page } of people) await page.screenshot({ path: path.join(shots, `${name}.png`), timeout: 3000 }).catch(() => {});
+    for (const [number, page] of browser.contexts().flatMap((context) => context.pages()).entries()) {
+      const name = people.find((person) => person.page === page)?.name ?? `page-${number}`;
+      await page.screenshot({ path: path.join(shots, `${name}.png`), timeout: 3000 }).catch(() => {});
+      const text = await page.innerText('body', { timeout: 3000 }).catch((error) => error.message);
+      console.error(`${name} shows: ${text.replace(/\s*\n\s*/g, ' | ').slice(-1500)}`);
+    }
     console.error(`pictures of the pages: ${shots}`);
   }
   await browser.close().catch(() => {});
