@@ -372,7 +372,7 @@ pub fn fuzz_secrets(bytes: &[u8]) {
         let _ = store.key();
     }
     folder.add_device_key("one", &sealed).expect("its bytes");
-    let _ = DeviceKeys::default().refresh(&folder, &Alice);
+    let _ = DeviceKeys::default().refresh(&mut folder, &Alice);
 }
 
 /// Up to where it has been told each sealed conversation, and what follows then.
@@ -407,7 +407,7 @@ pub fn fuzz_lines(bytes: &[u8]) {
     let locked = |line| STANDARD_NO_PAD.encode(at_rest::lock(&key, line)) + "\n";
     let text: String = bytes.split(|byte| *byte == b'\n').map(locked).collect();
     folder.replace_search_log(text.as_bytes()).expect("its bytes");
-    if let Ok(book) = search_log::read(&folder, &key.into()) {
+    if let Ok((book, _damaged)) = search_log::read(&folder, &key.into()) {
         let conversation = "@bob".parse().expect("a conversation");
         let _ = book.search(&conversation, "tea", i64::MAX, None);
         let _ = book.search(&conversation, "tea", i64::MIN, None);
