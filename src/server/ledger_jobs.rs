@@ -319,6 +319,7 @@ mod tests {
     use crate::server::commit;
     use crate::server::delivery::flusher::Flusher;
     use crate::server::hub::Waiting;
+    use crate::server::readers;
 
     /// No answer takes longer.
     const LONG: Duration = Duration::from_secs(60);
@@ -347,6 +348,29 @@ mod tests {
         let own = Arc::clone(jobs);
         thread::spawn(move || done.send(own.ask(job)));
         result
+    }
+
+    #[test]
+    fn each_reader_answers_for_itself() {
+        for part in ["history", "search"] {
+            let (jobs, _ledger) = jobs();
+            let memory = Memory::new(Epoch(1), (1 << 20, 1 << 20), 60);
+            let queues = &jobs.readers;
+            let queue = if part == "history" { &queues.history } else { &queues.search };
+            let answers = thread::scope(|scope| {
+                scope.spawn(|| readers::run(queue, &memory));
+                let until = Instant::now() + LONG;
+                loop {
+                    let answers = jobs.answers(Duration::from_millis(50));
+                    if answers.contains(&(part, true)) || Instant::now() > until {
+                        queues.close();
+                        return answers;
+                    }
+                }
+            });
+            let expected = answers.map(|(name, _)| (name, name == part));
+            assert_eq!(answers, expected, "only {part} runs");
+        }
     }
 
     #[test]
