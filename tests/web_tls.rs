@@ -266,6 +266,8 @@ fn a_server_certifies_its_names_in_the_home_network_and_no_others() {
 fn nobody_can_certify_a_public_site_with_the_authority_of_a_home() {
     let world = at_home(r#"["chat.home.arpa"]"#);
     let own = authority(&world.web());
+    // serverAuth, of RFC 5280, section 4.2.1.12: it certifies neither mail nor programs.
+    assert!(own.der.windows(10).any(|part| part == b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01"));
     let key = fs::read_to_string(world.home().join("keys/web/ca.key")).unwrap();
     // Somebody has got the key, and uses it for a server of their own.
     let key = rcgen::KeyPair::from_pem(&key).unwrap();

@@ -14,11 +14,8 @@ pub const PRIVATE_V4: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
 ];
-/// Private IPv6 networks (RFC 4193), and those of links.
-pub const PRIVATE_V6: &[(Ipv6Addr, u8)] = &[
-    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
-    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
-];
+/// Private IPv6 networks (RFC 4193). Browsers open no address of a link, which needs a zone.
+pub const PRIVATE_V6: &[(Ipv6Addr, u8)] = &[(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7)];
 /// Domains of home networks, which nobody owns in public.
 pub const HOME_DOMAINS: &[&str] = &["home.arpa", "internal", "lan", "local"];
 
@@ -102,7 +99,6 @@ mod tests {
             "172.31.255.255",
             "100.127.0.1",
             "fd00::1",
-            "fe80::1",
             "chat.home.arpa",
             "Chat.Lan",
             "a.b.local",
@@ -116,6 +112,7 @@ mod tests {
             "100.128.0.1",
             "127.0.0.1",
             "2001:db8::1",
+            "fe80::1",
             "::ffff:8.8.8.8",
             "local",
             ".local",

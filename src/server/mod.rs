@@ -72,6 +72,7 @@ use records::Records;
 use stop::{Stop, essential, spawn};
 use storage::Storage;
 pub use storage::check_ledger;
+pub use web::authority::issued as issued_certificate;
 use web::certificate::Certificate;
 pub use web::certificate::check as check_certificate;
 

@@ -19,7 +19,7 @@ use super::world::web::connect;
 pub struct Certificate {
     pub pem: String,
     pub key: String,
-    der: CertificateDer<'static>,
+    pub der: CertificateDer<'static>,
 }
 
 impl Certificate {

@@ -247,6 +247,14 @@ fn web_rules(home: &Home, config: &Config, found: &mut Findings) {
     if let Some(Err(error)) = checked {
         found.problem(error.to_string(), "web_tls names the files of a certificate and its key");
     }
+    let issued = crate::server::issued_certificate();
+    let is_issued = config.web_tls.is_none()
+        && !config.web_names.is_empty()
+        && home.dir().join(&issued.certificate).exists();
+    if is_issued && let Err(error) = crate::server::check_certificate(home, &issued) {
+        let hint = "remove this file: the server issues another certificate for web_names";
+        found.problem(error.to_string(), hint);
+    }
     if config.web_tls.is_some() && !config.web_names.is_empty() {
         found.notes.push("web_names issues no certificate: web_tls names one".into());
     }

@@ -50,6 +50,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Err(Fault::new(code::UNREADABLE, error, hint).into());
     };
     let (listens, web) = running(&home);
+    let web = web.or(config.web);
+    let is_here = |web: SocketAddr| web.ip().to_canonical().is_loopback();
     let addresses = match args.listen.is_empty() {
         true => listens.unwrap_or_else(|| config.addresses()),
         false => args.listen.clone(),
@@ -65,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => {
             let founding = Some(keys.founding()).filter(|founding| *founding != own);
             let founding = founding.map_or(String::new(), |print| format!("/{}", print.to_url()));
-            format!("{}/#{}{founding}", page(&config, web.or(config.web))?, own.to_url())
+            format!("{}/#{}{founding}", page(&config, web)?, own.to_url())
         }
     };
     if args.json {
@@ -95,6 +97,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     } else if line.starts_with("http://") {
         err!("note: only browsers on this computer can open it: see web_tls in config.json");
+    } else if config.web_origins.is_empty() && web.is_some_and(is_here) {
+        err!("note: the web port listens on this computer only: see web in config.json");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -110,6 +114,10 @@ fn page(config: &Config, web: Option<SocketAddr>) -> Result<String, Fault> {
         let hint = "set web in config.json, for example 127.0.0.1:5080";
         return unreachable("the server has no web port", hint);
     };
+    if web.port() == 0 {
+        let hint = "start the server, then repeat this command";
+        return unreachable("the server chooses the web port at its start", hint);
+    }
     let ip = web.ip().to_canonical();
     if config.web_tls.is_none() && config.web_names.is_empty() {
         return match ip.is_loopback() {

@@ -1,12 +1,12 @@
 //! A certificate authority of the server's own for the web port: public authorities certify no
 //! names of home networks. Its name constraints permit such names and private addresses alone:
-//! nobody who has its key can impersonate a public site to a phone that trusts it.
+//! who has its key impersonates no public site to a device that trusts it and applies the
+//! constraints. RFC 5280, section 4.2.1.10.
 
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::{Span, Timestamp, tz::TimeZone};
@@ -21,8 +21,8 @@ use crate::home::Home;
 
 /// Browsers accept no certificate that is valid for longer, in days.
 const LEAF_DAYS: i64 = 397;
-/// A new certificate follows after this time.
-const RENEWS_AFTER: Duration = Duration::from_secs(300 * 24 * 60 * 60);
+/// A new certificate follows after this time, in days.
+const RENEWS_DAYS: i32 = 300;
 const AUTHORITY_DAYS: i64 = 3_650;
 
 /// The files below the home.
@@ -31,7 +31,7 @@ const AUTHORITY: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
 const LEAF: &str = "server.pem";
 const LEAF_KEY: &str = "server.key";
-/// The names of the certificate.
+/// The day of the certificate, and its names.
 const NAMES: &str = "names";
 
 /// Why there is no certificate.
@@ -45,9 +45,15 @@ pub enum AuthorityError {
     Make(#[from] rcgen::Error),
     #[error("{}: the clock shows no usable date", .0.display())]
     Clock(PathBuf),
+    #[error(
+        "{}: one of ca.key and ca.crt is missing; restore it, or remove the folder and install the \
+         new authority on each device", .0.display()
+    )]
+    Half(PathBuf),
 }
 
-/// Issues a certificate for these names, unless there is one that is not old. Returns its files.
+/// Issues a certificate for these names, unless there is one that is not old. Returns its files,
+/// as paths below the home.
 ///
 /// # Errors
 /// The files cannot be read or written, or are damaged.
@@ -55,12 +61,11 @@ pub fn issue(home: &Home, names: &[HomeName]) -> Result<WebTls, AuthorityError> 
     let folder = home.dir().join(FOLDER);
     let [certificate, key] = [LEAF, LEAF_KEY].map(|name| folder.join(name));
     let text: String = names.iter().map(|name| format!("{name}\n")).collect();
-    let is_same = fs::read_to_string(folder.join(NAMES)).is_ok_and(|known| known == text);
-    if is_same && key.is_file() && age(&certificate).is_some_and(|age| age < RENEWS_AFTER) {
-        return Ok(WebTls { certificate, key });
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    if is_for(&folder, &text, today) && key.is_file() && certificate.is_file() {
+        return Ok(issued());
     }
     make_folder(&folder, 0o700)?;
-    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     let days = |from: Date, days: i64| {
         let date = from.checked_add(Span::new().days(days));
         date.map_err(|_| AuthorityError::Clock(folder.clone()))
@@ -78,9 +83,24 @@ pub fn issue(home: &Home, names: &[HomeName]) -> Result<WebTls, AuthorityError> 
     // What is written last is what a later call looks at.
     replace(&key, own.serialize_pem().as_bytes(), 0o600)?;
     replace(&certificate, leaf.pem().as_bytes(), 0o600)?;
-    replace(&folder.join(NAMES), text.as_bytes(), 0o600)?;
+    replace(&folder.join(NAMES), format!("{today}\n{text}").as_bytes(), 0o600)?;
     log::info!("the web port has a new certificate of its own authority");
-    Ok(WebTls { certificate, key })
+    Ok(issued())
+}
+
+/// The files of the issued certificate, as paths below the home.
+pub fn issued() -> WebTls {
+    let [certificate, key] = [LEAF, LEAF_KEY].map(|name| Path::new(FOLDER).join(name));
+    WebTls { certificate, key }
+}
+
+/// Returns whether the certificate has these names and is not old. The time of a file says nothing
+/// of it: a copy is younger.
+fn is_for(folder: &Path, names: &str, today: Date) -> bool {
+    let Ok(text) = fs::read_to_string(folder.join(NAMES)) else { return false };
+    let Some((day, known)) = text.split_once('\n') else { return false };
+    let age = day.parse::<Date>().map(|day| (today - day).get_days());
+    known == names && age.is_ok_and(|age| (0..RENEWS_DAYS).contains(&age))
 }
 
 /// Returns the authority's certificate in PEM form, which phones and computers install.
@@ -98,8 +118,14 @@ fn authority(
     dated(&mut params, "pychat at home", valid);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Name constraints bind neither the signatures of programs nor all of those of mail.
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.name_constraints = Some(constraints());
-    if path.is_file() && certificate.is_file() {
+    let there = [&path, &certificate].map(|path| path.exists());
+    if there[0] != there[1] {
+        return Err(AuthorityError::Half(folder.to_owned()));
+    }
+    if there[0] {
         let pem = fs::read_to_string(&path);
         let pem = pem.map_err(|error| AuthorityError::Read { path: path.clone(), error })?;
         return Ok(Issuer::new(params, KeyPair::from_pem(&pem)?));
@@ -132,7 +158,42 @@ fn dated(params: &mut CertificateParams, name: &str, (from, until): (Date, Date)
     params.distinguished_name.push(DnType::CommonName, name);
 }
 
-/// Time since a file was written; `None` if there is none, or it is from the future.
-fn age(path: &Path) -> Option<Duration> {
-    fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_issued_again_when_it_is_old_or_has_other_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let [one, other]: [[HomeName; 1]; 2] =
+            [["192.168.1.7".parse().unwrap()], ["chat.home.arpa".parse().unwrap()]];
+        let leaf = |names: &[HomeName]| {
+            let tls = issue(&home, names).unwrap();
+            assert!(tls.certificate.is_relative() && tls.key.is_relative());
+            fs::read(home.dir().join(tls.certificate)).unwrap()
+        };
+        let file = |name: &str| home.dir().join(FOLDER).join(name);
+        let first = leaf(&one);
+        assert_eq!(leaf(&one), first);
+        assert_ne!(leaf(&other), first);
+        let second = leaf(&one);
+        // The file of the certificate is young, as a copy is.
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        for (days, is_issued) in [(-299, false), (-300, true), (1, true)] {
+            let before = leaf(&one);
+            let day = today.checked_add(Span::new().days(days)).unwrap();
+            fs::write(file(NAMES), format!("{day}\n192.168.1.7\n")).unwrap();
+            assert_eq!(leaf(&one) != before, is_issued, "{days}");
+        }
+        assert_ne!(leaf(&one), second);
+        // Half of an authority is not replaced: devices have installed the other half.
+        for name in [AUTHORITY_KEY, AUTHORITY] {
+            let kept = fs::read(file(name)).unwrap();
+            fs::remove_file(file(name)).unwrap();
+            assert!(matches!(issue(&home, &other), Err(AuthorityError::Half(_))), "{name}");
+            fs::write(file(name), kept).unwrap();
+        }
+        assert_ne!(leaf(&other), second);
+    }
 }

@@ -126,16 +126,15 @@ impl Certificate {
     /// # Errors
     /// The files cannot be used.
     pub fn open(home: &Home, config: &Config) -> Result<Certificate, Fault> {
+        let is_named = config.web_tls.is_some();
         let opened = files(home, config).and_then(|files| {
             let read = files.as_ref().map(Files::read).transpose()?;
             Ok((files, read))
         });
         let (files, config) = opened.map_err(|error| {
-            let hint = match &error {
-                CertificateError::Authority(_) => {
-                    "the server issues a certificate for web_names in config.json"
-                }
-                _ => "web_tls in config.json names the files of a certificate and its key",
+            let hint = match is_named {
+                true => "web_tls in config.json names the files of a certificate and its key",
+                false => "the server issues a certificate for web_names in config.json",
             };
             Fault::new(code::UNREADABLE, error.to_string(), hint)
         })?;

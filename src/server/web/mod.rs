@@ -1,7 +1,7 @@
 //! The web port: the page by HTTP/1.1, until a request opens a hop, which is handed to the login
 //! loop. One thread handles all its connections, so that each costs only a descriptor and a buffer.
 
-mod authority;
+pub mod authority;
 pub mod certificate;
 mod connection;
 mod pages;

@@ -25,6 +25,9 @@ pub fn admits_origin(
 ) -> bool {
     let Some(origin) = origin else { return true };
     let Ok(origin) = origin.parse::<WebOrigin>() else { return false };
+    // A proxy that the operator has not listed says nothing of encryption.
+    let is_listed = |own: &WebOrigin| own.is_https() && own.is_at(host);
+    let is_encrypted = is_encrypted || origins.iter().any(is_listed);
     let is_here = origin.is_at(host) && (origin.is_https() || !is_encrypted);
     is_here || origins.contains(&origin)
 }
@@ -41,10 +44,11 @@ pub struct Path<'a> {
 }
 
 impl Path<'_> {
-    /// Returns whether the request is known to have come encrypted.
+    /// Returns whether the request came encrypted, as far as is known: a proxy that does not state
+    /// the scheme is expected to have a certificate.
     pub fn is_encrypted(self) -> bool {
-        let by_https = self.scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-        self.is_tls || (self.by_proxy && by_https)
+        let is_http = self.scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+        self.is_tls || (self.by_proxy && !is_http)
     }
 }
 
@@ -54,12 +58,14 @@ pub fn is_secure(host: &str, path: Path<'_>, origins: &[WebOrigin]) -> bool {
     let Some(name) = host_of(host) else { return false };
     let is_loopback = |ip: &str| ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let inside = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    if path.is_tls || name.eq_ignore_ascii_case("localhost") || is_loopback(inside.unwrap_or(name))
+    if path.is_encrypted()
+        || name.eq_ignore_ascii_case("localhost")
+        || is_loopback(inside.unwrap_or(name))
     {
         return true;
     }
     if path.by_proxy {
-        return !path.scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+        return false;
     }
     // A proxy that the operator has not listed.
     let is_own = |origin: &WebOrigin| origin.is_https() && origin.host().eq_ignore_ascii_case(name);
@@ -193,6 +199,8 @@ mod tests {
             ("http://127.0.0.1:8000", "127.0.0.1:5080"),
             ("http://127.0.0.1", "127.0.0.1:5080"),
             ("http://chat.example.org", "127.0.0.1:5080"),
+            // The page came by the https of a proxy that is not listed.
+            ("http://chat.example.org", "chat.example.org"),
             ("https://chat.example.org.evil.example", "chat.example.org"),
             ("https://chat.example.org/", "127.0.0.1:5080"),
             ("file://", "127.0.0.1:5080"),
@@ -206,7 +214,8 @@ mod tests {
         assert!(encrypted("https://chat.example.org", "chat.example.org"));
         let direct = Path::default();
         assert!(!direct.is_encrypted() && Path { is_tls: true, ..direct }.is_encrypted());
-        assert!(Path { by_proxy: true, scheme: Some("HTTPS"), ..direct }.is_encrypted());
+        let by_proxy = |scheme| Path { by_proxy: true, scheme, ..direct }.is_encrypted();
+        assert!(by_proxy(Some("HTTPS")) && by_proxy(None) && !by_proxy(Some("http")));
         // Not a proxy of the operator.
         assert!(!Path { scheme: Some("https"), ..direct }.is_encrypted());
     }
