@@ -260,10 +260,12 @@ fn the_ledger_shrinks_after_an_erasure_and_others_chat_meanwhile() {
     command.args(["ctl", "erase", "bob", "--home"]).arg(world.home());
     let asked = world::Program::start(command);
     let mut number = 0;
-    while asked.shown().is_empty() {
+    // On a slow machine, more of them would fill the space that becomes free.
+    while asked.shown().is_empty() && number < 300 {
         number += 1;
         says(&mut alice, number, &format!("message {number} of alice"));
     }
+    world.until("bob is erased", || !asked.shown().is_empty());
     world.until("the file has shrunk", || size(&ledger) + size(&log) < before / 4);
     number += 1;
     says(&mut alice, number, "it goes on");
