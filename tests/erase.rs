@@ -361,6 +361,33 @@ fn a_channel_is_erased_in_every_byte_and_goes_on() {
 }
 
 #[test]
+fn a_channel_with_a_pin_is_erased_by_its_tag_alone() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    alice.types("/create tea");
+    alice.sees("you are in #tea~");
+    alice.types("a first line");
+    alice.sees("You: a first line");
+    let (ok, told) = world.operator(&["ctl", "channels"]);
+    let name = told.split_whitespace().find(|word| word.starts_with("#tea~")).expect(&told);
+    assert!(ok, "{told}");
+    for wanted in ["#tea", "#TEA", "#tea~", "#tea~open"] {
+        let (ok, answer) = world.operator(&["ctl", "erase", wanted, "--yes"]);
+        assert!(!ok && answer.contains("there is no channel #"), "{wanted}: {answer}");
+        let names_it = answer.contains(&format!("only with one: {name}"));
+        assert_eq!(names_it, wanted != "#tea~open", "{wanted}: {answer}");
+    }
+    alice.types("a second line");
+    alice.sees("You: a second line");
+    assert_eq!(alice.seen("has erased the messages"), 0);
+    let (ok, answer) = world.operator(&["ctl", "erase", name, "--yes"]);
+    assert!(ok && answer.contains(&format!("the messages of {name} were erased")), "{answer}");
+    alice.sees("the operator has erased the messages before this one");
+    let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
+    assert!(trail.contains(&format!("\"action\":\"erase\",\"target\":\"{name}\"")), "{trail}");
+}
+
+#[test]
 fn an_erasure_of_a_channel_goes_on_after_a_kill() {
     let world = fast_world();
     let mut alice = world.client("alice", &["--plain"]);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::call::Call;
-use super::reply::{Reply, misused, no, unconfirmed, unread, unstored, with};
+use super::reply::{Reply, failed, misused, no, unconfirmed, unread, unstored, with};
 use super::retention::{READ_TIME, REMAINS};
 use crate::chat::{ChannelName, Conversation, UserName};
 use crate::clean;
@@ -72,28 +72,44 @@ fn erase_user(call: &Call, name: UserName) -> Reply {
 }
 
 /// Runs a job on a channel that the server knows. The tag of a channel with a PIN may be
-/// abbreviated, as it is shown.
+/// abbreviated, as it is shown. A name without a tag means the channel without a PIN alone, because
+/// an erasure cannot be undone.
 fn with_channel(call: &Call, text: &str, job: fn(&Call, &ChannelName) -> Reply) -> Reply {
     let Some(stored) = call.context.ledger.ask(|ledger| ledger.conversations()) else {
-        return no("the server stops");
+        return no("the server is stopping");
     };
     let stored = stored.into_iter().filter_map(|conversation| match conversation {
         Conversation::Channel(channel) => Some(channel),
         Conversation::Private(..) => None,
     });
     let here = call.context.hub.channels().into_iter().map(|(channel, _)| channel);
-    let meant = stored.chain(here).filter(|channel| channel.is_meant_by(text));
-    let meant: BTreeSet<ChannelName> = meant.collect();
-    // A channel without a PIN has the whole name.
-    let whole = text.parse().ok().and_then(|name: ChannelName| meant.get(&name));
-    match (whole.or_else(|| meant.first()), meant.len()) {
-        (None, _) => no(&format!("there is no channel {}", clean::line(text))),
-        (Some(name), count) if whole.is_some() || count == 1 => job(call, name),
-        _ => {
-            let names: Vec<_> = meant.iter().take(NAMED_MAX).map(ToString::to_string).collect();
-            no(&format!("several channels have this name: {}", names.join(", ")))
+    let named = stored.chain(here).filter(|channel| channel.is_meant_by(text));
+    let named: BTreeSet<ChannelName> = named.collect();
+    let is_tagged = text.split_once('~').is_some_and(|(_, tag)| !tag.is_empty());
+    let meant = |channel: &&ChannelName| is_tagged || !channel.has_pin();
+    let meant: Vec<&ChannelName> = named.iter().filter(meant).collect();
+    match meant.as_slice() {
+        [] if named.is_empty() => {
+            let error = format!("there is no channel {}", clean::line(text));
+            failed(&error, "pychat ctl channels shows the channels that have members")
+        }
+        [] => {
+            let (name, others) = (clean::line(text), listed(named.iter()));
+            let error =
+                format!("there is no channel {name} without a PIN, only with one: {others}");
+            failed(&error, "name a channel with a PIN by its tag, too")
+        }
+        [name] => job(call, name),
+        several => {
+            let others = listed(several.iter().copied());
+            let error = format!("several channels have this name: {others}");
+            failed(&error, "write more letters of the tag, or ~open for the channel without a PIN")
         }
     }
+}
+
+fn listed<'a>(channels: impl Iterator<Item = &'a ChannelName>) -> String {
+    channels.take(NAMED_MAX).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Erases the messages, files and topic of a channel.
@@ -107,7 +123,8 @@ fn erase_messages(call: &Call, name: &ChannelName) -> Reply {
         Ok(removed) => removed,
         Err(problem) => return problem,
     };
-    let shown = Conversation::Channel(name.clone()).in_log();
+    // With the first letters of its tag: several channels may have the same name.
+    let shown = name.to_string();
     let notice = format!("{} has erased the messages before this one", call.actor.title());
     match context.ledger.erase_channel(name, &notice) {
         Some(Ok(())) => {
@@ -129,7 +146,7 @@ fn erase_topic(call: &Call, name: &ChannelName) -> Reply {
     if !call.context.hub.forget_topic(name) {
         return no(&format!("{name} has no topic"));
     }
-    let shown = Conversation::Channel(name.clone()).in_log();
+    let shown = name.to_string();
     let reason = Some("topic");
     call.context.records.record(&Decision { target: &shown, reason, ..call.done() });
     let mut text = format!("the topic of {name} was erased");
