@@ -4,20 +4,20 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 pub use super::reply::Reply;
-use super::reply::{CONFIRMED, misused};
+use super::reply::{CONFIRMED, failed, misused};
 use crate::chat::operator_commands::{self, Name, OperatorCommand};
 use crate::fault::{Fault, code};
 use crate::home::Home;
@@ -29,10 +29,11 @@ pub type Handler = Arc<dyn Fn(&[String]) -> Reply + Send + Sync>;
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of the longest answer: a list of ten thousand users, as text and as data.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// Time limit of a request until it is read, and of its answer until it is sent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time limit of commands that may take minutes.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
-/// Concurrent requests of readers, each of which has a thread. Further ones get no answer.
+/// Concurrent requests of readers, each of which has a thread. Further ones are refused.
 const READERS_MAX: usize = 32;
 /// Pause after a failed accept, for example without free descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -44,13 +45,24 @@ struct Request {
 }
 
 /// The file of the socket, removed when dropped.
-pub struct Socket(PathBuf);
+pub struct Socket {
+    path: PathBuf,
+    /// The device and inode of the file. While the socket listens, no other file has them.
+    file: (u64, u64),
+}
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // The file may be gone already.
-        let _ = fs::remove_file(&self.0);
+        // The file may be gone already, and another server may listen on the path.
+        if file_at(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Returns the device and inode of a file.
+fn file_at(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|about| (about.dev(), about.ino()))
 }
 
 /// Listens to operators. The home is locked, so that an existing socket is left over from an
@@ -65,11 +77,19 @@ pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
 /// Listens to readers. The group of the socket is that of a folder with the setgid bit.
 ///
 /// # Errors
-/// The path has a file of another kind, the socket cannot be made, or a thread cannot be started.
+/// The path has a file of another kind, another server listens there, the socket cannot be made, or
+/// a thread cannot be started.
 pub fn serve_readers(home: &Home, path: &Path, handler: Handler) -> anyhow::Result<Socket> {
     check_readers(home, path)?;
-    let mode = Permissions::from_mode(0o660);
-    open(home.dir().join(path), mode, READERS_MAX, handler)
+    let whole = home.dir().join(path);
+    // The server of this home has ended, but the path may be that of another home, too.
+    if UnixStream::connect(&whole).is_ok() {
+        let error =
+            format!("read_socket cannot be {}: another server listens there", whole.display());
+        let hint = "give each server a read_socket of its own";
+        return Err(Fault::new(code::UNREADABLE, error, hint).into());
+    }
+    open(whole, Permissions::from_mode(0o660), READERS_MAX, handler)
 }
 
 /// Checks that the socket for readers replaces no file.
@@ -88,7 +108,7 @@ pub fn check_readers(home: &Home, path: &Path) -> Result<(), Fault> {
     Err(Fault::new(code::UNREADABLE, error, hint))
 }
 
-/// Listens on a path. `requests_max` requests are answered at the same time, and others are not.
+/// Listens on a path. `requests_max` requests are answered at the same time; others are refused.
 fn open(
     path: PathBuf,
     mode: Permissions,
@@ -105,22 +125,24 @@ fn open(
         .with_context(|| format!("cannot listen on {}", path.display()))?;
     fs::set_permissions(&path, mode)
         .with_context(|| format!("cannot protect {}", path.display()))?;
+    let file = file_at(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let requests = Arc::new(AtomicUsize::new(0));
     let accept = move || {
         for stream in listener.incoming() {
-            let turn = Turn::of(&requests);
             // Each request has a thread, so that a long sweep does not delay a health check.
             let begun = stream.and_then(|stream| {
+                let Some(turn) = Turn::take(&requests, requests_max) else {
+                    return refuse(&stream);
+                };
                 let handler = Arc::clone(&handler);
                 let serve = move || {
-                    if turn.1 >= requests_max {
-                        return log::debug!("ctl: {requests_max} requests at the same time");
-                    }
+                    // The whole turn: the closure owns it until the answer is sent.
+                    let _turn = turn;
                     if let Err(error) = answer(&stream, &handler) {
                         log::debug!("ctl: {error}");
                     }
                 };
-                thread::Builder::new().name("ctl".into()).spawn(serve)
+                thread::Builder::new().name("ctl".into()).spawn(serve).map(drop)
             });
             if let Err(error) = begun {
                 log::debug!("ctl: {error}");
@@ -129,16 +151,19 @@ fn open(
         }
     };
     thread::Builder::new().name("ctl".into()).spawn(accept).context("cannot start ctl")?;
-    Ok(Socket(path))
+    Ok(Socket { path, file })
 }
 
-/// One of the requests of a socket, and how many there were before it.
-struct Turn(Arc<AtomicUsize>, usize);
+/// One of the concurrent requests of a socket.
+struct Turn(Arc<AtomicUsize>);
 
 impl Turn {
-    fn of(requests: &Arc<AtomicUsize>) -> Turn {
+    /// Returns a turn; `None` if `requests_max` requests have one.
+    fn take(requests: &Arc<AtomicUsize>, requests_max: usize) -> Option<Turn> {
         let before = requests.fetch_add(1, Ordering::Relaxed);
-        Turn(Arc::clone(requests), before)
+        let turn = Turn(Arc::clone(requests));
+        // One too many is dropped, and no longer counted.
+        (before < requests_max).then_some(turn)
     }
 }
 
@@ -148,17 +173,65 @@ impl Drop for Turn {
     }
 }
 
+/// Refuses a request without reading it or waiting: the answer fits into the empty buffer of the
+/// socket. A reader who is already gone is no error.
+fn refuse(mut stream: &UnixStream) -> io::Result<()> {
+    log::debug!("ctl: a request is refused: {READERS_MAX} are answered");
+    let reply = failed("too many requests at the same time", "try again in a moment");
+    stream.set_nonblocking(true)?;
+    let _ = stream.write_all(&line_of(&reply)?);
+    Ok(())
+}
+
+fn line_of(reply: &Reply) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
 fn answer(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let reply = match read(stream)? {
+    let reply = match read(Timed::new(stream, PATIENCE))? {
         Ok(words) => handler(&words),
         Err(error) => misused(&format!("malformed request: {error}")),
     };
-    let mut answer = serde_json::to_vec(&reply)?;
-    answer.push(b'\n');
-    let mut stream = stream;
-    stream.write_all(&answer)
+    Timed::new(stream, PATIENCE).write_all(&line_of(&reply)?)
+}
+
+/// A connection with one time limit for all reads and writes: with a limit for each, a client that
+/// sends a byte now and then would have its thread for ever.
+struct Timed<'a> {
+    stream: &'a UnixStream,
+    end: Instant,
+}
+
+impl Timed<'_> {
+    fn new(stream: &UnixStream, patience: Duration) -> Timed<'_> {
+        Timed { stream, end: Instant::now() + patience }
+    }
+
+    /// Returns the time that is left.
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.left()?))?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 /// Reads a request.
@@ -291,7 +364,11 @@ fn ask_within(place: &Place, words: &[String], patience: Duration) -> Result<Opt
         let error = format!("a request has at most {} KiB", REQUEST_BYTES_MAX >> 10);
         return Err(Fault::new(code::USAGE, error, "say it in fewer words"));
     }
-    stream.write_all(&line).map_err(fault)?;
+    match stream.write_all(&line) {
+        // A server that refuses a request does not read it: its answer is there.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        sent => sent.map_err(fault)?,
+    }
     let mut answer = Vec::new();
     let mut limited = BufReader::new(stream.take(ANSWER_BYTES_MAX));
     limited.read_until(b'\n', &mut answer).map_err(fault)?;
@@ -337,6 +414,7 @@ fn trouble(place: &Place, error: &io::Error, patience: Duration) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reply::yes;
     use super::*;
 
     /// Returns the fault if the server handles a request in this way, within this time.
@@ -374,6 +452,73 @@ mod tests {
         let fault = trouble(&Place::of(&Home::new("/srv/chat")), &denied, PATIENCE);
         assert!(fault.error.contains("ctl.sock is not for this account"), "{fault}");
         assert_eq!(fault.code, code::UNREADABLE);
+    }
+
+    /// Listens to readers on a socket in a folder, and answers each with the same text.
+    fn readers(home: &Home, folder: &Path, text: &'static str) -> anyhow::Result<Socket> {
+        let handler: Handler = Arc::new(move |_: &[String]| yes(text));
+        serve_readers(home, &folder.join("read.sock"), handler)
+    }
+
+    #[test]
+    fn a_surplus_of_readers_is_refused_until_one_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().join("home"));
+        let _socket = readers(&home, folder.path(), "tea").unwrap();
+        let path = folder.path().join("read.sock");
+        let place = Place::at(path.clone());
+        let ask = || ask_at(&place, &["stats".into()]).unwrap().unwrap();
+        let held = || UnixStream::connect(&path).unwrap();
+        let mut held: Vec<_> = (0..READERS_MAX).map(|_| held()).collect();
+        for _ in 0..3 {
+            let reply = ask();
+            assert!(!reply.ok && reply.text.contains("too many requests"), "{}", reply.text);
+            assert!(reply.hint.is_some());
+        }
+        held.pop();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut reply = ask();
+        while !reply.ok && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+            reply = ask();
+        }
+        assert_eq!(reply.text, "tea");
+    }
+
+    #[test]
+    fn a_request_that_comes_in_single_bytes_has_one_time_limit() {
+        let (stream, mut other) = UnixStream::pair().unwrap();
+        let sending = thread::spawn(move || {
+            for _ in 0..1_000 {
+                if other.write_all(b" ").is_err() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let error = read(Timed::new(&stream, Duration::from_millis(100))).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+        drop(stream);
+        sending.join().unwrap();
+    }
+
+    #[test]
+    fn a_socket_on_which_another_server_listens_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| Home::new(folder.path().join(name)));
+        let path = folder.path().join("read.sock");
+        let answers = || ask_at(&Place::at(path.clone()), &["stats".into()]).unwrap();
+        let first = readers(&one, folder.path(), "tea").unwrap();
+        let refused = readers(&other, folder.path(), "coffee").err().unwrap();
+        assert!(refused.to_string().contains("another server listens there"), "{refused}");
+        assert_eq!(answers().unwrap().text, "tea");
+        // Another server has the path by now: the end of the first leaves it.
+        fs::remove_file(&path).unwrap();
+        let second = readers(&other, folder.path(), "coffee").unwrap();
+        drop(first);
+        assert_eq!(answers().unwrap().text, "coffee");
+        drop(second);
+        assert!(!path.exists(), "the control");
     }
 
     #[test]
