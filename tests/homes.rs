@@ -409,6 +409,34 @@ fn backups_are_rotated_and_the_last_good_one_stays() {
 }
 
 #[test]
+fn backups_are_rotated_where_the_copy_of_files_fails_and_each_home_has_its_own() {
+    let worlds = [World::new(), World::new()];
+    let folder = worlds[0].home().parent().unwrap().join("backups");
+    let unusable = folder.with_extension("file");
+    fs::write(&unusable, "no folder").unwrap();
+    let [folder_text, unusable] = [&folder, &unusable].map(|path| path.display().to_string());
+    let count = || {
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.filter(|name| name.to_string_lossy().ends_with(".db")).count()
+    };
+    for world in &worlds {
+        world.admit("alice");
+        says(world, &["one"]);
+    }
+    for number in 1..=4 {
+        let job = ["backup", &folder_text, "--keep", "2", "--files", &unusable];
+        let (ok, told) = worlds[0].operator(&job);
+        assert!(!ok && told.contains("backups.file"), "{told}");
+        assert_eq!(count(), number.min(2), "{told}");
+    }
+    for number in 1..=3 {
+        let (ok, told) = worlds[1].operator(&["backup", &folder_text, "--keep", "1"]);
+        assert!(ok, "{told}");
+        assert_eq!(count(), 3, "two of one home and one of the other, after {number}: {told}");
+    }
+}
+
+#[test]
 fn a_backup_that_is_killed_leaves_nothing_after_the_next_one() {
     let limits = r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
     let world = World::with(limits);

@@ -26,8 +26,11 @@ pub fn backup(
     keep: Option<u16>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let rotation = keep.map(|_| Rotation::open(file)).transpose()?;
-    let next = rotation.as_ref().map(|rotation| rotation.next(jiff::Timestamp::now()));
+    // Of a mistyped home, no folder of backups is made.
+    let ledger = existing(home)?;
+    let mut rotation = keep.map(|_| Rotation::open(file, home.dir())).transpose()?;
+    let next = rotation.as_mut().map(|rotation| rotation.begin(jiff::Timestamp::now()));
+    let next = next.transpose()?;
     let file = next.as_deref().unwrap_or(file);
     let terminal = std::io::stderr().is_terminal();
     let mut progress = |percent: u8| {
@@ -35,22 +38,25 @@ pub fn backup(
             print::aside(format_args!("\r{percent:>3} %"));
         }
     };
-    jobs(&existing(home)?).backup(file, &mut progress)?;
+    jobs(&ledger).backup(file, &mut progress)?;
     if terminal {
         print::aside("\n");
     }
-    let found = jobs(file).verify().inspect_err(|_| {
-        // A copy of a damaged ledger takes no good backup's place.
-        if rotation.is_some() && fs::remove_file(file).is_ok() {
+    let found = jobs(file).verify().inspect_err(|error| {
+        // A copy of a damaged ledger takes no good backup's place. Of one that cannot be read now,
+        // this is not known: the next run removes it.
+        let is_read = fs::File::open(file).is_ok();
+        if rotation.is_some() && is_read && is_damaged(error) && fs::remove_file(file).is_ok() {
             err!("{} was removed, because it is damaged; earlier backups stay", file.display());
         }
     })?;
+    // Before the files, whose copy may fail each time: the backups of messages stay `keep`.
+    let rotated = rotation.map(|rotation| rotation.add(file, keep.unwrap_or(1).into()));
+    let rotated = rotated.transpose()?;
     // Files are copied after the ledger: those that it names are there, unless they were removed
     // meanwhile.
     let files = files.map(|to| files::copy(file, &home.files_dir(), to)).transpose()?;
     audit::note(home, "backup", "", None);
-    let rotated = rotation.map(|rotation| rotation.add(file, keep.unwrap_or(1).into()));
-    let rotated = rotated.transpose()?;
     say(json, file, Report { found, files, rotated }, "the copy has")?;
     err!(
         "copy keys/, users/, config.json, data/*.json and data/audit.jsonl too: they are plain files"
@@ -160,11 +166,17 @@ fn named(file: &Path) -> anyhow::Result<&Path> {
     Err(Fault::new(code::UNREADABLE, error, COPY).into())
 }
 
+/// Whether a file is damaged. One that a full or failing disk, or a lack of descriptors, keeps from
+/// being read may be sound.
+fn is_damaged(error: &LedgerError) -> bool {
+    matches!(error, LedgerError::Engine { is_disk: false, .. } | LedgerError::Damaged { .. })
+}
+
 /// An error of a backup. A damaged one is not restored from itself.
 fn of_copy(error: LedgerError, file: &Path) -> anyhow::Error {
     match &error {
-        LedgerError::Engine { path, is_disk: false, .. } | LedgerError::Damaged { path, .. }
-            if path == file =>
+        LedgerError::Engine { path, .. } | LedgerError::Damaged { path, .. }
+            if path == file && is_damaged(&error) =>
         {
             let hint = format!("it is damaged, or no backup: {COPY}");
             Fault::new(code::UNREADABLE, error, hint).into()

@@ -27,14 +27,21 @@ struct Made {
 #[serde(deny_unknown_fields)]
 struct Backup {
     name: String,
+    /// 0 until the backup is verified.
     bytes: u64,
     changed_ns: i64,
+    /// The absolute path of the home that it is of. Other homes may use the same folder.
+    #[serde(default)]
+    home: String,
 }
 
 /// A folder of backups, which no other process changes meanwhile.
 pub struct Rotation {
     folder: PathBuf,
+    /// The absolute path of the home whose backups are counted and removed.
+    home: String,
     made: Made,
+    rotated: Rotated,
     _turn: File,
 }
 
@@ -47,11 +54,11 @@ pub struct Rotated {
 }
 
 impl Rotation {
-    /// Opens a folder, which is made where it is missing.
+    /// Opens the folder of a home's backups, which is made where it is missing.
     ///
     /// # Errors
     /// It is a file, cannot be written, or its list is damaged.
-    pub fn open(folder: &Path) -> anyhow::Result<Rotation> {
+    pub fn open(folder: &Path, home: &Path) -> anyhow::Result<Rotation> {
         if folder.is_file() {
             let error = format!("{} is a file", folder.display());
             let hint = "with --keep, name a folder for the backups";
@@ -60,11 +67,30 @@ impl Rotation {
         file::make_folder(folder, 0o700)?;
         let turn = file::turn(&folder.join(LOCK))?;
         let made = json_file::load(&folder.join(LIST), json_file::LARGE)?.unwrap_or_default();
-        Ok(Rotation { folder: folder.to_owned(), made, _turn: turn })
+        let home = fs::canonicalize(home).map_err(FileError::io(home))?;
+        let home = home.to_string_lossy().into_owned();
+        let (folder, rotated) = (folder.to_owned(), Rotated::default());
+        Ok(Rotation { folder, home, made, rotated, _turn: turn })
+    }
+
+    /// Returns the path of the next backup, which is in the list from now on. Removes what earlier
+    /// runs have left that did not verify their backup.
+    ///
+    /// # Errors
+    /// The list cannot be written, or a file not removed.
+    pub fn begin(&mut self, now: Timestamp) -> Result<PathBuf, FileError> {
+        while let Some(index) = self.not_verified() {
+            self.remove(index)?;
+        }
+        let path = self.next(now);
+        let name = name_of(&path);
+        self.made.backups.push(Backup { name, bytes: 0, changed_ns: 0, home: self.home.clone() });
+        self.save()?;
+        Ok(path)
     }
 
     /// Returns the path of the next backup: none has this name.
-    pub fn next(&self, now: Timestamp) -> PathBuf {
+    fn next(&self, now: Timestamp) -> PathBuf {
         let time = now.strftime("%Y%m%dT%H%M%SZ");
         let name = |number: u32| match number {
             1 => self.folder.join(format!("pychat-{time}.db")),
@@ -74,32 +100,51 @@ impl Rotation {
         free.expect("a second has fewer backups than that")
     }
 
-    /// Adds a backup that was verified, and removes the oldest ones beyond `keep`, at least 1. The
-    /// list on disk is right after each step.
+    /// Takes in that a backup was verified, and removes the oldest ones of the same home beyond
+    /// `keep`, at least 1. The list on disk is right after each step.
     ///
     /// # Errors
     /// The list cannot be written, or a backup not removed.
     pub fn add(mut self, path: &Path, keep: usize) -> Result<Rotated, FileError> {
         let about = fs::metadata(path).map_err(FileError::io(path))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.made.backups.push(Backup::of(name, &about));
+        let name = name_of(path);
+        self.made.backups.retain(|one| one.name != name);
+        self.made.backups.push(Backup::of(name, &about, &self.home));
         self.save()?;
-        let mut rotated = Rotated::default();
-        while self.made.backups.len() > keep.max(1) {
-            let oldest = self.made.backups.remove(0);
-            let path = self.folder.join(&oldest.name);
-            match fs::symlink_metadata(&path) {
-                // The operator has removed it.
-                Err(_) => {}
-                Ok(about) if about.is_file() && oldest.is(&path, &about) => {
-                    file::remove(&path)?;
-                    rotated.removed.push(path);
-                }
-                Ok(_) => rotated.foreign.push(path),
-            }
-            self.save()?;
+        while let Some(oldest) = self.oldest_beyond(keep.max(1)) {
+            self.remove(oldest)?;
         }
-        Ok(rotated)
+        Ok(self.rotated)
+    }
+
+    /// Returns the index of a backup that a run of this home has not verified.
+    fn not_verified(&self) -> Option<usize> {
+        let is_left = |one: &Backup| one.home == self.home && one.bytes == 0;
+        self.made.backups.iter().position(is_left)
+    }
+
+    /// Returns the index of this home's oldest backup, if it has more than `keep`.
+    fn oldest_beyond(&self, keep: usize) -> Option<usize> {
+        let backups = self.made.backups.iter().enumerate();
+        let own: Vec<usize> =
+            backups.filter(|(_, one)| one.home == self.home).map(|(index, _)| index).collect();
+        if own.len() > keep { own.first().copied() } else { None }
+    }
+
+    /// Removes a backup of the list, and its file unless that is somebody else's.
+    fn remove(&mut self, index: usize) -> Result<(), FileError> {
+        let backup = self.made.backups.remove(index);
+        let path = self.folder.join(&backup.name);
+        match fs::symlink_metadata(&path) {
+            // The operator has removed it, or it was never written.
+            Err(_) => {}
+            Ok(about) if about.is_file() && backup.is(&path, &about) => {
+                file::remove(&path)?;
+                self.rotated.removed.push(path);
+            }
+            Ok(_) => self.rotated.foreign.push(path),
+        }
+        self.save()
     }
 
     fn save(&self) -> Result<(), FileError> {
@@ -108,18 +153,24 @@ impl Rotation {
 }
 
 impl Backup {
-    fn of(name: String, about: &Metadata) -> Backup {
+    fn of(name: String, about: &Metadata, home: &str) -> Backup {
         let seconds_ns = about.mtime().saturating_mul(1_000_000_000);
         let changed_ns = seconds_ns.saturating_add(about.mtime_nsec());
-        Backup { name, bytes: about.len(), changed_ns }
+        Backup { name, bytes: about.len(), changed_ns, home: home.to_owned() }
     }
 
-    /// Whether the file is this backup still, in this folder.
+    /// Whether the file is this backup still, in this folder. What it was is not known of a backup
+    /// that was not verified: its name was free when it was made.
     fn is(&self, path: &Path, about: &Metadata) -> bool {
-        let now = Backup::of(self.name.clone(), about);
+        let now = Backup::of(self.name.clone(), about, &self.home);
         let is_inside = path.file_name().is_some_and(|name| *name == *self.name);
-        is_inside && (now.bytes, now.changed_ns) == (self.bytes, self.changed_ns)
+        let is_same = (now.bytes, now.changed_ns) == (self.bytes, self.changed_ns);
+        is_inside && (is_same || self.bytes == 0)
     }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -127,11 +178,52 @@ mod tests {
     use super::*;
 
     fn made(folder: &Path, keep: usize) -> (PathBuf, Rotated) {
-        let rotation = Rotation::open(folder).unwrap();
-        let path = rotation.next(Timestamp::UNIX_EPOCH);
+        made_of(Path::new("/"), folder, keep)
+    }
+
+    fn made_of(home: &Path, folder: &Path, keep: usize) -> (PathBuf, Rotated) {
+        let mut rotation = Rotation::open(folder, home).unwrap();
+        let path = rotation.begin(Timestamp::UNIX_EPOCH).unwrap();
         fs::write(&path, "a backup").unwrap();
         let rotated = rotation.add(&path, keep).unwrap();
         (path, rotated)
+    }
+
+    #[test]
+    fn each_home_has_backups_of_its_own_in_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+        [&one, &other].map(|home| fs::create_dir(home).unwrap());
+        let backups = folder.path().join("backups");
+        let (first, _) = made_of(&one, &backups, 1);
+        for _ in 0..2 {
+            made_of(&other, &backups, 1);
+        }
+        assert!(first.exists());
+        // The same home by another path.
+        let again = other.join("../one");
+        let (_, rotated) = made_of(&again, &backups, 1);
+        assert_eq!((rotated.removed, rotated.foreign), (vec![first], vec![]));
+    }
+
+    #[test]
+    fn what_a_failed_run_has_left_is_removed_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let (good, _) = made(folder.path(), 2);
+        let mut left = Vec::new();
+        for _ in 0..4 {
+            let mut rotation = Rotation::open(folder.path(), Path::new("/")).unwrap();
+            let path = rotation.begin(Timestamp::UNIX_EPOCH).unwrap();
+            fs::write(&path, "not verified").unwrap();
+            left.push(path);
+        }
+        let names = fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name());
+        let count = names.filter(|name| name.to_string_lossy().ends_with(".db")).count();
+        assert_eq!(count, 2, "the good one and the last of the others");
+        let last = left.pop().unwrap();
+        let (_, rotated) = made(folder.path(), 2);
+        assert_eq!((rotated.removed, rotated.foreign), (vec![last], vec![]));
+        assert!(good.exists());
     }
 
     #[test]
