@@ -282,6 +282,15 @@ impl Config {
         }
     }
 
+    /// Returns the free space that new messages leave on the disk, in bytes: 0 where they are in
+    /// memory only.
+    pub fn disk_reserve_bytes(&self) -> u64 {
+        match self.history {
+            History::On => self.limits.disk_reserve_bytes as u64,
+            History::Off => 0,
+        }
+    }
+
     /// Returns whether unrelated users connect from loopback: through an onion service or, if the
     /// server listens only on loopback, through a proxy or a tunnel.
     pub fn loopback_is_shared(&self, listen: &[SocketAddr]) -> bool {

@@ -225,6 +225,13 @@ fn new_messages_are_refused_before_a_disk_is_full() {
         alice.sees("You: five");
         let (ok, _) = sends(&world, "six");
         assert!(ok);
+        // Where data/ is on another disk than the rest of the home, its space counts.
+        let world = World::configured(&config).stopped();
+        let below = || world.operator(&["check"]).1.contains("below 16 MiB (disk_reserve_bytes)");
+        assert!(!below(), "the control");
+        let _ = fs::remove_file(world.home().join("data/reserve"));
+        mount(&world.home().join("data"), 12 << 10);
+        assert!(below());
     });
 }
 

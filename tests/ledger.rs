@@ -243,9 +243,17 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
 
 #[test]
 fn with_history_off_nothing_is_on_disk_and_a_short_drop_loses_nothing() {
-    let world = World::configured(r#"{"history": "off"}"#);
+    let limits = r#"{"disk_reserve_bytes": 1099511627776}"#;
+    let world = World::configured(&format!(r#"{{"history": "off", "limits": {limits}}}"#));
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
+    // The disk is watched, and no message needs room there.
+    let (_, told) = world.operator(&["ctl", "stats", "--json"]);
+    let stats: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert!(stats["data"]["disk_free_bytes"].as_u64() > Some(0), "{told}");
+    assert!(world.operator(&["ctl", "health"]).0);
+    let (_, told) = world.operator(&["check"]);
+    assert!(!told.contains("disk_reserve_bytes"), "{told}");
     alice.types("zebramarker");
     bob.sees("alice: zebramarker");
     bob.types("/exit");

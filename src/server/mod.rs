@@ -201,12 +201,10 @@ fn start_jobs(
     essential("remover", &context.stop, move || upkeep::end_vanished(&remover))?;
     let sweeper = Arc::clone(context);
     essential("sweeper", &context.stop, move || upkeep::sweep(&sweeper))?;
-    if context.config.get().history == History::On {
-        // Before anybody sends anything.
-        upkeep::look_at_disk(context);
-        let guarded = Arc::clone(context);
-        essential("disk", &context.stop, move || upkeep::watch_disk(&guarded))?;
-    }
+    // Before anybody sends anything.
+    upkeep::look_at_disk(context);
+    let guarded = Arc::clone(context);
+    essential("disk", &context.stop, move || upkeep::watch_disk(&guarded))?;
     let sockets = open_sockets(context)?;
     if let Some(address) = context.config.get().metrics {
         let own = Arc::clone(context);

@@ -156,7 +156,7 @@ pub fn watch_disk(context: &Context) {
 pub fn look_at_disk(context: &Context) {
     let Ok(about) = statvfs(context.home.dir().join("data")) else { return };
     let free = about.f_bavail.saturating_mul(about.f_frsize);
-    let reserve = context.config.get().limits.disk_reserve_bytes as u64;
+    let reserve = context.config.get().disk_reserve_bytes();
     let guard = context.hub.disk();
     if !guard.take(free, reserve) {
         return;

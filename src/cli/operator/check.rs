@@ -161,7 +161,10 @@ fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
     if loopback.iter().any(|own| !admits(&config.allow, &config.deny, *own)) {
         found.notes.push("clients on this computer may not connect (allow, deny)".into());
     }
-    space(home.dir(), config.limits.disk_reserve_bytes as u64, found);
+    // The disk of the ledger. Without data/, the first start makes it in the home.
+    let data = home.dir().join("data");
+    let dir = if data.is_dir() { data.as_path() } else { home.dir() };
+    space(dir, config.disk_reserve_bytes(), found);
     if let Some(file) = &config.log.file {
         match check_log_file(home, file) {
             Err(fault) => found.fault(&fault.into()),
@@ -337,7 +340,7 @@ fn space(dir: &Path, reserve: u64, found: &mut Findings) {
         found.problem(what, "free space, or change limits.disk_reserve_bytes in config.json");
     } else if free < FREE_BYTES_MIN {
         let what = format!("only {} MiB are free on the disk of {}", free >> 20, dir.display());
-        found.problem(what, "free space: a full disk stores no messages");
+        found.problem(what, "free space: a server stores nothing on a full disk");
     }
 }
 
