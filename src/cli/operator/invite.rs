@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::args::{HomeArgs, address};
-use super::serve::{for_others, invite_to, own_address};
+use super::serve::{invite_to, own_address};
 use crate::config::{Config, InviteHost};
 use crate::fault::{Fault, code};
 use crate::home::Home;
@@ -56,11 +56,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         true => listens.unwrap_or_else(|| config.addresses()),
         false => args.listen.clone(),
     };
-    let address = for_others(&addresses);
     let own = keys.own.public().fingerprint();
     let invite = match args.web {
         true => None,
-        false => Some(invite_to(&config, address, &own, &keys.founding())?),
+        false => Some(invite_to(&config, &addresses, &own, &keys.founding())?),
     };
     let line = match &invite {
         Some(invite) => invite.to_string(),
@@ -132,7 +131,7 @@ fn page(config: &Config, web: Option<SocketAddr>) -> Result<String, Fault> {
     let host = match &config.invite_host {
         _ if own.is_some() => own.map(ToString::to_string),
         Some(host) => Some(host.to_string()),
-        None if ip.is_unspecified() => own_address(ip).map(|ip| ip.to_string()),
+        None if ip.is_unspecified() => own_address(ip, false).map(|ip| ip.to_string()),
         None => Some(ip.to_string()),
     };
     let Some(host) = host else {

@@ -215,6 +215,7 @@ fn greet(
         err!("  server fingerprint  {print}");
         if let Some((data_folder, name)) = owner {
             let host = match own.ip() {
+                ip if takes_ipv6_alone(ip, all) => Ipv6Addr::LOCALHOST.to_string(),
                 ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
                 ip => ip.to_string(),
             };
@@ -229,7 +230,7 @@ fn greet(
         err!("  to invite a friend: pychat invite bob");
         if !bound.ip().is_loopback() {
             let founding = lineage.prints().next().unwrap_or(print);
-            match invite_to(&config, bound, &print, &founding) {
+            match invite_to(&config, all, &print, &founding) {
                 Ok(invite) => err!("  the line to share:  {invite}"),
                 Err(fault) => err!("  no invite: {fault}; {INVITE_HOST}"),
             }
@@ -254,30 +255,41 @@ fn reached_here(bound: &SocketAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified()
 }
 
-/// Returns the address of an invite: the first that is not of this computer alone.
-pub fn for_others(all: &[SocketAddr]) -> SocketAddr {
-    let others = all.iter().find(|bound| !bound.ip().to_canonical().is_loopback());
-    *others.unwrap_or(&all[0])
+/// Whether an address means every IPv6 address, and no IPv4 address: `[::]` beside others.
+fn takes_ipv6_alone(ip: IpAddr, all: &[SocketAddr]) -> bool {
+    ip.is_unspecified() && ip.is_ipv6() && all.len() > 1
+}
+
+/// Returns the address of an invite: the first that is not of this computer alone. `[::]` beside
+/// others comes last, because more people have IPv4.
+fn for_others(all: &[SocketAddr]) -> SocketAddr {
+    let others = all.iter().filter(|bound| !bound.ip().to_canonical().is_loopback());
+    let best = others.clone().find(|bound| !takes_ipv6_alone(bound.ip(), all));
+    *best.or_else(|| others.clone().next()).unwrap_or(&all[0])
 }
 
 /// What to do where no address is known that others reach.
 const INVITE_HOST: &str =
     "set invite_host in config.json to this server's public host name or address";
 
-/// The invite to a server at an address.
+/// The invite to a server that listens on these addresses, at least one.
 ///
 /// # Errors
 /// The address, or the port, is none that others can connect to.
 pub fn invite_to(
     config: &Config,
-    bound: SocketAddr,
+    all: &[SocketAddr],
     key: &Fingerprint,
     founding: &Fingerprint,
 ) -> Result<Invite, Fault> {
     let unreachable = |error: &str, hint| Err(Fault::new(code::UNREADABLE, error, hint));
+    let bound = for_others(all);
+    let apart = all.len() > 1;
     let host = match (&config.invite_host, bound.ip().to_canonical()) {
         (Some(host), _) => Some(host.to_string()),
-        (None, ip) if ip.is_unspecified() => own_address(bound.ip()).map(|ip| ip.to_string()),
+        (None, ip) if ip.is_unspecified() => {
+            own_address(bound.ip(), apart).map(|ip| ip.to_string())
+        }
         (None, ip) => is_reachable(ip).then(|| ip.to_string()),
     };
     let Some(host) = host else {
@@ -292,8 +304,9 @@ pub fn invite_to(
 }
 
 /// The address of this computer in its network: the source address of a packet to elsewhere. No
-/// packet is sent. A server that listens on every IPv6 address listens on every IPv4 address, too.
-pub fn own_address(bound: IpAddr) -> Option<IpAddr> {
+/// packet is sent. A server that listens on every IPv6 address listens on every IPv4 address, too,
+/// unless it is `apart`: it has several addresses, each for its own family alone.
+pub fn own_address(bound: IpAddr, apart: bool) -> Option<IpAddr> {
     let source = |own: IpAddr, other: IpAddr| {
         let socket = UdpSocket::bind((own, 0)).ok()?;
         socket.connect((other, 9)).ok()?;
@@ -303,5 +316,35 @@ pub fn own_address(bound: IpAddr) -> Option<IpAddr> {
     let v4 = || source(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
     let elsewhere = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
     let v6 = || source(Ipv6Addr::UNSPECIFIED.into(), elsewhere.into());
-    v4().or_else(|| if bound.is_ipv6() { v6() } else { None })
+    match (bound.is_ipv6(), apart) {
+        (true, true) => v6(),
+        (true, false) => v4().or_else(v6),
+        (false, _) => v4(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invites_name_an_address_that_the_server_listens_on() {
+        for (all, wanted) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("[::]:1", "[::]:1"),
+            ("127.0.0.1:1,192.0.2.7:2", "192.0.2.7:2"),
+            ("[::]:1,0.0.0.0:2", "0.0.0.0:2"),
+            ("[::]:1,[2001:db8::7]:2", "[2001:db8::7]:2"),
+            ("127.0.0.1:1,[::]:2", "[::]:2"),
+        ] {
+            let all: Vec<SocketAddr> = all.split(',').map(|text| text.parse().unwrap()).collect();
+            assert_eq!(for_others(&all).to_string(), wanted, "{all:?}");
+        }
+        // Beside another address, [::] takes no IPv4 connection.
+        let every = IpAddr::from(Ipv6Addr::UNSPECIFIED);
+        let apart = own_address(every, true);
+        assert!(apart.is_none_or(|ip| ip.is_ipv6()), "{apart:?}");
+        let all = [SocketAddr::new(every, 1), SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1)];
+        assert!(takes_ipv6_alone(every, &all) && !takes_ipv6_alone(every, &all[..1]));
+    }
 }
