@@ -49,6 +49,7 @@ pub struct Misfit {
 /// # Errors
 /// The text is no JSON, holds something else, or goes on after the value.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
+    let text = super::without_mark(text);
     // serde takes the values of a list for the fields of a struct, in their order, and an empty
     // one for the defaults.
     if text.trim_start().starts_with('[') {
@@ -156,6 +157,7 @@ mod tests {
             ("{", "ages.json: "),
             ("{} {}", "ages.json: trailing characters"),
             (" []", "ages.json: it is a list"),
+            ("\u{feff}[]", "ages.json: it is a list"),
             (&"x".repeat(100), "ages.json: it is larger than 99 bytes"),
         ] {
             fs::write(&path, text).unwrap();
