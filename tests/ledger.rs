@@ -570,10 +570,16 @@ fn a_user_and_a_channel_are_exported_as_text_and_json() {
     assert!(!ok && told.contains("nothing is stored under this name") && !file.exists(), "{told}");
     let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
     assert!(trail.contains("\"action\":\"export\",\"target\":\"alice\""), "{trail}");
-    // The same without a server. A name that somebody else has now begins with nothing.
+    // The same without a server, and with a line of the trail that is not text. A name that
+    // somebody else has now begins with nothing.
     let world = world.stopped();
-    let (told, _) = export(&world, ["user", "alice"], "again.txt", "text");
+    let path = world.home().join("data/audit.jsonl");
+    let trail = fs::read(&path).unwrap();
+    fs::write(&path, [&b"\xff\n"[..], &trail[..]].concat()).unwrap();
+    let (told, text) = export(&world, ["user", "alice"], "again.txt", "text");
     assert!(told.contains("2 messages were written"), "{told}");
+    assert!(told.contains("that are damaged were left out: 1"), "{told}");
+    assert!(text.contains("decision: "), "{text}");
     fs::remove_file(world.home().join("users/alice.pem")).unwrap();
     let world = world.started();
     assert!(world.operator(&["ctl", "unmute", "alice"]).0);

@@ -204,9 +204,14 @@ fn decisions(trail: &Path, name: &UserName) -> anyhow::Result<Vec<Value>> {
         Err(error) => return Err(FileError::io(trail)(error).into()),
     };
     let mut found = Vec::new();
-    for line in BufReader::new(file).lines() {
+    let mut damaged = 0;
+    // By bytes: a line that is not text does not end the others.
+    for line in BufReader::new(file).split(b'\n') {
         let line = line.map_err(FileError::io(trail))?;
-        let Ok(mut entry) = serde_json::from_str::<Value>(&line) else { continue };
+        let Ok(mut entry) = serde_json::from_slice::<Value>(&line) else {
+            damaged += usize::from(!line.is_empty());
+            continue;
+        };
         let is_about = |field: &str| {
             let text = entry[field].as_str();
             text.and_then(|text| text.parse::<UserName>().ok()).is_some_and(|one| one == *name)
@@ -217,6 +222,9 @@ fn decisions(trail: &Path, name: &UserName) -> anyhow::Result<Vec<Value>> {
             }
             found.push(json!({"type": "decision", "decision": entry}));
         }
+    }
+    if damaged > 0 {
+        err!("lines of the audit trail that are damaged were left out: {damaged}");
     }
     Ok(found)
 }
