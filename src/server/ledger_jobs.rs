@@ -170,8 +170,13 @@ impl LedgerJobs {
     }
 
     /// Erases the texts of all messages of a user, in short turns between commits. Returns their
-    /// number; `None` if the server stops first, after which its next start continues.
-    pub fn erase(&self, user: &UserName) -> Option<Result<usize, LedgerError>> {
+    /// number; `None` if the server stops first, after which its next start continues. Calls
+    /// `on_begun` once the ledger knows of it.
+    pub fn erase(
+        &self,
+        user: &UserName,
+        on_begun: impl FnOnce(),
+    ) -> Option<Result<usize, LedgerError>> {
         let begin = || {
             let own = user.clone();
             self.ask(move |ledger| ledger.begin_erasing(&own))
@@ -182,17 +187,19 @@ impl LedgerJobs {
                 return Some(Err(error));
             }
         }
+        on_begun();
         self.hub.forget_texts(user);
         self.go_on_erasing(user)
     }
 
     /// Erases all messages of a channel, which nobody can read from then on. Removes them in short
     /// turns between commits; `None` if the server stops first, after which its next start
-    /// continues. Members get `notice`.
+    /// continues. Members get `notice`. Calls `on_begun` once nobody can read them.
     pub fn erase_channel(
         &self,
         channel: &ChannelName,
         notice: &str,
+        on_begun: impl FnOnce(),
     ) -> Option<Result<(), LedgerError>> {
         self.hub.forget_topic(channel);
         let conversation = Conversation::Channel(channel.clone());
@@ -208,6 +215,7 @@ impl LedgerJobs {
                 Err(error) => return Some(Err(error)),
             }
         };
+        on_begun();
         // What was read into memory in the meantime.
         self.hub.forget_messages(channel, notice);
         if let Err(error) = self.remove_detached()? {
@@ -421,7 +429,7 @@ mod tests {
         };
         ledger.commit((0..3_000).map(|number| says("bob", number)).collect());
         let own = Arc::clone(&jobs);
-        let erasure = thread::spawn(move || own.erase(&"bob".parse().unwrap()));
+        let erasure = thread::spawn(move || own.erase(&"bob".parse().unwrap(), || ()));
         let mut parts = 0;
         while !erasure.is_finished() {
             let mut waiting = jobs.hub.ledger.take_waiting();

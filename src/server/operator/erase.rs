@@ -53,9 +53,10 @@ fn erase_user(call: &Call, name: UserName) -> Reply {
         Ok(removed) => removed,
         Err(problem) => return problem,
     };
-    match context.ledger.erase(&name) {
+    // From then on it goes on by itself, also after a failure or at the next start.
+    let on_begun = || context.records.record(&Decision { target: name.as_str(), ..call.done() });
+    match context.ledger.erase(&name, on_begun) {
         Some(Ok(messages)) => {
-            context.records.record(&Decision { target: name.as_str(), ..call.done() });
             let mut text = format!("{messages} messages of {name} were erased");
             if messages == 0 && context.accounts.find(&name).is_none() {
                 text.push_str("; nobody is registered by this name");
@@ -126,9 +127,10 @@ fn erase_messages(call: &Call, name: &ChannelName) -> Reply {
     // With the first letters of its tag: several channels may have the same name.
     let shown = name.to_string();
     let notice = format!("{} has erased the messages before this one", call.actor.title());
-    match context.ledger.erase_channel(name, &notice) {
+    // From then on nobody can read them, also after a failure.
+    let on_begun = || context.records.record(&Decision { target: &shown, ..call.done() });
+    match context.ledger.erase_channel(name, &notice, on_begun) {
         Some(Ok(())) => {
-            context.records.record(&Decision { target: &shown, ..call.done() });
             let mut text = format!("the messages of {name} were erased");
             let remains = scrub(call, &mut text);
             for copy in removed {
