@@ -31,7 +31,7 @@ impl Actor<'_> {
         }
     }
 
-    /// Returns whoever reads the socket for readers: may see what the server's own account sees,
+    /// Returns a user of the socket for readers, who may see what the server's own account sees,
     /// and change nothing.
     pub fn reader() -> Actor<'static> {
         Actor { state: State::Reading, ..Actor::own("reader") }

@@ -25,7 +25,7 @@ pub fn files(context: &Context) -> Reply {
             (totals, owners)
         }
         Some(Err(error)) => return no(&error.to_string()),
-        None => return no("the server stops"),
+        None => return no("the server is stopping"),
     };
     let limits = &context.config.get().limits;
     let free = BlobStore::free_bytes(files.ports().store()).ok();

@@ -29,7 +29,7 @@ use crate::home::sanctions::Kind;
 use crate::nearest::nearest;
 pub use call::Actor;
 use call::Call;
-use reply::{CONFIRMED, Reply, misused, no, yes};
+use reply::{CONFIRMED, Reply, failed, misused, no, yes};
 pub use status::threads_answer;
 
 /// Time for which a command waits until its decision is in the audit trail.
@@ -47,10 +47,13 @@ pub fn run_command(context: &Context, actor: &Actor, words: &[String]) -> Reply 
     let Some(command) = operator_commands::find(word) else { return unknown(word) };
     if !rights::may(actor.role, actor.state, command.act) {
         let role = who_may(command.act.least());
-        return no(&match actor.state {
-            State::Reading => format!("{word}: this socket only shows things; {role}"),
-            _ => Refusal::NotAllowed(command.act, actor.role).to_string(),
-        });
+        return match actor.state {
+            State::Reading => {
+                let error = format!("{word}: this socket only shows things; {role}");
+                failed(&error, "pychat ctl without --socket asks with the rights of the account")
+            }
+            _ => no(&Refusal::NotAllowed(command.act, actor.role).to_string()),
+        };
     }
     let before = context.records.added();
     let confirmed = operands.split_last().filter(|_| command.may_ask());

@@ -56,7 +56,7 @@ fn remove(call: &Call, dry: bool) -> Reply {
     let swept = match context.ledger.sweep(now_ms, dry) {
         Some(Ok(swept)) => swept,
         Some(Err(error)) => return unstored(&error),
-        None => return no("the server stops"),
+        None => return no("the server is stopping"),
     };
     let remains = match if dry {
         Some(Ok(true))
@@ -65,7 +65,7 @@ fn remove(call: &Call, dry: bool) -> Reply {
     } {
         Some(Ok(done)) => !done,
         Some(Err(error)) => return unstored(&error),
-        None => return no("the server stops"),
+        None => return no("the server is stopping"),
     };
     if !dry {
         context.records.record(&call.done());
