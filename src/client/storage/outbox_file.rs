@@ -137,6 +137,9 @@ impl OutboxFile {
             taken_over: Vec::new(),
         };
         own.shorten(synced).map_err(named(path))?;
+        if unknown.is_some() {
+            own.length.replace_damaged(synced);
+        }
         if own.keeps_all {
             own.keeps_all = copy_parts(&mut own.file, &found.ranges, aside).is_err();
         }

@@ -285,6 +285,7 @@ fn a_file_that_is_gone_is_told() {
         fs::write(&length, damaged).unwrap();
         let damage = opened(&stem).damage;
         assert!(damage.len() == 1 && damage[0].contains(".unsent: it is damaged"), "{damage:?}");
+        assert!(opened(&stem).damage.is_empty(), "it is reported once");
     }
 }
 

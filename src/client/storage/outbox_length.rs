@@ -72,6 +72,14 @@ impl LengthFile {
         }
     }
 
+    /// Replaces a damaged file, whose damage was returned: the next start does not report it again.
+    /// A full disk leaves it as it is.
+    pub fn replace_damaged(&mut self, synced: Synced) {
+        if self.write(synced).is_ok() {
+            self.synced = synced;
+        }
+    }
+
     /// Stores a smaller length, before the outbox is shortened or replaced: a length that is no
     /// longer true would report damage.
     ///
