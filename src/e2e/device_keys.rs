@@ -58,6 +58,7 @@ impl DeviceKeys {
                 Read::Damaged => {
                     let loss = "private messages that were sealed for this key cannot be opened";
                     storage.note_damage(Stored::DeviceKey(&name), loss);
+                    storage.set_aside_device_key(&name);
                     self.damaged.push(name);
                 }
             }

@@ -73,6 +73,10 @@ pub trait Storage: Send {
     /// Erases a device key, unless another client has already done so.
     fn remove_device_key(&mut self, name: &str) -> Result<(), StorageError>;
 
+    /// Gives a damaged device key another name, under which no client looks for it: its damage was
+    /// reported. Where this fails, the next start reports it again.
+    fn set_aside_device_key(&mut self, _name: &str) {}
+
     /// Takes the damage that was found in files, for the user.
     fn take_damage(&mut self) -> Vec<String> {
         Vec::new()

@@ -86,6 +86,25 @@ fn a_certificate_is_used_for_a_week_and_its_keys_are_kept_for_six() {
 }
 
 #[test]
+fn a_damaged_key_is_reported_once_and_kept() {
+    let profile = tempfile::tempdir().unwrap();
+    let data_folder = DataFolder::at(profile.path()).unwrap();
+    let me = account(0);
+    let mut client = Client::open(&data_folder, &me);
+    client.renew(100 * DAY);
+    let name = client.folder.device_keys().unwrap().remove(0);
+    let path = client.folder.device_key_file(&name);
+    drop(client);
+    fs::write(&path, "").unwrap();
+    let mut client = Client::open(&data_folder, &me);
+    let damage = client.folder.take_damage();
+    assert!(damage.len() == 1 && damage[0].contains(&name), "{damage:?}");
+    assert!(path.with_extension(DAMAGED_KEY).exists() && !path.exists());
+    let mut client = Client::open(&data_folder, &me);
+    assert!(client.folder.take_damage().is_empty());
+}
+
+#[test]
 fn two_servers_see_no_key_in_common() {
     let profile = tempfile::tempdir().unwrap();
     let data_folder = DataFolder::at(profile.path()).unwrap();

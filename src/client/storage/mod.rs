@@ -44,6 +44,7 @@ const SEQUENCES: &str = "sequences";
 const CHANGES: &str = "changes";
 const SEARCH_LOG: &str = "search";
 const DEVICE_KEY: &str = "key";
+const DAMAGED_KEY: &str = "key-damaged";
 
 /// The files of one server in the profile's folder (0600 in 0700).
 pub struct Folder {
@@ -176,6 +177,11 @@ impl Storage for Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => Ok(other.map_err(FileError::io(&path))?),
         }
+    }
+
+    fn set_aside_device_key(&mut self, name: &str) {
+        let path = self.device_key_file(name);
+        let _ = fs::rename(&path, path.with_extension(DAMAGED_KEY));
     }
 
     fn sequences(&self, key: FileKey) -> Result<Sequenced, StorageError> {
