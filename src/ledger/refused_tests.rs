@@ -42,4 +42,10 @@ fn new_messages_are_refused_and_known_ones_recognised() {
     assert_eq!(commit(&mut ledger, &[&delete]), [Outcome::Known(Seq(2))]);
     ledger.refuse_new(false);
     assert_eq!(commit(&mut ledger, &[&two]), [Outcome::Stored(Seq(3))], "it is not used up");
+    // It is known when nobody can read it any more, and when it is gone.
+    ledger.refuse_new(true);
+    ledger.detach(&two.conversation).unwrap();
+    assert_eq!(commit(&mut ledger, &[&two]), [Outcome::Known(Seq(3))]);
+    while ledger.remove_detached().unwrap() {}
+    assert_eq!(commit(&mut ledger, &[&two]), [Outcome::Known(Seq(3))]);
 }

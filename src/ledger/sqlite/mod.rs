@@ -273,12 +273,22 @@ impl Ledger for Sqlite {
     }
 
     fn stored(&self, sent: &SentMessage) -> Option<Seq> {
-        let conversation = self.conversations.get(&sent.conversation)?;
-        let find = "SELECT line FROM lines WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
-        let by_id = params![conversation.row, sent.from.folded(), sent.id.0];
+        let present = self.conversations.get(&sent.conversation).map(|known| known.row);
+        let detached = self.detached.iter().filter(|(_, name)| *name == sent.conversation);
         // If the file cannot be read, the answer is unknown.
-        let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
-        found.ok().map(|rowid| seq(rowid & SEQ_MAX))
+        let in_row = |row: i64| {
+            let find = "SELECT line FROM lines WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
+            let by_id = params![row, sent.from.folded(), sent.id.0];
+            let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
+            found.ok().map(|rowid| seq(rowid & SEQ_MAX))
+        };
+        let spent = || {
+            let find = "SELECT seq FROM spent WHERE name = ?1 AND sender = ?2 AND id = ?3";
+            let by_name = params![sent.conversation.folded(), sent.from.folded(), sent.id.0];
+            self.connection.query_row(find, by_name, |row| row.get::<_, i64>(0)).ok().map(seq)
+        };
+        let mut rows = present.into_iter().chain(detached.map(|(row, _)| *row));
+        rows.find_map(in_row).or_else(spent)
     }
 
     fn expire(
