@@ -152,7 +152,7 @@ fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
     }
     if config.history == History::On {
         found.take(check_ledger(home));
-        found.take(LedgerHeads::read(&home.ledger_head_file()));
+        ledger_head(home, found);
     }
     if config.history == History::Off || config.retention == Retention::Off {
         found.notes.push("messages are in memory only, and are lost when the server stops".into());
@@ -172,6 +172,16 @@ fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
         }
     }
     network(home, &config, listen, found);
+}
+
+/// The number of stored messages that is kept outside of the ledger.
+fn ledger_head(home: &Home, found: &mut Findings) {
+    let heads = found.take(LedgerHeads::read(&home.ledger_head_file()));
+    if matches!(heads, Some(None)) && home.ledger_file().exists() {
+        let what = "there is no keys/ledger.head: whether the ledger lacks messages is unknown. The \
+                    next start makes the file";
+        found.notes.push(what.into());
+    }
 }
 
 /// The socket for readers.
