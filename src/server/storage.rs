@@ -94,14 +94,16 @@ pub fn open(
 /// notice the loss and take no new message for an old one. Returns the number of lost messages.
 fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u64>> {
     let path = home.ledger_head_file();
-    let before = LedgerHeads::read(&path).unwrap_or_else(|error| {
+    let read = LedgerHeads::read(&path);
+    let is_missing = matches!(read, Ok(None));
+    let before = read.unwrap_or_else(|error| {
         ::log::error!("{error}: a loss of messages cannot be detected");
         None
     });
     let head =
         |ledger: &SplitLedger| LedgerHead { epoch: ledger.epoch(), messages: ledger.stored_ever() };
     let now = head(ledger);
-    if before.is_none() && now.messages > 0 {
+    if is_missing && now.messages > 0 {
         ::log::warn!("{}: it is unknown whether the ledger lacks messages", path.display());
     }
     let lost = before.and_then(|before| before.ahead_of(now)).map(|before| {
