@@ -383,6 +383,8 @@ fn a_channel_with_a_pin_is_erased_by_its_tag_alone() {
     let (ok, answer) = world.operator(&["ctl", "erase", name, "--yes"]);
     assert!(ok && answer.contains(&format!("the messages of {name} were erased")), "{answer}");
     alice.sees("the operator has erased the messages before this one");
+    let line = world.server.is_told("erase #tea");
+    assert!(!line.contains('~'), "the log has no tag: {line}");
     let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
     assert!(trail.contains(&format!("\"action\":\"erase\",\"target\":\"{name}\"")), "{trail}");
 }

@@ -42,6 +42,10 @@ impl Records {
         let Decision { actor, action, target, reason, .. } = decision;
         let logged = match target.parse::<IpRange>() {
             Ok(range) => server_log::address(range),
+            // Without a channel's tag, with which a reader of the log could try PINs.
+            Err(_) if target.starts_with('#') => {
+                target.split('~').next().unwrap_or_default().to_owned()
+            }
             Err(_) => (*target).to_owned(),
         };
         let said = format!("{actor}: {action} {logged} {}", reason.unwrap_or_default());

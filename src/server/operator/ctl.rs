@@ -366,7 +366,8 @@ fn ask_within(place: &Place, words: &[String], patience: Duration) -> Result<Opt
     }
     match stream.write_all(&line) {
         // A server that refuses a request does not read it: its answer is there.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(error)
+            if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
         sent => sent.map_err(fault)?,
     }
     let mut answer = Vec::new();
