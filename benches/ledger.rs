@@ -255,7 +255,7 @@ fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
     };
     let search = |conversation: &Conversation, text: &str| {
         let (wanted, work) = (Wanted::new(text).unwrap(), Arc::new(Work::unbounded()));
-        reader.search_conversation(conversation, &wanted, PAGE, &work).unwrap()
+        reader.search(std::slice::from_ref(conversation), &wanted, PAGE, &work).unwrap()
     };
     let mut rows = vec![
         ("resume, the last 100 lines", middle(CALLS, || page(last.0 - 100))),

@@ -20,9 +20,10 @@ pub struct Wanted {
     rows: Vec<Vec<String>>,
 }
 
-/// How the words of a search are compared. An answer has the texts with whole words; where they are
-/// few, also those with words that begin so. The index gathers all words with a beginning before it
-/// returns the first text, and whole words one after the other.
+/// How the words of a search are compared. An answer has the texts with whole words of all
+/// conversations; where they are fewer than it can have, the newest with words that begin so fill
+/// it. The index gathers all words with a beginning before it returns the first text, and whole
+/// words one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matching {
     /// Whole words.

@@ -180,7 +180,8 @@ impl SearchIndex {
     }
 
     /// Returns the newest messages of a conversation that contain all words of `text`, oldest
-    /// first, and whether there are more. A message of a former log has seq 0.
+    /// first, and whether there are more. Whole words come before beginnings. A message of a former
+    /// log has seq 0.
     pub fn search(
         &self,
         conversation: &Target,
@@ -194,21 +195,25 @@ impl SearchIndex {
         let in_order = page.in_order();
         let kept = in_order.into_iter().rev().filter(|indexed| indexed.is_kept(now_ms));
         let kept: Vec<&IndexedMessage> = kept.collect();
-        let hits = |matching: Matching| {
-            let is_hit =
-                |indexed: &&&IndexedMessage| wanted.is_in(indexed.message.body.text(), matching);
-            kept.iter().filter(is_hit).take(FOUND_MAX + 1).copied().collect::<Vec<_>>()
+        // Places in `kept`, the newest first.
+        let hits = |matching: Matching| -> Vec<usize> {
+            let is_hit = |place: &usize| wanted.is_in(kept[*place].message.body.text(), matching);
+            (0..kept.len()).filter(is_hit).take(FOUND_MAX + 1).collect()
         };
         let mut found = hits(Matching::Whole);
         if found.len() <= FOUND_MAX && wanted.has_beginnings() {
-            found = hits(Matching::Beginnings);
+            let mut others = hits(Matching::Beginnings);
+            others.retain(|place| !found.contains(place));
+            found.extend(others);
         }
         let more = found.len() > FOUND_MAX;
+        found.truncate(FOUND_MAX);
+        found.sort_unstable();
         let message = |indexed: &IndexedMessage| {
             let seq = if indexed.epoch == epoch { indexed.message.seq } else { Seq(0) };
             Message { confidentiality: indexed.confidentiality, seq, ..indexed.message.clone() }
         };
-        (found.into_iter().take(FOUND_MAX).map(message).rev().collect(), more)
+        (found.into_iter().map(|place| message(kept[place])).rev().collect(), more)
     }
 }
 

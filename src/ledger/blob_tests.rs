@@ -301,7 +301,7 @@ contract! {
         let (all, _) = made.reader.history(&tea_room, Older::default(), PAGE, &free()).unwrap();
         assert_eq!(all.len(), 6);
         let wanted = Wanted::new("holiday").unwrap();
-        let found = made.reader.search_conversation(&tea_room, &wanted, PAGE, &free()).unwrap().0;
+        let found = made.reader.search_conversation(&tea_room, (&wanted, Matching::Whole), PAGE, &free()).unwrap().0;
         assert_eq!(found.len(), 3, "descriptors are not searched");
         let counted = made.reader.count(&tea_room, (Seq(0), Seq(7)), &"bob".parse().unwrap(), &free());
         assert_eq!(counted.unwrap().by[0].1, 5);

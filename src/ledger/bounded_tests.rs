@@ -67,7 +67,11 @@ fn a_search_that_finds_nothing_is_cut_short_too() {
     let tea: Conversation = "#tea".parse().unwrap();
     for text in ["a.".repeat(32), "b ".repeat(29) + "a.a.a"] {
         let search = |work: &Arc<Work>| {
-            made.reader.search_conversation(&tea, &wanted(&text), PAGE, work).unwrap().0.len()
+            made.reader
+                .search_conversation(&tea, (&wanted(&text), Matching::Whole), PAGE, work)
+                .unwrap()
+                .0
+                .len()
         };
         let whole = free();
         assert_eq!(search(&whole), 0, "{text}");
@@ -77,7 +81,11 @@ fn a_search_that_finds_nothing_is_cut_short_too() {
         assert!(work.is_partial() && work.looks() < 10, "{} looks", work.looks());
     }
     assert_eq!(
-        made.reader.search_conversation(&tea, &wanted("a.b"), PAGE, &free()).unwrap().0.len(),
+        made.reader
+            .search_conversation(&tea, (&wanted("a.b"), Matching::Whole), PAGE, &free())
+            .unwrap()
+            .0
+            .len(),
         1_000
     );
 }
@@ -108,7 +116,9 @@ fn a_commit_does_not_wait_for_a_reader() {
             false
         }));
         let tea: Conversation = "#tea".parse().unwrap();
-        let (messages, _) = reader.search_conversation(&tea, &wanted("tea"), PAGE, &work).unwrap();
+        let (messages, _) = reader
+            .search_conversation(&tea, (&wanted("tea"), Matching::Whole), PAGE, &work)
+            .unwrap();
         assert!(messages.len() >= 100 && work.looks() > 4 && !work.is_partial());
         assert!(reader.history(&tea, since(None), PAGE, &work).unwrap().0.len() >= 104);
         drop(work);
@@ -150,8 +160,7 @@ fn the_index_divides_no_text_into_more_words_than_bytes_allow() {
     let reader = ledger.reader();
     // Letters that are newer than the index's tables separate words there, and not here.
     for text in ["\u{1e922}a".repeat(42), "\u{10d4a}a".repeat(50), "\"*^:(){}-".repeat(25)] {
-        let found =
-            reader.search_conversation(&"#tea".parse().unwrap(), &wanted(&text), PAGE, &free());
+        let found = reader.search(&["#tea".parse().unwrap()], &wanted(&text), PAGE, &free());
         assert!(found.unwrap().0.is_empty(), "{text}");
     }
 }

@@ -267,6 +267,31 @@ contract! {
         assert_eq!(search(9), ((1..=9).collect(), false));
     }
 
+    search_gives_whole_words_before_newer_beginnings(made) {
+        let records: Vec<Record> = (1..=63u8)
+            .map(|id| {
+                let (conversation, text) = match id {
+                    1..=3 => ("#tea", "tea old"),
+                    _ => (["#tea", "#cake"][usize::from(id) % 2], "team new"),
+                };
+                let time_ms = i64::from(id) * 1_000;
+                Record::message(SentMessage { time_ms, ..sent(conversation, "ana", id, text) })
+            })
+            .collect();
+        made.ledger.commit(&records).unwrap();
+        let conversations = ["#tea", "#cake"].map(|conversation| conversation.parse().unwrap());
+        let search = |messages_max| {
+            let page = Page { messages_max, ..PAGE };
+            let (messages, more) = made.reader.search(&conversations, &wanted("tea"), page, &free()).unwrap();
+            (messages.iter().map(|message| message.time_ms / 1_000).collect::<Vec<_>>(), more)
+        };
+        assert_eq!(search(2), (vec![2, 3], true));
+        assert_eq!(search(3), (vec![1, 2, 3], true));
+        assert_eq!(search(20), ((1..=3).chain(47..=63).collect(), true));
+        assert_eq!(search(50), ((1..=3).chain(17..=63).collect(), true));
+        assert_eq!(search(63), ((1..=63).collect(), false));
+    }
+
     what_is_deleted_is_not_found(made) {
         made.says(sent("#tea", "ana", 1, "a marker"));
         made.says(sent("#tea", "bob", 2, "another marker"));

@@ -12,7 +12,7 @@ use super::{
     LedgerError, Memory, NewBlob, Older, Outcome, Page, Place, Reader, Record, Remembered,
     SentMessage, Tidied, Work,
 };
-use crate::chat::{BlobId, Conversation, Epoch, Message, Seq, UserName, Wanted};
+use crate::chat::{BlobId, Conversation, Epoch, Matching, Message, Seq, UserName, Wanted};
 
 /// A ledger that survives the server's processes and fails at random.
 pub struct Faulty {
@@ -245,7 +245,7 @@ impl Reader for Acting {
     fn search_conversation(
         &self,
         conversation: &Conversation,
-        _: &Wanted,
+        _: (&Wanted, Matching),
         _: Page,
         work: &Arc<Work>,
     ) -> Found {

@@ -99,7 +99,9 @@ fn nothing_of_a_person_is_left_in_any_byte_and_others_write_meanwhile() {
     let page = Page { messages_max: 9, bytes_max: 1 << 20 };
     let search = |word: &str| {
         let tea = "#tea".parse().unwrap();
-        ledger.reader().search_conversation(&tea, &wanted(word), page, &free()).unwrap().0.len()
+        let wanted = wanted(word);
+        let wanted = (&wanted, Matching::Whole);
+        ledger.reader().search_conversation(&tea, wanted, page, &free()).unwrap().0.len()
     };
     assert_eq!((search("meanwhile"), search("the")), (9, 9), "the index finds the others");
 }

@@ -123,7 +123,10 @@ fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
 fn searched(ledger: &Sqlite, text: &str) -> (Vec<u64>, bool) {
     let (tea, work) = ("#tea".parse().unwrap(), free());
     let page = Page { messages_max: 99, bytes_max: 1 << 20 };
-    let found = ledger.reader().search_conversation(&tea, &wanted(text), page, &work).unwrap();
+    let found = ledger
+        .reader()
+        .search_conversation(&tea, (&wanted(text), Matching::Beginnings), page, &work)
+        .unwrap();
     (found.0.iter().map(|message| message.seq.0).collect(), work.is_partial())
 }
 

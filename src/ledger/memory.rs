@@ -541,24 +541,15 @@ impl Reader for Memory {
     fn search_conversation(
         &self,
         conversation: &Conversation,
-        wanted: &Wanted,
+        (wanted, matching): (&Wanted, Matching),
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let find = |matching: Matching| {
-            let holds = |message: &Entry| {
-                let SentMessage { kind, body, .. } = &*message.sent;
-                !kind.is_change() && kind.blob().is_none() && wanted.is_in(body.text(), matching)
-            };
-            self.newest(conversation, None, (page, work), &holds)
+        let holds = |message: &Entry| {
+            let SentMessage { kind, body, .. } = &*message.sent;
+            !kind.is_change() && kind.blob().is_none() && wanted.is_in(body.text(), matching)
         };
-        let (messages, more) = find(Matching::Whole);
-        if more || !wanted.has_beginnings() {
-            return Ok((messages, more));
-        }
-        let (found, more) = find(Matching::Beginnings);
-        // What was found before the work was spent stays.
-        Ok((if found.len() < messages.len() { messages } else { found }, more))
+        Ok(self.newest(conversation, None, (page, work), &holds))
     }
 
     fn count(

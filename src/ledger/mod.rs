@@ -18,8 +18,8 @@ use std::time::Duration;
 
 pub use crate::chat::registry::{Remembered, Topic};
 use crate::chat::{
-    BlobId, Body, ChannelName, Confidentiality, Conversation, DeviceName, Epoch, Kind, Message,
-    MsgId, Seq, UserName, Wanted,
+    BlobId, Body, ChannelName, Confidentiality, Conversation, DeviceName, Epoch, Kind, Matching,
+    Message, MsgId, Seq, UserName, Wanted,
 };
 pub use blobs::{
     Began, BlobLimits, BlobRow, BlobState, BlobTotals, Blobs, DropOutcome, NewBlob, Why,
@@ -133,6 +133,31 @@ impl Page {
         newest.reverse();
         let left = newest.len() < all;
         (newest, left)
+    }
+
+    /// Adds the newest of `others` that are not among `messages`, as many as fit, and returns all
+    /// oldest first, and whether some were left out.
+    fn fill(self, mut messages: Vec<Message>, mut others: Vec<Message>) -> (Vec<Message>, bool) {
+        let order = |message: &Message| (message.time_ms, message.seq);
+        // The seqs of private conversations are told apart by the users.
+        let is_same = |one: &Message, other: &Message| {
+            one.seq == other.seq && one.from == other.from && one.to == other.to
+        };
+        others.retain(|other| !messages.iter().any(|one| is_same(one, other)));
+        others.sort_by_key(order);
+        let cost = |message: &Message| self.cost(message.body.wire_len());
+        let mut bytes: usize = messages.iter().map(cost).sum();
+        let mut left = false;
+        for other in others.into_iter().rev() {
+            bytes += cost(&other);
+            if !self.holds(messages.len(), bytes) {
+                left = true;
+                break;
+            }
+            messages.push(other);
+        }
+        messages.sort_by_key(order);
+        (messages, left)
     }
 }
 
@@ -344,22 +369,42 @@ pub trait Reader: Send + Sync {
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// Returns the newest messages of a conversation that contain all words of `wanted`, oldest
-    /// first, and whether there are more.
+    /// Returns the newest messages of a conversation that contain all words of a search, compared
+    /// in this way, oldest first, and whether there are more.
     fn search_conversation(
         &self,
         conversation: &Conversation,
-        wanted: &Wanted,
+        wanted: (&Wanted, Matching),
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// Searches several conversations. Each has a share of the work, so that an expensive
-    /// conversation does not hide messages of the others.
+    /// Searches several conversations. Messages with the whole words come first, in all of them;
+    /// where these are fewer than a page, the newest messages with beginnings fill it.
     fn search(
         &self,
         conversations: &[Conversation],
         wanted: &Wanted,
+        page: Page,
+        work: &Arc<Work>,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
+        let (whole, more) =
+            self.search_all(conversations, (wanted, Matching::Whole), page, work)?;
+        if more || !wanted.has_beginnings() {
+            return Ok((whole, more));
+        }
+        let beginnings = (wanted, Matching::Beginnings);
+        let (others, more) = self.search_all(conversations, beginnings, page, work)?;
+        let (messages, left) = page.fill(whole, others);
+        Ok((messages, more || left))
+    }
+
+    /// Searches several conversations in one way. Each has a share of the work, so that an
+    /// expensive conversation does not hide messages of the others.
+    fn search_all(
+        &self,
+        conversations: &[Conversation],
+        wanted: (&Wanted, Matching),
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {

@@ -9,7 +9,9 @@ use super::{
     Record, Remembered, SentMessage, Swept, Tidied, Work,
 };
 use crate::chat::registry::Mailbox;
-use crate::chat::{BlobId, Conversation, Epoch, Message, MsgId, Retention, Seq, UserName, Wanted};
+use crate::chat::{
+    BlobId, Conversation, Epoch, Matching, Message, MsgId, Retention, Seq, UserName, Wanted,
+};
 use crate::config::Retentions;
 
 /// The writing half for all conversations.
@@ -488,7 +490,7 @@ impl Reader for SplitReader {
     fn search_conversation(
         &self,
         conversation: &Conversation,
-        wanted: &Wanted,
+        wanted: (&Wanted, Matching),
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {

@@ -254,7 +254,7 @@ mod tests {
             let searches = scope.spawn(|| {
                 let slot = readers.search.slot(&user("alice")).unwrap();
                 let conversation = "#tea".parse().unwrap();
-                let wanted = Wanted::new("tea").unwrap();
+                let wanted = Wanted::new("te").unwrap();
                 let search = move |reader: &dyn Reader, work: &Arc<Work>| {
                     reader.search(&[conversation], &wanted, page, work).map(|_| ())
                 };
@@ -294,7 +294,7 @@ mod tests {
                 // What was given up is not looked for any more.
                 work.is_spent()
                     || reader
-                        .search(&[conversation], &Wanted::new("tea").unwrap(), page, work)
+                        .search(&[conversation], &Wanted::new("te").unwrap(), page, work)
                         .is_err()
             };
             readers.search.slot(&user(name))?.read(&queue(), LONG, search).map(|_| ())

@@ -266,6 +266,22 @@ impl Naive {
 }
 
 #[test]
+fn whole_words_are_found_before_newer_beginnings() {
+    let mut index = SearchIndex::default();
+    for seq in 1..=63 {
+        let text = if seq <= 3 { "tea old" } else { "team new" };
+        index.write(said(0, line(seq, 0, text)));
+    }
+    let finds = |text: &str| {
+        let (messages, more) = index.search(&conversation(0), text, 0, None);
+        (messages.iter().map(|message| message.seq.0).collect::<Vec<_>>(), more)
+    };
+    assert_eq!(finds("tea"), ((1..=3).chain(17..=63).collect(), true));
+    assert_eq!(finds("old"), (vec![1, 2, 3], false));
+    assert_eq!(finds("team"), ((14..=63).collect(), true));
+}
+
+#[test]
 fn unsigned_messages_change_nothing_in_the_index() {
     let mut disk = SearchFolder::new(0, 1 << 20);
     let unsigned =

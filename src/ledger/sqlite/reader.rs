@@ -288,7 +288,7 @@ impl Reader for SqliteReader {
     fn search_conversation(
         &self,
         conversation: &Conversation,
-        wanted: &Wanted,
+        (wanted, matching): (&Wanted, Matching),
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
@@ -306,28 +306,15 @@ impl Reader for SqliteReader {
             };
             let mut query = connection.prepare_cached(&query)?;
             let damage = Damage::new(&self.path, conversation);
-            let mut find = |matching| {
-                let words = wanted.query(matching);
-                let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
-                damage.take(connection, rows, page)
-            };
-            let (mut messages, mut more) = find(Matching::Whole)?;
-            if !more && wanted.has_beginnings() {
-                let (found, left) = find(Matching::Beginnings)?;
-                more = left;
-                // What was found before the work was spent stays.
-                if found.len() >= messages.len() {
-                    messages = found;
-                }
-            }
+            let words = wanted.query(matching);
+            let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
+            let (mut messages, more) = damage.take(connection, rows, page)?;
             messages.reverse();
             // Messages of an older file are indexed after the start.
-            let waits = "SELECT EXISTS (SELECT 1 FROM unindexed WHERE conversation = ?1)";
-            let waits = connection.prepare_cached(waits)?.query_row([row], |row| row.get(0))?;
-            if waits {
+            if waits(connection, row)? {
                 work.omits();
             }
-            Ok((messages, more || waits))
+            Ok((messages, more))
         })
     }
 
@@ -375,6 +362,12 @@ impl Reader for SqliteReader {
     fn another(&self) -> Box<dyn Reader> {
         Box::new(SqliteReader::new(&self.path))
     }
+}
+
+/// Returns whether messages of a conversation are not in the full-text index yet.
+fn waits(connection: &Connection, conversation: i64) -> rusqlite::Result<bool> {
+    let waits = "SELECT EXISTS (SELECT 1 FROM unindexed WHERE conversation = ?1)";
+    connection.prepare_cached(waits)?.query_row([conversation], |row| row.get(0))
 }
 
 /// Returns the row of a conversation and its newest seq, if it has a row.
