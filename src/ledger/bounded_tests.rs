@@ -59,6 +59,23 @@ fn a_read_that_is_cut_short_tells_the_newest_messages_and_the_next_one_is_whole(
     }
 }
 
+/// A statement counts the steps of all its runs: the last one of a search is interrupted at some of
+/// them.
+#[test]
+fn no_search_that_is_cut_short_loses_what_it_has_found() {
+    let mut made = sqlite();
+    fill(&mut made, "#tea", 2_000, &|number| format!("tea {number}"));
+    let (tea, wanted): (Conversation, Wanted) = ("#tea".parse().unwrap(), wanted("tea"));
+    let all = Page { messages_max: 2_000, bytes_max: 1 << 30 };
+    for round in 0..200 {
+        let work = looks(20);
+        let wanted = (&wanted, Matching::Whole);
+        let (messages, more) = made.reader.search_conversation(&tea, wanted, all, &work).unwrap();
+        assert!(more && work.is_partial());
+        assert!(!messages.is_empty(), "round {round}");
+    }
+}
+
 /// Work that reads only the index and finds no message.
 #[test]
 fn a_search_that_finds_nothing_is_cut_short_too() {

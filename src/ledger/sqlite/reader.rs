@@ -311,7 +311,12 @@ impl Reader for SqliteReader {
             let (mut messages, more) = damage.take(connection, rows, page)?;
             messages.reverse();
             // Messages of an older file are indexed after the start.
-            if waits(connection, row)? {
+            let waits = match waits(connection, row) {
+                // What was found before the work was spent stays.
+                Err(error) if is_interrupted(&error) => true,
+                waits => waits?,
+            };
+            if waits {
                 work.omits();
             }
             Ok((messages, more))
