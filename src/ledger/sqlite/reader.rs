@@ -310,6 +310,10 @@ impl Reader for SqliteReader {
             let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
             let (mut messages, more) = damage.take(connection, rows, page)?;
             messages.reverse();
+            // The search of whole words has logged most damaged messages already.
+            if matching == Matching::Beginnings {
+                damage.messages.set(0);
+            }
             // Messages of an older file are indexed after the start.
             let waits = match waits(connection, row) {
                 // What was found before the work was spent stays.
