@@ -31,6 +31,7 @@ ALTER TABLE meta DROP COLUMN tidied;
 ALTER TABLE meta DROP COLUMN bulk;
 ALTER TABLE meta DROP COLUMN passes;
 ALTER TABLE meta DROP COLUMN dropped;
+ALTER TABLE meta DROP COLUMN unicode;
 ALTER TABLE lines DROP COLUMN sealed;
 CREATE VIRTUAL TABLE words USING fts5 (
     text, content = 'lines', content_rowid = 'line', columnsize = 0,

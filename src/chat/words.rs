@@ -104,6 +104,15 @@ pub fn indexed(text: &str) -> String {
     words(text).join(" ")
 }
 
+/// The versions of Unicode by which a text is split into words: those of the compiler and of the
+/// normalization. Other versions may find other words in it.
+#[cfg(any(feature = "server", test))]
+pub fn unicode_versions() -> String {
+    let version = |(major, minor, update): (u8, u8, u8)| format!("{major}.{minor}.{update}");
+    let normalization = version(unicode_normalization::UNICODE_VERSION);
+    format!("{} {normalization}", version(char::UNICODE_VERSION))
+}
+
 /// Splits a text into words.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();

@@ -31,7 +31,7 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
 }
 
-/// Reverts the step of the schema that changed the index of words.
+/// Reverts the steps of the schema that changed the index of words.
 pub(crate) const TO_SCHEMA_9: &str = "DROP TRIGGER conversations_gone;
 DROP TRIGGER lines_gone;
 DROP TRIGGER lines_changed;
@@ -51,6 +51,7 @@ CREATE TRIGGER lines_changed AFTER UPDATE OF text ON lines BEGIN
     INSERT INTO words (words, rowid, text) SELECT 'delete', old.line, old.text WHERE old.text <> '';
     INSERT INTO words (rowid, text) SELECT new.line, new.text WHERE new.text <> '';
 END;
+ALTER TABLE meta DROP COLUMN unicode;
 PRAGMA user_version = 9";
 
 /// Reverts the other later steps of the schema.
@@ -171,6 +172,31 @@ fn messages_of_an_older_file_are_indexed_in_parts_while_others_are_stored() {
     while ledger.tidy(0).unwrap() != Tidied::Done {}
     assert_eq!(searched(&ledger, "kettle").0.len(), 19);
     assert_eq!(jobs(&path).verify().unwrap().messages, 23);
+}
+
+#[test]
+fn an_index_of_other_versions_of_unicode_is_filled_again() {
+    let (mut ledger, _folder, path) = on_disk();
+    says(&mut ledger, 1, "kettle one");
+    // A program with other versions may have divided the text like this.
+    ledger.break_with(
+        "INSERT INTO words (words, rowid, text) VALUES ('delete', 1 << 40 | 1, 'kettle one');
+         INSERT INTO words (rowid, text) VALUES (1 << 40 | 1, 'ket tle one')",
+    );
+    assert!(jobs(&path).verify().is_err(), "the control");
+    ledger.break_with("UPDATE meta SET unicode = '1.0.0 1.0.0'");
+    assert_eq!(jobs(&path).verify().unwrap().messages, 1, "such words are not compared");
+    drop(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    assert_eq!(searched(&ledger, "tle"), (vec![], true));
+    assert_eq!(jobs(&path).verify().unwrap().messages, 1);
+    while ledger.tidy(0).unwrap() != Tidied::Done {}
+    assert_eq!(searched(&ledger, "kettle"), (vec![1], false));
+    assert_eq!(searched(&ledger, "tle"), (vec![], false));
+    drop(ledger);
+    let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    assert_eq!(searched(&ledger, "kettle"), (vec![1], false), "once");
+    assert_eq!(jobs(&path).verify().unwrap().messages, 1);
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::backup::{copy_to, remove};
 use super::connection::{faults, io};
 use super::fold::fold_names;
 use super::rows::FOLDED;
-use super::schema::{STEPS, version};
+use super::schema::{EMPTY_WORDS, STEPS, version};
+use crate::chat::words;
 use crate::ledger::LedgerError;
 use crate::system::files;
 
@@ -19,6 +20,7 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
     let found = version(connection, path)?;
     let known = STEPS.len() as i64;
     if found == known {
+        renew_words(connection).map_err(&fault)?;
         return name_copies(path);
     }
     if found > 0 {
@@ -35,16 +37,33 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
         if found == 0 {
             // 63 bits, because SQLite's integers are signed.
             let log = rand::random::<u64>() >> 1;
-            transaction.execute("INSERT INTO meta (log) VALUES (?1)", [log as i64])?;
+            let insert = "INSERT INTO meta (log, unicode) VALUES (?1, ?2)";
+            transaction.execute(insert, params![log as i64, words::unicode_versions()])?;
         }
         transaction.pragma_update(None, "user_version", known)?;
         transaction.commit()
     };
     step_up().map_err(&fault)?;
+    renew_words(connection).map_err(&fault)?;
     if found > 0 && found < 5 {
         connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM").map_err(&fault)?;
     }
     name_copies(path)
+}
+
+/// Empties an index of words that a program with other versions of Unicode has filled. Otherwise
+/// words of a removed text that this program does not find in it would stay in the index.
+fn renew_words(connection: &mut Connection) -> rusqlite::Result<()> {
+    let versions = words::unicode_versions();
+    let filled_by: String =
+        connection.query_row("SELECT unicode FROM meta", [], |row| row.get(0))?;
+    if filled_by == versions {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(EMPTY_WORDS)?;
+    transaction.execute("UPDATE meta SET unicode = ?1", [versions])?;
+    transaction.commit()
 }
 
 /// Copies a file of an older schema. The copy gets its name once the migration is done: starts that

@@ -217,7 +217,22 @@ CREATE TRIGGER conversations_gone AFTER DELETE ON conversations BEGIN
     DELETE FROM unindexed WHERE conversation = old.conversation;
 END;
 ",
+    // Which characters are letters, and which are one, depends on the version of Unicode.
+    "
+ALTER TABLE meta ADD COLUMN unicode TEXT NOT NULL DEFAULT ''; -- of the program that filled the index of words
+",
 ];
+
+/// Empties the index of words. Its messages are indexed again in parts (`tidy/index.rs`).
+pub const EMPTY_WORDS: &str = "
+DROP TABLE words;
+DELETE FROM unindexed;
+INSERT INTO unindexed SELECT conversation, max(line) FROM lines GROUP BY conversation;
+CREATE VIRTUAL TABLE words USING fts5 (
+    text, content = 'spoken', content_rowid = 'line', columnsize = 0, tokenize = 'ascii'
+);
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+";
 
 /// Place of `user_version` in the header of the file (<https://sqlite.org/fileformat2.html>).
 const VERSION_AT: usize = 60;

@@ -9,11 +9,25 @@ use super::blobs::wrong_sum;
 use super::connection::{add_words, faults, open_to_read};
 use super::rows::read_all;
 use super::schema::version;
-use crate::chat::Conversation;
+use crate::chat::{Conversation, words};
 use crate::ledger::{LedgerError, Verified};
 
 /// The version of the schema that has sums of files.
 const SUMS_SINCE: i64 = 8;
+
+/// The version of the schema that states which versions of Unicode the index of words is of.
+const UNICODE_SINCE: i64 = 11;
+
+/// Returns whether the index of words has the words that this program finds in the texts. The next
+/// start empties another one.
+fn has_own_words(connection: &Connection, schema: i64) -> rusqlite::Result<bool> {
+    if schema < UNICODE_SINCE {
+        return Ok(true);
+    }
+    let versions: String =
+        connection.query_row("SELECT unicode FROM meta", [], |row| row.get(0))?;
+    Ok(versions == words::unicode_versions())
+}
 
 /// Verifies pages, sums of files, full-text index, checksums of all messages, and that the seqs of
 /// each conversation are unique and not beyond its last one. Does not disturb a server that uses
@@ -33,8 +47,11 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     add_words(&copy).map_err(&fault)?;
     Backup::new(&look, &mut copy)
         .and_then(|work| work.step(-1))
-        .and_then(|_| {
-            copy.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)", [])
+        .and_then(|_| match has_own_words(&copy, found)? {
+            true => {
+                copy.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)", [])
+            }
+            false => Ok(0),
         })
         .map_err(&fault)?;
     let messages = read_all(&connection, found).map_err(&fault)?;
