@@ -4,7 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::contract_tests::{PAGE, edit, found_on_disk, free, on_disk, sent, since};
+use super::contract_tests::{PAGE, edit, found_on_disk, free, on_disk, sent, since, wanted};
 use super::*;
 
 const ALL: Page = Page { bytes_max: 1 << 30, messages_max: 10_000 };
@@ -107,6 +107,37 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     assert!(newest.len() == 30 && newest == told[before - 30..before]);
     assert_eq!(commit(&mut ledger, sent("#tea", "bob", 1, "next")), Outcome::Stored(Seq(301)));
     assert!(jobs(&path).verify().unwrap_err().to_string().contains("ledger.db"));
+}
+
+#[test]
+fn all_readable_messages_around_a_damaged_page_are_indexed() {
+    let (mut ledger, _folder, path) = on_disk();
+    let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
+    let messages: Vec<_> = (1..=300u64)
+        .map(|seq| {
+            let id = MsgId(u128::from(seq).to_be_bytes());
+            Record::message(SentMessage { id, ..sent("#tea", "alice", 0, &text(seq)) })
+        })
+        .collect();
+    ledger.commit(&messages).unwrap();
+    // The next start fills the index again.
+    ledger.break_with("UPDATE meta SET unicode = '1.0.0 1.0.0'");
+    drop(ledger);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let marker = text(150).into_bytes();
+    let at = bytes.windows(marker.len()).position(|part| part == marker).unwrap();
+    let page = at - at % 4_096;
+    bytes[page..page + 8].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    while ledger.tidy(0).unwrap() != Tidied::Done {}
+    let (reader, tea) = (ledger.reader(), "#tea".parse().unwrap());
+    let told = reader.read(&tea, Seq(0), Seq(300), ALL).unwrap();
+    assert!((280..300).contains(&told.len()), "{} messages", told.len());
+    let (found, more) = reader.search(&[tea], &wanted("line"), ALL, &free()).unwrap();
+    let seqs = |messages: &[Message]| messages.iter().map(|one| one.seq.0).collect::<Vec<_>>();
+    assert_eq!((seqs(&found), more), (seqs(&told), false));
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Messages of a file of an older schema get into the full-text index in parts, the newest of each
-//! conversation first. Until then a search says that it is not complete.
+//! Messages of a file of an older schema get into the full-text index in parts: one conversation
+//! after the other, each from its newest message on. Until then a search says that it is not
+//! complete.
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,13 +19,18 @@ const PART: (usize, usize) = (8, 1_024);
 pub struct Index {
     waits: bool,
     pace: Pace,
+    /// Number of the next lines that are indexed one at a time, because a part of them could not be
+    /// read.
+    alone: usize,
+    /// Whether the log states that messages are left out.
+    warned: bool,
 }
 
 impl Index {
     pub fn load(connection: &Connection) -> rusqlite::Result<Index> {
         let waits = "SELECT EXISTS (SELECT 1 FROM unindexed)";
         let waits = connection.query_row(waits, [], |row| row.get(0))?;
-        Ok(Index { waits, pace: Pace::new(PART.0, PART.1) })
+        Ok(Index { waits, pace: Pace::new(PART.0, PART.1), alone: 0, warned: false })
     }
 
     #[cfg(test)]
@@ -43,13 +49,17 @@ impl Index {
         path: &Path,
         commit_time: CommitTime,
     ) -> Result<Tidied, LedgerError> {
+        if self.alone > 0 {
+            self.alone -= 1;
+            self.one(connection).map_err(write_faults(path))?;
+            return Ok(Tidied::More);
+        }
         let began = Instant::now();
         match part(connection, self.pace.size()) {
             Ok(more) => self.waits = more,
-            // Messages of a damaged page are not found.
             Err(error) if is_page_damaged(&error) => {
                 if !self.pace.fall_back() {
-                    skip(connection, self.pace.size()).map_err(write_faults(path))?;
+                    self.alone = self.pace.size();
                 }
                 return Ok(Tidied::More);
             }
@@ -66,16 +76,35 @@ impl Index {
         self.pace.done(began, commit_time);
         Ok(Tidied::More)
     }
+
+    /// Indexes the newest line of one conversation that is not indexed. Leaves it out if it is on a
+    /// damaged page.
+    fn one(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let Some((conversation, line)) = next(connection)? else { return Ok(()) };
+        let before = Some(line - 1).filter(|line| *line > conversation << 40);
+        match add_one(connection, conversation, (line, before)) {
+            Err(error) if is_page_damaged(&error) => {}
+            added => return added,
+        }
+        if !self.warned {
+            log::warn!("some messages are on a damaged page: a search does not find them");
+            self.warned = true;
+        }
+        note(connection, conversation, before)
+    }
+}
+
+/// Returns a conversation with lines that are not in the index, and the newest of these.
+fn next(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
+    let next = "SELECT conversation, upto FROM unindexed LIMIT 1";
+    connection.query_row(next, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
 /// Indexes the newest messages of one conversation that are not indexed. Returns whether there may
 /// be more.
 fn part(connection: &Connection, messages: usize) -> rusqlite::Result<bool> {
     let transaction = connection.unchecked_transaction()?;
-    let next = "SELECT conversation, upto FROM unindexed LIMIT 1";
-    let next = transaction.query_row(next, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((conversation, upto)) = next else { return Ok(false) };
-    let (conversation, upto): (i64, i64) = (conversation, upto);
+    let Some((conversation, upto)) = next(&transaction)? else { return Ok(false) };
     let before = "SELECT line FROM lines WHERE line > ?1 << 40 AND line <= ?2 ORDER BY line DESC LIMIT 1 OFFSET ?3";
     let values = params![conversation, upto, messages as i64];
     let before: Option<i64> = transaction.query_row(before, values, |row| row.get(0)).optional()?;
@@ -88,14 +117,18 @@ fn part(connection: &Connection, messages: usize) -> rusqlite::Result<bool> {
     Ok(true)
 }
 
-/// Leaves out the newest lines of one conversation that are not indexed.
-fn skip(connection: &Connection, lines: usize) -> rusqlite::Result<()> {
-    let next = "SELECT conversation, upto FROM unindexed LIMIT 1";
-    let (conversation, upto): (i64, i64) =
-        connection.query_row(next, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let before = Some(upto - lines as i64).filter(|line| *line > conversation << 40);
-    log::warn!("some messages are on a damaged page: a search does not find them");
-    note(connection, conversation, before)
+/// Indexes one line. Reads no other one, which may be on a damaged page.
+fn add_one(
+    connection: &Connection,
+    conversation: i64,
+    (line, before): (i64, Option<i64>),
+) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    let add = "INSERT INTO words (rowid, text) SELECT line, pychat_words(text) FROM lines \
+         WHERE line = ?1 AND text <> ''";
+    transaction.prepare_cached(add)?.execute([line])?;
+    note(&transaction, conversation, before)?;
+    transaction.commit()
 }
 
 /// Records that lines up to this one are left in a conversation.
