@@ -117,10 +117,11 @@ pub fn unicode_versions() -> String {
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
-    // Composed: `e` and a mark are one letter, and a wide `Ａ` is an `A`.
-    for c in text.nfkc() {
+    // Composed: `e` and a mark are one letter, and a wide `Ａ` is an `A`. An accent that is left may
+    // be between two parts of a letter, which are composed without it.
+    for c in text.nfkc().filter(|c| !is_accent(*c)).nfc() {
         let is_mark = is_combining_mark(c);
-        if is_mark && (word.is_empty() || is_accent(c)) {
+        if is_mark && word.is_empty() {
             continue;
         }
         // A mark belongs to the letter before it.
@@ -224,6 +225,15 @@ mod tests {
         assert!(refused(&"中".repeat(33)).unwrap().contains("32 words and this one has 33"));
         assert_eq!(refused(&"x".repeat(256)), None, "letters without separators are one word");
         assert_eq!(refused(&".".repeat(256)), None, "other characters are no words");
+    }
+
+    #[test]
+    fn two_parts_of_a_letter_with_an_accent_between_them_are_one_letter() {
+        let cases = [("\u{627}\u{301}\u{653}", "\u{622}"), ("\u{1100}\u{301}\u{1161}", "\u{ac00}")];
+        for (text, word) in cases {
+            assert_eq!(words(text), [word]);
+            assert_eq!(words(&indexed(text)), [word], "these words are those of their own text");
+        }
     }
 
     proptest! {
