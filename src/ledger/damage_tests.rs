@@ -24,6 +24,31 @@ fn seqs(reader: &impl Reader) -> Vec<u64> {
     messages.iter().map(|message| message.seq.0).collect()
 }
 
+fn numbered(seq: u64) -> String {
+    format!("line number {seq} {}", "x".repeat(300))
+}
+
+/// Creates a ledger of 300 messages, runs a statement on it, and damages the page of message 150.
+fn with_a_damaged_page(statement: &str) -> (tempfile::TempDir, PathBuf) {
+    let (mut ledger, folder, path) = on_disk();
+    let messages: Vec<_> = (1..=300u64)
+        .map(|seq| {
+            let id = MsgId(u128::from(seq).to_be_bytes());
+            Record::message(SentMessage { id, ..sent("#tea", "alice", 0, &numbered(seq)) })
+        })
+        .collect();
+    ledger.commit(&messages).unwrap();
+    ledger.break_with(statement);
+    drop(ledger);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let marker = numbered(150).into_bytes();
+    let at = bytes.windows(marker.len()).position(|part| part == marker).unwrap();
+    let page = at - at % 4_096;
+    bytes[page..page + 8].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
 #[test]
 fn a_damaged_message_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     let (mut ledger, folder, path) = on_disk();
@@ -57,30 +82,14 @@ fn a_damaged_message_and_its_edit_are_left_out_and_its_conversation_goes_on() {
 
 #[test]
 fn around_a_damaged_page_everything_is_read_and_written() {
-    let (mut ledger, _folder, path) = on_disk();
-    let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
-    let messages: Vec<_> = (1..=300u64)
-        .map(|seq| {
-            let id = MsgId(u128::from(seq).to_be_bytes());
-            Record::message(SentMessage { id, ..sent("#tea", "alice", 0, &text(seq)) })
-        })
-        .collect();
-    ledger.commit(&messages).unwrap();
-    drop(ledger);
-    let mut bytes = std::fs::read(&path).unwrap();
-    let marker = text(150).into_bytes();
-    let at = bytes.windows(marker.len()).position(|part| part == marker).unwrap();
-    let page = at - at % 4_096;
-    bytes[page..page + 8].fill(0xff);
-    std::fs::write(&path, bytes).unwrap();
-
+    let (_folder, path) = with_a_damaged_page("");
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     let reader = ledger.reader();
     let tea: Conversation = "#tea".parse().unwrap();
     let told = reader.read(&tea, Seq(0), Seq(300), ALL).unwrap();
     let lost: Vec<u64> = (1..=300).filter(|seq| told.iter().all(|l| l.seq.0 != *seq)).collect();
     assert!(lost.contains(&150) && lost.len() < 20, "{lost:?}");
-    assert!(told.iter().all(|message| message.body.text() == text(message.seq.0)));
+    assert!(told.iter().all(|message| message.body.text() == numbered(message.seq.0)));
     assert!(told.is_sorted_by_key(|message| message.seq));
     // Reading in pages gives the same result.
     let (mut paged, mut after) = (Vec::new(), Seq(0));
@@ -111,28 +120,12 @@ fn around_a_damaged_page_everything_is_read_and_written() {
 
 #[test]
 fn all_readable_messages_around_a_damaged_page_are_indexed() {
-    let (mut ledger, _folder, path) = on_disk();
-    let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
-    let messages: Vec<_> = (1..=300u64)
-        .map(|seq| {
-            let id = MsgId(u128::from(seq).to_be_bytes());
-            Record::message(SentMessage { id, ..sent("#tea", "alice", 0, &text(seq)) })
-        })
-        .collect();
-    ledger.commit(&messages).unwrap();
     // The next start fills the index again.
-    ledger.break_with("UPDATE meta SET unicode = '1.0.0 1.0.0'");
-    drop(ledger);
-    let mut bytes = std::fs::read(&path).unwrap();
-    let marker = text(150).into_bytes();
-    let at = bytes.windows(marker.len()).position(|part| part == marker).unwrap();
-    let page = at - at % 4_096;
-    bytes[page..page + 8].fill(0xff);
-    std::fs::write(&path, bytes).unwrap();
-
+    let (_folder, path) = with_a_damaged_page("UPDATE meta SET unicode = '1.0.0 1.0.0'");
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     while ledger.tidy(0).unwrap() != Tidied::Done {}
-    let (reader, tea) = (ledger.reader(), "#tea".parse().unwrap());
+    let reader = ledger.reader();
+    let tea: Conversation = "#tea".parse().unwrap();
     let told = reader.read(&tea, Seq(0), Seq(300), ALL).unwrap();
     assert!((280..300).contains(&told.len()), "{} messages", told.len());
     let (found, more) = reader.search(&[tea], &wanted("line"), ALL, &free()).unwrap();
