@@ -52,6 +52,11 @@ impl Outbox {
         self.0.iter().any(|one| one.message.id == id)
     }
 
+    /// Returns whether a message is neither stored nor refused.
+    pub fn is_pending(&self, id: MsgId) -> bool {
+        self.0.iter().any(|one| one.message.id == id && one.stage != Stage::Refused)
+    }
+
     /// Removes a message that is stored in this conversation; `None` if it was not here.
     pub fn settle(&mut self, id: MsgId, to: &Target) -> Option<NewMessage> {
         let is_it = |one: &Outgoing| one.message.id == id && one.message.to == *to;

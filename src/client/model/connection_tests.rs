@@ -141,3 +141,38 @@ fn a_channel_that_is_left_offline_is_not_entered_again() {
     };
     assert!(!again.iter().any(joins), "{again:?}");
 }
+
+#[test]
+fn a_last_message_ends_the_client_whatever_else_runs() {
+    const LAST: MsgId = MsgId([7; 16]);
+    let stored = |id| {
+        let to = Target::Channel(ChannelName::lobby());
+        Input::Event(Event::Stored { id, to, seq: Seq(3) })
+    };
+    let busy = || {
+        let mut model = connected();
+        typed(&mut model, "/send /tmp/a.txt", 5);
+        assert!(!model.exchange.transfers.is_settled(), "an upload runs");
+        model.exchange.ending.fails();
+        typed(&mut model, "hi", 6);
+        let ends = |actions: &[Action]| actions.iter().any(|one| matches!(one, Action::Quit(_)));
+        assert!(!ends(&typed(&mut model, "/quit good night", 7)));
+        assert!(!ends(&model.update(stored(MsgId([6; 16])), [0; 16])), "that is another one");
+        model
+    };
+    let leaves = |actions: &[Action]| {
+        let bye = Action::Output(Output::Bye("you left".into()));
+        assert!(actions.ends_with(&[Action::Close, bye, Action::Quit(0)]), "{actions:?}");
+    };
+    leaves(&busy().update(stored(LAST), [0; 16]));
+    let refused = crate::chat::Refusal::Storage.event(Some(LAST), None);
+    leaves(&busy().update(Input::Event(refused), [0; 16]));
+    let (code, hint) = (Code::InDoubt, String::new());
+    let in_doubt = Event::Refused { code, hint, id: Some(LAST), retry_ms: None, reference: None };
+    leaves(&busy().update(Input::Answer(in_doubt), [0; 16]));
+    let mut model = busy();
+    let actions = model.update(Input::Lost(Loss::Cut), [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Sync), "{actions:?}");
+    assert!(!actions.iter().any(|one| matches!(one, Action::Dial(_))), "{actions:?}");
+    leaves(&model.update(Input::OutboxSynced(Ok(())), [0; 16]));
+}

@@ -1,6 +1,7 @@
 //! End of the client after its input has ended: everything is settled first, and the exit code
 //! shows whether something failed.
 
+use crate::chat::MsgId;
 use crate::fault::code;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Ending {
     phase: Phase,
     /// The user leaves once the outbox is synced.
     leaving: Option<Leaving>,
+    /// The last message of the user, who leaves once it is stored or refused.
+    last_word: Option<MsgId>,
     /// Requests that are not messages still wait for their answers.
     answers_due: bool,
     /// The exit code, if something was refused or not acknowledged.
@@ -40,7 +43,13 @@ pub enum Next {
 
 impl Ending {
     pub fn new() -> Ending {
-        Ending { phase: Phase::Running, leaving: None, answers_due: false, failed: None }
+        Ending {
+            phase: Phase::Running,
+            leaving: None,
+            last_word: None,
+            answers_due: false,
+            failed: None,
+        }
     }
 
     /// Records that the user leaves once the outbox is synced.
@@ -50,6 +59,19 @@ impl Ending {
 
     pub fn take_leaving(&mut self) -> Option<Leaving> {
         self.leaving.take()
+    }
+
+    /// Records that the user leaves once this message is stored or refused.
+    pub fn says_last(&mut self, word: MsgId) {
+        self.last_word = Some(word);
+    }
+
+    pub fn last_word(&self) -> Option<MsgId> {
+        self.last_word
+    }
+
+    pub fn take_last_word(&mut self) -> Option<MsgId> {
+        self.last_word.take()
     }
 
     pub fn fails(&mut self) {

@@ -227,6 +227,12 @@ impl Exchange {
     /// Ends the program once its input has ended and nothing waits for a connection or an answer,
     /// so that a pipe receives all answers.
     pub fn end_when_settled(&mut self) -> Vec<Action> {
+        if let Some(word) = self.ending.last_word() {
+            return match self.outgoing.is_pending(word) {
+                true => Vec::new(),
+                false => self.exit_after_last_word().unwrap_or_default(),
+            };
+        }
         let settled = self.outgoing.is_settled()
             && self.pins.is_settled()
             && self.asked_ahead.is_empty()
@@ -251,6 +257,11 @@ impl Exchange {
         }
     }
 
+    /// Exits if the user has said a last message. Nothing else is waited for, as with `/exit`.
+    pub fn exit_after_last_word(&mut self) -> Option<Vec<Action>> {
+        self.ending.take_last_word().map(|_| self.exit())
+    }
+
     /// Handles a lost or failed connection.
     pub fn lost(&mut self, loss: &Loss, chance: [u8; 16]) -> Vec<Action> {
         let was_up = self.connection.lost();
@@ -260,6 +271,10 @@ impl Exchange {
         actions.extend(self.transfers.lost());
         self.outgoing.disconnected();
         actions.extend(self.tick());
+        if let Some(leaves) = self.exit_after_last_word() {
+            actions.extend(leaves);
+            return actions;
+        }
         if self.ending.loses_answers() && self.outgoing.is_stored() {
             actions.extend([error(why(loss)), Action::Quit(code::NOT_ACKNOWLEDGED)]);
             return actions;

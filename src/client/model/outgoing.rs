@@ -87,6 +87,11 @@ impl Outgoing {
         self.outbox.holds(id)
     }
 
+    /// Returns whether a message is neither stored nor refused.
+    pub fn is_pending(&self, id: MsgId) -> bool {
+        self.outbox.is_pending(id)
+    }
+
     /// Count of messages that wait for a connection.
     pub fn waiting(&self) -> usize {
         if self.outbox.is_settled() { 0 } else { self.outbox.len() }

@@ -142,15 +142,16 @@ impl Slashes<'_> {
         }
     }
 
-    /// Exits, after a message for those who are here is stored. Without a connection it would be
-    /// sent much later, and is not.
+    /// Exits, once a message for those who are here is stored or refused, or the connection is
+    /// lost. Without a connection it would be sent much later, and is not.
     fn exit(&mut self, text: Option<&str>, chance: [u8; 16]) -> Vec<Action> {
         let mut actions = match text {
             Some(text) if self.exchange.connection.is_up() => {
                 let text = format!("leaves: {text}");
                 let target = self.exchange.target.clone();
                 let mut actions = self.exchange.say(target, &text, Kind::Me, chance);
-                actions.extend(self.exchange.input_ends());
+                self.exchange.ending.says_last(MsgId(chance));
+                actions.extend(self.exchange.end_when_settled());
                 return actions;
             }
             Some(_) => vec![error("there is no connection: the message was not sent".into())],
