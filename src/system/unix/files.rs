@@ -85,16 +85,16 @@ pub fn open_own(path: &Path) -> io::Result<Option<File>> {
         other => other?,
     };
     let about = file.metadata()?;
-    let is_own =
-        about.is_file() && about.uid() == rustix::process::geteuid().as_raw() && about.nlink() == 1;
-    match is_own && (is_private(&about) || !has_modes(path)) {
+    let is_own = about.is_file() && belongs_to_user(&about) && about.nlink() == 1;
+    match is_own && (is_private(&about) || !has_modes(path).unwrap_or(false)) {
         true => Ok(Some(file)),
         false => Err(io::Error::new(ErrorKind::AlreadyExists, "it belongs to somebody else")),
     }
 }
 
 /// Opens a file for text that only its owner reads, and creates it where it is missing. Returns
-/// whether it is new. What is no file, and a file that others can access, is an error.
+/// whether it is new. What is no file, and a file that others own or can access, is an error. The
+/// mode is ignored only if a new file beside it shows that the file system has no modes.
 pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     match private().append(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -106,7 +106,10 @@ pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     if let Some(what) = irregular(&about) {
         return Err(io::Error::new(ErrorKind::InvalidInput, format!("it is {what}")));
     }
-    match is_private(&about) || !has_modes(path) {
+    if !belongs_to_user(&about) {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "it belongs to somebody else"));
+    }
+    match is_private(&about) || !has_modes(path).unwrap_or(true) {
         true => Ok((file, false)),
         false => {
             let problem = "others can access it: chmod 600 ends that";
@@ -115,15 +118,19 @@ pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     }
 }
 
+fn belongs_to_user(about: &Metadata) -> bool {
+    about.uid() == rustix::process::geteuid().as_raw()
+}
+
 fn is_private(about: &Metadata) -> bool {
     about.mode() & 0o077 == 0
 }
 
 /// Returns whether a new file beside `path` gets the mode that it is created with.
-fn has_modes(path: &Path) -> bool {
+fn has_modes(path: &Path) -> io::Result<bool> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let created = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
-    created.and_then(|new| new.as_file().metadata()).is_ok_and(|about| is_private(&about))
+    created.and_then(|new| new.as_file().metadata()).map(|about| is_private(&about))
 }
 
 /// Returns whether a path leads to an open file, and not to another one or a link.
@@ -177,5 +184,40 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(path: &Path) -> Option<ErrorKind> {
+        open_to_append(path).err().map(|error| error.kind())
+    }
+
+    /// No account can create a file in the folder of a process's open files.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_of_others_is_not_appended_to_where_no_new_file_can_be_created() {
+        use std::os::fd::AsRawFd;
+
+        let file = NamedTempFile::new().unwrap();
+        let beside = format!("/proc/self/fd/{}", file.as_file().as_raw_fd());
+        let mode = |mode| fs::set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
+        mode(0o644);
+        assert_eq!(refusal(Path::new(&beside)), Some(ErrorKind::PermissionDenied));
+        mode(0o600);
+        assert_eq!(refusal(Path::new(&beside)), None, "the control");
+    }
+
+    /// Only root can give a file away.
+    #[test]
+    fn a_private_file_of_another_account_is_not_appended_to() {
+        const ANOTHER: u32 = 65_534;
+        let file = NamedTempFile::new().unwrap();
+        assert_eq!(refusal(file.path()), None, "the control");
+        if std::os::unix::fs::chown(file.path(), Some(ANOTHER), None).is_ok() {
+            assert_eq!(refusal(file.path()), Some(ErrorKind::PermissionDenied));
+        }
     }
 }
