@@ -28,7 +28,8 @@ struct RoomLog {
 }
 
 impl RoomLogs {
-    /// Writes what is shown to the file of its conversation: new messages, joins and departures.
+    /// Writes what is shown to the file of its conversation: new messages, gaps between them, joins
+    /// and departures.
     /// Returns an error for the user if the file cannot be written any more.
     pub fn note(&mut self, output: &Output) -> Option<Output> {
         let conversation = match output {
@@ -42,6 +43,10 @@ impl RoomLogs {
                 return None;
             }
             Output::Message(message) => {
+                // Answers may be newer than messages that are still replayed.
+                if message.reference.is_some() {
+                    return None;
+                }
                 let conversation = message.conversation(self.own.as_ref());
                 let last = self.last.entry(conversation.clone()).or_default();
                 // Older messages that are loaded are not new.
@@ -59,6 +64,7 @@ impl RoomLogs {
             Output::Event(_, Event::Joined { to, .. } | Event::Left { to, .. }) => {
                 Target::Channel(to.clone())
             }
+            Output::Event(_, Event::Gap { to, .. }) => to.clone(),
             Output::Violation { to, .. } => to.clone(),
             _ => return None,
         };
@@ -136,4 +142,47 @@ fn without_colours(line: &str) -> String {
     let mut text = parts.next().unwrap_or_default().to_owned();
     parts.for_each(|part| text.push_str(part.split_once('m').map_or(part, |(_, rest)| rest)));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Confidentiality, Kind, Message, MsgId};
+    use crate::client::model::Origin;
+
+    fn message(seq: u64, reference: Option<&str>) -> Output {
+        Output::Message(Message {
+            seq: Seq(seq),
+            to: "#lobby".parse().unwrap(),
+            from: "alice".parse().unwrap(),
+            device: "main".parse().unwrap(),
+            id: MsgId([seq as u8; 16]),
+            time_ms: 0,
+            kind: Kind::Say,
+            body: format!("text {seq}").as_str().into(),
+            confidentiality: Confidentiality::Open,
+            edited: false,
+            deleted: false,
+            replay: false,
+            reference: reference.map(str::to_owned),
+        })
+    }
+
+    #[test]
+    fn answers_hide_no_message_that_is_replayed_later_and_gaps_are_logged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, to) = (folder.path().join("a.log"), Target::Channel("#lobby".parse().unwrap()));
+        let mut logs = RoomLogs::default();
+        assert!(matches!(logs.wish(&to, LogWish::To(path.clone())), Output::Notice(_)));
+        let gap = Event::Gap { to, from_seq: Seq(4), to_seq: Seq(5), stored: true };
+        let gap = Output::Event(Origin::Server, gap);
+        let replayed = [message(3, None), gap, message(6, None), message(6, None)];
+        for output in [message(9, Some("history"))].iter().chain(&replayed) {
+            assert!(logs.note(output).is_none());
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("text 3") && !text.contains("text 9"), "{text}");
+        assert_eq!(text.matches("text 6").count(), 1, "{text}");
+        assert!(text.contains("2 messages of #lobby were omitted"), "{text}");
+    }
 }
