@@ -22,6 +22,8 @@ pub struct RoomLogs {
 /// The file of one conversation.
 struct RoomLog {
     path: PathBuf,
+    /// The same without links and `..`.
+    real: PathBuf,
     lines: Plain,
     /// The first failed write.
     failed: Receiver<String>,
@@ -49,7 +51,7 @@ impl RoomLogs {
                 }
                 let conversation = message.conversation(self.own.as_ref());
                 let last = self.last.entry(conversation.clone()).or_default();
-                // Older messages that are loaded are not new.
+                // A replay may repeat what is in the file.
                 if message.seq <= *last {
                     return None;
                 }
@@ -99,12 +101,13 @@ impl RoomLogs {
 
     fn start(&mut self, of: &Target, path: PathBuf) -> Result<String, String> {
         let path = std::path::absolute(&path).unwrap_or(path);
-        if let Some(other) = self.logs.iter().find(|(other, log)| log.path == path && *other != of)
+        let (mut file, is_new) = files::open_to_append(&path)
+            .map_err(|error| format!("{of} is not logged: {}: {error}", path.display()))?;
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if let Some(other) = self.logs.iter().find(|(other, log)| log.real == real && *other != of)
         {
             return Err(format!("{} is written to {} already", other.0, path.display()));
         }
-        let (mut file, is_new) = files::open_to_append(&path)
-            .map_err(|error| format!("{of} is not logged: {}: {error}", path.display()))?;
         let begun = jiff::Zoned::now().strftime("%a %-d %b %Y %H:%M:%S");
         let gap = if is_new { "" } else { "\n" };
         let head = format!("{gap}-- {of}, from {begun} --\n");
@@ -120,7 +123,7 @@ impl RoomLogs {
             "{of} is written to {} from now on, until /log off or the end of this client{sealed}",
             path.display()
         );
-        self.logs.insert(of.clone(), RoomLog { path, lines, failed });
+        self.logs.insert(of.clone(), RoomLog { path, real, lines, failed });
         Ok(told)
     }
 }
@@ -184,5 +187,23 @@ mod tests {
         assert!(text.contains("text 3") && !text.contains("text 9"), "{text}");
         assert_eq!(text.matches("text 6").count(), 1, "{text}");
         assert!(text.contains("2 messages of #lobby were omitted"), "{text}");
+    }
+
+    #[test]
+    fn two_spellings_of_a_path_are_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("x")).unwrap();
+        let target = |name: &str| Target::User(name.parse().unwrap());
+        let mut logs = RoomLogs::default();
+        let mut starts = |of: &str, path: &str| {
+            let wish = LogWish::To(folder.path().join(path));
+            matches!(logs.wish(&target(of), wish), Output::Notice(_))
+        };
+        assert!(starts("alice", "a.log"));
+        assert!(!starts("bob", "x/../a.log"), "alice's");
+        assert!(starts("alice", "x/../a.log"), "again");
+        assert!(starts("bob", "x/a.log"), "the control");
+        let text = std::fs::read_to_string(folder.path().join("a.log")).unwrap();
+        assert!(!text.contains("-- @bob"), "{text}");
     }
 }
