@@ -4,9 +4,11 @@ use std::ops::Range;
 
 /// Bytes of an address at most; VTE ignores longer links.
 const BYTES_MAX: usize = 2_083;
-const SCHEMES: [&str; 3] = ["https://", "http://", "mailto:"];
+const MAILTO: &str = "mailto:";
+const SCHEMES: [&str; 3] = ["https://", "http://", MAILTO];
 
-/// The addresses in a text, in order.
+/// The addresses in a text, in order. That of a mailbox ends before its query, with which a mail
+/// program would attach a file of the user.
 pub fn find(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -16,7 +18,7 @@ pub fn find(text: &str) -> Vec<&str> {
         let end = tail.find(|c: char| !is_of_address(c)).unwrap_or(tail.len());
         // Further characters follow, so the address is left to the terminal's detection.
         let goes_on = tail[end..].chars().next().is_some_and(continues);
-        let address = trimmed(&tail[..end]);
+        let address = trimmed(without_query(&tail[..end]));
         let host = SCHEMES.iter().find_map(|scheme| address.strip_prefix(scheme));
         let named = host.is_some_and(|host| host.starts_with(|c: char| c.is_ascii_alphanumeric()));
         if !begun && !goes_on && named && address.len() <= BYTES_MAX {
@@ -25,6 +27,13 @@ pub fn find(text: &str) -> Vec<&str> {
         rest = &tail[end..];
     }
     found
+}
+
+fn without_query(address: &str) -> &str {
+    match address.split_once('?') {
+        Some((mailbox, _)) if mailbox.starts_with(MAILTO) => mailbox,
+        _ => address,
+    }
 }
 
 /// Characters of an address: printable ASCII, without those that surround one.
@@ -95,6 +104,9 @@ mod tests {
             ("https://a.example/\u{1b}]8;;evil\u{7}x", vec!["https://a.example/"]),
             ("a\nhttps://a.example\nb", vec!["https://a.example"]),
             ("<mailto:carol@c.example>, mailto: x", vec!["mailto:carol@c.example"]),
+            ("mailto:carol@c.example?attach=/etc/passwd", vec!["mailto:carol@c.example"]),
+            ("mailto:carol@c.example%3f?to=b&attach=~/a?b", vec!["mailto:carol@c.example%3f"]),
+            ("mailto:?attach=/etc/passwd", vec![]),
         ] {
             assert_eq!(find(text), wanted, "{text}");
         }
