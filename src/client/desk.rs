@@ -43,7 +43,7 @@ impl Desk {
                 // It may run as long as the browser that it starts.
                 let wait = move || drop(child.wait());
                 let _ = std::thread::Builder::new().name("desktop".into()).spawn(wait);
-                Output::Notice(format!("opened: {address}"))
+                Output::Notice(format!("started: {}", words.join(" ")))
             }
             Err(error) => Output::Error(format!("{} cannot start: {error}", words[0])),
         }
