@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 process.env.TZ = 'UTC';
 const WEB = process.env.PYCHAT_WEB ? pathToFileURL(`${process.env.PYCHAT_WEB}/`) : new URL('../../web/', import.meta.url);
 const { dayStarts } = await import(new URL('page/room.js', WEB));
+const { Disk } = await import(new URL('page/disk.js', WEB));
 const { actionOf, isBlank, nameProblem } = await import(new URL('page/words.js', WEB));
 const { OFFLINE, Store } = await import(new URL('page/store.js', WEB));
 const { addChange } = await import(new URL('page/vault.js', WEB));
@@ -148,6 +149,15 @@ const UNITS = {
     store.room('#work');
     store.apply({ type: 'parted', channel: '#work' });
     assert.equal(told.some(([what]) => what === 'current'), false);
+  },
+
+  'a secret message that the client has not taken is lost with the page'() {
+    const disk = new Disk();
+    assert.equal(disk.hasUnstored, false);
+    disk.sends('e', { to: '#tea~x', line: 'hi' });
+    assert.equal(disk.hasUnstored, true);
+    disk.settled('e');
+    assert.equal(disk.hasUnstored, false);
   },
 };
 

@@ -87,8 +87,8 @@ export class Disk {
 		this.timer ??= setTimeout(() => this.flush(), SAVE_MS);
 	}
 
-	/** Whether there is a draft that only this page has. */
-	get hasUnstored() { return this.drafts.memoryOnly.size > 0; }
+	/** Whether there is a draft, or a message that the client has not taken yet, that only this page has. */
+	get hasUnstored() { return this.drafts.memoryOnly.size + this.sent.memoryOnly.size > 0; }
 
 	flush() {
 		clearTimeout(this.timer);

@@ -145,7 +145,7 @@ class App {
 		if (!bar.hidden) return;
 		const loads = () => {
 			this.disk.flush();
-			if (this.disk.hasUnstored) this.composer.tell('Send or remove first what you have typed: this text is not stored, and loading the page would lose it.');
+			if (this.disk.hasUnstored) this.composer.tell('Send or remove first what you have typed, and wait for what you have just sent: this text is not stored, and loading the page would lose it.');
 			else location.reload();
 		};
 		bar.replaceChildren(h('span', { role: 'status' }, 'There is a newer version of this page. Your drafts stay.'), button('Load it', loads, { class: 'primary' }));
