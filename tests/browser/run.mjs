@@ -19,7 +19,7 @@ const [, , binary, ...wanted] = process.argv;
 const begun = Date.now();
 const seconds = () => ((Date.now() - begun) / 1000).toFixed(1);
 
-units();
+await units();
 const world = await World.open(path.resolve(binary));
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
 const people = [];

@@ -7,6 +7,7 @@ process.env.TZ = 'UTC';
 const WEB = process.env.PYCHAT_WEB ? pathToFileURL(`${process.env.PYCHAT_WEB}/`) : new URL('../../web/', import.meta.url);
 const { dayStarts } = await import(new URL('page/room.js', WEB));
 const { Disk } = await import(new URL('page/disk.js', WEB));
+const { Blobs } = await import(new URL('page/blobs.js', WEB));
 const { actionOf, isBlank, nameProblem } = await import(new URL('page/words.js', WEB));
 const { OFFLINE, Store } = await import(new URL('page/store.js', WEB));
 const { addChange } = await import(new URL('page/vault.js', WEB));
@@ -28,6 +29,13 @@ function made() {
   store.apply({ type: 'state', state: 'connected', name: 'alice' });
   store.apply({ type: 'ready', name: 'alice', limits: {} });
   return { store, told, asks };
+}
+
+/** Runs something with parts of a browser. */
+async function within(parts, does) {
+  const define = ([name, value]) => Object.defineProperty(globalThis, name, { value, configurable: true });
+  Object.entries(parts).forEach(define);
+  try { await does(); } finally { Object.keys(parts).forEach((name) => delete globalThis[name]); }
 }
 
 const UNITS = {
@@ -159,14 +167,34 @@ const UNITS = {
     disk.settled('e');
     assert.equal(disk.hasUnstored, false);
   },
+
+  async 'files that are sent at the same time are each read once'() {
+    let reads = 0;
+    class FileReaderSync {
+      readAsArrayBuffer(bytes) { reads += 1; return bytes.slice().buffer; }
+    }
+    await within({ FileReaderSync }, () => {
+      const blobs = new Blobs();
+      const of = (number) => new Uint8Array(100).map((_, at) => number + at);
+      [1, 2].forEach((number) => blobs.put(number, of(number)));
+      for (let from = 0; from < 100; from += 10) {
+        for (const number of [1, 2]) assert.deepEqual(blobs.read(number, from, 10), of(number).slice(from, from + 10));
+      }
+      assert.equal(reads, 2);
+      assert.equal(blobs.read(1, 95, 10), undefined, 'the end');
+      assert.equal(blobs.read(3, 0, 10), undefined, 'no such file');
+      blobs.forget(1);
+      assert.equal(blobs.read(1, 0, 10), undefined, 'forgotten');
+    });
+  },
 };
 
 /** Runs them all. The first one that fails ends the run. */
-export function units() {
+export async function units() {
   for (const [name, unit] of Object.entries(UNITS)) {
-    try { unit(); } catch (error) { throw new Error(`${name}: ${error.message}`, { cause: error }); }
+    try { await unit(); } catch (error) { throw new Error(`${name}: ${error.message}`, { cause: error }); }
   }
   console.log(`${Object.keys(UNITS).length} units`);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) units();
+if (import.meta.url === pathToFileURL(process.argv[1]).href) await units();

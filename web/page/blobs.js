@@ -1,15 +1,15 @@
 // The bytes of files that the client sends and fetches, outside of its memory. A Worker reads a Blob synchronously.
 
-/** Bytes that are read at once: each reading costs a message to another process of the browser. */
+/** Bytes of each file that are read at once: each reading costs a message to another process of the browser. */
 const AHEAD = 1 << 20;
 /** Bytes that arrive are joined to a Blob of this size, which the browser may keep on its disk. */
 const JOINED = 4 << 20;
 
 export class Blobs {
-	constructor() { Object.assign(this, { files: new Map(), ahead: null, reader: new FileReaderSync() }); }
+	constructor() { Object.assign(this, { files: new Map(), reader: new FileReaderSync() }); }
 
 	/** Adds a file that the user has chosen. */
-	put(number, blob) { this.files.set(number, { blob, parts: [], waiting: 0 }); }
+	put(number, blob) { this.files.set(number, { blob, parts: [], waiting: 0, ahead: null }); }
 
 	/** The whole file. */
 	whole(number) {
@@ -21,19 +21,21 @@ export class Blobs {
 
 	/** Bytes of a file, or nothing if the browser cannot read them. */
 	read(number, from, length) {
-		const { ahead } = this;
-		const isAhead = ahead?.number === number && from >= ahead.from && from + length <= ahead.from + ahead.bytes.length;
+		const file = this.files.get(number);
+		if (!file) return length === 0 ? new Uint8Array() : undefined;
+		const { ahead } = file;
+		const isAhead = ahead && from >= ahead.from && from + length <= ahead.from + ahead.bytes.length;
 		try {
 			if (!isAhead) {
 				const part = this.whole(number).slice(from, from + Math.max(length, AHEAD));
-				this.ahead = { number, from, bytes: new Uint8Array(this.reader.readAsArrayBuffer(part)) };
+				file.ahead = { from, bytes: new Uint8Array(this.reader.readAsArrayBuffer(part)) };
 			}
 		} catch {
 			// The file was changed or removed.
-			this.ahead = null;
+			file.ahead = null;
 			return undefined;
 		}
-		const bytes = this.ahead.bytes.subarray(from - this.ahead.from, from - this.ahead.from + length);
+		const bytes = file.ahead.bytes.subarray(from - file.ahead.from, from - file.ahead.from + length);
 		return bytes.length === length ? bytes : undefined;
 	}
 
@@ -41,7 +43,7 @@ export class Blobs {
 	append(number, bytes) {
 		if (!this.files.has(number)) this.put(number, new Blob([]));
 		const file = this.files.get(number);
-		if (this.ahead?.number === number) this.ahead = null;
+		file.ahead = null;
 		try {
 			file.parts.push(bytes);
 			file.waiting += bytes.length;
@@ -52,8 +54,5 @@ export class Blobs {
 		}
 	}
 
-	forget(number) {
-		this.files.delete(number);
-		if (this.ahead?.number === number) this.ahead = null;
-	}
+	forget(number) { this.files.delete(number); }
 }
