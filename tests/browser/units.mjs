@@ -187,6 +187,30 @@ const UNITS = {
       assert.equal(blobs.read(1, 0, 10), undefined, 'forgotten');
     });
   },
+
+  async 'a picture is decoded once while the client is busy'() {
+    let decoded = 0;
+    const context = { drawImage() {}, getImageData: (x, y, width, height) => ({ data: new Uint8ClampedArray(4 * width * height) }) };
+    const parts = {
+      window: {},
+      addEventListener() {},
+      document: { addEventListener() {}, createElement: () => ({ getContext: () => context }) },
+      createImageBitmap() { decoded += 1; return { width: 10, height: 5, close() {} }; },
+    };
+    await within(parts, async () => {
+      const { OwnLink } = await import(new URL('page/own.js', WEB));
+      const link = new OwnLink(null, () => {}, () => {});
+      link.worker = { postMessage({ file: { id, picture } }, moved = []) {
+        const { pixels } = structuredClone(picture, { transfer: moved });
+        link.asked.get(id).resolve(pixels.length === 200 ? { refused: '' } : { refused: 'no pixels' });
+      } };
+      const file = new Blob(['\x89PNG\r\n\x1a\n'.split('').map((c) => c.charCodeAt(0))].map((bytes) => new Uint8Array(bytes)));
+      for (let i = 0; i < 3; i += 1) assert.deepEqual(await link.hand(file, 'a.png'), { busy: true });
+      assert.equal(decoded, 1);
+      await link.hand(file.slice(), 'b.png');
+      assert.equal(decoded, 2, 'the control');
+    });
+  },
 };
 
 /** Runs them all. The first one that fails ends the run. */

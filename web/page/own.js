@@ -290,8 +290,10 @@ export class OwnLink {
 
 	/** Hands a file to the client. Returns its path; `busy` while the client has the maximum number of files; or why it is `refused`. */
 	async hand(file, name) {
-		const picture = await smallPicture(file);
-		const { path, refused } = await this.#ask({ file: { file, name, picture } }, picture ? [picture.pixels.buffer] : []);
+		// The page asks again while the client is busy: a picture is decoded once.
+		this.small ??= new WeakMap();
+		if (!this.small.has(file)) this.small.set(file, smallPicture(file));
+		const { path, refused } = await this.#ask({ file: { file, name, picture: await this.small.get(file) } });
 		return refused === '' ? { busy: true } : { path, refused };
 	}
 
@@ -302,14 +304,14 @@ export class OwnLink {
 	}
 
 	/** Asks the Worker. */
-	#ask(question, moved = []) {
+	#ask(question) {
 		if (!this.worker) return Promise.reject(new TypeError('the client is not running'));
 		const id = crypto.randomUUID();
 		const [kind] = Object.keys(question);
 		question[kind].id = id;
 		return new Promise((resolve, reject) => {
 			this.asked.set(id, { resolve, reject });
-			this.worker.postMessage(question, moved);
+			this.worker.postMessage(question);
 		});
 	}
 
