@@ -103,6 +103,10 @@ const brokenKey = () => indexedDB.deleteDatabase && new Promise((done) => {
 const CARDS = {
   'first contact': { says: /Chat on chat\.example\.org/ },
   'first contact in Safari': { says: /Add to Home Screen/, begins: () => { Object.defineProperty(navigator, 'userAgent', { value: 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)' }); } },
+  'first contact on an iPad': { says: /Add to Home Screen/, begins: () => {
+    Object.defineProperty(navigator, 'userAgent', { value: 'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)' });
+    Object.defineProperty(navigator, 'maxTouchPoints', { value: 5 });
+  } },
   'key file': { says: /This moves your key to this browser/, does: ({ page }) => page.click('text=Use a key file') },
   'wrong name': { says: /start with a letter or a digit/, does: async ({ page }) => {
     await page.fill('#name', '-alice');

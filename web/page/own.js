@@ -51,7 +51,11 @@ async function hasProfile() {
 }
 
 /** Safari on a phone, outside of an app of the home screen: each has storage of its own, and Safari's does not last. */
-const isPassing = () => /iPhone|iPad/.test(navigator.userAgent) && !navigator.standalone;
+function isPassing() {
+	// An iPad says that it is a Mac, which has no screen that is touched.
+	const isPad = /Macintosh/.test(navigator.userAgent) && navigator.maxTouchPoints > 1;
+	return (isPad || /iPhone|iPad/.test(navigator.userAgent)) && !navigator.standalone;
+}
 
 /** A fingerprint as in an invite. */
 const ofInvite = (print) => print.replace(/^SHA256:/, '').replaceAll('+', '-').replaceAll('/', '_');
