@@ -336,7 +336,7 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     tells(&double, &said, 1, json!({}));
     plain.sees("You: the kettle sings");
     assert_eq!(finds(&mut plain, "one"), 1);
-    // Unasked, each of them: the retention is off, and another log begins.
+    // Unasked, each of them: the retention is off, and another epoch begins.
     let conversation = |epoch: &str, retention: &str| json!({"to": channel, "epoch": epoch, "last": "0", "read": "0", "retention": retention});
     // A channel with a PIN has no topic, so that its retention means nothing.
     double.tells(json!({"type": "topic", "to": channel, "text": "", "retention": "off"}));
@@ -347,7 +347,7 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     let mut again = entered(&channel, None);
     (again["epoch"], again["retention"]) = ("00000000000000cd".into(), "off".into());
     double.tells(again);
-    plain.sees("the server has started another log of #tea~");
+    plain.sees("the server has begun another numbering of #tea~");
     plain.sees("the server stores no messages in #tea~");
     assert_eq!(finds(&mut plain, "three"), 1);
     let conversations =
@@ -456,7 +456,7 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
     let mut again = entered(&double.channel().unwrap(), None);
     again["epoch"] = "00000000000000cd".into();
     double.tells(again);
-    plain.sees("the server has started another log of #tea~");
+    plain.sees("the server has begun another numbering of #tea~");
     tries(&mut plain, &double, "three");
 }
 

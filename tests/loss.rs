@@ -28,7 +28,7 @@ fn is_told(world: World, mut alice: Program, bob: Program, lost: &str) {
     assert!(ok && told.contains(lost), "{told}");
     for client in [&alice, &bob] {
         // A client that logs in before the server has detected the loss reports it itself.
-        let texts = ["has started another log of #lobby", "has lost messages of #lobby"];
+        let texts = ["has begun another numbering of #lobby", "has lost messages of #lobby"];
         client.shows("the loss", |lines| {
             lines.iter().any(|line| texts.iter().any(|text| line.contains(text)))
         });
@@ -71,7 +71,7 @@ fn without_a_fault_a_kill_loses_nothing_and_nothing_is_told() {
     let (ok, told) = world.operator(&["ctl", "status"]);
     assert!(ok && !told.contains("lost"), "{told}");
     talks(&mut alice, &bob, "after", 3);
-    assert_eq!(bob.seen("has started another log"), 0);
+    assert_eq!(bob.seen("has begun another numbering"), 0);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The server begins another log while clients run, on the real binary: seqs of the former one name
-//! other messages from then on.
+//! The server begins another epoch while clients run, on the real binary: seqs of the former one
+//! name other messages from then on.
 
 mod world;
 

@@ -138,7 +138,7 @@ fn a_server_that_begins_anew_takes_nothing_out_of_the_search() {
     let world = world.started_with_a_new_ledger();
     let mut bob = world.client("bob", &["--plain"]);
     bob.sees("you are in #nest~");
-    bob.sees("the server has started another log of #nest~");
+    bob.sees("the server has begun another numbering of #nest~");
     bob.types("/query #nest");
     assert_eq!(finds(&mut bob, "kettle", "one").len(), 1, "{:#?}", bob.shown());
     alice.sees("you are in #nest~");

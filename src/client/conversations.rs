@@ -71,8 +71,8 @@ impl Conversations {
         let point = self.sync_point(to)?;
         if point.epoch != epoch {
             return Some(format!(
-                "the server has started another log of {to}, as after a restore from a backup or \
-                 a loss. Messages that you have read may be shown again, and some may be missing"
+                "the server has begun another numbering of {to}, as after a restore from a backup \
+                 or a loss. Messages that you have read may be shown again, and some may be missing"
             ));
         }
         (point.seq > last).then(|| {
@@ -84,7 +84,7 @@ impl Conversations {
         })
     }
 
-    /// Returns the last seq that is still valid, if the server has begun another log or has lost
+    /// Returns the last seq that is still valid, if the server has begun another epoch or has lost
     /// messages. Called before `learn`.
     pub fn void_after(&self, to: &Target, epoch: Epoch, last: Seq) -> Option<Seq> {
         let point = self.sync_point(to)?;

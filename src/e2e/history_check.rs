@@ -169,7 +169,7 @@ impl HistoryCheck {
         end.devices.entry(device.to_owned()).or_insert_with(expected);
     }
 
-    /// Records a gap or another log: messages before it do not connect to messages after it.
+    /// Records a gap or another epoch: messages before it do not connect to messages after it.
     pub fn skip(&mut self, to: &Target) {
         self.ends.remove(to);
     }

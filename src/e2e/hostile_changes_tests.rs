@@ -127,7 +127,7 @@ fn a_deleted_message_never_comes_back() {
             if round % 2 == 0 {
                 story.bob_returns();
             }
-            // Also from another log, and where nothing is stored for a search.
+            // Also from another epoch, and where nothing is stored for a search.
             story.bob.engine.set_search(Some(round % 2 == 0));
             let (to, epoch) = (story.seen_as(), Epoch(round + 2));
             let (last, read, retention) = (Seq(0), Seq(0), Retention::Forever);

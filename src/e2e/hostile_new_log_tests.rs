@@ -1,5 +1,5 @@
 //! Servers that begin a new log, in which every number is free again, and attack with what they had
-//! in the former logs: numbers, earlier versions, and messages under old keys.
+//! in the former epochs: numbers, earlier versions, and messages under old keys.
 
 use super::*;
 use crate::chat::{ConversationInfo, Epoch};

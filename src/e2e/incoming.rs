@@ -68,7 +68,7 @@ impl Incoming<'_> {
         }
         if !others.is_empty() {
             let text = format!(
-                "the server has started another log of {}, as after a restore from a backup. \
+                "the server has begun another numbering of {}, as after a restore from a backup. \
                  Messages that you have read may be shown again with their old times, and some \
                  may be missing. /search still finds the messages that you have read. If the \
                  operator has not restored a backup, do not trust this server",
@@ -78,7 +78,7 @@ impl Incoming<'_> {
         }
         if !in_memory.is_empty() {
             let text = format!(
-                "the server has started another log of {}: it stores these messages in memory \
+                "the server has begun another numbering of {}: it stores these messages in memory \
                  only, and has lost them, as after a restart. /search still finds the messages \
                  that you have read",
                 in_memory.join(", ")
@@ -339,7 +339,7 @@ impl Incoming<'_> {
     }
 
     /// Returns what is missing before the message, if anything. A message that was received before
-    /// is accepted in another log only.
+    /// is accepted in another epoch only.
     fn check_order(
         &self,
         order: Order,

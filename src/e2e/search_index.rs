@@ -55,7 +55,7 @@ pub struct Terms {
     pub read_ms: i64,
 }
 
-/// Messages by sender and id, so that neither another log nor another message with the same seq
+/// Messages by sender and id, so that neither another epoch nor another message with the same seq
 /// replaces one.
 #[derive(Default)]
 struct Page {
@@ -181,7 +181,7 @@ impl SearchIndex {
 
     /// Returns the newest messages of a conversation that contain all words of `text`, oldest
     /// first, and whether there are more. Whole words come before beginnings. A message of a former
-    /// log has seq 0.
+    /// epoch has seq 0.
     pub fn search(
         &self,
         conversation: &Target,

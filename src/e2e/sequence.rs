@@ -1,7 +1,7 @@
 //! Sequence check per device: each sealed message has a count within its session and a link to the
 //! previous message. Pure.
 //!
-//! The state outlives the server's log. A server with another log (after a restore, or by its own
+//! The state outlives the server's log. A server with another epoch (after a restore, or by its own
 //! claim only) has other seqs, but the same users and messages.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

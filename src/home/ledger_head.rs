@@ -1,6 +1,6 @@
 //! keys/ledger.head: the number of messages that the ledger has stored, kept outside of it. A
 //! ledger with fewer messages has lost some: its write-ahead log was damaged, or an older copy was
-//! restored. While `pychat restore` replaces the ledger, the file also has the id of the new logs: each
+//! restored. While `pychat restore` replaces the ledger, the file also has the new epoch: each
 //! of the two ledgers is expected then.
 
 use std::fmt::Write;

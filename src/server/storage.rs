@@ -90,8 +90,9 @@ pub fn open(
     Ok(Storage { hub, readers, commit_thread, files, lost })
 }
 
-/// Detects a ledger that has lost messages, by its head. It then starts new logs, so that clients
-/// notice the loss and take no new message for an old one. Returns the number of lost messages.
+/// Detects a ledger that has lost messages, by its head. It then begins a new epoch, so that
+/// clients notice the loss and take no new message for an old one. Returns the number of lost
+/// messages.
 fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u64>> {
     let path = home.ledger_head_file();
     let read = LedgerHeads::read(&path);
@@ -110,7 +111,7 @@ fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u
         let lost = before.messages.saturating_sub(now.messages);
         ::log::error!(
             "the ledger lacks {lost} messages that were stored: the end of {0}-wal is damaged, or {0} \
-             was replaced by an older copy. The server starts new logs, and clients report it; pychat \
+             was replaced by an older copy. The server begins a new epoch, and clients report it; pychat \
              restore restores a backup",
             home.ledger_file().display()
         );

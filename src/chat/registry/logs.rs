@@ -222,8 +222,8 @@ impl Logs {
     }
 
     /// Handles a client's claim to have messages behind the last one, which the ledger has then
-    /// lost. The claims of two users start new logs for all conversations, so that nobody takes new
-    /// messages for old ones. One user alone is only reported, because anybody can claim it.
+    /// lost. The claims of two users begin a new epoch of all conversations, so that nobody takes
+    /// new messages for old ones. One user alone is only reported, because anybody can claim it.
     pub fn notice_loss(
         &mut self,
         user: &UserName,

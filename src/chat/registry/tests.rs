@@ -376,7 +376,7 @@ fn each_conversation_resumes_at_the_client_position() {
     let known = Start { after: Seq(35), upto: Seq(40), messages_max: 500, fresh: false };
     let fresh = Start { after: Seq(0), upto: Seq(7), messages_max: 100, fresh: true };
     let wanted = [("#lobby".to_owned(), known), ("@alice@bob".to_owned(), fresh)];
-    assert_eq!(starts(&resumed), wanted, "a mark of another log is ignored");
+    assert_eq!(starts(&resumed), wanted, "a mark of another epoch is ignored");
     let again = chat.does(id, Command::Resume { conversations: vec![] }).unwrap();
     assert_eq!(again, [], "a second resume is ignored");
 }

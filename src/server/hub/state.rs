@@ -155,7 +155,7 @@ impl State {
         self.registry.membership.answered(user, bytes, now);
     }
 
-    /// Reports a loss to the operator, and starts new logs if two users have claimed it.
+    /// Reports a loss to the operator, and begins a new epoch if two users have claimed it.
     fn report_loss(&mut self, lost: Lost) {
         let Lost { conversation, by, missing, epoch } = lost;
         let place = conversation.in_log();
@@ -169,12 +169,12 @@ impl State {
         log::error!(
             "the ledger has lost messages: clients of two users claim later ones (the client of {by}: \
              {missing} in {place}). Check whether an older copy of data/ was restored. The server \
-             starts new logs, and clients report it"
+             begins a new epoch, and clients report it"
         );
         self.note_lost(missing);
         self.waiting.push(Waiting::Job(Box::new(move |ledger| {
             if let Err(error) = ledger.begin_epoch(epoch) {
-                log::error!("cannot store the id of the new logs: {error}");
+                log::error!("cannot store the new epoch: {error}");
             }
         })));
     }

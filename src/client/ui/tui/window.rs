@@ -332,7 +332,7 @@ impl Window {
         any
     }
 
-    /// Count of lines up to the last message of a former log, above which nothing is loaded.
+    /// Count of lines up to the last message of a former epoch, above which nothing is loaded.
     fn former(&self) -> usize {
         let of_former = |line: &Line| line.seq.is_none() && matches!(line.what, What::Said { .. });
         let end = self.first_seq();
