@@ -131,10 +131,10 @@ fn usage((bytes, of): (FileBytes, FileBytes), files: &[FileInfo], omitted: usize
     [head].into_iter().chain(places.into_iter().map(row)).chain(more).collect::<Vec<_>>().join("\n")
 }
 
-/// A time in this time zone: `3 Dec 14:05`.
+/// A time in this time zone: `3 Dec 2026 14:05`.
 fn moment(ms: i64) -> String {
     let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%-d %b %H:%M").to_string()
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%-d %b %Y %H:%M").to_string()
 }
 
 /// Whether a user is connected, idle or away.
@@ -346,6 +346,7 @@ mod tests {
         let rows: Vec<_> = told.lines().collect();
         assert_eq!((rows.len(), rows[0]), (4, "your files here take 9.00 kB of 1.00 MB"));
         assert!(rows[1].starts_with("#tea: 1 file, 5.00 kB, until 2"), "{told}");
+        assert!(rows[1].contains(" Jun 2026 "), "a server may keep files for years: {told}");
         assert!(rows[2].starts_with("@bob: 2 files, 100 bytes, the first until "), "{told}");
         assert!(rows[2].contains("Jan") || rows[2].contains("31 Dec"), "{told}");
         assert_eq!(rows[3], "and 2 older files");
