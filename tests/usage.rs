@@ -56,6 +56,10 @@ fn what_is_wrong_is_said_in_two_lines() {
             "error: there is an argument too many\nhint:  pychat backup [OPTIONS] <FILE>",
         ),
         ("backup -1", "error: there is no option -1\n"),
+        (
+            "client --get abc --from bob",
+            "error: --get <N>: the number of a message has digits only\nhint:  pychat client",
+        ),
         ("bogus\u{1b}[31m", "error: there is no command bogus[31m\n"),
     ] {
         let (code, told) = run(line);

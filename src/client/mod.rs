@@ -95,7 +95,7 @@ pub struct Args {
     #[arg(long, requires = "send_file")]
     keep_metadata: bool,
     /// Fetch the file of message N of --from and print its path: 0 only if it is what was sent
-    #[arg(long, value_name = "N", group = "ui", requires = "from")]
+    #[arg(long, value_name = "N", group = "ui", requires = "from", value_parser = message_number)]
     get: Option<u64>,
     /// The conversation of --get: #CHANNEL or NAME
     #[arg(long, value_name = "PLACE", requires = "get")]
@@ -122,6 +122,10 @@ enum Color {
     Auto,
     Always,
     Never,
+}
+
+fn message_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "the number of a message has digits only".to_owned())
 }
 
 /// Runs the client and returns the exit code.

@@ -128,7 +128,7 @@ impl Source {
     }
 
     /// Replaces `buffer` by chunk `index`, which is shorter at the end of the file only. After an
-    /// error the buffer has no content of a chunk.
+    /// error the buffer has any content, and the caller clears it or drops it.
     fn read_chunk(&mut self, index: u64, buffer: &mut Vec<u8>) -> Result<(), SourceError> {
         let begin = index * CHUNK_BYTES as u64;
         let wanted = self.bytes.saturating_sub(begin).min(CHUNK_BYTES as u64);
