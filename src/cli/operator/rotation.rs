@@ -193,7 +193,7 @@ mod tests {
     fn each_home_has_backups_of_its_own_in_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
-        [&one, &other].map(|home| fs::create_dir(home).unwrap());
+        [&one, &other].iter().for_each(|home| fs::create_dir(home).unwrap());
         let backups = folder.path().join("backups");
         let (first, _) = made_of(&one, &backups, 1);
         for _ in 0..2 {
