@@ -138,16 +138,22 @@ fn what_is_only_in_memory_is_not_promised_at_the_end() {
     alice.ends();
 }
 
+/// A client that was killed offline, after it had stored these texts in this file.
+fn left_in_a_file(texts: &[&str]) -> (World, PathBuf) {
+    let world = offline();
+    let mut alice = world.client("alice", &["--json"]);
+    texts.iter().for_each(|text| says(&mut alice, text));
+    pends(&world, &alice, texts.len());
+    alice.kill();
+    let file = files(&world).remove(0);
+    (world, file)
+}
+
 #[test]
 fn one_flipped_bit_is_told_and_costs_one_message_at_most() {
     let texts = ["green tea", "black tea", "white tea", "yellow tea"];
     for bit in [3, 500, 1_603] {
-        let world = offline();
-        let mut alice = world.client("alice", &["--json"]);
-        texts.iter().for_each(|text| says(&mut alice, text));
-        pends(&world, &alice, texts.len());
-        alice.kill();
-        let file = files(&world).remove(0);
+        let (world, file) = left_in_a_file(&texts);
         let mut bytes = fs::read(&file).unwrap();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(&file, &bytes).unwrap();
@@ -172,12 +178,7 @@ fn an_outbox_that_was_cut_emptied_or_removed_is_told() {
     for (part, lost) in
         [(Some(2.5), "a message"), (Some(0.0), "up to 3 messages"), (None, "up to 3")]
     {
-        let world = offline();
-        let mut alice = world.client("alice", &["--json"]);
-        texts.iter().for_each(|text| says(&mut alice, text));
-        pends(&world, &alice, texts.len());
-        alice.kill();
-        let file = files(&world).remove(0);
+        let (world, file) = left_in_a_file(&texts);
         let whole = fs::read(&file).unwrap();
         match part {
             Some(part) => {

@@ -10,57 +10,8 @@ use rusqlite::Connection;
 use world::World;
 
 /// Reverts the later steps of the schema of a ledger.
-const TO_SCHEMA_1: &str = "DROP TRIGGER conversations_gone;
-DROP TRIGGER lines_gone;
-DROP TRIGGER lines_changed;
-DROP TABLE words;
-DROP VIEW spoken;
-DROP TABLE unindexed;
-DROP TABLE blobs;
-DROP TABLE blob_sums;
-DROP INDEX lines_files;
-ALTER TABLE lines DROP COLUMN blob;
-ALTER TABLE lines DROP COLUMN descriptor;
-ALTER TABLE lines DROP COLUMN spelled;
-ALTER TABLE lines DROP COLUMN owner;
-DROP TABLE owners;
-ALTER TABLE conversations DROP COLUMN topic_by;
-DROP TABLE erasing;
-ALTER TABLE meta DROP COLUMN removals;
-ALTER TABLE meta DROP COLUMN tidied;
-ALTER TABLE meta DROP COLUMN bulk;
-ALTER TABLE meta DROP COLUMN passes;
-ALTER TABLE meta DROP COLUMN dropped;
-ALTER TABLE meta DROP COLUMN unicode;
-ALTER TABLE lines DROP COLUMN sealed;
-CREATE VIRTUAL TABLE words USING fts5 (
-    text, content = 'lines', content_rowid = 'line', columnsize = 0,
-    tokenize = 'unicode61 remove_diacritics 2'
-);
-INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
-INSERT INTO words (rowid, text) SELECT line, text FROM lines WHERE text <> '';
-CREATE TRIGGER lines_gone AFTER DELETE ON lines WHEN old.text <> '' BEGIN
-    INSERT INTO words (words, rowid, text) VALUES ('delete', old.line, old.text);
-END;
-CREATE TRIGGER lines_changed AFTER UPDATE OF text ON lines BEGIN
-    INSERT INTO words (words, rowid, text) SELECT 'delete', old.line, old.text WHERE old.text <> '';
-    INSERT INTO words (rowid, text) SELECT new.line, new.text WHERE new.text <> '';
-END;
-CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN
-    INSERT INTO words (rowid, text) VALUES (new.line, new.text);
-END;
-ALTER TABLE meta DROP COLUMN floor;
-ALTER TABLE conversations DROP COLUMN first;
-DROP TABLE spent;
-CREATE TABLE spent (
-    conversation INTEGER NOT NULL REFERENCES conversations,
-    sender TEXT NOT NULL,
-    id BLOB NOT NULL,
-    seq INTEGER NOT NULL,
-    time_ms INTEGER NOT NULL,
-    PRIMARY KEY (conversation, sender, id)
-) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1";
+const TO_SCHEMA_1: &str =
+    concat!(include_str!("data/to_schema_9.sql"), include_str!("data/to_schema_1.sql"));
 
 /// What of a home was there at first: the seeds' two keys in config.json, the server's key,
 /// people's keys, and a ledger of the first schema.

@@ -32,60 +32,10 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
 }
 
 /// Reverts the steps of the schema that changed the index of words.
-pub(crate) const TO_SCHEMA_9: &str = "DROP TRIGGER conversations_gone;
-DROP TRIGGER lines_gone;
-DROP TRIGGER lines_changed;
-DROP TABLE words;
-DROP VIEW spoken;
-DROP TABLE unindexed;
-CREATE VIRTUAL TABLE words USING fts5 (
-    text, content = 'lines', content_rowid = 'line', columnsize = 0,
-    tokenize = 'unicode61 remove_diacritics 2'
-);
-INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
-INSERT INTO words (rowid, text) SELECT line, text FROM lines WHERE text <> '';
-CREATE TRIGGER lines_gone AFTER DELETE ON lines WHEN old.text <> '' BEGIN
-    INSERT INTO words (words, rowid, text) VALUES ('delete', old.line, old.text);
-END;
-CREATE TRIGGER lines_changed AFTER UPDATE OF text ON lines BEGIN
-    INSERT INTO words (words, rowid, text) SELECT 'delete', old.line, old.text WHERE old.text <> '';
-    INSERT INTO words (rowid, text) SELECT new.line, new.text WHERE new.text <> '';
-END;
-ALTER TABLE meta DROP COLUMN unicode;
-PRAGMA user_version = 9";
+pub(crate) const TO_SCHEMA_9: &str = include_str!("../../tests/data/to_schema_9.sql");
 
 /// Reverts the other later steps of the schema.
-pub(super) const TO_SCHEMA_1: &str = "DROP TABLE blobs;
-DROP TABLE blob_sums;
-DROP INDEX lines_files;
-ALTER TABLE lines DROP COLUMN blob;
-ALTER TABLE lines DROP COLUMN descriptor;
-ALTER TABLE lines DROP COLUMN spelled;
-DROP TABLE erasing;
-DROP TABLE owners;
-ALTER TABLE meta DROP COLUMN removals;
-ALTER TABLE meta DROP COLUMN tidied;
-ALTER TABLE meta DROP COLUMN bulk;
-ALTER TABLE meta DROP COLUMN passes;
-ALTER TABLE meta DROP COLUMN dropped;
-ALTER TABLE conversations DROP COLUMN topic_by;
-ALTER TABLE lines DROP COLUMN owner;
-ALTER TABLE lines DROP COLUMN sealed;
-CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN
-    INSERT INTO words (rowid, text) VALUES (new.line, new.text);
-END;
-ALTER TABLE meta DROP COLUMN floor;
-ALTER TABLE conversations DROP COLUMN first;
-DROP TABLE spent;
-CREATE TABLE spent (
-    conversation INTEGER NOT NULL REFERENCES conversations,
-    sender TEXT NOT NULL,
-    id BLOB NOT NULL,
-    seq INTEGER NOT NULL,
-    time_ms INTEGER NOT NULL,
-    PRIMARY KEY (conversation, sender, id)
-) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1";
+pub(super) const TO_SCHEMA_1: &str = include_str!("../../tests/data/to_schema_1.sql");
 
 /// Creates a file of the first schema.
 fn of_schema_1() -> (tempfile::TempDir, PathBuf) {

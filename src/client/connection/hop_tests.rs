@@ -134,7 +134,7 @@ impl Double {
         self.hop.record(record);
     }
 
-    /// What the model is told of the end of the connection; `None` if it goes on.
+    /// The loss that the model gets; `None` while the connection is open.
     fn loss(&self) -> Option<Loss> {
         self.inputs.try_iter().find_map(|entry| match entry.input {
             Input::Lost(loss) => Some(loss),

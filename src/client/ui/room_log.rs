@@ -116,7 +116,9 @@ impl RoomLogs {
         let (fails, failed) = mpsc::sync_channel(1);
         let lines = Plain::new(Box::new(appends(file, fails)), false, false);
         let sealed = match of.is_sealed() {
-            true => ". The file is not encrypted: whoever reads it reads this sealed conversation",
+            true => {
+                ". The file is not encrypted: people who can read it can read this sealed conversation"
+            }
             false => "",
         };
         let told = format!(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::backup::{copy_to, remove};
 use super::connection::{faults, io};
@@ -37,8 +37,7 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
         if found == 0 {
             // 63 bits, because SQLite's integers are signed.
             let log = rand::random::<u64>() >> 1;
-            let insert = "INSERT INTO meta (log, unicode) VALUES (?1, ?2)";
-            transaction.execute(insert, params![log as i64, words::unicode_versions()])?;
+            transaction.execute("INSERT INTO meta (log) VALUES (?1)", [log as i64])?;
         }
         transaction.pragma_update(None, "user_version", known)?;
         transaction.commit()
@@ -51,7 +50,7 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
     name_copies(path)
 }
 
-/// Empties an index of words that a program with other versions of Unicode has filled. Otherwise
+/// Makes the index of words, also where a program with another version of Unicode has filled it:
 /// words of a removed text that this program does not find in it would stay in the index.
 fn renew_words(connection: &mut Connection) -> rusqlite::Result<()> {
     let versions = words::unicode_versions();

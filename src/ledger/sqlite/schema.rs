@@ -184,8 +184,7 @@ CREATE INDEX blobs_by_owner ON blobs (owner, holder, made_ms DESC, stored) WHERE
     "
 ALTER TABLE lines ADD COLUMN spelled TEXT; -- the sender's name, where it is not in lower case
 ",
-    // The index has the words of `chat/words.rs`. Messages from before are indexed in parts, the
-    // newest of a conversation first (`tidy/index.rs`).
+    // The index has the words of `chat/words.rs`. `EMPTY_WORDS` makes it.
     "
 DROP TRIGGER lines_gone;
 DROP TRIGGER lines_changed;
@@ -194,13 +193,8 @@ CREATE TABLE unindexed (
     conversation INTEGER PRIMARY KEY,
     upto INTEGER NOT NULL           -- lines of the conversation up to this one are not in the index
 ) STRICT;
-INSERT INTO unindexed SELECT conversation, max(line) FROM lines GROUP BY conversation;
 CREATE VIEW spoken AS SELECT line, pychat_words(text) AS text FROM lines l WHERE text <> ''
     AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = l.conversation AND l.line <= u.upto);
-CREATE VIRTUAL TABLE words USING fts5 (
-    text, content = 'spoken', content_rowid = 'line', columnsize = 0, tokenize = 'ascii'
-);
-INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 CREATE TRIGGER lines_gone AFTER DELETE ON lines WHEN old.text <> ''
     AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = old.conversation AND old.line <= u.upto)
 BEGIN
@@ -216,16 +210,15 @@ END;
 CREATE TRIGGER conversations_gone AFTER DELETE ON conversations BEGIN
     DELETE FROM unindexed WHERE conversation = old.conversation;
 END;
-",
-    // Which characters are letters, and which are one, depends on the version of Unicode.
-    "
-ALTER TABLE meta ADD COLUMN unicode TEXT NOT NULL DEFAULT ''; -- of the program that filled the index of words
+-- The version of Unicode of the program that filled the index: words depend on it.
+ALTER TABLE meta ADD COLUMN unicode TEXT NOT NULL DEFAULT '';
 ",
 ];
 
-/// Empties the index of words. Its messages are indexed again in parts (`tidy/index.rs`).
+/// Makes an empty index of words. Messages are indexed in parts, the newest of a conversation first
+/// (`tidy/index.rs`).
 pub const EMPTY_WORDS: &str = "
-DROP TABLE words;
+DROP TABLE IF EXISTS words;
 DELETE FROM unindexed;
 INSERT INTO unindexed SELECT conversation, max(line) FROM lines GROUP BY conversation;
 CREATE VIRTUAL TABLE words USING fts5 (
