@@ -1,6 +1,7 @@
 //! Words of the search: runs of letters and digits, in any case, with or without diacritics on
 //! Latin letters. In scripts that write no spaces between words (Chinese, Japanese, Thai, and
-//! others), and in Korean, each character is a word. The index of the ledger has these words.
+//! others), and in Korean, each character is a word. The full-text index of the ledger contains
+//! these words.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -8,8 +9,9 @@ use unicode_normalization::char::is_combining_mark;
 use super::Refusal;
 use crate::limits::{SEARCH_BYTES_MAX, SEARCH_WORDS_MAX};
 
-/// Letters from which the last word of a part of a search is the beginning of a word too. A shorter
-/// beginning has so many words that the index would read large parts of itself.
+/// Minimum number of letters with which the last word of a part of a search also finds longer words
+/// that begin with it. A shorter beginning matches so many words that a search would read large
+/// parts of the index.
 const BEGINNING_CHARS_MIN: usize = 3;
 
 /// A search: it finds texts that contain all its words. Bounded in bytes and words, because each
@@ -20,10 +22,10 @@ pub struct Wanted {
     rows: Vec<Vec<String>>,
 }
 
-/// How the words of a search are compared. An answer has the texts with whole words of all
-/// conversations; where they are fewer than it can have, the newest with words that begin so fill
-/// it. The index gathers all words with a beginning before it returns the first text, and whole
-/// words one after the other.
+/// How the words of a search are compared. An answer first has the texts with the whole words, of
+/// all conversations. If it has room for more, the newest texts with longer words follow. For a
+/// beginning, the index collects all matches before it returns the first text; for whole words, it
+/// returns one text after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matching {
     /// Whole words.
@@ -34,8 +36,8 @@ pub enum Matching {
 
 impl Wanted {
     /// Parses a search. A part between blanks is one word or, with other characters between
-    /// letters, several adjacent words: `a.a.a` counts as three. The last word of a part may be the
-    /// beginning of a word.
+    /// letters, several adjacent words: `a.a.a` counts as three. The last word of a part may also
+    /// be the beginning of a longer word.
     ///
     /// # Errors
     ///
@@ -57,7 +59,7 @@ impl Wanted {
         &self.text
     }
 
-    /// Whether a text contains all words. A search without words finds nothing.
+    /// Returns whether a text contains all words. A search without words finds nothing.
     pub fn is_in(&self, text: &str, matching: Matching) -> bool {
         let words = words(text);
         let holds =
@@ -65,12 +67,13 @@ impl Wanted {
         !self.rows.is_empty() && self.rows.iter().all(holds)
     }
 
-    /// Whether beginnings of words may find more than whole words.
+    /// Returns whether beginnings of words may find more than whole words.
     pub fn has_beginnings(&self) -> bool {
         self.rows.iter().filter_map(|row| row.last()).any(|word| may_begin(word))
     }
 
-    /// The search as a query of SQLite's FTS5, whose index has the words of `indexed`.
+    /// Returns the search as a query for SQLite's FTS5, whose index contains the words of
+    /// `indexed`.
     pub fn query(&self, matching: Matching) -> String {
         let part = |row: &Vec<String>| {
             let begins = row.last().is_some_and(|word| may_begin(word));
@@ -83,7 +86,7 @@ impl Wanted {
     }
 }
 
-/// Whether adjacent words of a text are those of a part of a search.
+/// Returns whether adjacent words of a text match a part of a search.
 fn is_found(wanted: &[String], words: &[String], matching: Matching) -> bool {
     let (Some((last, wanted)), Some((word, words))) = (wanted.split_last(), words.split_last())
     else {
@@ -93,19 +96,19 @@ fn is_found(wanted: &[String], words: &[String], matching: Matching) -> bool {
     wanted == words && (word == last || begins && word.starts_with(last.as_str()))
 }
 
-/// Whether a word of a search is the beginning of a word too.
+/// Returns whether a word of a search may also be the beginning of a longer word.
 fn may_begin(word: &str) -> bool {
     word.chars().nth(BEGINNING_CHARS_MIN - 1).is_some()
 }
 
-/// The words of a text with blanks between them: what the index of the ledger has of it.
+/// Returns the words of a text with blanks between them, for the full-text index of the ledger.
 #[cfg(any(feature = "server", test))]
 pub fn indexed(text: &str) -> String {
     words(text).join(" ")
 }
 
-/// The versions of Unicode by which a text is split into words: those of the compiler and of the
-/// normalization. Other versions may find other words in it.
+/// Returns the versions of Unicode that decide how a text is split into words: those of the
+/// compiler and of the normalization. Other versions may split it differently.
 #[cfg(any(feature = "server", test))]
 pub fn unicode_versions() -> String {
     let version = |(major, minor, update): (u8, u8, u8)| format!("{major}.{minor}.{update}");
@@ -117,8 +120,8 @@ pub fn unicode_versions() -> String {
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
-    // Composed: `e` and a mark are one letter, and a wide `Ａ` is an `A`. An accent that is left may
-    // be between two parts of a letter, which are composed without it.
+    // NFKC composes `e` and a combining mark into one letter, and turns a wide `Ａ` into an `A`. A
+    // remaining accent may separate two parts of a letter; NFC composes them once it is removed.
     for c in text.nfkc().filter(|c| !is_accent(*c)).nfc() {
         let is_mark = is_combining_mark(c);
         if is_mark && word.is_empty() {
@@ -136,13 +139,14 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Combining marks that a search disregards.
+/// Returns whether a character is a combining mark that a search ignores.
 fn is_accent(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}')
 }
 
-/// Letters of scripts without spaces between words, and Korean syllables, behind which particles
-/// follow without a space: Thai, Lao, Burmese, Khmer; Hiragana, Katakana, Bopomofo; Han; Hangul.
+/// Returns whether a character belongs to a script without spaces between words, or is a Korean
+/// syllable, which particles follow without a space: Thai, Lao, Burmese, Khmer; Hiragana, Katakana,
+/// Bopomofo; Han; Hangul.
 fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
@@ -232,7 +236,7 @@ mod tests {
         let cases = [("\u{627}\u{301}\u{653}", "\u{622}"), ("\u{1100}\u{301}\u{1161}", "\u{ac00}")];
         for (text, word) in cases {
             assert_eq!(words(text), [word]);
-            assert_eq!(words(&indexed(text)), [word], "these words are those of their own text");
+            assert_eq!(words(&indexed(text)), [word], "a second split yields the same words");
         }
     }
 
@@ -245,15 +249,15 @@ mod tests {
         }
 
         #[test]
-        fn words_are_those_of_their_own_text(text in "\\PC{0,60}") {
+        fn a_second_split_yields_the_same_words(text in "\\PC{0,60}") {
             prop_assert_eq!(words(&indexed(&text)), words(&text));
         }
     }
 
-    /// SQLite's index has the words of `indexed`, and finds what `is_in` finds.
+    /// SQLite's index of the words of `indexed` finds the same texts as `is_in`.
     #[cfg(feature = "server")]
     #[test]
-    fn the_index_finds_what_a_text_is_compared_with() {
+    fn the_index_and_the_comparison_find_the_same_texts() {
         let texts = [
             "Green tea, half past two",
             "STRASSE straße Straßenbahn",

@@ -151,10 +151,10 @@ impl DeviceKeys {
     }
 }
 
-/// What a key file has.
+/// The content of a key file.
 enum Read {
     Key(StoredKey, Box<Certificate>),
-    /// The keys are another person's or server's, or the file is gone.
+    /// The keys are for another user or server, or there is no file.
     OfOthers,
     Damaged,
 }

@@ -195,7 +195,7 @@ impl SearchIndex {
         let in_order = page.in_order();
         let kept = in_order.into_iter().rev().filter(|indexed| indexed.is_kept(now_ms));
         let kept: Vec<&IndexedMessage> = kept.collect();
-        // Places in `kept`, the newest first.
+        // Indices in `kept`, the newest first.
         let hits = |matching: Matching| -> Vec<usize> {
             let is_hit = |place: &usize| wanted.is_in(kept[*place].message.body.text(), matching);
             (0..kept.len()).filter(is_hit).take(FOUND_MAX + 1).collect()

@@ -73,8 +73,8 @@ pub trait Storage: Send {
     /// Erases a device key, unless another client has already done so.
     fn remove_device_key(&mut self, name: &str) -> Result<(), StorageError>;
 
-    /// Gives a damaged device key another name, under which no client looks for it: its damage was
-    /// reported. Where this fails, the next start reports it again.
+    /// Renames a damaged device key, whose damage was reported, so that no client reads it again.
+    /// If this fails, the next start reports the damage again.
     fn set_aside_device_key(&mut self, _name: &str) {}
 
     /// Takes the damage that was found in files, for the user.
@@ -131,7 +131,7 @@ pub trait Storage: Send {
     /// Erases the search logs of all servers.
     fn erase_search_logs(&mut self) -> Result<(), StorageError>;
 
-    /// Records damage, and what it costs, for the user.
+    /// Records damage and the resulting loss, for the user.
     fn note_damage(&mut self, what: Stored, loss: &str);
 
     /// An error that names the damaged item as a path or name that the user can find.

@@ -59,10 +59,10 @@ fn a_read_that_is_cut_short_tells_the_newest_messages_and_the_next_one_is_whole(
     }
 }
 
-/// A statement counts the steps of all its runs: the last one of a search is interrupted at some of
-/// them.
+/// The last statement of a search counts the steps of all its runs, so some of the searches are
+/// interrupted in it.
 #[test]
-fn no_search_that_is_cut_short_loses_what_it_has_found() {
+fn an_interrupted_search_keeps_the_messages_that_it_has_found() {
     let mut made = sqlite();
     fill(&mut made, "#tea", 2_000, &|number| format!("tea {number}"));
     let (tea, wanted): (Conversation, Wanted) = ("#tea".parse().unwrap(), wanted("tea"));

@@ -34,7 +34,7 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
 /// Reverts the steps of the schema that changed the index of words.
 pub(crate) const TO_SCHEMA_9: &str = include_str!("../../tests/data/to_schema_9.sql");
 
-/// Reverts the other later steps of the schema.
+/// Reverts the earlier steps of the schema, down to version 1.
 pub(super) const TO_SCHEMA_1: &str = include_str!("../../tests/data/to_schema_1.sql");
 
 /// Creates a file of the first schema.
@@ -70,7 +70,7 @@ fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
 }
 
-/// The seqs that a search finds, and whether it says that it is not complete.
+/// Returns the seqs that a search finds, and whether it reports that its result is incomplete.
 fn searched(ledger: &Sqlite, text: &str) -> (Vec<u64>, bool) {
     let (tea, work) = ("#tea".parse().unwrap(), free());
     let page = Page { messages_max: 99, bytes_max: 1 << 20 };
@@ -91,7 +91,7 @@ fn messages_of_an_older_file_are_indexed_in_parts_while_others_are_stored() {
     ledger.work_in_parts_of(3, 3);
     assert_eq!(searched(&ledger, "kettle"), (vec![], true), "nothing is indexed yet");
     assert_eq!(jobs(&path).verify().unwrap().messages, 20);
-    // Commits, changes and deletions go on between the parts.
+    // Commits, changes and deletions continue between the parts.
     says(&mut ledger, 21, "kettle21");
     assert_eq!(ledger.tidy(0).unwrap(), Tidied::More);
     assert_eq!(searched(&ledger, "kettle"), (vec![18, 19, 20, 21], true), "the newest first");
@@ -111,7 +111,7 @@ fn messages_of_an_older_file_are_indexed_in_parts_while_others_are_stored() {
     assert_eq!(searched(&ledger, "绿茶").0.len(), 18);
     assert_eq!(searched(&ledger, "kettle").0.len(), 19);
     assert_eq!(jobs(&path).verify().unwrap().messages, 23);
-    // A start in the middle goes on there.
+    // A start in the middle of the work continues it.
     ledger.break_with(TO_SCHEMA_9);
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();

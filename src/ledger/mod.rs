@@ -135,11 +135,11 @@ impl Page {
         (newest, left)
     }
 
-    /// Adds the newest of `others` that are not among `messages`, as many as fit, and returns all
-    /// oldest first, and whether some were left out.
+    /// Adds the newest of `others` that are not among `messages`, as many as fit. Returns all
+    /// messages, the oldest first, and whether some were left out.
     fn fill(self, mut messages: Vec<Message>, mut others: Vec<Message>) -> (Vec<Message>, bool) {
         let order = |message: &Message| (message.time_ms, message.seq);
-        // The seqs of private conversations are told apart by the users.
+        // Private conversations with the same seq differ by their users.
         let is_same = |one: &Message, other: &Message| {
             one.seq == other.seq && one.from == other.from && one.to == other.to
         };
@@ -379,8 +379,8 @@ pub trait Reader: Send + Sync {
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// Searches several conversations. Messages with the whole words come first, in all of them;
-    /// where these are fewer than a page, the newest messages with beginnings fill it.
+    /// Searches several conversations. Messages with the whole words, of all conversations, come
+    /// first. If the page has room for more, the newest messages with longer words follow.
     fn search(
         &self,
         conversations: &[Conversation],
@@ -399,8 +399,8 @@ pub trait Reader: Send + Sync {
         Ok((messages, more || left))
     }
 
-    /// Searches several conversations in one way. Each has a share of the work, so that an
-    /// expensive conversation does not hide messages of the others.
+    /// Searches several conversations with one way of matching. Each has a share of the work, so
+    /// that an expensive conversation does not hide messages of the others.
     fn search_all(
         &self,
         conversations: &[Conversation],
@@ -484,7 +484,7 @@ pub trait Jobs {
     /// It cannot be read.
     fn kept_files(&self) -> Result<Vec<(BlobId, u64)>, LedgerError>;
 
-    /// Passes the messages that `wanted` selects to `each`, until that returns false. Returns the
+    /// Passes the messages that `wanted` selects to `each`, until `each` returns false. Returns the
     /// number of damaged messages, which are left out.
     ///
     /// # Errors
@@ -512,9 +512,9 @@ pub trait Jobs {
 /// Which messages are exported.
 #[derive(Clone, Debug)]
 pub enum Exported {
-    /// Those that a user has sent: the present holder of the name, to anybody, the oldest first.
+    /// All messages that the present holder of a user name has sent, the oldest first.
     User(UserName),
-    /// Those of a channel, in their order.
+    /// All messages of a channel, in their order.
     Channel(ChannelName),
 }
 

@@ -41,8 +41,8 @@ fn new_messages_are_refused_and_known_ones_recognised() {
     // A deletion that is sent again was stored before, too.
     assert_eq!(commit(&mut ledger, &[&delete]), [Outcome::Known(Seq(2))]);
     ledger.refuse_new(false);
-    assert_eq!(commit(&mut ledger, &[&two]), [Outcome::Stored(Seq(3))], "it is not used up");
-    // It is known when nobody can read it any more, and when it is gone.
+    assert_eq!(commit(&mut ledger, &[&two]), [Outcome::Stored(Seq(3))], "its id is not used up");
+    // The id stays known after the message was detached, and after it was removed.
     ledger.refuse_new(true);
     ledger.detach(&two.conversation).unwrap();
     assert_eq!(commit(&mut ledger, &[&two]), [Outcome::Known(Seq(3))]);

@@ -139,7 +139,7 @@ impl SplitLedger {
         let on_disk: Vec<bool> =
             records.iter().map(|record| is_persistent(&self.retentions, record)).collect();
         let (persistent, ephemeral) = split(records, &on_disk);
-        // What is refused, by its index among the persistent records.
+        // The outcomes of refused records, by their index among the persistent records.
         let refused = |record: &Record| match sent(record) {
             Some(sent) if self.refuses_new && (sent.kind.is_edit() || !sent.kind.is_change()) => {
                 Some(disk.stored(sent).map_or(Outcome::NoRoom, Outcome::Known))
@@ -307,7 +307,7 @@ impl SplitLedger {
         all
     }
 
-    /// Detaches all messages of a channel: nobody reads them and their files any more, and
+    /// Detaches all messages of a channel: nobody can read them and their files any more, and
     /// `remove_detached` removes them. Its topic and read positions stay. Returns its last seq.
     pub fn detach(&mut self, channel: &Conversation) -> Result<Option<Seq>, LedgerError> {
         // A configuration may have moved it between memory and disk.

@@ -72,7 +72,7 @@ impl Work {
         self.began.elapsed() >= self.wall_max || (self.is_over)()
     }
 
-    /// Records that something was not read for another reason.
+    /// Records that something was left out for another reason than the budget.
     pub fn omits(&self) {
         self.partial.store(true, Ordering::Relaxed);
     }

@@ -33,8 +33,8 @@ pub fn create(path: &Path) -> std::io::Result<()> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| ())
 }
 
-/// Adds the function `pychat_words`, which the schema uses: the words of a text. Bytes of a damaged
-/// text that are no UTF-8 separate words.
+/// Adds the SQL function `pychat_words`, which the schema uses and which returns the words of a
+/// text. Invalid UTF-8 in a damaged text separates words.
 pub fn add_words(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC
@@ -121,8 +121,8 @@ pub fn sync_log(connection: &Connection, path: &Path) -> Result<(), LedgerError>
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(&log)(error)),
         _ => {}
     }
-    // After a failed sync the kernel takes pages of the log for written that are not. Their copies
-    // in the file are synced again. A reader in the way keeps some of them in the log.
+    // After a failed sync the kernel considers pages of the log written that are not. Their copies
+    // in the file are synced again. An active reader keeps some of them in the log.
     let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
     connection.query_row(checkpoint, [], |_| Ok(())).map_err(write_faults(path))
 }

@@ -1,4 +1,4 @@
-//! Messages of a file for an operator: those of a user, or of a channel.
+//! Exports messages of a file for an operator: those of a user, or of a channel.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::schema::{STEPS, version};
 use crate::chat::{Conversation, Message};
 use crate::ledger::{Exported, LedgerError};
 
-/// Passes messages to `each` until that returns false. Returns the number of damaged ones.
+/// Passes messages to `each` until `each` returns false. Returns the number of damaged ones.
 pub fn export(
     path: &Path,
     wanted: &Exported,
@@ -22,7 +22,7 @@ pub fn export(
         let what = "it is of an older version: start the server once, or restore it";
         return Err(LedgerError::Damaged { path: path.to_owned(), what: what.to_owned() });
     }
-    // One state of the file, whatever a server writes meanwhile.
+    // The transaction reads one state of the file, even if a server writes meanwhile.
     let look = connection.unchecked_transaction().map_err(faults(path))?;
     read(&look, wanted, each).map_err(faults(path))
 }

@@ -50,8 +50,9 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
     name_copies(path)
 }
 
-/// Makes the index of words, also where a program with another version of Unicode has filled it:
-/// words of a removed text that this program does not find in it would stay in the index.
+/// Creates the index of words, and replaces an index that a program with another version of Unicode
+/// has filled. In such an index, words that this program does not find in a removed text would
+/// stay.
 fn renew_words(connection: &mut Connection) -> rusqlite::Result<()> {
     let versions = words::unicode_versions();
     let filled_by: String =

@@ -293,8 +293,8 @@ impl Reader for SqliteReader {
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         // One conversation at a time: the index returns the newest first, so that the cost depends
-        // on the number of results and not on the number of messages. Of the beginning of a word it
-        // first collects the messages of all conversations.
+        // on the number of results and not on the number of messages. For the beginning of a word,
+        // the index first collects the messages of all conversations.
         self.with_work(work, (Vec::new(), true), |connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
@@ -316,7 +316,7 @@ impl Reader for SqliteReader {
             }
             // Messages of an older file are indexed after the start.
             let waits = match waits(connection, row) {
-                // What was found before the work was spent stays.
+                // Messages that were found before the budget was used up stay in the result.
                 Err(error) if is_interrupted(&error) => true,
                 waits => waits?,
             };

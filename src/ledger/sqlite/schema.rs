@@ -1,9 +1,9 @@
 //! The file's schema, one step for each version (`user_version` counts them). A released step never
 //! changes; changes are new steps.
 //!
-//! The table `lines` has a row for each message, and `line` is its row id. The index of words names
-//! both, by the view `spoken`. The function `pychat_words` (`connection.rs`) is in each connection
-//! that writes or verifies.
+//! The table `lines` has a row for each message, and `line` is its row id. The index of words
+//! refers to both through the view `spoken`. Every connection that writes or verifies has the
+//! function `pychat_words` (`connection.rs`).
 
 use std::fs::File;
 use std::io::Read;
@@ -184,7 +184,7 @@ CREATE INDEX blobs_by_owner ON blobs (owner, holder, made_ms DESC, stored) WHERE
     "
 ALTER TABLE lines ADD COLUMN spelled TEXT; -- the sender's name, where it is not in lower case
 ",
-    // The index has the words of `chat/words.rs`. `EMPTY_WORDS` makes it.
+    // The index contains the words of `chat/words.rs`. `EMPTY_WORDS` creates it.
     "
 DROP TRIGGER lines_gone;
 DROP TRIGGER lines_changed;
@@ -215,8 +215,8 @@ ALTER TABLE meta ADD COLUMN unicode TEXT NOT NULL DEFAULT '';
 ",
 ];
 
-/// Makes an empty index of words. Messages are indexed in parts, the newest of a conversation first
-/// (`tidy/index.rs`).
+/// Creates an empty index of words. Messages are indexed in parts, the newest of a conversation
+/// first (`tidy/index.rs`).
 pub const EMPTY_WORDS: &str = "
 DROP TABLE IF EXISTS words;
 DELETE FROM unindexed;

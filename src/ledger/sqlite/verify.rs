@@ -15,11 +15,11 @@ use crate::ledger::{LedgerError, Verified};
 /// The version of the schema that has sums of files.
 const SUMS_SINCE: i64 = 8;
 
-/// The version of the schema that states which versions of Unicode the index of words is of.
+/// The first version of the schema that stores the versions of Unicode of the index of words.
 const UNICODE_SINCE: i64 = 11;
 
 /// Returns whether the index of words has the words that this program finds in the texts. The next
-/// start empties another one.
+/// start replaces any other index.
 fn has_own_words(connection: &Connection, schema: i64) -> rusqlite::Result<bool> {
     if schema < UNICODE_SINCE {
         return Ok(true);

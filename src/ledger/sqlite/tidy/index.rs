@@ -1,6 +1,6 @@
-//! Messages of a file of an older schema get into the full-text index in parts: one conversation
-//! after the other, each from its newest message on. Until then a search says that it is not
-//! complete.
+//! Indexes the messages of a file of an older schema in parts: one conversation after another, each
+//! from its newest message to its oldest. Until this is done, a search finds the indexed messages
+//! only and reports that its result is incomplete.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,17 +12,16 @@ use super::super::rows::is_page_damaged;
 use crate::ledger::pace::{CommitTime, Pace};
 use crate::ledger::{LedgerError, Tidied};
 
-/// Messages of one part: least and most.
+/// Messages of one part: minimum and maximum.
 const PART: (usize, usize) = (8, 1_024);
 
-/// What is left to do.
+/// The remaining work.
 pub struct Index {
     waits: bool,
     pace: Pace,
-    /// Number of the next lines that are indexed one at a time, because a part of them could not be
-    /// read.
+    /// Number of the next lines that are indexed one at a time, because a part could not be read.
     alone: usize,
-    /// Whether the log states that messages are left out.
+    /// Whether the warning about messages that are left out was logged.
     warned: bool,
 }
 
@@ -65,7 +64,7 @@ impl Index {
             }
             Err(error) => {
                 let fault = write_faults(path)(error);
-                // A smaller part may find the room on the disk that this one did not.
+                // A smaller part may fit on a disk that has no room for this one.
                 if !fault.is_of_the_disk() || !self.pace.fall_back() {
                     return Err(fault);
                 }
@@ -131,7 +130,7 @@ fn add_one(
     transaction.commit()
 }
 
-/// Records that lines up to this one are left in a conversation.
+/// Records that the lines of a conversation up to this one remain to be indexed; `None` if none do.
 fn note(connection: &Connection, conversation: i64, upto: Option<i64>) -> rusqlite::Result<()> {
     match upto {
         Some(upto) => connection.execute(

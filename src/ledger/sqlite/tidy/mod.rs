@@ -130,7 +130,7 @@ impl Tidy {
     ) -> Result<Tidied, LedgerError> {
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
-            // Removals come first: they are promised.
+            // Removals come first, because users and operators were promised them.
             None if self.removals == self.tidied && !self.bulk && self.index.waits() => {
                 self.keep_log_short(connection, true).map_err(write_faults(path))?;
                 return self.index.some(connection, path, commit_time);
