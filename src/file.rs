@@ -123,7 +123,7 @@ pub fn read_bytes_up_to(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, 
     Ok(Some(bytes))
 }
 
-/// A mark of UTF-8 that editors of Windows write before a text.
+/// The byte order mark of UTF-8, which some editors on Windows write before a text.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Returns a text without the byte order mark that some editors write before it.

@@ -44,7 +44,7 @@ pub fn open_by(identity: &Identity, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>>
     open(&key, 0, &sha256(&[LABEL, &sealed[..sealed.len() - text.len()]]), text)
 }
 
-/// Returns whether data is sealed, and for other keys alone.
+/// Returns whether data is sealed, and only for other keys than `own`.
 pub fn is_for_others(own: &PublicKey, sealed: &[u8]) -> bool {
     let mut rest = sealed;
     let Some([count]) = take(&mut rest) else { return false };

@@ -27,7 +27,7 @@ pub enum Patience {
     Each(Duration),
 }
 
-/// Returns whether the patience of a read, or the time of a write, is over.
+/// Returns whether an error means that a read or a write has timed out.
 pub fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

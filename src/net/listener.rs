@@ -31,13 +31,13 @@ impl Listener {
     /// wait for TCP retransmissions.
     ///
     /// # Errors
-    /// The address is in use, or not one of this computer.
+    /// The address is in use, or is not an address of this computer.
     pub fn bind(address: SocketAddr, backlog: u32) -> Result<Listener, ListenError> {
         Listener::bind_one(address, backlog, false)
     }
 
-    /// Binds all addresses. Of several, each is for its own family alone: `[::]` is bound beside
-    /// `0.0.0.0`, and takes no IPv4 connections.
+    /// Binds all addresses. If there are several, each is for its own address family only: `[::]`
+    /// then accepts no IPv4 connections, and can be bound beside `0.0.0.0`.
     ///
     /// # Errors
     /// As of `bind`, for the first of them that fails.
@@ -46,7 +46,7 @@ impl Listener {
         addresses.iter().map(|address| Listener::bind_one(*address, backlog, apart)).collect()
     }
 
-    /// Binds an address, with `apart` for its own family alone.
+    /// Binds an address. With `apart` it is for its own address family only.
     ///
     /// # Errors
     /// As of `bind`.

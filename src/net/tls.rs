@@ -26,7 +26,7 @@ pub struct Tls {
 
 struct State {
     connection: ServerConnection,
-    /// Ciphertext behind plaintext that is not read yet: at most one part.
+    /// Ciphertext after plaintext that is not read yet: at most one part.
     unread: Vec<u8>,
 }
 
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn more_ciphertext_than_the_buffer_of_plaintext_has_room_for_is_decrypted() {
         let (tls, mut ciphertext, _peer) = received();
-        // What follows the close is dropped.
+        // Bytes after the close are dropped.
         ciphertext.extend([0x17; 2_500]);
         let (mut raw, mut read, mut part) = (ciphertext.as_slice(), 0, [0; 2_048]);
         while let bytes @ 1.. = tls.read(&mut raw, &mut part).unwrap() {

@@ -5,7 +5,7 @@ use std::io;
 /// Starts a job on a thread of its own.
 ///
 /// # Panics
-/// The system gives no thread.
+/// The system cannot start a thread.
 #[cfg(not(target_family = "wasm"))]
 pub fn start(name: &str, job: impl FnOnce() + Send + 'static) {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(job);
@@ -15,19 +15,19 @@ pub fn start(name: &str, job: impl FnOnce() + Send + 'static) {
 /// Starts a job on a thread of its own.
 ///
 /// # Errors
-/// The system gives no thread.
+/// The system cannot start a thread.
 #[cfg(not(target_family = "wasm"))]
 pub fn try_start(name: &str, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     std::thread::Builder::new().name(name.to_owned()).spawn(job).map(drop)
 }
 
-/// Does a job.
+/// Runs a job.
 #[cfg(target_family = "wasm")]
 pub fn start(_name: &str, job: impl FnOnce() + Send + 'static) {
     job();
 }
 
-/// Does a job.
+/// Runs a job.
 ///
 /// # Errors
 /// None.

@@ -21,11 +21,11 @@ pub const PIECE_BYTES_MAX: u64 = RECORD_PLAIN_BYTES_MAX as u64 - 16;
 const PIECES_PER_S: u64 = 32;
 /// The window before anything is measured.
 const FIRST_BYTES: u64 = 4 * PIECE_BYTES_MIN;
-/// At the start the window grows by one part in this many of what is acknowledged. A link may
+/// At the start the window grows by the acknowledged bytes, divided by this number. A link may
 /// begin with a burst: then the whole window is in its queue before an acknowledgement is late. A
-/// window that grew by all of it would be up to twice as large by then.
+/// window that grew by all acknowledged bytes would be up to twice as large by then.
 const GROWTH: u64 = 2;
-/// A window has room for so many pieces, also at the rate of a burst: one piece of the largest size
+/// Minimum number of pieces in a window, also at the rate of a burst: one piece of the largest size
 /// takes half a second at 256 kbit/s.
 const PIECES_MIN: u64 = 2;
 const WINDOW_BYTES_MAX: u64 = 4 << 20;
@@ -66,7 +66,7 @@ struct Piece {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Grows by a part of what is acknowledged.
+    /// Grows by a part of the acknowledged bytes.
     Start,
     Steady,
     /// Sends so many single pieces to measure the shortest round trip.

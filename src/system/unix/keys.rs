@@ -23,10 +23,9 @@ const SEQUENCE_PAUSE: Duration = Duration::from_millis(50);
 const PASTE_PAUSE: Duration = Duration::from_millis(700);
 /// Bound on a paste; the rest is dropped. No message is as long.
 const PASTE_BYTES_MAX: usize = 256 << 10;
-/// Bytes that one read has of keys that were pressed at once: a sequence, or a few keys of fast
-/// typing.
+/// Maximum bytes of one read that were typed: a sequence, or a few keys of fast typing.
 const TYPED_AT_ONCE: u128 = 12;
-/// Nobody types a character in less time, over a longer text.
+/// Milliseconds per character: nobody types a longer text faster.
 const TYPED_EVERY_MS: u128 = 25;
 /// Longer input after a paste without an end was not typed: it is the rest of the paste.
 const TYPED_BYTES_MAX: usize = 64;
@@ -46,7 +45,7 @@ enum Step {
 enum Paste {
     No,
     Begun(Vec<u8>),
-    /// It arrived without marks, and ends with a pause.
+    /// A paste that arrived without marks, and ends with a pause.
     Unmarked(Vec<u8>),
     /// A pause has ended it; its end may still arrive.
     Overdue,
@@ -197,7 +196,7 @@ impl Decoder {
 }
 
 /// Returns whether bytes that arrived within this time are rows of text, and more than anybody
-/// types in it.
+/// types in this time.
 fn is_pasted(bytes: &[u8], within: Duration) -> bool {
     let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let is_text = |byte: &u8| is_break(byte) || *byte == b'\t' || *byte >= b' ' && *byte != 0x7f;

@@ -105,7 +105,7 @@ pub struct Keys {
     last: Instant,
 }
 
-/// Terminals that mark pastes, by the begin of `TERM`. Others are not known to do so.
+/// Terminals that are known to mark pastes, by the beginning of `TERM`.
 const MARKS_PASTES: [&str; 13] = [
     "xterm",
     "tmux",
@@ -152,7 +152,8 @@ impl Keys {
                 return Ok(Heard::Graphics);
             }
             let stdin = io::stdin();
-            // What is there already was typed since the last read. Other input arrives at once.
+            // Input that is available already was typed since the last read. Other input arrives at
+            // once.
             let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
             let is_there =
                 poll(&mut ready, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 /// The time of day, in milliseconds since 1970.
 static NOW_MS: AtomicI64 = AtomicI64::new(0);
-/// Microseconds of a clock that nobody sets. It begins long after 0, so that earlier times exist.
+/// Microseconds of a clock that nobody sets. It begins far above 0, so that earlier times can be
+/// represented.
 static SINCE_US: AtomicU64 = AtomicU64::new(BEGAN_US);
 const BEGAN_US: u64 = 1 << 50;
 

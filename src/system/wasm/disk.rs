@@ -1,7 +1,7 @@
 //! Files in memory, with the functions of the standard library that the client uses. The Worker
-//! loads them at its start and takes what has changed after each call. Folders exist as soon as
-//! they have files. The bytes of files in one folder stay with the browser: those that a user has
-//! chosen, and those that arrive.
+//! loads them at its start and stores the changes after each call. Folders exist as soon as they
+//! have files. The browser keeps the bytes of the files in one folder, which a user has chosen or
+//! which arrive.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,12 +16,12 @@ pub const PART_BYTES: usize = 64 << 10;
 const DISK_BYTES_MAX: usize = 256 << 20;
 /// The folder of files whose bytes are outside of this memory. The Worker stores none of them.
 pub const OUTSIDE: &str = "/outside";
-/// Bytes that arrive there, all files together.
+/// Maximum bytes of the files that arrive there, all together.
 const OUTSIDE_BYTES_MAX: u64 = 2 << 30;
 
 /// The browser's store for the bytes of those files, by their number.
 pub trait Outside: Send + Sync {
-    /// Reads from a byte on.
+    /// Reads bytes from a position of a file.
     ///
     /// # Errors
     /// The browser cannot read the file.
@@ -30,16 +30,16 @@ pub trait Outside: Send + Sync {
     /// Adds bytes at the end of a file.
     ///
     /// # Errors
-    /// The browser takes no more.
+    /// The browser cannot store more.
     fn append(&self, number: u32, bytes: &[u8]) -> io::Result<()>;
 
-    /// The file is gone.
+    /// Removes the bytes of a file that no longer exists.
     fn forget(&self, number: u32);
 }
 
 static STORE: OnceLock<Box<dyn Outside>> = OnceLock::new();
 static NUMBERS: AtomicU32 = AtomicU32::new(1);
-/// Bytes that have arrived outside and are there.
+/// Bytes of the files that have arrived outside and still exist.
 static ARRIVED: AtomicU64 = AtomicU64::new(0);
 
 /// Sets the browser's store, once.
@@ -48,8 +48,8 @@ pub fn set_outside(store: Box<dyn Outside>) {
     let _ = STORE.set(store);
 }
 
-/// Puts a file that the user has chosen at a path. Returns its number, under which the store has
-/// the bytes.
+/// Creates a file at a path for a file that the user has chosen. Returns its number, under which
+/// the store has the bytes.
 pub fn put(path: PathBuf, bytes: u64) -> u32 {
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     let outer = Outer { number, bytes, arrived: 0 };
@@ -84,7 +84,7 @@ struct Content {
     /// The first byte that the Worker does not have.
     changed_from: Option<usize>,
     is_locked: bool,
-    /// The bytes are there instead.
+    /// The bytes are outside instead of in `bytes`.
     outer: Option<Outer>,
 }
 
@@ -92,7 +92,7 @@ struct Content {
 struct Outer {
     number: u32,
     bytes: u64,
-    /// Those of `bytes` that count as having arrived.
+    /// The part of `bytes` that is counted in `ARRIVED`.
     arrived: u64,
 }
 
@@ -463,7 +463,7 @@ impl Metadata {
 /// Reads a whole file.
 ///
 /// # Errors
-/// There is none, or the browser cannot read it.
+/// There is no such file, or the browser cannot read it.
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.read_to_end(&mut bytes)?;

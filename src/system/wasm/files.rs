@@ -42,7 +42,7 @@ pub fn stamp(about: &Metadata) -> (u64, i64) {
     (about.node() as u64, 0)
 }
 
-/// Returns what a path leads to that is not a file: nothing here.
+/// Returns the type of a path that is not a file; always `None` here.
 pub fn irregular(_about: &Metadata) -> Option<&'static str> {
     None
 }

@@ -130,7 +130,7 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Opens a file for text, and creates it where it is missing. Returns whether it is new.
+/// Opens a file for text, and creates it if it is missing. Returns whether it is new.
 pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     let is_new = !path.exists();
     Ok((OpenOptions::new().append(true).create(true).open(path)?, is_new))
