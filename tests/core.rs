@@ -263,15 +263,15 @@ fn a_core_sends_no_file_but_those_that_the_page_hands_over_and_writes_no_path() 
     carol.core.object(&object.to_string());
     let failed = |object: &Value| object["state"] == "failed";
     let told = carol.sees("transfer", failed);
-    assert!(told["hint"].as_str().unwrap().contains("a page reads no paths"), "{told}");
+    assert!(told["hint"].as_str().unwrap().contains("the page cannot read a path"), "{told}");
     sends(&mut carol, "own.txt", b"own");
     let message = carol.sees("message", |object| object["file"]["name"] == "own.txt");
     let wanted = folder.path().join("written.txt");
     let get = json!({"type": "get_file", "to": "#lobby", "seq": message["seq"], "path": wanted});
     carol.core.object(&get.to_string());
     let told = carol.sees("transfer", failed);
-    assert!(told["hint"].as_str().unwrap().contains("a page writes no paths"), "{told}");
+    assert!(told["hint"].as_str().unwrap().contains("the page cannot write to a path"), "{told}");
     assert!(!wanted.exists());
     let larger = carol.core.hand("larger.bin", 1 << 40);
-    assert!(larger.is_err(), "the server takes none of this size");
+    assert!(larger.is_err(), "the server accepts no file of this size");
 }

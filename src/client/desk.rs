@@ -1,5 +1,5 @@
-//! What the client does on the computer of its user beside the chat: it opens addresses, and writes
-//! conversations to files.
+//! Actions of the client on the user's computer: it opens addresses, and writes conversations to
+//! files.
 
 use std::process::{Command, Stdio};
 
@@ -16,7 +16,8 @@ const BROWSER: &str = "BROWSER";
 pub struct Desk(RoomLogs);
 
 impl Desk {
-    /// Writes what is shown to the file of its conversation. Returns an error for the user.
+    /// Writes a shown output to the file of its conversation. Returns an error for the user if this
+    /// fails.
     pub fn note(&mut self, output: &Output) -> Option<Output> {
         self.0.note(output)
     }
@@ -26,7 +27,8 @@ impl Desk {
         self.0.wish(of, wish)
     }
 
-    /// Opens an address once the user has confirmed it; before, it says what would run.
+    /// Opens an address that the user has confirmed. Otherwise returns a notice with the command
+    /// that would run.
     pub fn open(&self, address: &str, confirmed: bool) -> Output {
         let browser = std::env::var(BROWSER).unwrap_or_default();
         let words = match opener(&browser, programs::has_desktop(), address) {
@@ -34,13 +36,13 @@ impl Desk {
             Err(problem) => return Output::Error(problem),
         };
         if !confirmed {
-            return Output::Notice(format!("the same /open again runs: {}", words.join(" ")));
+            return Output::Notice(format!("repeat the same /open to run: {}", words.join(" ")));
         }
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         match command.spawn() {
             Ok(mut child) => {
-                // It may run as long as the browser that it starts.
+                // The program may run as long as the browser that it starts.
                 let wait = move || drop(child.wait());
                 let _ = std::thread::Builder::new().name("desktop".into()).spawn(wait);
                 Output::Notice(format!("started: {}", words.join(" ")))
@@ -50,8 +52,9 @@ impl Desk {
     }
 }
 
-/// The program and its arguments, for an address: those of `BROWSER`, or the program of the
-/// desktop. No shell reads them. The address begins with its scheme, so that it is no option.
+/// Returns the program that opens an address, and its arguments: those of `BROWSER`, or the program
+/// of the desktop. No shell interprets them. The address begins with its scheme, so that no program
+/// reads it as an option.
 fn opener(browser: &str, desktop: bool, address: &str) -> Result<Vec<String>, String> {
     // Several programs are separated by colons.
     let first = browser.split(':').find(|one| !one.trim().is_empty());
@@ -59,7 +62,9 @@ fn opener(browser: &str, desktop: bool, address: &str) -> Result<Vec<String>, St
         Some(first) => first.split_whitespace().map(str::to_owned).collect(),
         None if desktop => vec![programs::OPENER.to_owned()],
         None => {
-            return Err(format!("no desktop and no {BROWSER} is set here. The address: {address}"));
+            return Err(format!(
+                "there is no desktop, and {BROWSER} is not set. The address: {address}"
+            ));
         }
     };
     match words.iter_mut().skip(1).find(|word| word.contains("%s")) {

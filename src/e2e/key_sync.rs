@@ -147,10 +147,10 @@ impl Keys<'_> {
                  server"
             )),
             Called::Anothers => Some(format!(
-                "the server calls you {own}, whom you know with other keys than yours: the client \
-                 does not use them as your own. If the operator has not given you that name, do not \
-                 trust this server. If the operator has, move the .trust file in your folder away: \
-                 the client then pins everybody's keys again"
+                "the server calls you {own}, but for this name you have pinned other keys than yours: \
+                 the client does not use them as your own. If the operator has not given you that \
+                 name, do not trust this server. If the operator has, move the .trust file in your \
+                 folder away: the client then pins everybody's keys again"
             )),
         };
         next.extend(text.map(Output::Trouble));

@@ -127,7 +127,7 @@ export const SERVED_FILES = {
     await row('film.mp4').locator('button', { hasText: 'Drop' }).click();
     // Paths of the computer mean nothing in a page.
     await grace.says('/send /etc/hostname');
-    await grace.reads(/a page reads no paths/);
+    await grace.reads(/the page cannot read a path/);
     await grace.says('a last word');
     await carol.hears('the last word', (one) => one.type === 'message' && one.text === 'a last word');
     assert.equal(announced('film.mp4').length + announced('unwanted.bin').length + announced('hostname').length, 0);

@@ -1,11 +1,11 @@
-//! What the client does beside the chat: addresses, files of conversations, and small terminals.
+//! Addresses, files of conversations, and small terminals.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-/// A program in place of a browser, which notes its arguments, one on a line.
+/// A program in place of a browser, and the file to which it writes its arguments, one a line.
 fn browser(world: &World, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
     let (program, noted) = (world.home().join(name), world.home().join(format!("{name}.args")));
     let script =
@@ -26,12 +26,12 @@ fn an_address_is_opened_by_the_browser_after_a_question() {
     alice.shows("* connected");
     let mut bob = world.enters("bob");
     alice.types("/open\r");
-    alice.shows("no message of #lobby that was shown has such an address");
+    alice.shows("no message shown in #lobby has such an address");
     bob.types("first https://a.example/$(touch${IFS}x);y and javascript:alert(1)");
     bob.types("then mailto:carol@c.example");
     alice.shows("then mailto:carol@c.example");
     alice.types("/open -2\r");
-    alice.shows("the same /open again runs: /");
+    alice.shows("repeat the same /open to run: /");
     assert!(!noted.exists(), "it asks first");
     alice.types("/open -2\r");
     alice.shows("started: /");
@@ -39,9 +39,9 @@ fn an_address_is_opened_by_the_browser_after_a_question() {
     world.until("the browser has run", || args().is_some());
     assert_eq!(args().unwrap(), "https://a.example/$(touch$\n");
     fs::remove_file(&noted).unwrap();
-    // Another address in the meantime is another question.
+    // A newer address needs another confirmation.
     alice.types("/open\r");
-    alice.shows("again runs");
+    alice.shows("repeat the same /open to run");
     bob.types("https://b.example/");
     alice.shows("bob: https://b.example/");
     alice.types("/open\r/open\r");
@@ -51,13 +51,13 @@ fn an_address_is_opened_by_the_browser_after_a_question() {
     let mut json = world.client("bob", &["--json"]);
     json.sees("\"state\":\"connected\"");
     json.types(r#"{"type":"slash","line":"/open"}"#);
-    json.sees("a program opens addresses itself");
+    json.sees("a program cannot use /open for addresses: it has to open them itself");
     json.types(r#"{"type":"slash","line":"/log /tmp/x"}"#);
-    json.sees("a program writes files itself");
+    json.sees("a program cannot use /log: it has to write files itself");
 }
 
 #[test]
-fn a_message_at_the_exit_is_said_in_the_conversation() {
+fn a_message_at_the_exit_is_sent_to_the_conversation() {
     let world = World::new();
     let mut alice = world.sits_down("alice");
     let mut bob = world.enters("bob");
@@ -106,15 +106,16 @@ fn a_conversation_is_written_to_a_private_file() {
     alice.shows("#lobby is no longer written to");
     bob.types("after the log");
     alice.shows("bob: after the log");
-    // Again, behind what is there.
+    // A second log is appended to the file.
     alice.types(&format!("/log {}\r", file.display()));
     world.until("the log is opened again", || heads() == 2);
     bob.types("the second part");
-    world.until("the log goes on", || text().contains("the second part"));
+    world.until("the log continues", || text().contains("the second part"));
     let logged = text();
     assert!(logged.starts_with("-- #lobby, from ") && logged.matches("at five").count() == 1);
     assert!(!logged.contains("after the log"), "{logged}");
-    // A sealed conversation says that the file is readable; a file of others is declined.
+    // For a sealed conversation the client warns that the file is not encrypted. A file that others
+    // can access is refused.
     alice.types("/query bob\r/log ~/open.log\r");
     alice.shows("encrypted");
     let public = world.home().join("public.log");

@@ -121,9 +121,9 @@ impl Hop {
         }
     }
 
-    /// Handles the time, and goes on with files.
+    /// Handles the time, and continues the transfers of files.
     pub fn looks(&mut self) {
-        for body in self.transfers.goes_on() {
+        for body in self.transfers.resume() {
             self.send_record(RecordType::Binary, &body);
         }
         let now = Instant::now();
@@ -447,14 +447,15 @@ impl Connects for Hop {
         self.ends();
     }
 
-    /// A browser has no paths for a page.
+    /// A page has no access to paths of the computer.
     fn work(&mut self, work: Work) {
         let refused = match &work {
-            Work::Read { id, file, .. } if !file.path.starts_with(&self.handed) => {
-                Some((*id, "a page reads no paths: use the button for files, a drop or a paste"))
-            }
+            Work::Read { id, file, .. } if !file.path.starts_with(&self.handed) => Some((
+                *id,
+                "the page cannot read a path: use the button for files, or drop or paste the file",
+            )),
             Work::Open { id, get, .. } if matches!(get.place, Place::Named(_) | Place::Stdout) => {
-                Some((*id, "a page writes no paths: leave the path out"))
+                Some((*id, "the page cannot write to a path: leave the path out"))
             }
             _ => None,
         };

@@ -7,14 +7,14 @@ use crate::chat::Target;
 pub struct Desk;
 
 impl Desk {
-    /// Nothing is written.
+    /// Writes nothing.
     pub fn note(&mut self, _: &Output) -> Option<Output> {
         None
     }
 
     /// Declines `/log`.
     pub fn log(&mut self, _: &Target, _: LogWish) -> Output {
-        Output::Error("the page writes no files".to_owned())
+        Output::Error("the page cannot write files".to_owned())
     }
 
     /// Shows the address, which the user can open.

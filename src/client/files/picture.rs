@@ -3,7 +3,7 @@
 /// Why there is no preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPreview {
-    #[error("no preview: it is no picture that pychat shows")]
+    #[error("no preview: it is not a picture that pychat can show")]
     NoPicture,
     #[error("no preview: the picture is too large")]
     TooLarge,

@@ -25,7 +25,7 @@ pub struct Ending {
     /// The user leaves once the outbox is synced.
     leaving: Option<Leaving>,
     /// The last message of the user, who leaves once it is stored or refused.
-    last_word: Option<MsgId>,
+    last_message: Option<MsgId>,
     /// Requests that are not messages still wait for their answers.
     answers_due: bool,
     /// The exit code, if something was refused or not acknowledged.
@@ -46,7 +46,7 @@ impl Ending {
         Ending {
             phase: Phase::Running,
             leaving: None,
-            last_word: None,
+            last_message: None,
             answers_due: false,
             failed: None,
         }
@@ -62,16 +62,16 @@ impl Ending {
     }
 
     /// Records that the user leaves once this message is stored or refused.
-    pub fn says_last(&mut self, word: MsgId) {
-        self.last_word = Some(word);
+    pub fn leave_after(&mut self, id: MsgId) {
+        self.last_message = Some(id);
     }
 
-    pub fn last_word(&self) -> Option<MsgId> {
-        self.last_word
+    pub fn last_message(&self) -> Option<MsgId> {
+        self.last_message
     }
 
-    pub fn take_last_word(&mut self) -> Option<MsgId> {
-        self.last_word.take()
+    pub fn take_last_message(&mut self) -> Option<MsgId> {
+        self.last_message.take()
     }
 
     pub fn fails(&mut self) {

@@ -227,10 +227,10 @@ impl Exchange {
     /// Ends the program once its input has ended and nothing waits for a connection or an answer,
     /// so that a pipe receives all answers.
     pub fn end_when_settled(&mut self) -> Vec<Action> {
-        if let Some(word) = self.ending.last_word() {
-            return match self.outgoing.is_pending(word) {
+        if let Some(id) = self.ending.last_message() {
+            return match self.outgoing.is_pending(id) {
                 true => Vec::new(),
-                false => self.exit_after_last_word().unwrap_or_default(),
+                false => self.exit_after_last_message().unwrap_or_default(),
             };
         }
         let settled = self.outgoing.is_settled()
@@ -257,9 +257,10 @@ impl Exchange {
         }
     }
 
-    /// Exits if the user has said a last message. Nothing else is waited for, as with `/exit`.
-    pub fn exit_after_last_word(&mut self) -> Option<Vec<Action>> {
-        self.ending.take_last_word().map(|_| self.exit())
+    /// Exits if the user has sent a last message. As with `/exit`, the client waits for nothing
+    /// else.
+    pub fn exit_after_last_message(&mut self) -> Option<Vec<Action>> {
+        self.ending.take_last_message().map(|_| self.exit())
     }
 
     /// Handles a lost or failed connection.
@@ -271,7 +272,7 @@ impl Exchange {
         actions.extend(self.transfers.lost());
         self.outgoing.disconnected();
         actions.extend(self.tick());
-        if let Some(leaves) = self.exit_after_last_word() {
+        if let Some(leaves) = self.exit_after_last_message() {
             actions.extend(leaves);
             return actions;
         }

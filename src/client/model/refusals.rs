@@ -37,8 +37,8 @@ pub fn refused(exchange: &mut Exchange, mut refused: Refused, origin: Origin) ->
         // The message stays in the outbox; the next connection settles it.
         (Code::InDoubt, ..) if !exchange.usage.once => {
             let shown = Action::Output(Output::Event(origin, refused.event()));
-            let is_last = id.is_some() && id == exchange.ending.last_word();
-            let leaves = if is_last { exchange.exit_after_last_word() } else { None };
+            let is_last = id.is_some() && id == exchange.ending.last_message();
+            let leaves = if is_last { exchange.exit_after_last_message() } else { None };
             return [shown].into_iter().chain(leaves.into_iter().flatten()).collect();
         }
         _ => {}

@@ -39,9 +39,11 @@ impl Slashes<'_> {
     /// Runs a slash command of a program. Other text is an error: a program sends it by `say`.
     pub fn program(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
         let problem = match slash::read(line) {
-            Typed::Command(SlashCommand::Log(_)) => "a program writes files itself".to_owned(),
+            Typed::Command(SlashCommand::Log(_)) => {
+                "a program cannot use /log: it has to write files itself".to_owned()
+            }
             Typed::Command(SlashCommand::Open(ToOpen::Address { .. })) => {
-                "a program opens addresses itself".to_owned()
+                "a program cannot use /open for addresses: it has to open them itself".to_owned()
             }
             slash::Typed::Command(_) => return self.line(line, chance),
             slash::Typed::Misused(misuse) => misuse.problem,
@@ -142,15 +144,16 @@ impl Slashes<'_> {
         }
     }
 
-    /// Exits, once a message for those who are here is stored or refused, or the connection is
-    /// lost. Without a connection it would be sent much later, and is not.
+    /// Exits. With a text, sends it to the open conversation first, and exits once the message is
+    /// stored or refused, or the connection is lost. Without a connection the message would be sent
+    /// much later, so it is not sent.
     fn exit(&mut self, text: Option<&str>, chance: [u8; 16]) -> Vec<Action> {
         let mut actions = match text {
             Some(text) if self.exchange.connection.is_up() => {
                 let text = format!("leaves: {text}");
                 let target = self.exchange.target.clone();
                 let mut actions = self.exchange.say(target, &text, Kind::Me, chance);
-                self.exchange.ending.says_last(MsgId(chance));
+                self.exchange.ending.leave_after(MsgId(chance));
                 actions.extend(self.exchange.end_when_settled());
                 return actions;
             }
@@ -201,7 +204,7 @@ impl Slashes<'_> {
             }
             (None, ToOpen::Message(seq)) => self.get(seq, Place::Downloads, Then::Open, chance),
             (None, ToOpen::Address { .. }) => {
-                vec![error(format!("no message of {here} that was shown has such an address"))]
+                vec![error(format!("no message shown in {here} has such an address"))]
             }
         }
     }

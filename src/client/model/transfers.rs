@@ -108,7 +108,7 @@ impl Transfers {
         if let Wish::Send(_) = &wish
             && let Some(id) = self.sends(message)
         {
-            return Err(format!("another file is sent under this id already: {id}"));
+            return Err(format!("another file is being sent with this id: {id}"));
         }
         self.newest += 1;
         let id = TransferId(self.newest);
@@ -148,23 +148,24 @@ impl Transfers {
         self.all.iter().find(|(_, transfer)| is(transfer)).map(|(id, _)| *id)
     }
 
-    /// The transfer whose file this message will announce.
+    /// Returns the transfer whose file this message will announce.
     fn sends(&self, wanted: MsgId) -> Option<TransferId> {
         let is = |one: &Transfer| matches!(&one.job, Job::Up { message, .. } if *message == wanted);
         self.all.iter().find(|(_, one)| is(one)).map(|(id, _)| *id)
     }
 
-    /// Takes what the server accepts as files, which it states at each login.
+    /// Stores the server's rules for files, which it states at each login.
     pub fn accepts(&mut self, rules: Option<FileRules>) {
         self.largest = rules.map(|rules| file_bytes_in(rules.bytes_max.0, u64::MAX));
     }
 
-    /// Returns why a file of this size need not be read to its end.
+    /// Returns a failure if the server does not accept a file of this size, which is then not read
+    /// to its end.
     fn too_large(&self, bytes: u64) -> Option<Failure> {
         let largest = self.largest.filter(|largest| bytes > *largest)?;
         let (bytes, largest) = (FileBytes(bytes), FileBytes(largest));
         let hint = format!(
-            "the file has {bytes}, and this server accepted {largest} at most at the login"
+            "the file has {bytes}, and at the login this server accepted at most {largest}"
         );
         Some(Failure::local("file_too_large", hint, code::NOT_ACKNOWLEDGED))
     }

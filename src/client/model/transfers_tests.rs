@@ -289,7 +289,7 @@ fn few_files_are_read_at_a_time() {
     let begun = (0..5).map(|id| reads(&transfers.begin(send(), MsgId([id; 16]), None).unwrap()));
     assert_eq!(begun.collect::<Vec<_>>(), [1, 1, 1, 0, 0]);
     let again = transfers.begin(send(), MsgId([4; 16]), None);
-    assert!(again.unwrap_err().contains("under this id already: f5"));
+    assert!(again.unwrap_err().contains("is being sent with this id: f5"));
     let failed = Report::Failed(Failure::disk("full"));
     assert_eq!(reads(&transfers.report(ID, failed)), 1, "the next one");
 }

@@ -159,9 +159,11 @@ pub fn send(operands: &str) -> Parsed<'_> {
     };
     let nothing = || Misuse::from("which file? /send PATH".to_owned());
     if to.is_empty()
-        && let Some(name) = path::person_behind(path)
+        && let Some(name) = path::person_after(path)
     {
-        let problem = format!("to whom? a person is @{name} here: /send PATH @{name} -- CAPTION");
+        let problem = format!(
+            "to whom? write the name of a person as @{name}: /send PATH @{name} -- CAPTION"
+        );
         return Err(problem.into());
     }
     let path = path::typed(path).ok_or_else(nothing)?;
@@ -189,8 +191,8 @@ pub fn open(operands: &str) -> Parsed<'_> {
         ("", _) => ToOpen::Address { back: 0 },
         (_, Some(back @ 1..)) => ToOpen::Address { back: back - 1 },
         _ => {
-            let wrong = "what? /open for the last address here, /open -2 for the one before, \
-                         /open and the number of a message for its file or address";
+            let wrong = "what? /open opens the last address here, /open -2 the address before it, \
+                         /open 12 the file or address of message 12";
             ToOpen::Message(operands.parse().map_err(|_| wrong.to_owned())?)
         }
     }))

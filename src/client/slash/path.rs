@@ -49,9 +49,9 @@ pub fn split(text: &str, ends: impl Fn(&str) -> bool) -> (&str, &str) {
     (text, "")
 }
 
-/// Returns the last word of operands that name no file, behind one that exists, if it may be a
-/// person's name.
-pub fn person_behind(text: &str) -> Option<&str> {
+/// Returns the last word of operands that name no file, if the path of an existing file precedes it
+/// and it may be the name of a user.
+pub fn person_after(text: &str) -> Option<&str> {
     let (path, name) = text.trim().rsplit_once(char::is_whitespace)?;
     let is_file = |text: &str| typed(text).is_some_and(|path| path.is_file());
     let is_name = name.parse::<UserName>().is_ok();
@@ -125,10 +125,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap().to_owned();
         assert!(is_file(&path) && is_file(&format!("'{path}' ")));
-        assert_eq!(person_behind(&format!("{path} bob")), Some("bob"));
-        assert_eq!(person_behind(&format!("'{path}' bob")), Some("bob"));
+        assert_eq!(person_after(&format!("{path} bob")), Some("bob"));
+        assert_eq!(person_after(&format!("'{path}' bob")), Some("bob"));
         for other in [path.clone(), format!("{path} b.jpg"), format!("/none {path} bob")] {
-            assert_eq!(person_behind(&other), None, "{other}");
+            assert_eq!(person_after(&other), None, "{other}");
         }
         assert!(!is_file(&format!("see {path}")) && !is_file("/tmp") && !is_file("/not there"));
     }

@@ -1,5 +1,5 @@
-//! The length of an outbox that is certainly on disk, in a file beside it: what is missing before
-//! it was lost, and an incomplete entry behind it was never reported as stored.
+//! The length up to which an outbox is certainly on disk, in a file beside it. Entries that are
+//! missing before this length were lost. An incomplete entry after it was never reported as stored.
 
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::system::fs::File;
 /// Length of the encrypted file, in bytes: salt, two numbers, tag.
 const LOCKED_BYTES: usize = 32 + 16 + 16;
 
-/// What of an outbox is synced.
+/// The synced part of an outbox.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Synced {
     /// Length of its lines, in bytes.
@@ -34,13 +34,13 @@ impl Synced {
     }
 }
 
-/// The file. It is written in place, so that a full disk does not keep it from being corrected.
+/// The file. It is written in place, so that it can be corrected on a full disk.
 pub struct LengthFile {
     path: PathBuf,
     key: Zeroizing<[u8; 32]>,
     /// `None` until something is synced.
     file: Option<File>,
-    /// What the file has; nothing without one.
+    /// The content of the file; zeros if there is none.
     synced: Synced,
 }
 
@@ -51,7 +51,7 @@ impl LengthFile {
             Ok(Some((file, synced))) => (Some((file, synced)), None),
             Ok(None) => (None, None),
             Err(error) => {
-                let unknown = "whether unsent messages are missing is not known";
+                let unknown = "it is unknown whether unsent messages are missing";
                 (None, Some(format!("{}: {error}: {unknown}", path.display())))
             }
         };
@@ -60,12 +60,13 @@ impl LengthFile {
         (LengthFile { path, key: key.clone(), file, synced }, damage)
     }
 
-    /// What is certainly on disk, unless it was damaged.
+    /// Returns the part that is certainly on disk; zeros if the file is missing or damaged.
     pub fn synced(&self) -> Synced {
         self.synced
     }
 
-    /// Stores what was synced. A loss of power may undo this: damage is then told for less.
+    /// Stores the length that was synced. A loss of power may undo this; damage of the last entries
+    /// is then not detected.
     pub fn raise(&mut self, synced: Synced) {
         if synced != self.synced && self.write(synced).is_ok() {
             self.synced = synced;
@@ -80,8 +81,8 @@ impl LengthFile {
         }
     }
 
-    /// Stores a smaller length, before the outbox is shortened or replaced: a length that is no
-    /// longer true would report damage.
+    /// Stores a smaller length, before the outbox is shortened or replaced: the next start would
+    /// report damage for a length that is no longer true.
     ///
     /// # Errors
     /// The file cannot be written or synced; the outbox must not become shorter.

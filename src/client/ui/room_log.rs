@@ -1,4 +1,4 @@
-//! Conversations that are written to files (`/log`), as lines that people read.
+//! Conversations that are written to files as readable lines (`/log`).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ pub struct RoomLogs {
 /// The file of one conversation.
 struct RoomLog {
     path: PathBuf,
-    /// The same without links and `..`.
+    /// The same path without links and `..`.
     real: PathBuf,
     lines: Plain,
     /// The first failed write.
@@ -30,9 +30,8 @@ struct RoomLog {
 }
 
 impl RoomLogs {
-    /// Writes what is shown to the file of its conversation: new messages, gaps between them, joins
-    /// and departures.
-    /// Returns an error for the user if the file cannot be written any more.
+    /// Writes a shown output to the file of its conversation: new messages, gaps between them,
+    /// joins and departures. Returns an error for the user if the file cannot be written any more.
     pub fn note(&mut self, output: &Output) -> Option<Output> {
         let conversation = match output {
             Output::State(State::Connected { name }) => {
@@ -51,7 +50,7 @@ impl RoomLogs {
                 }
                 let conversation = message.conversation(self.own.as_ref());
                 let last = self.last.entry(conversation.clone()).or_default();
-                // A replay may repeat what is in the file.
+                // A replay may repeat messages that are in the file.
                 if message.seq <= *last {
                     return None;
                 }
@@ -83,7 +82,7 @@ impl RoomLogs {
             LogWish::Show => Ok(self.list(of)),
             LogWish::End => match self.logs.remove(of) {
                 Some(log) => Ok(format!("{of} is no longer written to {}", log.path.display())),
-                None => Err(format!("{of} is not written to a file: /log PATH starts that")),
+                None => Err(format!("{of} is not written to a file: start with /log PATH")),
             },
             LogWish::To(path) => self.start(of, path),
         };
@@ -94,7 +93,7 @@ impl RoomLogs {
         let rows = self.logs.iter().map(|(of, log)| format!("{of}: {}", log.path.display()));
         let mut rows: Vec<String> = rows.collect();
         if !self.logs.contains_key(of) {
-            rows.push(format!("{of} is not written to a file: /log PATH starts that"));
+            rows.push(format!("{of} is not written to a file: start with /log PATH"));
         }
         rows.join("\n")
     }
@@ -106,7 +105,7 @@ impl RoomLogs {
         let real = path.canonicalize().unwrap_or_else(|_| path.clone());
         if let Some(other) = self.logs.iter().find(|(other, log)| log.real == real && *other != of)
         {
-            return Err(format!("{} is written to {} already", other.0, path.display()));
+            return Err(format!("{} is already written to {}", other.0, path.display()));
         }
         let begun = jiff::Zoned::now().strftime("%a %-d %b %Y %H:%M:%S");
         let gap = if is_new { "" } else { "\n" };

@@ -92,9 +92,9 @@ pub fn open_own(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Opens a file for text that only its owner reads, and creates it where it is missing. Returns
-/// whether it is new. What is no file, and a file that others own or can access, is an error. The
-/// mode is ignored only if a new file beside it shows that the file system has no modes.
+/// Opens a file for text that only its owner can read, and creates it if it is missing. Returns
+/// whether it is new. Fails if the path is not a file, or if others own the file or can access it.
+/// The mode is ignored only if a new file beside it shows that the file system has no modes.
 pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     match private().append(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -112,7 +112,7 @@ pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     match is_private(&about) || !has_modes(path).unwrap_or(true) {
         true => Ok((file, false)),
         false => {
-            let problem = "others can access it: chmod 600 ends that";
+            let problem = "others can access it: run chmod 600 on it";
             Err(io::Error::new(ErrorKind::PermissionDenied, problem))
         }
     }

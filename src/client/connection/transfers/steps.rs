@@ -1,5 +1,5 @@
-//! The engine without a thread: the connection hands over what arrives, and takes what is to be
-//! sent. What a run has begun ends with it.
+//! The engine without a thread: the connection passes the records that arrive to it, and takes the
+//! records to be sent. Unfinished transfers end with the run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::client::connection::inbox::Sender;
 use crate::client::storage::transfer_folder::TransferFolder;
 use crate::client::transfer::Work;
 
-/// Bytes of pieces that are handed over at a time, so that a message is behind few of them.
+/// Bytes of pieces that are handed over at a time, so that a message waits for few of them.
 const ROOM_BYTES: usize = 128 << 10;
 
 pub struct Steps {
@@ -66,8 +66,8 @@ impl Steps {
         self.engine.job(Job::Lost(self.connection));
     }
 
-    /// Goes on as far as the connection has room. Returns the records to be sent.
-    pub fn goes_on(&mut self) -> Vec<Vec<u8>> {
+    /// Continues the transfers as far as the connection has room. Returns the records to be sent.
+    pub fn resume(&mut self) -> Vec<Vec<u8>> {
         while let Ok(job) = self.jobs.try_recv() {
             self.engine.job(job);
         }
@@ -90,7 +90,7 @@ impl Outlet for Lane {
     fn send_transfers(&self, _number: u64, bodies: Vec<Vec<u8>>) {
         for body in bodies {
             self.bytes.fetch_add(body.len(), Ordering::Relaxed);
-            // `Steps` has the other end, and this engine.
+            // `Steps` owns both the receiver and this engine, so that sending does not fail.
             let _ = self.records.send(body);
         }
     }
