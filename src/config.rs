@@ -54,7 +54,7 @@ pub struct Config {
     /// Loopback address of the metrics for Prometheus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
-    /// Path of the socket for people who may see what operators see, and change nothing.
+    /// Path of the read-only socket, whose users see what operators see and cannot change anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_socket: Option<PathBuf>,
     /// Address of the web port, where clients connect by WebSocket.
@@ -63,8 +63,8 @@ pub struct Config {
     /// Certificate of the web port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web_tls: Option<WebTls>,
-    /// Names of this server in its home network. Without `web_tls`, an authority of the server's
-    /// own issues a certificate for them.
+    /// Names of this server in its home network. Without `web_tls`, the server's own certificate
+    /// authority issues a certificate for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub web_names: Vec<HomeName>,
     /// Origins of this server on the web, as browsers name them.
@@ -100,7 +100,7 @@ pub struct Config {
 /// Old files of the log: each is renamed when the log is rotated.
 const LOG_FILES_MAX: u32 = 1_000;
 
-/// Addresses on which a server listens: each is a socket that one thread polls.
+/// Maximum number of addresses on which a server listens: each is a socket that one thread polls.
 pub const LISTEN_MAX: usize = 16;
 
 /// The addresses of this computer's own programs.
@@ -282,7 +282,7 @@ impl Config {
         }
     }
 
-    /// Returns the free space that new messages leave on the disk, in bytes: 0 where they are in
+    /// Returns the free space that new messages leave on the disk, in bytes; 0 if they are in
     /// memory only.
     pub fn disk_reserve_bytes(&self) -> u64 {
         match self.history {
@@ -367,7 +367,7 @@ impl Config {
 /// Checks addresses on which one server listens.
 ///
 /// # Errors
-/// There are too many, or one is there twice.
+/// There are too many addresses, or one is listed twice.
 pub fn check_listen(addresses: &[SocketAddr]) -> Result<(), String> {
     if addresses.len() > LISTEN_MAX {
         return Err(format!("a server listens on at most {LISTEN_MAX} addresses"));
@@ -376,7 +376,7 @@ pub fn check_listen(addresses: &[SocketAddr]) -> Result<(), String> {
         .iter()
         .enumerate()
         .find(|(number, address)| address.port() != 0 && addresses[..*number].contains(address));
-    twice.map_or(Ok(()), |(_, address)| Err(format!("{address} is there twice")))
+    twice.map_or(Ok(()), |(_, address)| Err(format!("{address} is listed twice")))
 }
 
 /// Returns the hint for a word that serde does not know: the nearest expected one.

@@ -220,7 +220,7 @@ limits! {
     tail_bytes_max: usize = 1 << 20,
     /// Messages of all conversations that are in memory only, in bytes. The oldest of the largest conversation are dropped.
     memory_bytes_max: usize = 64 << 20,
-    /// Free space on the disk that new messages leave for everything else, in bytes. The server refuses new messages while less is free. 0 refuses none.
+    /// Free space on the disk that new messages leave for everything else, in bytes. The server refuses new messages while less is free. 0 disables this limit.
     disk_reserve_bytes: usize = 64 << 20,
     /// Largest file that one can send, in bytes. 0 keeps no files.
     file_bytes_max: usize = 100 << 20,

@@ -36,7 +36,7 @@ ranks! {
     Page "the page's state, and which pages are attached",
     PageFiles "files on their way to and from pages",
     PageSlots "connections of browsers",
-    PageQueue "what waits for one attached page",
+    PageQueue "the objects that wait for one attached page",
     Requests "requests of the client that have no answer yet",
     Writer "the client's queue of records to send",
     Inbox "the budget of inputs that the client has not handled yet",

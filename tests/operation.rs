@@ -526,9 +526,9 @@ fn check_finds_what_the_server_would_stumble_over() {
 }
 
 #[test]
-fn who_reads_another_socket_sees_the_server_and_changes_nothing() {
+fn a_user_of_the_read_only_socket_sees_the_server_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    // A folder with the setgid bit: its group is the socket's.
+    // The folder has the setgid bit, so that the socket gets its group.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2750)).unwrap();
     let socket = folder.path().join("read.sock");
     // Only root can give the folder to another group.
@@ -545,7 +545,7 @@ fn who_reads_another_socket_sees_the_server_and_changes_nothing() {
         Err(error) => eprintln!("skipped: the folder of another group: {error}"),
     }
     let reads = |words: &[&str]| {
-        // The home is nothing that a reader can see.
+        // A reader has no access to the home.
         let mut command = world.program("carol");
         command.arg("ctl").args(words).arg("--socket").arg(&socket);
         let output = command.args(["--home", "/nowhere"]).output().unwrap();
@@ -580,7 +580,7 @@ fn who_reads_another_socket_sees_the_server_and_changes_nothing() {
     assert!(world.operator(&["ctl", "kick", "bob"]).0);
     let (ok, told) = world.operator(&["ctl", "banlist"]);
     assert!(ok && told.contains("nobody is banned"), "{told}");
-    // A stop removes it; something else in its place stays.
+    // A stop removes the socket. Another file in its place stays.
     let world = world.stopped();
     assert!(!socket.exists());
     fs::write(&socket, "a list").unwrap();
@@ -622,7 +622,7 @@ fn a_server_listens_on_several_addresses() {
     let twice = r#"{"listen": ["127.0.0.1:5000", "127.0.0.1:5000"]}"#;
     fs::write(world.home().join("config.json"), twice).unwrap();
     let (ok, told) = world.operator(&["server", "--no-owner"]);
-    assert!(!ok && told.contains("listen: 127.0.0.1:5000 is there twice"), "{told}");
+    assert!(!ok && told.contains("listen: 127.0.0.1:5000 is listed twice"), "{told}");
     fs::write(world.home().join("config.json"), "{}").unwrap();
     let (ok, told) =
         world.operator(&["check", "--listen", "127.0.0.1:0", "--listen", "192.0.2.7:0"]);
@@ -642,7 +642,7 @@ fn ipv4_and_ipv6_have_an_address_each() {
     let reaches = |ip: &str, port| TcpStream::connect((ip, port)).is_ok();
     assert!(reaches("::1", six) && reaches("127.0.0.1", four));
     assert!(!reaches("127.0.0.1", six), "[::] beside another address is for IPv6 alone");
-    // One port for both, as `check` finds too.
+    // Both families can use one port, and `check` reports no problem.
     let both = [&format!("[::]:{six}")[..], &format!("0.0.0.0:{six}")];
     let world = world.stopped();
     let args = ["check", "--listen", both[0], "--listen", both[1]];

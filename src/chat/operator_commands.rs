@@ -53,7 +53,7 @@ operator_commands! {
     Stats "stats" &[], Inspect, "", "show all counters since the start", "stats";
     Status "status" &[], Inspect, "", "show the most important counters in one line", "status";
     Health "health" &[], Inspect, "", "check that each part of the server works", "health";
-    Files "files" &[], Inspect, "", "show how much room people's files take", "files";
+    Files "files" &[], Inspect, "", "show how much disk space files take", "files";
     Users "users" &[], Inspect, "", "list registered users and their connected devices", "users";
     Waiting "waiting" &[], Inspect, "", "list keys that wait to be registered", "waiting";
     Kick "kick" &[], Kick, "WHOM [REASON]", "end all sessions of a person, a key or an address",
@@ -102,7 +102,7 @@ impl OperatorCommand {
         !matches!(self.act, Act::Administer | Act::Inspect | Act::Operate)
     }
 
-    /// Whether the command may ask for a confirmation before it is carried out.
+    /// Returns whether the command may ask for confirmation before it runs.
     pub fn may_ask(&self) -> bool {
         matches!(self.name, Name::Ban | Name::Mute | Name::Erase)
     }

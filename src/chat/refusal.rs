@@ -166,14 +166,14 @@ pub enum Refusal {
     /// An operator command failed.
     #[error("{0}")]
     Operator(String),
-    #[error("the file takes {bytes} encrypted, and this server accepts {max_bytes} at most")]
+    #[error("the file has {bytes} after encryption, and this server accepts at most {max_bytes}")]
     FileTooLarge { bytes: FileBytes, max_bytes: FileBytes },
     #[error("{}", over_quota((*bytes, *used, *max_bytes), frees.as_ref()))]
     Quota {
         bytes: FileBytes,
         used: FileBytes,
         max_bytes: FileBytes,
-        /// The time when enough older files have expired, and what these take.
+        /// The time at which enough older files have expired, and their total size.
         frees: Option<(String, FileBytes)>,
     },
     #[error("you have {max} unfinished uploads, the most allowed: finish or cancel one first")]
@@ -288,7 +288,7 @@ fn not_allowed(act: Act, role: Role) -> String {
     format!("{}: not allowed for a {role}; {}", act.word(), who_may(act.least()))
 }
 
-/// What helps if the files of a user exceed the user's share.
+/// Returns the hint for a file with which a user would exceed the quota.
 fn over_quota(
     (bytes, used, max_bytes): (FileBytes, FileBytes, FileBytes),
     frees: Option<&(String, FileBytes)>,

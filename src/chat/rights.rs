@@ -23,7 +23,7 @@ pub enum State {
     Free,
     Muted,
     Banned,
-    /// An operator who may read and not act: the socket for readers.
+    /// An operator on the read-only socket, who may read and not act.
     Reading,
 }
 
@@ -97,7 +97,7 @@ acts! {
     Motd "motd" Owner,
     Reload "reload" Owner,
     Shutdown "shutdown" Owner,
-    /// Counters, channels, files and users of the server, all without a change.
+    /// Read-only commands about counters, channels, files and users of the server.
     Inspect "stats, status, users ..." Console,
     /// Retention, erasing and other administration of the server.
     Administer "say, retention, erase ..." Console,
@@ -143,13 +143,15 @@ pub fn may_against(by: Role, of: Role, act: Act) -> bool {
     }
 }
 
-/// Names who has a right, from the least role on, and whom to ask.
+/// Returns which users have a right that needs at least this role, and whom to ask.
 pub fn who_may(least: Role) -> &'static str {
     match least {
         Role::Member => "users may, in the chat",
         Role::Moderator => "moderators and owners may: ask one of them",
         Role::Owner => "owners may: ask one of them",
-        Role::Console => "the account of the server may, with pychat ctl: ask who runs the server",
+        Role::Console => {
+            "the account of the server may, with pychat ctl: ask the person who runs it"
+        }
     }
 }
 
