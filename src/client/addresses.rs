@@ -7,8 +7,8 @@ const BYTES_MAX: usize = 2_083;
 const MAILTO: &str = "mailto:";
 const SCHEMES: [&str; 3] = ["https://", "http://", MAILTO];
 
-/// The addresses in a text, in order. That of a mailbox ends before its query, with which a mail
-/// program would attach a file of the user.
+/// Returns the addresses in a text, in order. The address of a mailbox ends before its query,
+/// because a query can make a mail program attach a file of the user.
 pub fn find(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;

@@ -40,7 +40,7 @@ use crate::system::fs;
 pub struct Start<'a> {
     /// The folder of the profile.
     pub folder: &'a Path,
-    /// The folder of files that are sent and fetched, which end with this run.
+    /// The folder of files that are sent and fetched. They are not kept after this run.
     pub outside: &'a Path,
     pub identity: Identity,
     pub name: UserName,
@@ -78,7 +78,7 @@ pub struct Core {
 /// Pictures that the browser has decoded, by the path of their file.
 struct Previews(Snapshot<BTreeMap<PathBuf, Decoded>>);
 
-/// What a browser does with files: it shows and saves them itself.
+/// The desktop of a page: the page shows and saves files itself.
 impl FileDesk for Previews {
     fn preview(&self, chosen: &Path, _sent: &Path) -> Option<Decoded> {
         self.0.get().get(chosen).cloned()
@@ -157,11 +157,11 @@ impl Core {
         let _ = self.commands.take(text);
     }
 
-    /// Begins to take a file from the page. The caller puts its bytes at the path before the page
-    /// names it. Returns its number and its path.
+    /// Accepts a file from the page. Returns its number and its path. The caller stores the bytes
+    /// at the path before the page names the path.
     ///
     /// # Errors
-    /// Too many files are sent, or the server takes none of this size.
+    /// Too many files are being sent, or the server does not accept a file of this size.
     pub fn hand(&mut self, name: &str, bytes: u64) -> Result<(u64, PathBuf), Wrong> {
         if self.pages.file_bytes_max().is_none_or(|most| bytes > most) {
             return Err(Wrong::TooLarge);
@@ -170,7 +170,8 @@ impl Core {
         Ok((number, path))
     }
 
-    /// The bytes of a file are there, and the picture in it if the browser has decoded one.
+    /// Handles that the bytes of a file are stored, with the picture in it if the browser has
+    /// decoded one.
     pub fn handed(&mut self, number: u64, path: &Path, picture: Option<Decoded>) {
         if let Some(picture) = picture {
             let mut previews = BTreeMap::clone(&self.previews.0.get());

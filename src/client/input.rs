@@ -40,9 +40,9 @@ pub enum Input {
     /// A request of a program, which names channels as a person does: a bare name means the channel
     /// that the client is in, except at the `open` positions.
     AskByName { request: Request, open: Vec<usize> },
-    /// A file to be sent or fetched. Unless a program has named it `exactly`, the bare name of a
-    /// channel means the one of that name that the client is in. The message of a file that is sent
-    /// has the `id`, if any.
+    /// A file to be sent or fetched. The bare name of a channel means the channel of that name that
+    /// the client is in, unless a program has named the conversation `exactly`. If there is an
+    /// `id`, the message of the sent file has it.
     Wish { wish: Wish, exactly: bool, id: Option<MsgId>, reference: Option<String> },
     /// Cancel a transfer.
     CancelTransfer(TransferId),

@@ -17,8 +17,9 @@ use crate::file::without_mark;
 use crate::print::err;
 use crate::system::files;
 
-/// Resolves the place of `--to` or `--from`. A name with several channels means the one whose PIN
-/// is known, or of several such channels the one that the command line joins.
+/// Resolves the conversation of `--to` or `--from`. If several channels have the name, it means the
+/// channel whose PIN is known. If the PINs of several are known, it means the channel that the
+/// command line joins.
 pub fn target(
     (option, text): (&str, &str),
     engine: &Engine,

@@ -150,16 +150,16 @@ fn command(row: &str, pin: Pin) -> Option<&'static str> {
     (is_sure || !is_item && meant.is_certain()).then_some(meant.name)
 }
 
-/// Removes what a terminal sends for keys and around a paste: a line of `--plain` contains it where
-/// another program has left the marks of a paste on.
+/// Removes the escape sequences that a terminal sends for keys and around a paste. A line of
+/// `--plain` contains them if another program has left bracketed paste on.
 fn without_keys(row: &str) -> String {
     let mut parts = row.split("\x1b[");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
         let end = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
-        let mut behind = end.chars();
-        behind.next();
-        text + behind.as_str()
+        let mut after = end.chars();
+        after.next();
+        text + after.as_str()
     })
 }
 
@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_with_a_secret_is_found_between_what_a_terminal_sends_for_keys() {
+    fn a_command_with_a_secret_is_found_between_escape_sequences() {
         for line in [
             "\x1b[200~/join #tea 4711\x1b[201~",
             "\x1b[1;5C/join #tea 4711",

@@ -210,7 +210,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     if let Some(file) = &args.join_file {
         channels.extend(invited::from_file(file, profile.founding(), &mut engine)?);
     }
-    let target = invited::target(place(args), &engine, &channels)?;
+    let target = invited::target(conversation(args), &engine, &channels)?;
     let named = named(&target);
     // One job creates no channel, unless it is told to.
     let is_meant = mode.live || named.as_ref().is_some_and(ChannelName::has_pin);
@@ -369,8 +369,8 @@ fn read_input(
     None
 }
 
-/// The option that names the conversation, and its value.
-fn place(args: &Args) -> (&'static str, &str) {
+/// Returns the option that names the conversation, and its value.
+fn conversation(args: &Args) -> (&'static str, &str) {
     match &args.from {
         Some(from) => ("--from", from.as_str()),
         None => ("--to", args.to.as_str()),

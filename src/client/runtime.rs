@@ -308,7 +308,7 @@ impl<C: Connects> Runtime<C> {
         Done::Go(Vec::new())
     }
 
-    /// Shows an output, and writes it to the file of its conversation if the user wants that.
+    /// Shows an output, and writes it to the file of its conversation if the user has started one.
     fn show(&mut self, output: &Output) {
         self.ui.show(output);
         if let Some(trouble) = self.desk.note(output) {

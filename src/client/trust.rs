@@ -290,8 +290,8 @@ fn is_known(server: &Server, print: &Fingerprint, invite: &Invite) -> String {
     }
 }
 
-/// Reads an answer; the end of the input counts as an empty one. What was typed before the question
-/// does not answer it.
+/// Reads an answer; the end of the input counts as an empty one. Text that was typed before the
+/// question does not answer it.
 fn answer(question: &str) -> String {
     discard_typed();
     print::aside(question);

@@ -69,7 +69,7 @@ impl Double {
         Double { hop, inputs, ciphers: None, _home: home }
     }
 
-    /// Leads a new connection to a step with an honest server.
+    /// Brings a new connection to a step, with an honest server.
     fn at(step: Step) -> Double {
         let mut double = Double::new();
         double.goes_to(step);
@@ -151,7 +151,7 @@ const STEPS: [Step; 5] = [Step::Asks, Step::Greets, Step::Proves, Step::LogsIn, 
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
-    /// Whatever a record contains, the connection ends, is closed, and another one can begin.
+    /// A record of any content ends and closes the connection, and another one can begin.
     #[test]
     fn bytes_that_no_server_sends_end_the_connection(
         bytes in prop::collection::vec(any::<u8>(), 0..2_000),
@@ -215,7 +215,7 @@ fn a_record_that_was_changed_repeated_or_left_out_ends_the_session() {
 }
 
 #[test]
-fn a_login_that_never_ends_is_ended() {
+fn a_login_with_too_many_events_ends_the_connection() {
     let mut double = Double::at(Step::LogsIn);
     let told = (0..=EVENTS_FIRST_MAX).take_while(|_| {
         double.tells(RecordType::Json, b"{\"type\":\"notice\",\"text\":\"wait\"}\n");
@@ -226,7 +226,7 @@ fn a_login_that_never_ends_is_ended() {
 }
 
 #[test]
-fn words_in_the_clear_count_before_the_keys_only() {
+fn status_words_in_the_clear_are_accepted_before_the_keys_only() {
     for step in [Step::Asks, Step::Greets, Step::Proves] {
         let mut double = Double::at(step);
         double.hop.record(b"PYCHAT!busy".to_vec());
@@ -244,7 +244,7 @@ fn words_in_the_clear_count_before_the_keys_only() {
 #[test]
 fn another_server_does_not_prove_the_pinned_key() {
     let mut double = Double::at(Step::Asks);
-    // It knows what it is asked for, and answers with its own key.
+    // It answers the question with its own key.
     let ask = lineage::ask(&bob().public().fingerprint(), [1; NONCE_BYTES]);
     double.hop.record(lineage::answer(bob().public(), &[], &ask).unwrap());
     assert!(matches!(double.loss(), Some(Loss::Unreachable(_))));

@@ -235,8 +235,8 @@ impl Profile {
         self.keys.lock()
     }
 
-    /// Prints the line for the operator, and last the code that is compared: what is printed
-    /// first scrolls off a small terminal.
+    /// Prints the key line for the operator, and last the code that is compared: a small terminal
+    /// scrolls the first lines off.
     #[cfg(not(target_family = "wasm"))]
     pub fn show_key(&self) {
         let (line, file) = self.line();
@@ -262,8 +262,8 @@ impl Profile {
         own.public().fingerprint().spoken()
     }
 
-    /// What a user does to be admitted. The code that is compared comes first, and the long line
-    /// last, so that a small screen shows the code.
+    /// Returns the instructions for a user who is not admitted yet. The code that is compared comes
+    /// first, and the long line last, so that a small screen shows the code.
     pub fn admission(&self) -> Vec<String> {
         let (line, file) = self.line();
         let mut lines = vec![

@@ -1,4 +1,4 @@
-//! What a browser has of this folder: no sockets and threads.
+//! The part of this folder for browsers, without sockets and threads.
 
 pub mod connects;
 mod edge;

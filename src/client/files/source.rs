@@ -128,12 +128,12 @@ impl Source {
     }
 
     /// Replaces `buffer` by chunk `index`, which is shorter at the end of the file only. After an
-    /// error the buffer has any content, and the caller clears it or drops it.
+    /// error the content of the buffer is unspecified, and the caller clears or drops the buffer.
     fn read_chunk(&mut self, index: u64, buffer: &mut Vec<u8>) -> Result<(), SourceError> {
         let begin = index * CHUNK_BYTES as u64;
         let wanted = self.bytes.saturating_sub(begin).min(CHUNK_BYTES as u64);
         buffer.resize(wanted as usize, 0);
-        // One call for a chunk: `read_to_end` begins with a small one each time.
+        // One call reads a whole chunk; `read_to_end` would begin with a small read each time.
         let read =
             self.file.seek(SeekFrom::Start(begin)).and_then(|_| self.file.read_exact(buffer));
         read.map_err(|error| match error.kind() {

@@ -47,12 +47,12 @@ pub enum Action {
     SetSearch(Option<bool>),
     /// Delete the key of a PIN channel.
     Forget(ChannelName),
-    /// Open an address with a program of the user, or say which program that would be.
+    /// Open an address with a program of the user, or show the command that would run.
     OpenAddress {
         address: String,
         confirmed: bool,
     },
-    /// Write a conversation to a file, or end that.
+    /// Start or stop writing a conversation to a file, or show the file.
     Log(Target, LogWish),
     /// Work for the engine of transfers.
     Transfer(Work),

@@ -143,7 +143,7 @@ fn a_channel_that_is_left_offline_is_not_entered_again() {
 }
 
 #[test]
-fn a_last_message_ends_the_client_whatever_else_runs() {
+fn a_last_message_ends_the_client_during_an_upload() {
     const LAST: MsgId = MsgId([7; 16]);
     let stored = |id| {
         let to = Target::Channel(ChannelName::lobby());
@@ -157,7 +157,7 @@ fn a_last_message_ends_the_client_whatever_else_runs() {
         typed(&mut model, "hi", 6);
         let ends = |actions: &[Action]| actions.iter().any(|one| matches!(one, Action::Quit(_)));
         assert!(!ends(&typed(&mut model, "/quit good night", 7)));
-        assert!(!ends(&model.update(stored(MsgId([6; 16])), [0; 16])), "that is another one");
+        assert!(!ends(&model.update(stored(MsgId([6; 16])), [0; 16])), "that is another message");
         model
     };
     let leaves = |actions: &[Action]| {

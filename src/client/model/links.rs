@@ -36,7 +36,7 @@ impl Links {
     }
 
     fn message(&mut self, message: &Message, own: Option<&UserName>) {
-        // The server alone says who wrote such a message.
+        // Only the server states who wrote such a message.
         if is_unsealed(message) {
             return;
         }

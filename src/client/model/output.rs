@@ -61,7 +61,7 @@ pub enum Output {
         last: Seq,
         read: Seq,
     },
-    /// The server begins another epoch, or has lost the end of this one: seqs after this one name
+    /// The server begins another epoch, or has lost the end of this one: seqs above `after` name
     /// other messages from now on.
     Renumbered {
         to: Target,

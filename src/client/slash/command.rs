@@ -93,7 +93,7 @@ pub enum SlashCommand<'a> {
     Set(Setting),
     Clear,
     Nick,
-    /// Says a text in the open conversation before it exits.
+    /// Sends a text to the open conversation, and exits.
     Exit(Option<&'a str>),
     /// An operator command; the server decides about it.
     Operate {

@@ -17,7 +17,7 @@ fn the_rules_on_slashes() {
 }
 
 #[test]
-fn open_and_log_say_what_they_mean() {
+fn the_operands_of_open_and_log_are_parsed() {
     let opens = |line| match read(line) {
         Typed::Command(SlashCommand::Open(wanted)) => Some(wanted),
         _ => None,

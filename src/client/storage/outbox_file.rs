@@ -53,9 +53,9 @@ pub struct OutboxFile {
     key: Zeroizing<[u8; 32]>,
     /// Length of the whole lines.
     bytes: u64,
-    /// What is synced.
+    /// The synced part of the file.
     synced: Synced,
-    /// The same on disk, as far as it is certain.
+    /// The stored length of the part that is certainly on disk.
     length: LengthFile,
     open: HashMap<MsgId, Lengths>,
     /// Lines until they are synced: a kernel that fails to sync may drop what was written.
@@ -103,8 +103,8 @@ impl OutboxFile {
         })
     }
 
-    /// Opens a file; `None` if another client has it, or if there is none and there was none.
-    /// Returns what it holds, and its damage.
+    /// Opens a file; `None` if another client has it, or if neither it nor a file with its length
+    /// exists and it is not to be created. Returns its unsent messages and its damage.
     fn lock(
         stem: &Path,
         number: usize,
@@ -176,7 +176,8 @@ impl OutboxFile {
     /// Records that a message was stored by the server, or dropped.
     pub fn done(&mut self, id: MsgId) -> io::Result<()> {
         self.open.remove(&id);
-        // What was called stored is removed with the next sync, which has to lower its length.
+        // Entries that were reported as stored are removed by the next sync, which has to lower the
+        // length first.
         if self.open.is_empty() && !self.keeps_all && self.length.synced().bytes == 0 {
             return self.empty();
         }
@@ -217,8 +218,8 @@ impl OutboxFile {
         Ok(())
     }
 
-    /// Removes what is in the own file from those of ended clients. A client that ends before this
-    /// leaves both, and their ids are the same.
+    /// Removes the messages that are in the own file from the files of ended clients. If the client
+    /// ends before this, both files have the messages, with the same ids.
     fn empty_others(&mut self) {
         self.taken_over.retain_mut(|other| other.discard().is_err());
     }
@@ -402,8 +403,8 @@ fn path(stem: &Path, number: usize) -> PathBuf {
     }
 }
 
-/// Path of the file with the length of the outbox with this number. Files of outboxes are moved
-/// after it, and their names alone have `outbox`.
+/// Returns the path of the file with the length of the outbox with this number. Its name does not
+/// contain `outbox`: files with such names are set aside last.
 fn length_path(stem: &Path, number: usize) -> PathBuf {
     match number {
         1 => stem.with_extension("unsent"),
@@ -411,7 +412,7 @@ fn length_path(stem: &Path, number: usize) -> PathBuf {
     }
 }
 
-/// Count of the lines that add a message.
+/// Returns the count of the lines that add a message.
 fn adds(lines: &[Line]) -> u64 {
     lines.iter().filter(|line| line.adds).count() as u64
 }
@@ -461,7 +462,7 @@ fn copy_parts(from: &mut File, ranges: &[Range<u64>], aside: &Path) -> io::Resul
     files::sync_folder(aside)
 }
 
-/// The damage of a file, for the user. `synced` was certainly on disk.
+/// Returns the damage of a file, for the user. `synced` was certainly on disk.
 fn damage(path: &Path, aside: &Path, found: &Found, synced: Synced) -> Option<String> {
     let (count, is_cut) = (found.ranges.len(), found.bytes < synced.bytes);
     let lines = match count {

@@ -223,7 +223,7 @@ fn an_end_that_no_interrupted_write_leaves_is_told() {
 }
 
 #[test]
-fn a_file_that_was_cut_is_told_wherever_that_was() {
+fn a_truncated_file_is_reported_at_every_length() {
     let (_folder, stem) = stem();
     let path = stem.with_extension("outbox");
     let mut file = opened(&stem).file;
@@ -239,10 +239,10 @@ fn a_file_that_was_cut_is_told_wherever_that_was() {
         fs::write(stem.with_extension("unsent"), &known).unwrap();
         let Opened { unsent, damage, .. } = opened(&stem);
         let (bytes, left) = (bytes as u64, unsent.messages.len() as u64);
-        // A line that lacks no more than its end, `"}` and a newline, is one.
+        // A line that lacks only its end, `"}` and a newline, counts as a line.
         assert!((bytes / line..=(bytes + 3) / line).contains(&left), "{bytes}: {left}");
         if bytes >= synced {
-            assert!(damage.is_empty(), "the last one was never called stored: {damage:?}");
+            assert!(damage.is_empty(), "the last entry was never reported as stored: {damage:?}");
             continue;
         }
         assert_eq!(damage.len(), 1, "{bytes}: {damage:?}");
@@ -254,12 +254,12 @@ fn a_file_that_was_cut_is_told_wherever_that_was() {
         let had = format!("it had {synced} bytes and has {bytes}: {lost}");
         assert!(damage[0].starts_with(&path.display().to_string()), "{damage:?}");
         assert!(damage[0].contains(&had), "{bytes}: {damage:?}");
-        assert!(opened(&stem).damage.is_empty(), "{bytes}: it is told once");
+        assert!(opened(&stem).damage.is_empty(), "{bytes}: it is reported once");
     }
 }
 
 #[test]
-fn a_file_that_is_gone_is_told() {
+fn a_missing_file_is_reported() {
     let (_folder, stem) = stem();
     let names = ["outbox", "outbox-2"];
     for name in names {
@@ -276,7 +276,7 @@ fn a_file_that_is_gone_is_told() {
         file.done(unsent.messages[0].id).unwrap();
         file.sync().unwrap();
         drop(file);
-        // What was stored by the server is not missing.
+        // A message that the server has stored is not missing.
         names.iter().for_each(|name| drop(fs::remove_file(stem.with_extension(name))));
         assert!(opened(&stem).damage.is_empty(), "{name}");
     }
@@ -290,7 +290,7 @@ fn a_file_that_is_gone_is_told() {
 }
 
 #[test]
-fn a_length_that_cannot_be_corrected_lets_nothing_be_removed() {
+fn nothing_is_removed_if_the_length_cannot_be_corrected() {
     let (_folder, stem) = stem();
     let path = stem.with_extension("outbox");
     let mut file = opened(&stem).file;

@@ -101,7 +101,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Reads a file from its current position. So many bytes of it are certainly on disk.
+    /// Reads a file from its current position. `synced_bytes` of it are certainly on disk.
     ///
     /// # Errors
     /// The file cannot be read, or is too large.
@@ -124,7 +124,7 @@ impl Found {
                 None if body.is_empty() => {}
                 _ => {
                     let within = entries_within(body, key);
-                    // An interrupted write leaves it, which was never reported as stored.
+                    // An interrupted write leaves such a line, which was never reported as stored.
                     let is_new = range.start >= synced_bytes;
                     if within.is_empty() && !is_whole && is_new && is_beginning(body) {
                         break;

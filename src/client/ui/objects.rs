@@ -18,12 +18,12 @@ pub struct Objects {
     keeps: RefCell<Keeps>,
 }
 
-/// For how long the server keeps files, as it has stated.
+/// The retention of files that the server has stated.
 #[derive(Default)]
 struct Keeps {
-    /// At most, in milliseconds; `None` where it keeps none.
+    /// The upper bound, in milliseconds; `None` if the server keeps no files.
     most_ms: Option<i64>,
-    /// For how long it keeps the messages of a channel, and their files with them, in milliseconds.
+    /// The retention of the messages of each channel, and of their files, in milliseconds.
     messages_ms: BTreeMap<Target, i64>,
 }
 

@@ -110,11 +110,11 @@ fn whois(
     rows.join("\n")
 }
 
-/// What the user's files take, and a row for each conversation that has some.
+/// Returns the total size of the user's files, and a row for each conversation with files.
 fn usage((bytes, of): (FileBytes, FileBytes), files: &[FileInfo], omitted: usize) -> String {
-    let mut places: BTreeMap<&Target, (usize, u64, i64)> = BTreeMap::new();
+    let mut conversations: BTreeMap<&Target, (usize, u64, i64)> = BTreeMap::new();
     for file in files {
-        let (count, sum, until_ms) = places.entry(&file.to).or_insert((0, 0, i64::MAX));
+        let (count, sum, until_ms) = conversations.entry(&file.to).or_insert((0, 0, i64::MAX));
         *count += 1;
         *sum = sum.saturating_add(file.bytes.0);
         *until_ms = file.until_ms.min(*until_ms);
@@ -128,10 +128,15 @@ fn usage((bytes, of): (FileBytes, FileBytes), files: &[FileInfo], omitted: usize
     };
     let head = format!("your files here take {bytes} of {of}");
     let more = (omitted > 0).then(|| format!("and {omitted} older files"));
-    [head].into_iter().chain(places.into_iter().map(row)).chain(more).collect::<Vec<_>>().join("\n")
+    [head]
+        .into_iter()
+        .chain(conversations.into_iter().map(row))
+        .chain(more)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
-/// A time in this time zone: `3 Dec 2026 14:05`.
+/// Returns a time in the local time zone: `3 Dec 2026 14:05`.
 fn moment(ms: i64) -> String {
     let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%-d %b %Y %H:%M").to_string()
@@ -331,13 +336,13 @@ mod tests {
     }
 
     #[test]
-    fn the_room_that_files_take_has_a_row_for_each_conversation() {
+    fn the_usage_of_files_has_a_row_for_each_conversation() {
         let (blob, kept, sent) = (crate::chat::BlobId([7; 16]), true, true);
         let file = |to: &str, bytes: u64, until_ms: i64| {
             let (to, bytes) = (to.parse().unwrap(), FileBytes(bytes));
             FileInfo { blob, to, bytes, kept, sent, until_ms }
         };
-        // 20 or 21 June, as the time zone has it.
+        // 20 or 21 June, depending on the time zone.
         let day = 1_782_000_000_000;
         let files = vec![file("@bob", 70, day), file("#tea", 5_000, day + 1), file("@bob", 30, 1)];
         let (bytes, of) = (FileBytes(9_000), FileBytes(1_000_000));

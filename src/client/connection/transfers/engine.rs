@@ -33,8 +33,8 @@ struct Way {
     turns: Turns,
 }
 
-/// Pieces that are queued together: each wakes the thread that writes, unless it is busy. So many
-/// of the largest size are one encrypted chunk.
+/// Number of pieces that are queued together: each call wakes the thread that writes, unless it is
+/// busy. This many pieces of the largest size are one encrypted chunk.
 const TOGETHER_MAX: usize = 4;
 /// Transfers whose limits are kept before their answers.
 const EARLY_MAX: usize = 16;
@@ -152,7 +152,7 @@ impl<O: Outlet> Engine<O> {
             Job::Room => {}
             Job::Read(id, read) => self.has_read(id, *read),
             Job::Lost(connection) => self.lost(connection),
-            // The runtime may wait no longer.
+            // The runtime may have stopped waiting.
             Job::Finish(done) => drop(done.send(())),
         }
     }
@@ -277,8 +277,8 @@ impl<O: Outlet> Engine<O> {
         self.folder.store(blob, &Stored::Download { from, seq, place }).map(Some)
     }
 
-    /// Sends a few pieces together. Returns whether there was one. `Job::Room` follows where the
-    /// connection has no room for them.
+    /// Sends a few pieces together. Returns whether there was one. If the connection has no room
+    /// for them, `Job::Room` follows later.
     pub fn sends(&mut self) -> bool {
         if self.up.window.piece().is_none() || !self.outlet.has_room() {
             return false;

@@ -14,7 +14,7 @@ pub enum Job {
     Record(Vec<u8>, Permit),
     /// The connection has room for another piece.
     Room,
-    /// A first pass has ended.
+    /// The first pass over a file has ended.
     Read(TransferId, Box<Result<Ready, Failure>>),
     /// The connection is lost; the next one has this number.
     Lost(u64),

@@ -1,4 +1,4 @@
-//! What the engine needs of the connection and of the desktop.
+//! The ports of the engine: the connection and the desktop.
 
 use std::path::Path;
 
@@ -6,19 +6,20 @@ use crate::client::files::picture::{Decoded, NoPreview};
 use crate::client::transfer::{Failure, Shown};
 use crate::fault::code;
 
-/// Where transfer records go.
+/// The connection, as the receiver of transfer records.
 pub trait Outlet: Send {
-    /// Returns whether another piece of a file may be sent. `Job::Room` follows where it may not.
+    /// Returns whether another piece of a file may be sent. If not, `Job::Room` follows later.
     fn has_room(&self) -> bool;
 
     /// Sends records on the connection of this number, and drops those of an earlier one.
     fn send_transfers(&self, number: u64, bodies: Vec<Vec<u8>>);
 }
 
-/// What the desktop does with files.
+/// Operations of the desktop on files.
 pub trait Desk: Send + Sync {
-    /// Returns a picture that is sent, made small, and its size; `None` if it cannot be decoded.
-    /// `chosen` is the file that the user has chosen, `sent` the same without its metadata.
+    /// Returns a small copy of a picture that is sent, and the picture's size; `None` if it cannot
+    /// be decoded. `chosen` is the file that the user has chosen, `sent` the same without its
+    /// metadata.
     fn preview(&self, chosen: &Path, sent: &Path) -> Option<Decoded>;
 
     /// Decodes a picture that was fetched.
@@ -30,7 +31,7 @@ pub trait Desk: Send + Sync {
     /// Opens a fetched file.
     ///
     /// # Errors
-    /// It is saved, and not opened, for this reason.
+    /// The reason why the file, which is saved, was not opened.
     fn open(&self, file: &Path) -> Result<(), String>;
 }
 

@@ -1,4 +1,4 @@
-//! What a browser has of this folder: the engine in steps, without a thread and a desktop.
+//! The part of this folder for browsers: the engine in steps, without a thread and a desktop.
 
 mod arrival;
 mod engine;

@@ -36,7 +36,7 @@ pub struct Assistant<'a> {
 pub struct Sheet<'a> {
     pub done: &'a [(String, String)],
     pub asked: &'a [&'a str],
-    /// Shown instead where there is little room.
+    /// A short form for small terminals.
     pub brief: Option<&'a str>,
     pub trouble: Option<&'a str>,
     /// `None` if no question is open.
@@ -176,7 +176,7 @@ fn push(typed: &mut Zeroizing<String>, key: &KeyEvent) {
     }
 }
 
-/// The question where there is no room for more than its first line.
+/// Returns the question for a terminal that has room for its first line only.
 fn asked_briefly(question: &Question) -> String {
     match question {
         Question::Server => "Paste the invite".to_owned(),

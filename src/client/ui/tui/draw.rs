@@ -24,7 +24,7 @@ use crate::client::ui::{gutter, picture};
 
 const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves; the next \
     `pychat client` goes on here, and `pychat key show` prints the line for copying.";
-/// Rows from which the request for admission has a heading and more than its code.
+/// Minimum rows for which the request for admission has a heading and more than its code.
 const WAITS_ROWS: u16 = 6;
 
 /// What a frame has besides its cells.
@@ -83,18 +83,19 @@ pub fn draw(app: &App, frame: &mut Frame) -> Drawn {
     Drawn { first, links, graphic }
 }
 
-/// Draws what a user does to be admitted. Nothing is beside text that is meant to be copied.
+/// Draws the instructions for a user who is not admitted yet. Nothing is drawn beside text that is
+/// meant to be copied.
 fn waits(app: &App, frame: &mut Frame, areas: &Areas) {
     let area = Rect { x: 0, width: frame.area().width, ..areas.lines };
     if area.height < WAITS_ROWS {
-        // The code has the rows of the title too.
+        // The code uses the rows of the title too.
         let area = Rect { y: areas.title.y, height: areas.title.height + area.height, ..area };
         let code = app.admission.first().cloned().unwrap_or_default();
         let rows = wrap::rows(&[Span::styled(code, app.reader.look.own)], area.width.into(), 0);
         frame.render_widget(Clear, area);
         return frame.render_widget(Paragraph::new(rows), area);
     }
-    // The long line is last: what does not fit is cut there.
+    // The long line is last, so that a small screen cuts that line only.
     let mut text = app.admission.clone();
     text.splice(2.min(text.len())..2.min(text.len()), [WAITS.to_owned()]);
     open(app, frame, area, &Pane::flat("not admitted yet", text));

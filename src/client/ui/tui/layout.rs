@@ -7,8 +7,9 @@ pub const WIDE: u16 = 60;
 /// Width from which the list of rooms is shown too.
 pub const WIDEST: u16 = 100;
 const ROOMS: u16 = 18;
-/// Bounds on the width of the list of people, which is otherwise as wide as its names: the least
-/// has room for "and 99 more", and the larger one is that from `WIDEST` on.
+/// Bounds on the width of the list of people, which is otherwise as wide as its names. The minimum
+/// has room for "and 99 more". `PEOPLE_WIDEST` is the maximum from `WIDEST` on, `PEOPLE_MAX` below
+/// it.
 const PEOPLE_MIN: u16 = 12;
 const PEOPLE_MAX: u16 = 16;
 const PEOPLE_WIDEST: u16 = 24;
@@ -27,8 +28,8 @@ pub struct Areas {
     pub input: Rect,
 }
 
-/// The areas of a terminal, for an input of this many rows, and for people whose names have this
-/// width, if they are shown.
+/// Returns the areas of a terminal, for an input of this many rows. `people` is the width of their
+/// widest name, if the list is shown.
 pub fn areas(size: Rect, input_rows: u16, rooms: bool, people: Option<u16>) -> Areas {
     // The messages keep a row as long as there is one.
     let input_rows = input_rows.clamp(1, INPUT_ROWS_MAX).min(size.height.saturating_sub(3).max(1));

@@ -20,7 +20,8 @@ const RING_EVERY_MS: i64 = 1_000;
 #[derive(Default)]
 pub struct Updates {
     answers: Answers,
-    /// The title and the rows of a list of files; the answer about the own files follows.
+    /// The title and the rows of a list of files, until the answer about the user's own files
+    /// arrives.
     files: Option<(String, Vec<String>)>,
 }
 
@@ -441,7 +442,7 @@ fn files_pane(reader: &Reader, to: &Target, files: Vec<Message>) -> Pane {
     Pane::new(title, rows.collect()).of(Origin::Server)
 }
 
-/// The room that the own files take, above a list of files.
+/// Returns a pane with the size of the user's own files above a list of files.
 fn with_usage(listed: (String, Vec<String>), origin: Origin, text: Option<String>) -> Pane {
     let (title, files) = listed;
     let mut rows: Vec<String> = text.unwrap_or_default().lines().map(str::to_owned).collect();

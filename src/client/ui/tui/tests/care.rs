@@ -226,7 +226,7 @@ fn a_text_that_looks_like_a_command_with_a_secret_is_asked_about() {
         assert_eq!(said(&mut desk), 0, "{line}");
         assert_eq!(desk.app.reader.input.text(), line);
         assert!(desk.picture().contains("Enter sends it here"), "{}", desk.picture());
-        // Another one needs a question of its own, and so does this one after a change of the
+        // Another line is asked about again, and so is this line after a change of the
         // conversation.
         desk.types("2");
         desk.presses("enter");
