@@ -118,7 +118,7 @@ fn greeted(world: &World) -> Option<TcpStream> {
 fn silent_from(world: &World, from: [u8; 4]) -> TcpStream {
     let before = world.counter("unauthenticated") + world.counter("evicted");
     let stream = connects_from(world, from);
-    world.until("it is held", || {
+    world.until("it is accepted", || {
         world.counter("unauthenticated") + world.counter("evicted") > before
     });
     stream
@@ -246,15 +246,15 @@ fn connections_that_have_not_logged_in_cost_no_thread() {
         names
     };
     let _alice = world.enters("alice");
-    world.until("the login's own thread is gone", || world.counter("connections") == 1);
+    world.until("the login's own thread has ended", || world.counter("connections") == 1);
     let before = threads();
     let silent: Vec<_> = (0..100).map(|_| connects_from(&world, HOME)).collect();
     let greeted: Vec<_> = (0..100).map(|_| greeted(&world).unwrap()).collect();
-    world.until("all are held", || world.counter("unauthenticated") == 200);
+    world.until("all are accepted", || world.counter("unauthenticated") == 200);
     let now = threads();
     assert!(now.len() <= before.len(), "{now:?}, and {before:?} before");
     drop((silent, greeted));
-    world.until("all are gone", || world.counter("connections") == 1);
+    world.until("all are disconnected", || world.counter("connections") == 1);
 }
 
 #[test]

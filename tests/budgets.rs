@@ -196,8 +196,8 @@ fn topics_wait_as_messages_do_where_the_ledger_does_not_keep_up() {
     }
     // What is being committed, what may wait behind it, and the one that waits for room.
     let mut told = bob.sees("tea 0.");
-    // The server has handled everything that it admits once all its threads are idle. It gives up
-    // after five seconds without the file.
+    // The server has handled everything that it admits once all its threads are idle. The commit is
+    // given up after five seconds without the file.
     let (began, mut rests) = (Instant::now(), 0);
     while rests < 10 && began.elapsed() < Duration::from_secs(4) {
         thread::park_timeout(Duration::from_millis(50));
@@ -247,7 +247,7 @@ fn who_asks_and_never_reads_costs_little_and_harms_nobody() {
     assert!(stuck.into_iter().all(|peer| peer.join().unwrap()), "each is cut in the end");
     let grown = world.server.memory_kib().saturating_sub(memory);
     assert!(grown < 24 * 1024, "{grown} KiB");
-    world.until("they are gone", || world.counter("sessions") == 2);
+    world.until("they are disconnected", || world.counter("sessions") == 2);
 }
 
 /// Bytes of a file for the tests of their rate, and the rate and the burst that they exceed twice.

@@ -56,7 +56,7 @@ fn nothing_received_reaches_beyond_the_lines() {
         carol.types(&say(text));
         carol.types(&say(&format!("after {name}")));
         alice.shows(&format!("carol: after {name}"));
-        // Drawn again, wide characters have a chance to move what is beside them.
+        // A redraw gives wide characters a chance to move the text beside them.
         alice.types("\x0cx");
         alice.rests(18, "alice> half-typedx");
         alice.types("\x7f");

@@ -75,8 +75,7 @@ fn written(pid: Pid) -> (u64, u64) {
     (field("wchar:"), field("syscw:"))
 }
 
-/// The same once the client is idle: no thread has anything to do for longer than the client's
-/// timers take.
+/// Returns the same once the client is idle: all threads sleep for longer than the client's timers.
 fn written_at_last(pid: Pid) -> (u64, u64) {
     let until = Instant::now() + DEADLINE;
     let (mut before, mut since) = (written(pid), Instant::now());

@@ -110,7 +110,7 @@ fn probes(command: &Command) -> &'static [&'static str] {
 }
 
 /// Every command, each as costly as a member can make it. The first one is answered once in a
-/// session, and messages come after it.
+/// session, and messages follow the answer.
 fn worst() -> Vec<Command> {
     let lobby = || "#lobby".parse().unwrap();
     let channel = || "#0".parse().unwrap();
@@ -243,7 +243,7 @@ fn carol_in_channels(world: &World) -> Peer {
     carol
 }
 
-/// What each request costs alone, and what all of them cost in so many rounds without a pause.
+/// Measures the cost of each request alone, and of all of them in this many rounds without a pause.
 fn costs(rounds: usize) {
     // The requests themselves are many, so that their number hides no other bound.
     let world = World::with(

@@ -164,7 +164,7 @@ fn fast_world() -> World {
 }
 
 #[test]
-fn an_erasure_delays_messages_of_others_by_a_part_alone() {
+fn an_erasure_delays_messages_of_others_by_one_part_at_most() {
     let world = fast_world();
     let mut alice = Peer::enters(&world, "alice", "main");
     let mut bob = Peer::enters(&world, "bob", "main");
@@ -300,7 +300,7 @@ fn an_erasure_removes_former_ledgers_too() {
 }
 
 #[test]
-fn a_channel_is_erased_in_every_byte_and_goes_on() {
+fn a_channel_is_erased_in_every_byte_and_remains_usable() {
     let world = fast_world();
     let [mut alice, mut bob] = ["alice", "bob"].map(|name| world.client(name, &["--plain"]));
     for client in [&mut alice, &mut bob] {
@@ -336,7 +336,7 @@ fn a_channel_is_erased_in_every_byte_and_goes_on() {
     assert_eq!(world.found_in("home/data", "teamarker"), 0, "in no byte, and in no index");
     assert!(world.found_in("home/data", "lobbymarker") > 0, "the control");
     alice.sees("the operator has erased the messages before this one");
-    // The channel and its members go on; who comes later finds what came later.
+    // The members can still use the channel. A user who joins later finds the later messages.
     alice.types("/join #tea");
     alice.types("after it");
     bob.sees("alice: after it");
@@ -350,7 +350,7 @@ fn a_channel_is_erased_in_every_byte_and_goes_on() {
     assert_eq!(carol.seen("teamarker2"), 0);
     let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
     assert!(trail.contains("\"action\":\"erase\",\"target\":\"#tea\""), "{trail}");
-    // Nothing comes back with a restart.
+    // A restart restores none of the messages.
     let world = world.restarted();
     let (ok, told) = world.operator(&["verify"]);
     assert!(ok, "{told}");
@@ -389,7 +389,8 @@ fn a_channel_with_a_pin_is_erased_by_its_tag_alone() {
     assert!(trail.contains(&format!("\"action\":\"erase\",\"target\":\"{name}\"")), "{trail}");
 }
 
-/// A server that was killed while it erased #tea with so many messages; `None` if it was done.
+/// A server that was killed while it erased #tea with this many messages; `None` if it had
+/// finished.
 fn killed_while_it_erases(messages: u32) -> Option<World> {
     let mut world = fast_world();
     let mut alice = world.client("alice", &["--plain"]);
@@ -404,7 +405,7 @@ fn killed_while_it_erases(messages: u32) -> Option<World> {
     command.args(["ctl", "erase", "#tea", "--yes", "--home"]).arg(world.home());
     let _erasure = world::Program::start(command);
     alice.sees("has erased the messages before this one");
-    // The trail has it from the beginning on: the end of the removal may never come.
+    // The audit trail records the erasure at its beginning, because the removal may never finish.
     let trail = world.home().join("data/audit.jsonl");
     world.until("the trail has it", || {
         let text = fs::read_to_string(&trail).unwrap();
@@ -415,10 +416,10 @@ fn killed_while_it_erases(messages: u32) -> Option<World> {
 }
 
 #[test]
-fn an_erasure_of_a_channel_goes_on_after_a_kill() {
+fn an_erasure_of_a_channel_continues_after_a_kill() {
     let killed = [3_000, 12_000, 48_000].into_iter().find_map(killed_while_it_erases);
     let world = killed.expect("the control: the kill came before the end").started();
-    // Nobody reads them from the first moment on.
+    // Nobody can read the messages once the erasure has begun.
     let mut bob = world.client("bob", &["--plain"]);
     bob.sees("you are in #lobby");
     bob.types("/join #tea");

@@ -1,6 +1,5 @@
-//! Hostile peers from many addresses who occupy the places for unauthenticated connections, and
-//! members who log in meanwhile. On the real
-//! binary.
+//! Hostile peers from many addresses, which occupy the places for unauthenticated connections, and
+//! members who log in meanwhile, on the real binary.
 
 mod world;
 

@@ -143,7 +143,7 @@ fn on_a_full_disk_a_server_starts_and_removes_what_is_old() {
     });
 }
 
-/// Says as bob, from a job. Returns what it prints.
+/// Sends a text as bob, from a job. Returns whether this succeeded, and the job's output.
 fn sends(world: &World, text: &str) -> (bool, String) {
     let output = world
         .program("bob")
@@ -188,7 +188,7 @@ fn new_messages_are_refused_before_a_disk_is_full() {
         alice.sees("the disk of the server is almost full");
         let (ok, told) = sends(&world, "three");
         assert!(!ok && told.contains("almost full"), "{told}");
-        // Everything else goes on.
+        // All other operations continue.
         let mut bob = world.client("bob", &["--plain"]);
         bob.sees("alice: one");
         bob.types("/join #aside");
@@ -211,7 +211,7 @@ fn new_messages_are_refused_before_a_disk_is_full() {
         let (ok, told) = world.operator(&["check"]);
         assert!(!ok && told.contains("below 16 MiB (disk_reserve_bytes)"), "{told}");
         assert_eq!(health(), (false, false, true), "nothing has failed");
-        // The control: with space it goes on, and so it does without a reserve.
+        // The control: messages are stored again with free space, and also without a reserve.
         fs::remove_file(&filler).unwrap();
         world.until("there is room again", || health() == (true, true, true));
         world.server.is_told("info new messages are stored again");
@@ -225,7 +225,7 @@ fn new_messages_are_refused_before_a_disk_is_full() {
         alice.sees("You: five");
         let (ok, _) = sends(&world, "six");
         assert!(ok);
-        // Where data/ is on another disk than the rest of the home, its space counts.
+        // If data/ is on another disk than the rest of the home, the space of that disk counts.
         let world = World::configured(&config).stopped();
         let below = || world.operator(&["check"]).1.contains("below 16 MiB (disk_reserve_bytes)");
         assert!(!below(), "the control");
@@ -390,15 +390,15 @@ fn backups_are_rotated_and_the_last_good_one_stays() {
         says(&world, &["more"]);
     }
     assert_eq!(messages_of(&world, &last), 5);
-    // What --keep has not made stays: a copy of the operator, and one that was changed.
+    // --keep removes only its own backups: a copy that the operator has made stays.
     fs::copy(world.home().join("config.json"), folder.join("pychat-20200101T000000Z.db")).unwrap();
     let before = names();
     let (ok, told) = world.operator(&["backup", &folder.display().to_string(), "--keep", "0"]);
     assert!(!ok && told.contains("--keep"), "{told}");
-    // A ledger that is damaged replaces no good backup.
+    // A backup of a damaged ledger replaces no good backup.
     let world = world.stopped();
     let path = world.home().join("data/ledger.db");
-    // A copy of it is made, and found to be damaged.
+    // The copy is made, and found to be damaged.
     let damage = |by: i64| {
         let ledger = rusqlite::Connection::open(&path).unwrap();
         ledger.execute("UPDATE lines SET checksum = checksum + ?1", [by]).unwrap();
@@ -592,7 +592,7 @@ fn absurd_limits_are_refused_and_the_largest_work() {
             assert!(told.contains(&format!("limits.{name}: ")), "{name}: {told}");
         }
     }
-    // A reserve that no disk has would refuse every message.
+    // With a reserve larger than the disk, the server would refuse every message.
     let own = |name: &str| {
         matches!(name, "text_bytes_max" | "search_ms_max" | "ping_s" | "disk_reserve_bytes")
     };

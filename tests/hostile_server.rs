@@ -336,7 +336,8 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     tells(&double, &said, 1, json!({}));
     plain.sees("You: the kettle sings");
     assert_eq!(finds(&mut plain, "one"), 1);
-    // Unasked, each of them: the retention is off, and another epoch begins.
+    // Without a request, the server states that the retention is off, and that another epoch
+    // begins.
     let conversation = |epoch: &str, retention: &str| json!({"to": channel, "epoch": epoch, "last": "0", "read": "0", "retention": retention});
     // A channel with a PIN has no topic, so that its retention means nothing.
     double.tells(json!({"type": "topic", "to": channel, "text": "", "retention": "off"}));

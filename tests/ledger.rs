@@ -247,7 +247,7 @@ fn with_history_off_nothing_is_on_disk_and_a_short_drop_loses_nothing() {
     let world = World::configured(&format!(r#"{{"history": "off", "limits": {limits}}}"#));
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
-    // The disk is watched, and no message needs room there.
+    // The disk is monitored, and no message needs space on it.
     let (_, told) = world.operator(&["ctl", "stats", "--json"]);
     let stats: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert!(stats["data"]["disk_free_bytes"].as_u64() > Some(0), "{told}");
@@ -561,7 +561,7 @@ fn a_user_and_a_channel_are_exported_as_text_and_json() {
     assert_eq!((&messages[0]["to"], &messages[0]["text"]), (&"#tea".into(), &"about tea".into()));
     assert!(messages[1]["sealed"].is_string() && messages[1]["text"].is_null(), "{text}");
     assert!(!text.contains("bob about tea") && !text.contains("privately"), "{text}");
-    // An existing file stays, and nothing is written for somebody unknown.
+    // An existing file is not replaced, and no file is written for an unknown user.
     let file = folder.join("alice.json").display().to_string();
     let (ok, told) = world.operator(&["export", "user", "alice", &file]);
     assert!(!ok && told.contains("exists already"), "{told}");
@@ -570,8 +570,8 @@ fn a_user_and_a_channel_are_exported_as_text_and_json() {
     assert!(!ok && told.contains("nothing is stored under this name") && !file.exists(), "{told}");
     let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
     assert!(trail.contains("\"action\":\"export\",\"target\":\"alice\""), "{trail}");
-    // The same without a server, and with a line of the trail that is not text. A name that
-    // somebody else has now begins with nothing.
+    // The same without a server, and with a line of the audit trail that is not UTF-8. A new holder
+    // of a name gets no records of the former one.
     let world = world.stopped();
     let path = world.home().join("data/audit.jsonl");
     let trail = fs::read(&path).unwrap();

@@ -210,7 +210,7 @@ fn a_flood_under_few_descriptors_keeps_nobody_out_and_leaves_no_trace() {
     let cpu = world.server.cpu();
     let began = Instant::now();
     let flood: Vec<_> = (0..300).map(|_| TcpStream::connect(&world.address).unwrap()).collect();
-    world.until("the flood has come", || world.counter("evicted") >= 250);
+    world.until("the flood has arrived", || world.counter("evicted") >= 250);
     while began.elapsed() < Duration::from_secs(2) {
         chat(&mut alice, &mut bob, &format!("{:?}", began.elapsed()));
         thread::park_timeout(Duration::from_millis(500));
@@ -347,7 +347,7 @@ fn a_slow_reader_harms_only_itself() {
     alice.sees(&format!("crowd: {}.", 2 * LINES - 1));
     let grown = world.server.memory_kib().saturating_sub(memory);
     assert!(grown < 4 * 1024, "{grown} KiB for {} KiB of lines", LINES * 8);
-    assert_eq!(world.counter("sessions"), 4, "the one that reads nothing is still waited for");
+    assert_eq!(world.counter("sessions"), 4, "the session that reads nothing has not ended yet");
     sender.says(2 * LINES, "goodbye");
     reader.sees("goodbye");
     alice.sees("crowd: goodbye");

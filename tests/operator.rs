@@ -201,7 +201,7 @@ fn list(world: &World) -> Vec<(u64, String, String)> {
 fn a_ban_of_many_is_confirmed_first() {
     let (world, [mut olga, mut mona, mut bob]) = server_with_roles();
     let ctl = |words: &[&str]| world.operator(&[&["ctl"], words].concat());
-    // Where an owner is, nothing is banned at all.
+    // A range with a session of an owner cannot be banned.
     olga.types("/exit");
     olga.ends();
     world.server.is_told("olga (main) ended");
@@ -222,7 +222,7 @@ fn a_ban_of_many_is_confirmed_first() {
     assert!(!ok && question.contains("operators among them: mona"), "{told}");
     mona.types("nothing was done");
     bob.sees("mona: nothing was done");
-    // The control: a range of a few, and one that is confirmed.
+    // The control: a small range, and a range that is confirmed.
     for words in [&["ban", "10.1.0.0/16"][..], &["ban", "10.0.0.0/8", "1h", "noise", "--yes"]] {
         let (ok, told) = ctl(words);
         assert!(ok, "{told}");
@@ -297,13 +297,13 @@ fn a_ban_is_lifted_by_its_number() {
     olga.sees("192.0.2.7/32 is no longer banned");
     olga.types("/unmute 2");
     bob.sees("you are no longer muted");
-    // Numbers stay, over a restart too, and are not given again.
+    // Numbers stay the same after a restart, and are not used again.
     let world = world.restarted();
     let ctl = |words: &[&str]| world.operator(&[&["ctl"], words].concat());
     assert_eq!(list(&world), [(3, "ban".to_owned(), "198.51.100.0/24".to_owned())]);
     assert!(ctl(&["unban", "3"]).0 && ctl(&["ban", "192.0.2.9"]).0);
     assert_eq!(list(&world), [(4, "ban".to_owned(), "192.0.2.9/32".to_owned())]);
-    // A person of that name comes before a number.
+    // A user of that name has priority over a number.
     world.admit("4");
     assert!(ctl(&["ban", "4"]).0);
     let (ok, told) = ctl(&["unban", "4"]);
@@ -312,7 +312,7 @@ fn a_ban_is_lifted_by_its_number() {
 }
 
 #[test]
-fn users_have_addresses_and_a_time_when_they_were_here_last() {
+fn users_are_listed_with_addresses_and_the_time_of_their_last_session() {
     let world = World::configured(r#"{"exempt": ["127.0.0.1"]}"#);
     let users = |world: &World| world.operator(&["ctl", "users"]).1;
     let of_alice = |world: &World| {

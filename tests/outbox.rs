@@ -138,7 +138,7 @@ fn what_is_only_in_memory_is_not_promised_at_the_end() {
     alice.ends();
 }
 
-/// A client that was killed offline, after it had stored these texts in this file.
+/// The home of a client that was killed offline, and the file in which it had stored these texts.
 fn left_in_a_file(texts: &[&str]) -> (World, PathBuf) {
     let world = offline();
     let mut alice = world.client("alice", &["--json"]);
@@ -173,7 +173,7 @@ fn one_flipped_bit_is_told_and_costs_one_message_at_most() {
 }
 
 #[test]
-fn an_outbox_that_was_cut_emptied_or_removed_is_told() {
+fn a_truncated_emptied_or_removed_outbox_is_reported() {
     let texts = ["green tea", "black tea", "white tea"];
     for (part, lost) in
         [(Some(2.5), "a message"), (Some(0.0), "up to 3 messages"), (None, "up to 3")]
@@ -191,7 +191,8 @@ fn an_outbox_that_was_cut_emptied_or_removed_is_told() {
         let told = plain.sees("not sent yet may be missing");
         assert!(told.contains(&file.display().to_string()) && told.contains(lost), "{told}");
         plain.kill();
-        // What is left is sent, and what the server has stored is never missing.
+        // The remaining messages are sent. Messages that the server has stored are not reported as
+        // missing.
         let world = world.started();
         let left = if part == Some(2.5) { 2 } else { 0 };
         assert_eq!(arrive(&world, &texts).len(), left);

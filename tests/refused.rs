@@ -31,7 +31,8 @@ impl Bob {
         Bob { way: Proxy::from_source(&world.address, [127, 9, 9, 1]), server }
     }
 
-    /// What the server says first after the login, and the connection; `None` if the server has refused it.
+    /// Returns the first message of the server after the login, and the connection; `None` if the
+    /// server has refused it.
     fn logs_in(&self) -> Option<(String, Tunnel)> {
         let (host, port) = self.way.address.split_once(':').unwrap();
         let login = Login {

@@ -276,7 +276,7 @@ fn a_name_is_one_in_any_form_and_case_of_its_files() {
     // macOS gives names decomposed.
     fs::rename(users.join("zoe.pem"), users.join("zoe\u{301}.pem")).unwrap();
     world.server.is_told("zo\u{e9} is registered");
-    // Editors of Windows write a byte order mark, and some systems names in capitals.
+    // Editors on Windows write a byte order mark, and some systems write names in capitals.
     fs::write(users.join("ZO\u{c9}.JSON"), "\u{feff}{\"deny\": [\"127.0.0.0/8\"]}").unwrap();
     world.until("the settings hold", || {
         let mut zoe = world.client("zoe", &["--send", "hi"]);

@@ -141,7 +141,7 @@ fn cost(world: &World, carol: &mut Peer, ends: impl FnOnce(Vec<Peer>)) -> Durati
 }
 
 #[test]
-fn searches_cost_what_they_may_and_end_with_their_sessions_however_these_end() {
+fn searches_have_a_bounded_cost_and_end_with_their_sessions() {
     let world = filled(200_000, &"a b ".repeat(20), "");
     PEOPLE.iter().for_each(|name| world.admit(name));
     world.admit("alice");
@@ -155,12 +155,12 @@ fn searches_cost_what_they_may_and_end_with_their_sessions_however_these_end() {
             peer.sees("\"history\"");
         }
     };
-    // Each of them has its 250 ms of CPU time, and ends within as much again.
+    // Each search has 250 ms of CPU time, and ends within another 250 ms.
     let default = cost(&world, &mut carol, answered);
     let most = Duration::from_millis(2 * 250) * PEOPLE.len() as u32;
     assert!(default < most, "{default:?} for searches of 250 ms");
     world.reloads(&format!(r#"{{"limits": {{{FAST}, "search_ms_max": 1000}}}}"#));
-    // The control: nobody goes.
+    // The control: nobody disconnects.
     let whole = cost(&world, &mut carol, answered);
     // Linux counts in hundredths of a second.
     assert!(whole >= Duration::from_millis(200), "{whole:?} is too short to tell");

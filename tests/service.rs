@@ -224,7 +224,7 @@ fn the_journal_gets_a_priority_with_each_line() {
     let world = started(&stream(&about), r#"{"log": {"format": "json"}}"#);
     assert!(line(&read(), "room for").starts_with("<6>{\""), "{}", read());
     drop(world.stopped());
-    // The control: stderr is something else than the journal.
+    // The control: stderr is not the journal.
     fs::write(&path, "").unwrap();
     let _world = started(&stream(&other), "{}");
     assert!(line(&read(), "room for").starts_with("20"), "{}", read());

@@ -70,7 +70,7 @@ fn a_script_sends_a_file_and_another_one_fetches_it() {
             fs::remove_file(folder(&world, "bob").join(".own name.bin")).unwrap();
         }
     }
-    // Somebody who knows the PIN later reads the files from before, also after a mistyped one.
+    // A user who learns the PIN later can read the earlier files, also after a mistyped PIN.
     world.admit("carol");
     let wrong = folder(&world, "carol").join("wrong");
     fs::write(&wrong, "#tea half past five\n").unwrap();
@@ -250,7 +250,7 @@ fn a_program_cancels_at_every_stage() {
     assert!(message["file"]["until"].is_string(), "{message}");
     alice.types(r#"{"type":"cancel_file","transfer":"f2"}"#);
     alice.sees("there is no transfer f2");
-    // The same message is not sent twice, and its second file takes no room.
+    // The same message is not sent twice, and its second file uses no space.
     alice.types(&note);
     let failed = object(&alice.sees(r#""state":"failed""#));
     assert_eq!((&failed["transfer"], &failed["code"]), (&json!("f3"), &json!("id_conflict")));
@@ -588,7 +588,7 @@ fn a_script_on_a_terminal_rewrites_one_line() {
     assert!(own.len() == 1 && own[0].contains("storing"), "{rows:#?}");
 }
 
-/// A disk that does not answer delays the files that are stored, and nobody else.
+/// A disk that does not answer delays only the files that are being stored.
 #[test]
 fn a_disk_that_does_not_answer_delays_files_alone() {
     let (disk, world) = Disk::of_server_with(Syncs::Hang, "SYNCS_OF=/data/files/", LIMITS);
@@ -621,10 +621,10 @@ fn a_disk_that_does_not_answer_delays_files_alone() {
     assert!(fs::read(folder(&world, "bob").join(out.trim_end())).unwrap() == content(300_001));
 }
 
-/// The disk of the server, and then that of a reader, have no room.
+/// The disk of the server is full, and later the disk of a reader.
 #[test]
-fn a_full_disk_is_told_and_the_same_command_goes_on_afterwards() {
-    apart("-m", "a_full_disk_is_told_and_the_same_command_goes_on_afterwards", || {
+fn a_full_disk_is_reported_and_the_same_command_continues_later() {
+    apart("-m", "a_full_disk_is_reported_and_the_same_command_continues_later", || {
         let world = World::with(LIMITS);
         world.admit("alice");
         let film = content(3_000_000);
@@ -635,7 +635,7 @@ fn a_full_disk_is_told_and_the_same_command_goes_on_afterwards() {
         let world = world.started();
         let mut alice = starts(&world, "alice", &world.address, &["--json"]);
         alice.sees("connected");
-        // Returns the end of a transfer, after which chat goes on.
+        // Returns the end of a transfer. Chat continues after it.
         let mut ends = |request: Value, state: &str| {
             alice.types(&request.to_string());
             let reference = format!("\"ref\":{}", request["ref"]);
@@ -644,7 +644,7 @@ fn a_full_disk_is_told_and_the_same_command_goes_on_afterwards() {
             let end = object(alice.shown().iter().find(is_end).unwrap());
             let acks = alice.seen(r#""type":"ack""#);
             alice.types(r##"{"type":"say","to":"#lobby","text":"on"}"##);
-            alice.shows("chat goes on", |lines| {
+            alice.shows("chat continues", |lines| {
                 lines.iter().filter(|line| line.contains(r#""type":"ack""#)).count() > acks
             });
             end
@@ -653,7 +653,7 @@ fn a_full_disk_is_told_and_the_same_command_goes_on_afterwards() {
         let send = |of: &str| json!({"type": "send_file", "path": path, "to": to, "ref": of});
         let refused = ends(send("up1"), r#""state":"failed""#);
         assert_eq!(refused["code"], "disk", "{refused}");
-        assert_eq!(coming(&world).len(), 0, "it was refused before a byte");
+        assert_eq!(coming(&world).len(), 0, "it was refused before the first byte");
         resize(&store, 16 << 10);
         let sent = ends(send("up2"), r#""state":"sent""#);
         let small = folder(&world, "alice").join("small");
@@ -666,7 +666,8 @@ fn a_full_disk_is_told_and_the_same_command_goes_on_afterwards() {
         let failed = ends(get("down1"), r#""state":"failed""#);
         assert_eq!(failed["code"], "disk", "{failed}");
         assert!(failed["hint"].as_str().unwrap().contains("No space left"), "{failed}");
-        let part = fs::read_dir(&small).unwrap().next().expect("what has arrived stays").unwrap();
+        let part =
+            fs::read_dir(&small).unwrap().next().expect("the part that has arrived stays").unwrap();
         let before = part.metadata().unwrap();
         resize(&small, 16 << 10);
         ends(get("down2"), r#""state":"saved""#);

@@ -114,7 +114,7 @@ fn networks_of_ipv6_have_bounds_beside_those_of_their_sources() {
         "limits": {"unauthenticated_per_source_max": 2, "login_ms_max": 3600000}}"#;
     let world = World::configured(config);
     let web = world.web();
-    // The number of a source is in the place of NN.
+    // NN stands for the number of a source.
     let networks = [
         ("hosts of a /64", "2001:db8:1:100::NN", 2),
         ("/64s of a /56", "2001:db8:2:1NN::1", 4),
@@ -130,7 +130,7 @@ fn networks_of_ipv6_have_bounds_beside_those_of_their_sources() {
         };
         held.extend((0..10).map(come));
         places += kept;
-        // All of them are counted: each has a place, or has lost it, or was refused.
+        // Every connection is counted: it has a place, was evicted, or was refused.
         let others = held.len() as u64 - places;
         world.until(&format!("{places} places with ten {what}"), || {
             world.counter("unauthenticated") == places

@@ -180,7 +180,7 @@ fn a_hundred_pages_do_not_keep_a_terminal_client_out() {
 fn an_invite_for_browsers_is_the_address_of_the_page_and_the_key() {
     let world = World::configured(WEB);
     let print = world.server_key().fingerprint().to_url();
-    // The running server's port is known only to it.
+    // Only the running server knows its port.
     let (ok, told) = world.operator(&["invite", "bob", "--web"]);
     assert!(ok && told.contains(&format!("http://{}/#{print}\n", world.web())), "{told}");
     let world = world.stopped();

@@ -211,12 +211,12 @@ fn a_peer_that_speaks_other_tls_or_stops_gets_no_further() {
     drop(alice);
 }
 
-/// A server that is its own authority for these names.
+/// A server that is its own certificate authority, for these names.
 fn at_home(names: &str) -> World {
     World::configured(&format!(r#"{{"web": "127.0.0.1:0", "web_names": {names}}}"#))
 }
 
-/// What a phone installs.
+/// The certificate of the authority, which a phone installs.
 fn authority(web: &str) -> Certificate {
     let told = answer(web, b"GET /ca.crt HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
     let (head, pem) = told.split_once("\r\n\r\n").unwrap();
@@ -257,7 +257,7 @@ fn a_server_certifies_its_names_in_the_home_network_and_no_others() {
     world.until("the new certificate is in force", || {
         own.connect_to(&web, "other.home.arpa").is_ok()
     });
-    assert!(own.connect_to(&web, "chat.home.arpa").is_err(), "the former name is gone");
+    assert!(own.connect_to(&web, "chat.home.arpa").is_err(), "the former name is no longer valid");
     assert_ne!(fs::read(folder.join("server.pem")).unwrap(), leaf);
     assert_eq!(authority(&web).pem, own.pem);
 }

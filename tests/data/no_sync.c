@@ -1,5 +1,5 @@
 /* Preloaded by a test: while the file $NO_SYNC exists, each sync of the disk fails, and while
-   $HANG_SYNC exists, it does not answer. With $SYNCS_OF only the syncs of paths with this text. */
+   $HANG_SYNC exists, each sync blocks. $SYNCS_OF limits this to paths that contain its text. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

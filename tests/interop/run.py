@@ -388,7 +388,7 @@ def base64url(data):
 
 
 def files_are_shared(world, a, device, carol):
-    """Between the independent client and the real one, in the lobby and in private."""
+    """Sends files between the independent client and the real one, in the lobby and in private."""
     folder = world.folder / "files"
     folder.mkdir()
     a.tell(type="keys", names=["carol"], ref="files")
@@ -413,7 +413,7 @@ def files_are_shared(world, a, device, carol):
         carol.types(type="get_file", to=back, seq=told["seq"], path=str(path))
         carol.sees('"state":"saved"')
         same(path.read_bytes() == file, True)
-        # And from the real client to the independent one.
+        # The real client sends a file to the independent one.
         own = folder / f"own {number}"
         own.write_bytes(file[:70_000])
         carol.types(type="send_file", path=str(own), to=back)

@@ -248,7 +248,7 @@ fn the_former_key_is_retired_in_time_and_late_clients_get_instructions() {
     let mut command = world.program("bob");
     command.arg("trust").arg(&line);
     let mut asked = Terminal::run(&command);
-    // What is typed before the question does not answer it.
+    // Text that is typed before the question does not answer it.
     asked.types("y\r");
     asked.shows(&print);
     asked.shows("channels with a PIN stay the same");

@@ -102,8 +102,8 @@ fn what_came_together_with_esc_is_not_said() {
     assert_eq!(bob.seen("secret"), 0);
 }
 
-/// Waits until a text is asked about and can be edited again. Between two lines the terminal itself
-/// edits what is typed.
+/// Waits until the client has asked about a text and the text can be edited again. Between two
+/// lines the terminal itself edits the typed text.
 #[track_caller]
 fn is_asked_about(world: &World, alice: &Terminal) {
     alice.shows("Enter sends it here as a text");

@@ -256,10 +256,10 @@ fn the_architecture_lists_the_locks_in_their_order() {
     generated("ARCHITECTURE.md", "locks", &format!("\n{}", sync::table()));
 }
 
-/// Only `src/sync.rs` knows about poisoning: what else locks has no rank. A browser's files in
+/// Only `src/sync.rs` handles poisoning: locks elsewhere would have no rank. A browser's files in
 /// memory are on the same floor as `sync`, and one thread uses them.
 #[test]
-fn all_modules_lock_by_the_one_module() {
+fn all_modules_lock_through_sync() {
     let sources = graph::sources();
     let is_code = |path: &str| {
         !path.starts_with("sync") && !path.starts_with("system/wasm/") && !graph::is_test(path)

@@ -57,7 +57,7 @@ pub fn mount(folder: &Path, kib: u32) {
     run("cp", &["-a".as_ref(), aside.join(".").as_ref(), folder.as_ref()]);
 }
 
-/// Gives the file system over a folder so many KiB.
+/// Resizes the file system that is mounted over a folder to this many KiB.
 pub fn resize(folder: &Path, kib: u32) {
     let size = format!("remount,size={kib}k");
     run("mount", &["-o".as_ref(), size.as_ref(), folder.as_ref()]);
