@@ -34,7 +34,7 @@ ranks! {
     ClientKeys "the user's keys at this server, the next one and former ones",
     PinnedServer "the address and the keys of the server that the client has pinned",
     Page "the page's state, and which pages are attached",
-    PageFiles "files on their way to and from pages",
+    PageFiles "files that are being sent to and from pages",
     PageSlots "connections of browsers",
     PageQueue "the objects that wait for one attached page",
     Requests "requests of the client that have no answer yet",

@@ -407,10 +407,10 @@ pub fn fuzz_lines(bytes: &[u8]) {
     let locked = |line| STANDARD_NO_PAD.encode(at_rest::lock(&key, line)) + "\n";
     let text: String = bytes.split(|byte| *byte == b'\n').map(locked).collect();
     folder.replace_search_log(text.as_bytes()).expect("its bytes");
-    if let Ok((book, _damaged)) = search_log::read(&folder, &key.into()) {
+    if let Ok((index, _damaged)) = search_log::read(&folder, &key.into()) {
         let conversation = "@bob".parse().expect("a conversation");
-        let _ = book.search(&conversation, "tea", i64::MAX, None);
-        let _ = book.search(&conversation, "tea", i64::MIN, None);
+        let _ = index.search(&conversation, "tea", i64::MAX, None);
+        let _ = index.search(&conversation, "tea", i64::MIN, None);
     }
     let _ = SearchLog::open(&mut folder, key.into(), 1_000_000, 512);
 }

@@ -99,7 +99,7 @@ pub struct Lost {
     pub by: UserName,
     /// How many at least.
     pub missing: u64,
-    /// The new epoch; none as long as one user alone claims a loss.
+    /// The new epoch; `None` while only one user claims a loss.
     pub epoch: Option<Epoch>,
 }
 

@@ -221,9 +221,10 @@ impl Logs {
         self.partners.get(user)?.get(name)
     }
 
-    /// Handles a client's claim to have messages behind the last one, which the ledger has then
-    /// lost. The claims of two users begin a new epoch of all conversations, so that nobody takes
-    /// new messages for old ones. One user alone is only reported, because anybody can claim it.
+    /// Handles a client's claim to have messages after the last one, which the ledger would then
+    /// have lost. Claims of two users begin a new epoch of all conversations, so that no client
+    /// confuses new messages with old ones. A claim of one user alone is only reported, because any
+    /// user can make it.
     pub fn notice_loss(
         &mut self,
         user: &UserName,

@@ -17,7 +17,7 @@ struct Link {
     address: String,
 }
 
-/// The newest addresses.
+/// The addresses that were shown last.
 #[derive(Default)]
 pub struct Links {
     known: VecDeque<Link>,
