@@ -36,7 +36,7 @@ impl Desk {
             Err(problem) => return Output::Error(problem),
         };
         if !confirmed {
-            return Output::Notice(format!("repeat the same /open to run: {}", words.join(" ")));
+            return Output::Notice(format!("repeat this /open to run: {}", words.join(" ")));
         }
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

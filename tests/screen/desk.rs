@@ -31,7 +31,7 @@ fn an_address_is_opened_by_the_browser_after_a_question() {
     bob.types("then mailto:carol@c.example");
     alice.shows("then mailto:carol@c.example");
     alice.types("/open -2\r");
-    alice.shows("repeat the same /open to run: /");
+    alice.shows("repeat this /open to run: /");
     assert!(!noted.exists(), "it asks first");
     alice.types("/open -2\r");
     alice.shows("started: /");
@@ -41,7 +41,7 @@ fn an_address_is_opened_by_the_browser_after_a_question() {
     fs::remove_file(&noted).unwrap();
     // A newer address needs another confirmation.
     alice.types("/open\r");
-    alice.shows("repeat the same /open to run");
+    alice.shows("repeat this /open to run");
     bob.types("https://b.example/");
     alice.shows("bob: https://b.example/");
     alice.types("/open\r/open\r");
