@@ -578,7 +578,7 @@ fn a_user_and_a_channel_are_exported_as_text_and_json() {
     fs::write(&path, [&b"\xff\n"[..], &trail[..]].concat()).unwrap();
     let (told, text) = export(&world, ["user", "alice"], "again.txt", "text");
     assert!(told.contains("2 messages were written"), "{told}");
-    assert!(told.contains("that are damaged were left out: 1"), "{told}");
+    assert!(told.contains("damaged lines of the audit trail were left out: 1"), "{told}");
     assert!(text.contains("decision: "), "{text}");
     fs::remove_file(world.home().join("users/alice.pem")).unwrap();
     let world = world.started();

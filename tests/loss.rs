@@ -164,7 +164,7 @@ fn a_missing_or_empty_ledger_in_a_used_home_has_to_be_confirmed() {
     let world = world.stopped();
     fs::remove_file(world.home().join("keys/ledger.head")).unwrap();
     let (ok, told) = world.operator(&["check"]);
-    assert!(ok && told.contains("note: there is no keys/ledger.head"), "{told}");
+    assert!(ok && told.contains("note: keys/ledger.head is missing"), "{told}");
     let world = world.started();
     world.server.is_told("ledger.head: it is unknown whether the ledger lacks messages");
 }

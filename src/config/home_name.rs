@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Private IPv4 networks (RFC 1918), and those of links and of tailnets.
+/// Private IPv4 networks (RFC 1918), link-local addresses (RFC 3927), and the shared address space
+/// of carriers (RFC 6598), which tailnets use.
 pub const PRIVATE_V4: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
@@ -14,9 +15,9 @@ pub const PRIVATE_V4: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
 ];
-/// Private IPv6 networks (RFC 4193). Browsers open no address of a link, which needs a zone.
+/// Private IPv6 networks (RFC 4193). Browsers do not open link-local addresses, which need a zone.
 pub const PRIVATE_V6: &[(Ipv6Addr, u8)] = &[(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7)];
-/// Domains of home networks, which nobody owns in public.
+/// Domains of home networks, which nobody can register publicly.
 pub const HOME_DOMAINS: &[&str] = &["home.arpa", "internal", "lan", "local"];
 
 /// A name of this server in its home network: a private address, or a name in a domain of home
@@ -63,7 +64,7 @@ fn is_home_domain(text: &str) -> bool {
 }
 
 impl HomeName {
-    /// Returns whether this is the name.
+    /// Returns whether the names are equal, in any case of letters.
     pub fn is(&self, name: &str) -> bool {
         self.0.eq_ignore_ascii_case(name)
     }

@@ -83,7 +83,7 @@ fn a_changed_trail_goes_on_and_stays_found_out() {
     fs::remove_file(&audit.trail).unwrap();
     assert!(audit.verify().is_err());
     audit.add(&Decision { actor: "olga", action: "kick", ..Decision::default() }).unwrap();
-    assert!(audit.verify().is_err(), "a trail that is gone does not begin again");
+    assert!(audit.verify().is_err(), "a missing trail does not begin again");
     let (_folder, audit) = trail(5);
     fs::remove_file(&audit.head).unwrap();
     audit.add(&Decision { actor: "olga", action: "kick", ..Decision::default() }).unwrap();

@@ -43,8 +43,8 @@ struct Key {
     pem: String,
     /// Last login or registration.
     seen_ms: i64,
-    /// The last time at which the key was connected; `None` if it never was. Other than `seen_ms`
-    /// it is not moved by pauses of the server.
+    /// The last time at which the key was connected; `None` if it never was. Unlike `seen_ms`, it
+    /// does not change after a pause of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     here_ms: Option<i64>,
     /// No longer registered.
@@ -206,7 +206,7 @@ impl Known {
     }
 
     /// Returns the last time at which a registered key of a user was connected.
-    pub fn last_here_ms(&self, name: &UserName) -> Option<i64> {
+    pub fn last_connected_ms(&self, name: &UserName) -> Option<i64> {
         let keys = self.keys.values().filter(|key| !key.gone && key.name == *name);
         keys.filter_map(|key| key.here_ms).max()
     }

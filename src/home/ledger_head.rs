@@ -1,7 +1,7 @@
 //! keys/ledger.head: the number of messages that the ledger has stored, kept outside of it. A
 //! ledger with fewer messages has lost some: its write-ahead log was damaged, or an older copy was
-//! restored. While `pychat restore` replaces the ledger, the file also has the new epoch: each
-//! of the two ledgers is expected then.
+//! restored. While `pychat restore` replaces the ledger, the file also has the new epoch: a start
+//! then accepts either ledger.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::system::files;
 /// The state of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerHead {
-    /// Id of its logs.
+    /// Epoch of its logs.
     pub epoch: Epoch,
     /// Number of messages ever stored.
     pub messages: u64,
@@ -26,7 +26,7 @@ pub struct LedgerHead {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerHeads {
     stored: LedgerHead,
-    /// Logs of ledgers that restores were about to put in its place.
+    /// Epochs of the ledgers that restores were about to put in its place.
     restored: Vec<Epoch>,
 }
 
@@ -45,12 +45,12 @@ impl LedgerHeads {
             let restored = lines.map(|line| line.strip_prefix(RESTORED)?.parse().ok());
             Some(LedgerHeads { stored, restored: restored.collect::<Option<_>>()? })
         };
-        let damaged = || FileError::damaged(path, "it has no log id and number of messages");
+        let damaged = || FileError::damaged(path, "it has no epoch and number of messages");
         parse().map(Some).ok_or_else(damaged)
     }
 
-    /// Expects a restored ledger with these logs, or the present one. Without a file, any ledger is
-    /// expected.
+    /// Expects a restored ledger with this epoch, or the present ledger. Without a file, any ledger
+    /// is expected.
     ///
     /// # Errors
     /// The file cannot be read or written.

@@ -35,7 +35,7 @@ pub use users::{
 use crate::file::{self, FileError};
 use crate::system::files;
 
-/// The folders of a home that the server makes.
+/// The folders of a home that the server creates.
 const FOLDERS: [&str; 4] = ["users", "keys", "data", "data/files"];
 
 /// The folder of a server, named by `--home`.
@@ -146,8 +146,8 @@ impl Home {
         fs::metadata(self.ledger_file()).map_or(true, |about| about.len() == 0)
     }
 
-    /// Returns whether a path, relative to the home, is that of a file or folder which the server or
-    /// its operator keeps there.
+    /// Returns whether a path, relative to the home, is reserved for a file or folder of the server
+    /// or its operator.
     pub fn has_own(&self, path: &Path) -> bool {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return true };
         // A folder that is not there has no file either.
@@ -155,7 +155,7 @@ impl Home {
         let home = real(&self.dir);
         let path = self.dir.join(path);
         let folder = real(path.parent().unwrap_or(&self.dir));
-        // A link leads to a file that may be the home's, or would be.
+        // The target of a link may be a file of the home, also one that does not exist yet.
         let target = match fs::canonicalize(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::read_link(&path).map(|target| folder.join(target))
@@ -176,7 +176,7 @@ impl Home {
             || folder == home && name == "config.json"
     }
 
-    /// Returns whether a path is that of a folder that the server makes.
+    /// Returns whether the server creates the folder at this path.
     pub fn makes(&self, folder: &Path) -> bool {
         FOLDERS.iter().any(|own| self.dir.join(own) == folder)
     }

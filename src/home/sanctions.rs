@@ -38,7 +38,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sanction {
-    /// The number in the list, by which it can be lifted. No other sanction ever gets it. 0 until
+    /// The number in the list. It can be used to lift the sanction, and is never reused. 0 until
     /// the sanction is added.
     #[serde(default)]
     pub number: u64,
@@ -78,7 +78,7 @@ pub struct Decisions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motd: Option<String>,
     pub sanctions: Vec<Sanction>,
-    /// The last number that a sanction got.
+    /// The last number that was given to a sanction.
     pub numbered: u64,
 }
 
@@ -167,7 +167,7 @@ fn unknown_rank() -> Role {
 }
 
 impl Kind {
-    /// The sanction itself.
+    /// Returns the noun for the sanction.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Ban => "ban",
@@ -349,7 +349,7 @@ mod tests {
         all.save(&path).unwrap();
         let mut all = Decisions::load(&path).unwrap();
         all.add(sanction(Kind::Ban, "dave", None), Role::Owner, 0).unwrap();
-        assert_eq!(numbers(&all), [1, 3], "the number of a lifted one is not given again");
+        assert_eq!(numbers(&all), [1, 3], "the number of a lifted sanction is not reused");
         assert!(all.numbered(2, 0).is_none());
         assert_eq!(all.numbered(3, 0).unwrap().subject, "dave".parse().unwrap());
     }

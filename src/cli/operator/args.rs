@@ -45,8 +45,8 @@ impl HomeArgs {
     }
 }
 
-/// Asks a question on the terminal; `None` where there is none. Text that was pasted or typed
-/// before the question does not answer it.
+/// Asks a question on the terminal, and returns whether the answer is yes; `None` if stdin is no
+/// terminal. Text that was pasted or typed before the question is discarded.
 ///
 /// # Errors
 /// The terminal cannot be read.

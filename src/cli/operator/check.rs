@@ -161,7 +161,7 @@ fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
     if loopback.iter().any(|own| !admits(&config.allow, &config.deny, *own)) {
         found.notes.push("clients on this computer may not connect (allow, deny)".into());
     }
-    // The disk of the ledger. Without data/, the first start makes it in the home.
+    // The disk of the ledger. If data/ is missing, the first start creates it in the home.
     let data = home.dir().join("data");
     let dir = if data.is_dir() { data.as_path() } else { home.dir() };
     space(dir, config.disk_reserve_bytes(), found);
@@ -174,17 +174,17 @@ fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
     network(home, &config, listen, found);
 }
 
-/// The number of stored messages that is kept outside of the ledger.
+/// Checks the number of stored messages that is kept outside of the ledger.
 fn ledger_head(home: &Home, found: &mut Findings) {
     let heads = found.take(LedgerHeads::read(&home.ledger_head_file()));
     if matches!(heads, Some(None)) && home.ledger_file().exists() {
-        let what = "there is no keys/ledger.head: whether the ledger lacks messages is unknown. The \
-                    next start makes the file";
+        let what = "keys/ledger.head is missing: a loss of messages cannot be detected. The next \
+                    start creates the file";
         found.notes.push(what.into());
     }
 }
 
-/// The socket for readers.
+/// Checks the path of the socket for readers.
 fn read_socket(home: &Home, path: &Path, found: &mut Findings) {
     found.take(check_readers(home, path));
     socket(path, found);
@@ -194,7 +194,7 @@ fn read_socket(home: &Home, path: &Path, found: &mut Findings) {
     }
 }
 
-/// The addresses of the server: `listen`, or those of config.json.
+/// Checks the addresses of the server: `listen`, or those of config.json.
 fn network(home: &Home, config: &Config, listen: Vec<SocketAddr>, found: &mut Findings) {
     let listen = if listen.is_empty() { config.addresses() } else { listen };
     if let Err(problem) = check_listen(&listen) {
@@ -269,7 +269,8 @@ fn web_rules(home: &Home, config: &Config, found: &mut Findings) {
         found.problem(error.to_string(), hint);
     }
     if config.web_tls.is_some() && !config.web_names.is_empty() {
-        found.notes.push("web_names issues no certificate: web_tls names one".into());
+        let what = "the server issues no certificate for web_names, because web_tls is set";
+        found.notes.push(what.into());
     }
     if web.ip().to_canonical().is_loopback() && config.web_proxies.is_empty() {
         found.notes.push(
@@ -358,12 +359,12 @@ fn space(dir: &Path, reserve: u64, found: &mut Findings) {
 struct Wanted {
     key: &'static str,
     address: SocketAddr,
-    /// Whether it is for its own family alone.
+    /// Whether it accepts only its own family (IPv4 or IPv6).
     apart: bool,
 }
 
-/// Whether one server cannot listen on both addresses. `[::]` takes the IPv4 addresses too, unless
-/// it is apart, and `0.0.0.0` these alone.
+/// Returns whether one server cannot listen on both addresses. `[::]` accepts IPv4 too, unless it
+/// is apart. `0.0.0.0` accepts IPv4 only.
 fn collide(one: &Wanted, other: &Wanted) -> bool {
     let (a, b) = (one.address.ip().to_canonical(), other.address.ip().to_canonical());
     let takes = |any: IpAddr, apart: bool, ip: IpAddr| {
@@ -387,7 +388,7 @@ fn addresses(home: &Home, wanted: &[Wanted], found: &mut Findings) {
         Ok(false) => {}
         Err(error) => found.fault(&error.into()),
     }
-    // One after the other, so that each error is reported.
+    // One listener at a time, so that each error is reported.
     for one in wanted {
         found.take(Listener::bind_one(one.address, 1, one.apart));
     }
@@ -432,12 +433,12 @@ fn writable(path: &Path, found: &mut Findings) {
     }
 }
 
-/// Whether the log can be written. Nothing is made.
+/// Checks whether the log can be written. Creates nothing.
 fn log_file(home: &Home, file: &Path, found: &mut Findings) {
     let path = &home.dir().join(file);
     let folder = path.parent().unwrap_or(Path::new("."));
     if !folder.exists() && home.makes(folder) {
-        // The first start makes it.
+        // The first start creates it.
         return;
     }
     let opened = match path.exists() {
@@ -480,7 +481,7 @@ mod tests {
                 [collide(&one, &other), collide(&other, &one)]
             };
             assert_eq!(collides(false), [wanted; 2], "{one} {other}");
-            // Of several addresses, each takes those of its own family.
+            // One of several addresses accepts its own family only.
             let of_both = one == "[::]:5000" && !other.starts_with("[::1]");
             assert_eq!(collides(true), [wanted && !of_both; 2], "{one} {other} apart");
         }

@@ -1,5 +1,5 @@
-//! `pychat export`: what a server stores about a user, or of a channel, as a new file. Sealed
-//! messages are exported as they are: the server cannot read them.
+//! `pychat export`: writes the stored data of a user, or the messages of a channel, to a new file.
+//! Sealed messages stay sealed: the server cannot read them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,7 +33,7 @@ pub enum Job {
         #[command(flatten)]
         to: To,
     },
-    /// Write the messages of a channel, which a shell needs in quotes: '#tea'
+    /// Write the messages of a channel; quote its name in a shell: '#tea'
     Channel {
         channel: ChannelName,
         #[command(flatten)]
@@ -61,7 +61,7 @@ enum Format {
     Json,
 }
 
-/// What was written.
+/// Numbers of exported messages.
 #[derive(Default)]
 struct Counts {
     messages: usize,
@@ -72,7 +72,7 @@ struct Counts {
 /// Runs an export.
 ///
 /// # Errors
-/// There is no home, nothing is stored, or the file exists already.
+/// The home or the ledger cannot be read, nothing is stored, or the file exists already.
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     let (wanted, to) = match job {
         Job::User { name, to } => (Exported::User(name), to),
@@ -121,12 +121,12 @@ fn report(counts: &Counts, to: &To) -> anyhow::Result<()> {
         err!("{sealed} of them are end-to-end encrypted: the server cannot read them");
     }
     if *damaged > 0 {
-        err!("{damaged} damaged messages were left out: pychat verify says more");
+        err!("{damaged} damaged messages were left out: pychat verify shows details");
     }
     Ok(())
 }
 
-/// Writes the facts and the messages. Returns what was written.
+/// Writes the facts and the messages. Returns the numbers of messages.
 fn write(
     home: &Home,
     wanted: &Exported,
@@ -152,7 +152,7 @@ fn write(
         failed.is_none()
     };
     let ledger = home.ledger_file();
-    // With "history": "off" there is none.
+    // With "history": "off" there is no ledger.
     let damaged = if ledger.exists() { jobs(&ledger).export(wanted, &mut each)? } else { 0 };
     if let Some(error) = failed {
         return Err(error.into());
@@ -162,7 +162,7 @@ fn write(
     Ok(counts)
 }
 
-/// Returns what the files of a home say about a user, each with its `type`.
+/// Returns the facts about a user in the files of a home, each with its `type`.
 fn about(home: &Home, name: &UserName) -> anyhow::Result<Vec<Value>> {
     let (users, _) = Users::load(&home.users_dir())?;
     let mut facts = Vec::new();
@@ -179,7 +179,7 @@ fn about(home: &Home, name: &UserName) -> anyhow::Result<Vec<Value>> {
             facts.push(json!({"type": "key", "device": device, "fingerprint": print}));
         }
     }
-    if let Some(time_ms) = Known::load(&home.known_file())?.last_here_ms(name) {
+    if let Some(time_ms) = Known::load(&home.known_file())?.last_connected_ms(name) {
         facts.push(json!({"type": "last_seen", "time_ms": time_ms}));
     }
     let sources: BTreeMap<UserName, Vec<(String, i64)>> =
@@ -196,7 +196,7 @@ fn about(home: &Home, name: &UserName) -> anyhow::Result<Vec<Value>> {
     Ok(facts)
 }
 
-/// Returns the lines of the audit trail that a user is the author or the target of.
+/// Returns the lines of the audit trail with a user as their author or target.
 fn decisions(trail: &Path, name: &UserName) -> anyhow::Result<Vec<Value>> {
     let file = match files::open_to_read(trail) {
         Ok(file) => file,
@@ -205,7 +205,7 @@ fn decisions(trail: &Path, name: &UserName) -> anyhow::Result<Vec<Value>> {
     };
     let mut found = Vec::new();
     let mut damaged = 0;
-    // By bytes: a line that is not text does not end the others.
+    // Split as bytes: a line that is not UTF-8 does not hide later lines.
     for line in BufReader::new(file).split(b'\n') {
         let line = line.map_err(FileError::io(trail))?;
         let Ok(mut entry) = serde_json::from_slice::<Value>(&line) else {
@@ -224,12 +224,12 @@ fn decisions(trail: &Path, name: &UserName) -> anyhow::Result<Vec<Value>> {
         }
     }
     if damaged > 0 {
-        err!("lines of the audit trail that are damaged were left out: {damaged}");
+        err!("damaged lines of the audit trail were left out: {damaged}");
     }
     Ok(found)
 }
 
-/// Describes a fact in a line.
+/// Returns a fact as one line of text.
 fn words(fact: &Value) -> String {
     let fields = fact.as_object().into_iter().flatten().filter(|(name, _)| *name != "type");
     let fields = fields.map(|(name, value)| match value.as_str() {
@@ -240,7 +240,7 @@ fn words(fact: &Value) -> String {
     format!("{kind}: {}", fields.collect::<Vec<_>>().join(", "))
 }
 
-/// The message in JSON. A sealed body is base64.
+/// Returns the message as JSON, with a sealed body as base64.
 fn object(message: &Message) -> Value {
     let sealed = message.body.sealed().map(|sealed| STANDARD.encode(Opaque::bytes(sealed)));
     let text = sealed.is_none().then(|| message.body.text());
@@ -262,7 +262,7 @@ fn kind(kind: &Kind) -> &'static str {
     }
 }
 
-/// The message as text: further lines of it are indented.
+/// Returns the message as text, with its further lines indented.
 fn line(message: &Message) -> String {
     let time = jiff::Timestamp::from_millisecond(message.time_ms).unwrap_or_default();
     let time = time.strftime("%Y-%m-%d %H:%M:%S UTC");

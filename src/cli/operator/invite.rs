@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The origin of the page: the first of `web_origins` that browsers encrypt at, or the web port at
+/// Returns the origin of the page: the first `https://` origin of `web_origins`, or the web port at
 /// this address.
 fn page(config: &Config, web: Option<SocketAddr>) -> Result<String, Fault> {
     let unreachable = |error: &str, hint| Err(Fault::new(code::UNREADABLE, error, hint));
@@ -157,8 +157,8 @@ fn picture(line: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The addresses of a home's running server and that of its web port, if it answers: its command
-/// line may override config.json.
+/// Returns the addresses of a home's running server and the address of its web port, if it answers:
+/// its command line may override config.json.
 fn running(home: &Home) -> (Option<Vec<SocketAddr>>, Option<SocketAddr>) {
     let Some(stats) = ctl::ask(home, &["stats".to_owned()]).ok().flatten() else {
         return (None, None);

@@ -26,7 +26,7 @@ pub fn backup(
     keep: Option<u16>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    // Of a mistyped home, no folder of backups is made.
+    // A mistyped home must not create a folder of backups.
     let ledger = existing(home)?;
     let mut rotation = keep.map(|_| Rotation::open(file, home.dir())).transpose()?;
     let next = rotation.as_mut().map(|rotation| rotation.begin(jiff::Timestamp::now()));
@@ -43,14 +43,14 @@ pub fn backup(
         print::aside("\n");
     }
     let found = jobs(file).verify().inspect_err(|error| {
-        // A copy of a damaged ledger takes no good backup's place. Of one that cannot be read now,
-        // this is not known: the next run removes it.
+        // A copy of a damaged ledger must not displace a good backup. If the copy cannot be read
+        // now, its state is unknown: the next run removes it.
         let is_read = fs::File::open(file).is_ok();
         if rotation.is_some() && is_read && is_damaged(error) && fs::remove_file(file).is_ok() {
             err!("{} was removed, because it is damaged; earlier backups stay", file.display());
         }
     })?;
-    // Before the files, whose copy may fail each time: the backups of messages stay `keep`.
+    // Before the files are copied, which may fail each time: `keep` backups of messages stay.
     let rotated = rotation.map(|rotation| rotation.add(file, keep.unwrap_or(1).into()));
     let rotated = rotated.transpose()?;
     // Files are copied after the ledger: those that it names are there, unless they were removed
@@ -166,8 +166,8 @@ fn named(file: &Path) -> anyhow::Result<&Path> {
     Err(Fault::new(code::UNREADABLE, error, COPY).into())
 }
 
-/// Whether a file is damaged. One that a full or failing disk, or a lack of descriptors, keeps from
-/// being read may be sound.
+/// Returns whether the error shows that the file is damaged. If a full or failing disk, or a lack
+/// of descriptors, prevents reading, the file may be sound.
 fn is_damaged(error: &LedgerError) -> bool {
     matches!(error, LedgerError::Engine { is_disk: false, .. } | LedgerError::Damaged { .. })
 }
@@ -213,7 +213,7 @@ fn say(json: bool, file: &Path, report: Report, what: &str) -> Result<(), Output
     let Rotated { removed, foreign } = rotated.unwrap_or_default();
     removed.iter().try_for_each(|path| out!("removed {}", path.display()))?;
     for path in &foreign {
-        err!("{} stays: somebody has changed it since it was made", path.display());
+        err!("{} was not removed, because it was changed after the backup", path.display());
     }
     let Some(Copied { there, bytes, missing }) = files else { return Ok(()) };
     out!("{there} files, {}", FileBytes(bytes))?;

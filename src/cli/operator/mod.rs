@@ -52,7 +52,7 @@ pub enum Job {
         /// Print the answer as one line of JSON
         #[arg(long)]
         json: bool,
-        /// Ask through a socket for readers (read_socket in config.json) instead of a home's own
+        /// Use this socket for readers (read_socket in config.json), and not the socket of a home
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
         /// With retention: count the messages that would be removed

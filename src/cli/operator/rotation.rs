@@ -1,5 +1,5 @@
-//! `pychat backup FOLDER --keep N`: backups with the time in their names, of which the newest stay.
-//! A list beside them has those that were made this way, and nothing else is ever removed.
+//! `pychat backup FOLDER --keep N`: makes a backup with the time in its name, and keeps the newest
+//! N. A list in the folder names the backups that `--keep` has made. Other files are never removed.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Fault, code};
 use crate::file::{self, FileError, json_file};
 
-/// The list, and the lock of the process that changes it.
+/// The list of backups, and the lock file of the process that changes it.
 const LIST: &str = "pychat-backups.json";
 const LOCK: &str = ".pychat-backups.lock";
 
-/// The backups that were made, the oldest first.
+/// The list of backups, the oldest first.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Made {
     backups: Vec<Backup>,
 }
 
-/// A backup as it was when it was made. A file that differs is somebody else's.
+/// A backup as it was when it was made. A file that differs was changed by somebody else.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Backup {
@@ -30,12 +30,12 @@ struct Backup {
     /// 0 until the backup is verified.
     bytes: u64,
     changed_ns: i64,
-    /// The absolute path of the home that it is of. Other homes may use the same folder.
+    /// The absolute path of the home that it copies. Other homes may use the same folder.
     #[serde(default)]
     home: String,
 }
 
-/// A folder of backups, which no other process changes meanwhile.
+/// A locked folder of backups: no other process changes it in the meantime.
 pub struct Rotation {
     folder: PathBuf,
     /// The absolute path of the home whose backups are counted and removed.
@@ -45,19 +45,19 @@ pub struct Rotation {
     _turn: File,
 }
 
-/// What `--keep` has done.
+/// The result of `--keep`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rotated {
     pub removed: Vec<PathBuf>,
-    /// Backups that somebody has changed since: they stay, and are no longer in the list.
+    /// Backups that somebody has changed: the files stay, and the list no longer names them.
     pub foreign: Vec<PathBuf>,
 }
 
 impl Rotation {
-    /// Opens the folder of a home's backups, which is made where it is missing.
+    /// Opens the folder of a home's backups. Creates it if it is missing.
     ///
     /// # Errors
-    /// It is a file, cannot be written, or its list is damaged.
+    /// The path is a file, the folder cannot be written, or its list is damaged.
     pub fn open(folder: &Path, home: &Path) -> anyhow::Result<Rotation> {
         if folder.is_file() {
             let error = format!("{} is a file", folder.display());
@@ -73,11 +73,11 @@ impl Rotation {
         Ok(Rotation { folder, home, made, rotated, _turn: turn })
     }
 
-    /// Returns the path of the next backup, which is in the list from now on. Removes what earlier
-    /// runs have left that did not verify their backup.
+    /// Adds the next backup to the list and returns its path. Removes the backups of earlier runs
+    /// that did not verify them.
     ///
     /// # Errors
-    /// The list cannot be written, or a file not removed.
+    /// The list cannot be written, or a file cannot be removed.
     pub fn begin(&mut self, now: Timestamp) -> Result<PathBuf, FileError> {
         while let Some(index) = self.not_verified() {
             self.remove(index)?;
@@ -89,7 +89,7 @@ impl Rotation {
         Ok(path)
     }
 
-    /// Returns the path of the next backup: none has this name.
+    /// Returns the path of the next backup. No file has this name.
     fn next(&self, now: Timestamp) -> PathBuf {
         let time = now.strftime("%Y%m%dT%H%M%SZ");
         let name = |number: u32| match number {
@@ -100,11 +100,11 @@ impl Rotation {
         free.expect("a second has fewer backups than that")
     }
 
-    /// Takes in that a backup was verified, and removes the oldest ones of the same home beyond
-    /// `keep`, at least 1. The list on disk is right after each step.
+    /// Records that a backup was verified, and removes the oldest ones of the same home beyond
+    /// `keep`, at least 1. The list on disk is correct after each step.
     ///
     /// # Errors
-    /// The list cannot be written, or a backup not removed.
+    /// The list cannot be written, or a backup cannot be removed.
     pub fn add(mut self, path: &Path, keep: usize) -> Result<Rotated, FileError> {
         let about = fs::metadata(path).map_err(FileError::io(path))?;
         let name = name_of(path);
@@ -117,7 +117,7 @@ impl Rotation {
         Ok(self.rotated)
     }
 
-    /// Returns the index of a backup that a run of this home has not verified.
+    /// Returns the index of a backup of this home that is not verified.
     fn not_verified(&self) -> Option<usize> {
         let is_left = |one: &Backup| one.home == self.home && one.bytes == 0;
         self.made.backups.iter().position(is_left)
@@ -131,7 +131,7 @@ impl Rotation {
         if own.len() > keep { own.first().copied() } else { None }
     }
 
-    /// Removes a backup of the list, and its file unless that is somebody else's.
+    /// Removes a backup from the list. Removes its file too, unless somebody has changed it.
     fn remove(&mut self, index: usize) -> Result<(), FileError> {
         let backup = self.made.backups.remove(index);
         let path = self.folder.join(&backup.name);
@@ -159,8 +159,8 @@ impl Backup {
         Backup { name, bytes: about.len(), changed_ns, home: home.to_owned() }
     }
 
-    /// Whether the file is this backup still, in this folder. What it was is not known of a backup
-    /// that was not verified: its name was free when it was made.
+    /// Returns whether the file in this folder is still this backup. The state of a backup that was
+    /// not verified is unknown, but its name was free when it was made.
     fn is(&self, path: &Path, about: &Metadata) -> bool {
         let now = Backup::of(self.name.clone(), about, &self.home);
         let is_inside = path.file_name().is_some_and(|name| *name == *self.name);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn each_home_has_backups_of_its_own_in_a_folder() {
+    fn homes_that_share_a_folder_rotate_their_own_backups() {
         let folder = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
         [&one, &other].iter().for_each(|home| fs::create_dir(home).unwrap());
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_run_has_left_is_removed_by_the_next() {
+    fn a_run_removes_the_backups_of_failed_runs() {
         let folder = tempfile::tempdir().unwrap();
         let (good, _) = made(folder.path(), 2);
         let mut left = Vec::new();
@@ -219,7 +219,7 @@ mod tests {
         }
         let names = fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name());
         let count = names.filter(|name| name.to_string_lossy().ends_with(".db")).count();
-        assert_eq!(count, 2, "the good one and the last of the others");
+        assert_eq!(count, 2, "the good backup and the last failed one");
         let last = left.pop().unwrap();
         let (_, rotated) = made(folder.path(), 2);
         assert_eq!((rotated.removed, rotated.foreign), (vec![last], vec![]));
@@ -227,12 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_stay_and_other_files_do_too() {
+    fn rotation_keeps_the_newest_backups_and_foreign_files() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("backups");
         let (first, _) = made(&folder, 2);
         assert!(first.ends_with("pychat-19700101T000000Z.db"), "{first:?}");
-        // A backup of the operator's own, with a name of the same form.
+        // The operator's own backup, with a name of the same form.
         fs::write(folder.join("pychat-19600101T000000Z.db"), "mine").unwrap();
         let (second, rotated) = made(&folder, 2);
         assert_eq!(rotated, Rotated::default());

@@ -31,8 +31,8 @@ pub struct Args {
     /// Who can reach the server; asked on a terminal when there is no config.json
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Listen on this address instead of config.json's; port 0 chooses a free port. Repeat it for
-    /// several addresses; [::] beside others is for IPv6 alone
+    /// Listen on this address instead of config.json's; port 0 chooses a free port. Can be
+    /// repeated; with several addresses, [::] accepts IPv6 only
     #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address,
           value_delimiter = ',')]
     listen: Vec<SocketAddr>,
@@ -209,13 +209,13 @@ fn greet(
     Box::new(move |all| {
         let print = key.fingerprint();
         all.iter().for_each(|bound| err!("  listening on {bound}"));
-        // This computer's own programs reach loopback, others an address that is none.
-        let own = all.iter().find(|bound| reached_here(bound)).unwrap_or(&all[0]);
-        let bound = for_others(all);
+        // Programs on this computer use a loopback address, and invites name another one.
+        let own = all.iter().find(|bound| accepts_loopback(bound)).unwrap_or(&all[0]);
+        let bound = address_for_invites(all);
         err!("  server fingerprint  {print}");
         if let Some((data_folder, name)) = owner {
             let host = match own.ip() {
-                ip if takes_ipv6_alone(ip, all) => Ipv6Addr::LOCALHOST.to_string(),
+                ip if is_ipv6_only(ip, all) => Ipv6Addr::LOCALHOST.to_string(),
                 ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
                 ip => ip.to_string(),
             };
@@ -249,22 +249,22 @@ fn greet(
     })
 }
 
-/// Whether programs on this computer connect there by a loopback address.
-fn reached_here(bound: &SocketAddr) -> bool {
+/// Returns whether programs on this computer can connect to it at a loopback address.
+fn accepts_loopback(bound: &SocketAddr) -> bool {
     let ip = bound.ip().to_canonical();
     ip.is_loopback() || ip.is_unspecified()
 }
 
-/// Whether an address means every IPv6 address, and no IPv4 address: `[::]` beside others.
-fn takes_ipv6_alone(ip: IpAddr, all: &[SocketAddr]) -> bool {
+/// Returns whether an address accepts every IPv6 address and no IPv4 address: `[::]` beside others.
+fn is_ipv6_only(ip: IpAddr, all: &[SocketAddr]) -> bool {
     ip.is_unspecified() && ip.is_ipv6() && all.len() > 1
 }
 
-/// Returns the address of an invite: the first that is not of this computer alone. `[::]` beside
-/// others comes last, because more people have IPv4.
-fn for_others(all: &[SocketAddr]) -> SocketAddr {
+/// Returns the address for invites: the first that is no loopback address. `[::]` beside others is
+/// the last choice, because more people have IPv4.
+fn address_for_invites(all: &[SocketAddr]) -> SocketAddr {
     let others = all.iter().filter(|bound| !bound.ip().to_canonical().is_loopback());
-    let best = others.clone().find(|bound| !takes_ipv6_alone(bound.ip(), all));
+    let best = others.clone().find(|bound| !is_ipv6_only(bound.ip(), all));
     *best.or_else(|| others.clone().next()).unwrap_or(&all[0])
 }
 
@@ -272,10 +272,10 @@ fn for_others(all: &[SocketAddr]) -> SocketAddr {
 const INVITE_HOST: &str =
     "set invite_host in config.json to this server's public host name or address";
 
-/// The invite to a server that listens on these addresses, at least one.
+/// Returns the invite to a server that listens on these addresses, at least one.
 ///
 /// # Errors
-/// The address, or the port, is none that others can connect to.
+/// Others cannot connect to the address or the port.
 pub fn invite_to(
     config: &Config,
     all: &[SocketAddr],
@@ -283,7 +283,7 @@ pub fn invite_to(
     founding: &Fingerprint,
 ) -> Result<Invite, Fault> {
     let unreachable = |error: &str, hint| Err(Fault::new(code::UNREADABLE, error, hint));
-    let bound = for_others(all);
+    let bound = address_for_invites(all);
     let apart = all.len() > 1;
     let host = match (&config.invite_host, bound.ip().to_canonical()) {
         (Some(host), _) => Some(host.to_string()),
@@ -305,7 +305,7 @@ pub fn invite_to(
 
 /// The address of this computer in its network: the source address of a packet to elsewhere. No
 /// packet is sent. A server that listens on every IPv6 address listens on every IPv4 address, too,
-/// unless it is `apart`: it has several addresses, each for its own family alone.
+/// unless it is `apart`: it has several addresses, and each accepts its own family only.
 pub fn own_address(bound: IpAddr, apart: bool) -> Option<IpAddr> {
     let source = |own: IpAddr, other: IpAddr| {
         let socket = UdpSocket::bind((own, 0)).ok()?;
@@ -338,13 +338,13 @@ mod tests {
             ("127.0.0.1:1,[::]:2", "[::]:2"),
         ] {
             let all: Vec<SocketAddr> = all.split(',').map(|text| text.parse().unwrap()).collect();
-            assert_eq!(for_others(&all).to_string(), wanted, "{all:?}");
+            assert_eq!(address_for_invites(&all).to_string(), wanted, "{all:?}");
         }
-        // Beside another address, [::] takes no IPv4 connection.
+        // Beside another address, [::] accepts no IPv4 connection.
         let every = IpAddr::from(Ipv6Addr::UNSPECIFIED);
         let apart = own_address(every, true);
         assert!(apart.is_none_or(|ip| ip.is_ipv6()), "{apart:?}");
         let all = [SocketAddr::new(every, 1), SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1)];
-        assert!(takes_ipv6_alone(every, &all) && !takes_ipv6_alone(every, &all[..1]));
+        assert!(is_ipv6_only(every, &all) && !is_ipv6_only(every, &all[..1]));
     }
 }

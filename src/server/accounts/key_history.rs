@@ -92,8 +92,8 @@ impl KeyHistory {
     }
 
     /// Returns the last time at which a user was connected, to the minute; `None` for never.
-    pub fn last_here_ms(&self, name: &UserName) -> Option<i64> {
-        self.known.lock().last_here_ms(name)
+    pub fn last_connected_ms(&self, name: &UserName) -> Option<i64> {
+        self.known.lock().last_connected_ms(name)
     }
 
     /// Records who is connected now.

@@ -171,7 +171,7 @@ pub fn users(context: &Context) -> Reply {
         let mut here = sessions.remove(name).unwrap_or_default();
         here.sort_unstable();
         let last_ms = match here.is_empty() {
-            true => context.key_history.last_here_ms(name),
+            true => context.key_history.last_connected_ms(name),
             false => Some(jiff::Timestamp::now().as_millisecond()),
         };
         let source = context.admission.last_source(name).filter(|_| shows_addresses);
