@@ -166,7 +166,7 @@ fn a_missing_or_empty_ledger_in_a_used_home_has_to_be_confirmed() {
     let (ok, told) = world.operator(&["check"]);
     assert!(ok && told.contains("note: keys/ledger.head is missing"), "{told}");
     let world = world.started();
-    world.server.is_told("ledger.head: it is unknown whether the ledger lacks messages");
+    world.server.is_told("ledger.head is missing: a loss of messages cannot be detected");
 }
 
 /// Wherever a restore is killed, the next start has all messages of the ledger before it, or all of

@@ -573,7 +573,7 @@ fn a_user_of_the_read_only_socket_sees_the_server_and_changes_nothing() {
         &["shutdown"],
     ] {
         let (ok, told) = reads(words);
-        let wanted = format!("{}: this socket only shows things; ", words[0]);
+        let wanted = format!("{}: this socket is read-only; ", words[0]);
         assert!(!ok && told.contains(&wanted) && told.contains("ask "), "{words:?}: {told}");
     }
     // The control: the operator's own socket.
@@ -587,7 +587,7 @@ fn a_user_of_the_read_only_socket_sees_the_server_and_changes_nothing() {
     let (ok, told) = world.operator(&["check"]);
     assert!(!ok && told.contains("read_socket cannot be"), "{told}");
     let (ok, told) = world.operator(&["server", "--no-owner"]);
-    assert!(!ok && told.contains("something else is there"), "{told}");
+    assert!(!ok && told.contains("the path belongs to another file"), "{told}");
     assert_eq!(fs::read_to_string(&socket).unwrap(), "a list");
 }
 

@@ -1,13 +1,13 @@
-//! The space that messages leave on the disk of the home: below it, the server refuses new ones
-//! while everything else still has room to be written.
+//! Disk space that is reserved for everything except new messages: while less is free, the server
+//! refuses new messages, and can still write everything else.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// New messages are accepted again once this part of the reserve more is free, so that the server
-/// does not change its mind with each message.
+/// New messages are accepted again when the free space exceeds the reserve by this part of it (an
+/// eighth), so that the state does not change with each message.
 const MARGIN: u64 = 8;
 
-/// What is known of the disk.
+/// The state of the disk at the last check.
 #[derive(Default)]
 pub struct DiskGuard {
     free_bytes: AtomicU64,
@@ -25,9 +25,9 @@ impl DiskGuard {
         self.free_bytes.load(Ordering::Relaxed)
     }
 
-    /// Takes in the free space, and the space that has to be free. Returns whether `is_low` has
+    /// Records the free space and compares it with the reserve. Returns whether `is_low` has
     /// changed.
-    pub fn take(&self, free_bytes: u64, reserve_bytes: u64) -> bool {
+    pub fn update(&self, free_bytes: u64, reserve_bytes: u64) -> bool {
         self.free_bytes.store(free_bytes, Ordering::Relaxed);
         let was_low = self.is_low();
         let margin = if was_low { reserve_bytes / MARGIN } else { 0 };
@@ -44,11 +44,11 @@ mod tests {
     #[test]
     fn a_disk_is_low_below_the_reserve_until_there_is_a_margin() {
         let guard = DiskGuard::default();
-        assert!(!guard.take(800, 800) && !guard.is_low());
-        assert!(guard.take(799, 800) && guard.is_low());
-        assert!(!guard.take(899, 800) && guard.is_low(), "not with each message");
-        assert!(guard.take(900, 800) && !guard.is_low());
+        assert!(!guard.update(800, 800) && !guard.is_low());
+        assert!(guard.update(799, 800) && guard.is_low());
+        assert!(!guard.update(899, 800) && guard.is_low(), "not with each message");
+        assert!(guard.update(900, 800) && !guard.is_low());
         assert_eq!(guard.free_bytes(), 900);
-        assert!(!guard.take(0, 0) && !guard.is_low(), "without a reserve nothing is refused");
+        assert!(!guard.update(0, 0) && !guard.is_low(), "without a reserve nothing is refused");
     }
 }

@@ -170,8 +170,8 @@ impl LedgerJobs {
     }
 
     /// Erases the texts of all messages of a user, in short turns between commits. Returns their
-    /// number; `None` if the server stops first, after which its next start continues. Calls
-    /// `on_begun` once the ledger knows of it.
+    /// number; `None` if the server stops first: its next start then continues. Calls `on_begun`
+    /// when the ledger has recorded the erasure.
     pub fn erase(
         &self,
         user: &UserName,
@@ -192,9 +192,9 @@ impl LedgerJobs {
         self.go_on_erasing(user)
     }
 
-    /// Erases all messages of a channel, which nobody can read from then on. Removes them in short
-    /// turns between commits; `None` if the server stops first, after which its next start
-    /// continues. Members get `notice`. Calls `on_begun` once nobody can read them.
+    /// Erases the topic and all messages of a channel, and sends `notice` to its members. Calls
+    /// `on_begun` when nobody can read the messages any more. Removes them in short turns between
+    /// commits; `None` if the server stops first: its next start then continues.
     pub fn erase_channel(
         &self,
         channel: &ChannelName,
@@ -216,7 +216,7 @@ impl LedgerJobs {
             }
         };
         on_begun();
-        // What was read into memory in the meantime.
+        // Messages may have been read into memory in the meantime.
         self.hub.forget_messages(channel, notice);
         if let Err(error) = self.remove_detached()? {
             return Some(Err(error));
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reader_answers_for_itself() {
+    fn each_reader_has_its_own_liveness_check() {
         for part in ["history", "search"] {
             let (jobs, _ledger) = jobs();
             let memory = Memory::new(Epoch(1), (1 << 20, 1 << 20), 60);

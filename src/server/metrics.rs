@@ -58,7 +58,7 @@ pub fn text(context: &Context) -> String {
     page.row("commit_seconds_count", "", commits.count);
     let disk = context.hub.disk();
     page.one("disk_free_bytes", "gauge", "Free space on the disk.", disk.free_bytes());
-    let help = "1 while new messages are refused for the reserve.";
+    let help = "1 while new messages are refused because the disk is almost full.";
     page.one("disk_low", "gauge", help, u8::from(disk.is_low()));
     page.one(
         "storage_failing",

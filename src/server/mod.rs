@@ -86,7 +86,7 @@ pub struct Options {
     pub overrides: Overrides,
     /// A home that was used before may begin a new ledger.
     pub new_ledger: bool,
-    /// Called once with the addresses that are really listened on.
+    /// Called once with the bound addresses.
     pub on_ready: OnReady,
 }
 
@@ -169,7 +169,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
 }
 
-/// Opens the sockets of operators and, where config.json names one, of readers.
+/// Opens the socket of operators and, if config.json names one, the socket of readers.
 fn open_sockets(context: &Arc<Context>) -> anyhow::Result<Vec<ctl::Socket>> {
     let mut sockets = vec![ctl::serve(&context.home, operator(context, "ctl"))?];
     if let Some(path) = &context.config.get().read_socket {
@@ -201,8 +201,8 @@ fn start_jobs(
     essential("remover", &context.stop, move || upkeep::end_vanished(&remover))?;
     let sweeper = Arc::clone(context);
     essential("sweeper", &context.stop, move || upkeep::sweep(&sweeper))?;
-    // Before anybody sends anything.
-    upkeep::look_at_disk(context);
+    // Before clients can send messages.
+    upkeep::check_disk(context);
     let guarded = Arc::clone(context);
     essential("disk", &context.stop, move || upkeep::watch_disk(&guarded))?;
     let sockets = open_sockets(context)?;
@@ -243,7 +243,7 @@ fn open_web(
     entrance: Entrance,
 ) -> anyhow::Result<JoinHandle<()>> {
     ::log::info!("web at ws://{}/hop", listener.address());
-    context.admission.web_is_at(listener.address());
+    context.admission.set_web_address(listener.address());
     let (admission, config) = (Arc::clone(&context.admission), Arc::clone(&context.config));
     let web = web::Web { admission, config, entrance, certificate };
     let stop = Arc::clone(&context.stop);

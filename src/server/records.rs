@@ -42,7 +42,7 @@ impl Records {
         let Decision { actor, action, target, reason, .. } = decision;
         let logged = match target.parse::<IpRange>() {
             Ok(range) => server_log::address(range),
-            // Without a channel's tag, with which a reader of the log could try PINs.
+            // Without the tag of the channel: with it, a reader of the log could guess PINs.
             Err(_) if target.starts_with('#') => {
                 target.split('~').next().unwrap_or_default().to_owned()
             }

@@ -90,9 +90,9 @@ pub fn open(
     Ok(Storage { hub, readers, commit_thread, files, lost })
 }
 
-/// Detects a ledger that has lost messages, by its head. It then begins a new epoch, so that
-/// clients notice the loss and take no new message for an old one. Returns the number of lost
-/// messages.
+/// Detects by its head that a ledger has lost messages. The ledger then begins a new epoch, so that
+/// clients detect the loss and do not confuse new messages with old ones. Returns the number of
+/// lost messages.
 fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u64>> {
     let path = home.ledger_head_file();
     let read = LedgerHeads::read(&path);
@@ -105,7 +105,7 @@ fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u
         |ledger: &SplitLedger| LedgerHead { epoch: ledger.epoch(), messages: ledger.stored_ever() };
     let now = head(ledger);
     if is_missing && now.messages > 0 {
-        ::log::warn!("{}: it is unknown whether the ledger lacks messages", path.display());
+        ::log::warn!("{} is missing: a loss of messages cannot be detected", path.display());
     }
     let lost = before.and_then(|before| before.ahead_of(now)).map(|before| {
         let lost = before.messages.saturating_sub(now.messages);

@@ -22,7 +22,7 @@ use crate::ledger::{Jobs, jobs};
 /// Interval of the checks of users/.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
-/// Interval of the checks of the disk. A file system answers from memory, without its disk.
+/// Interval of the checks of the disk. The kernel answers from memory, without reading the disk.
 const DISK_EVERY: Duration = Duration::from_millis(250);
 
 /// Interval of the removal of empty channels.
@@ -148,17 +148,17 @@ fn expire(context: &Context) {
 /// Checks the free space of the disk until the server stops.
 pub fn watch_disk(context: &Context) {
     while !context.stop.wait_for(DISK_EVERY) {
-        look_at_disk(context);
+        check_disk(context);
     }
 }
 
-/// Checks the free space of the disk. A file system that cannot say how much it is changes nothing.
-pub fn look_at_disk(context: &Context) {
+/// Checks the free space of the disk. Changes nothing if the file system does not report it.
+pub fn check_disk(context: &Context) {
     let Ok(about) = statvfs(context.home.dir().join("data")) else { return };
     let free = about.f_bavail.saturating_mul(about.f_frsize);
     let reserve = context.config.get().disk_reserve_bytes();
     let guard = context.hub.disk();
-    if !guard.take(free, reserve) {
+    if !guard.update(free, reserve) {
         return;
     }
     let (free, reserve) = (FileBytes(free), FileBytes(reserve));

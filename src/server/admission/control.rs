@@ -34,7 +34,7 @@ pub struct Admission {
     rules: Snapshot<Rules>,
     /// The addresses that the server listens on.
     addresses: Vec<SocketAddr>,
-    /// The address of the web port, if it has one.
+    /// The address of the web port, if there is one.
     web: OnceLock<SocketAddr>,
     room: capacity::Room,
     permits: Semaphore,
@@ -105,7 +105,7 @@ struct Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionStats {
     pub addresses: Vec<SocketAddr>,
-    /// That of the web port, if it has one.
+    /// The address of the web port, if there is one.
     pub web: Option<SocketAddr>,
     /// All connections, including those without a thread.
     pub connections: usize,
@@ -257,7 +257,7 @@ impl Admission {
     }
 
     /// Records the address of the web port, which is opened once.
-    pub fn web_is_at(&self, address: SocketAddr) {
+    pub fn set_web_address(&self, address: SocketAddr) {
         let _ = self.web.set(address);
     }
 

@@ -163,7 +163,7 @@ mod tests {
         recent.note(&bob, source("2001:db8::7"), 100);
         let users = |range: &str, day| recent.users_in(&range.parse().unwrap(), day);
         assert_eq!(users("192.0.2.0/24", 101), std::slice::from_ref(&alice));
-        assert_eq!(users("2001:db8::9", 101), [bob], "of its /64 the server knows no address");
+        assert_eq!(users("2001:db8::9", 101), [bob], "the server stores the /64 and no address");
         assert!(users("192.0.3.0/24", 101).is_empty() && users("192.0.2.0/24", 131).is_empty());
         assert_eq!(recent.last_of(&alice, 101), Some(source("198.51.100.7")));
         assert_eq!(recent.last_of(&alice, 140), None);

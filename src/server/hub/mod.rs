@@ -68,7 +68,7 @@ impl Hub {
         &self.counters
     }
 
-    /// Returns what is known of the disk.
+    /// Returns the state of the disk.
     pub fn disk(&self) -> &DiskGuard {
         &self.disk
     }
@@ -262,8 +262,8 @@ impl Hub {
         had_topic
     }
 
-    /// Empties the memory of all conversations, so that readers get messages from the ledger, and
-    /// tells the members of a channel why.
+    /// Empties the memory of all conversations, so that readers get messages from the ledger. Sends
+    /// `notice` to the members of a channel.
     pub fn forget_messages(&self, channel: &ChannelName, notice: &str) {
         let mut state = self.lock.when_roomy(self.lock());
         state.logs.release_all();

@@ -86,7 +86,7 @@ struct Rotating {
 struct Writer {
     shape: Shape,
     console: Option<Printer>,
-    /// Stderr is a stream of journald, which takes a priority in front of each line.
+    /// Whether stderr is connected to journald, which reads a priority at the start of each line.
     to_journal: bool,
 }
 
@@ -208,8 +208,8 @@ fn next_shape() -> MutexGuard<'static, Option<Shape>> {
     NEXT_SHAPE.lock()
 }
 
-/// Whether stderr is the stream of journald that systemd names: device and inode as
-/// `$JOURNAL_STREAM`. A child whose stderr was redirected has the variable, too.
+/// Returns whether stderr is connected to journald: `$JOURNAL_STREAM` names its device and inode.
+/// The variable alone is not enough, because a child with a redirected stderr inherits it.
 fn is_journal() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(about) = fstat(io::stderr()) else { return false };
@@ -276,7 +276,7 @@ impl Writer {
         let _ = match (self.to_journal, self.shape.format) {
             (false, _) => writeln!(io::stderr().lock(), "{line}"),
             (true, LogFormat::Json) => writeln!(io::stderr().lock(), "<{number}>{line}"),
-            // The journal has a time of its own.
+            // The journal records the time itself.
             (true, LogFormat::Text) => writeln!(io::stderr().lock(), "<{number}>{level} {text}"),
         };
     }

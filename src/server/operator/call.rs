@@ -31,7 +31,7 @@ impl Actor<'_> {
         }
     }
 
-    /// Returns a user of the socket for readers, who may see what the server's own account sees,
+    /// Returns the actor of the socket for readers: it may read the same as the server's account,
     /// and change nothing.
     pub fn reader() -> Actor<'static> {
         Actor { state: State::Reading, ..Actor::own("reader") }
@@ -54,7 +54,7 @@ pub struct Call<'a> {
     pub actor: &'a Actor<'a>,
     pub command: &'static OperatorCommand,
     pub operands: &'a [String],
-    /// Whether the author has confirmed what the command asks.
+    /// Whether the author has confirmed the command's question.
     pub is_confirmed: bool,
 }
 

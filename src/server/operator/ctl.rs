@@ -1,6 +1,6 @@
 //! `pychat ctl`: commands of the operator through a Unix socket (0600) in the home's data folder,
-//! and of readers through another one (0660). One line of JSON in, `{"words":["kick","bob"]}`, one
-//! line of JSON out.
+//! and of readers through another one (0660). A request is one line of JSON,
+//! `{"words":["kick","bob"]}`, and so is its answer.
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -29,11 +29,11 @@ pub type Handler = Arc<dyn Fn(&[String]) -> Reply + Send + Sync>;
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of the longest answer: a list of ten thousand users, as text and as data.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
-/// Time limit of a request until it is read, and of its answer until it is sent.
+/// Time limit for reading a request, and for sending its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time limit of commands that may take minutes.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
-/// Concurrent requests of readers, each of which has a thread. Further ones are refused.
+/// Largest number of concurrent requests of readers. Each has a thread. Further ones are refused.
 const READERS_MAX: usize = 32;
 /// Pause after a failed accept, for example without free descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -53,7 +53,7 @@ pub struct Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // The file may be gone already, and another server may listen on the path.
+        // Somebody may have removed the file, and another server may listen on the path.
         if file_at(&self.path).is_ok_and(|file| file == self.file) {
             let _ = fs::remove_file(&self.path);
         }
@@ -95,7 +95,7 @@ pub fn serve_readers(home: &Home, path: &Path, handler: Handler) -> anyhow::Resu
 /// Checks that the socket for readers replaces no file.
 ///
 /// # Errors
-/// The home has other files there, or the path names something that is no socket.
+/// The path belongs to the home, or to a file that is no socket.
 pub fn check_readers(home: &Home, path: &Path) -> Result<(), Fault> {
     let whole = home.dir().join(path);
     let found = fs::symlink_metadata(&whole);
@@ -103,7 +103,8 @@ pub fn check_readers(home: &Home, path: &Path) -> Result<(), Fault> {
     if !is_other && !home.has_own(path) {
         return Ok(());
     }
-    let error = format!("read_socket cannot be {}: something else is there", whole.display());
+    let error =
+        format!("read_socket cannot be {}: the path belongs to another file", whole.display());
     let hint = "name a path in a folder of its own, such as /run/pychat-read/ctl.sock";
     Err(Fault::new(code::UNREADABLE, error, hint))
 }
@@ -136,7 +137,7 @@ fn open(
                 };
                 let handler = Arc::clone(&handler);
                 let serve = move || {
-                    // The whole turn: the closure owns it until the answer is sent.
+                    // The closure owns the turn until the answer is sent.
                     let _turn = turn;
                     if let Err(error) = answer(&stream, &handler) {
                         log::debug!("ctl: {error}");
@@ -158,11 +159,11 @@ fn open(
 struct Turn(Arc<AtomicUsize>);
 
 impl Turn {
-    /// Returns a turn; `None` if `requests_max` requests have one.
+    /// Returns a turn; `None` if `requests_max` requests are in progress.
     fn take(requests: &Arc<AtomicUsize>, requests_max: usize) -> Option<Turn> {
         let before = requests.fetch_add(1, Ordering::Relaxed);
         let turn = Turn(Arc::clone(requests));
-        // One too many is dropped, and no longer counted.
+        // A surplus turn is dropped here, and no longer counted.
         (before < requests_max).then_some(turn)
     }
 }
@@ -174,9 +175,9 @@ impl Drop for Turn {
 }
 
 /// Refuses a request without reading it or waiting: the answer fits into the empty buffer of the
-/// socket. A reader who is already gone is no error.
+/// socket. A closed connection is no error.
 fn refuse(mut stream: &UnixStream) -> io::Result<()> {
-    log::debug!("ctl: a request is refused: {READERS_MAX} are answered");
+    log::debug!("ctl: request refused: {READERS_MAX} requests are in progress");
     let reply = failed("too many requests at the same time", "try again in a moment");
     stream.set_nonblocking(true)?;
     let _ = stream.write_all(&line_of(&reply)?);
@@ -198,7 +199,7 @@ fn answer(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
 }
 
 /// A connection with one time limit for all reads and writes: with a limit for each, a client that
-/// sends a byte now and then would have its thread for ever.
+/// sends a byte now and then would occupy its thread forever.
 struct Timed<'a> {
     stream: &'a UnixStream,
     end: Instant,
@@ -241,8 +242,8 @@ pub fn read(stream: impl Read) -> io::Result<serde_json::Result<Vec<String>>> {
     Ok(serde_json::from_str::<Request>(&line).map(|request| request.words))
 }
 
-/// Sends `words` to the server of a home and prints its answer. `agrees` asks the operator what the
-/// command has to be confirmed for; `None` where nobody can be asked.
+/// Sends `words` to a server and prints its answer. `agrees` asks the operator to confirm a
+/// command, and returns `None` if there is no terminal.
 ///
 /// # Errors
 /// No server runs there, it does not answer, or it refuses the command.
@@ -365,7 +366,7 @@ fn ask_within(place: &Place, words: &[String], patience: Duration) -> Result<Opt
         return Err(Fault::new(code::USAGE, error, "say it in fewer words"));
     }
     match stream.write_all(&line) {
-        // A server that refuses a request does not read it: its answer is there.
+        // A server that refuses a request does not read it, but has sent its answer.
         Err(error)
             if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
         sent => sent.map_err(fault)?,
@@ -487,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_comes_in_single_bytes_has_one_time_limit() {
+    fn a_request_that_arrives_byte_by_byte_has_one_time_limit() {
         let (stream, mut other) = UnixStream::pair().unwrap();
         let sending = thread::spawn(move || {
             for _ in 0..1_000 {
@@ -504,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_on_which_another_server_listens_stays() {
+    fn a_socket_of_another_running_server_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| Home::new(folder.path().join(name)));
         let path = folder.path().join("read.sock");
@@ -513,7 +514,7 @@ mod tests {
         let refused = readers(&other, folder.path(), "coffee").err().unwrap();
         assert!(refused.to_string().contains("another server listens there"), "{refused}");
         assert_eq!(answers().unwrap().text, "tea");
-        // Another server has the path by now: the end of the first leaves it.
+        // Another server now listens on the path: the end of the first one leaves its socket.
         fs::remove_file(&path).unwrap();
         let second = readers(&other, folder.path(), "coffee").unwrap();
         drop(first);

@@ -21,7 +21,7 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
 /// Channels that an answer names.
 const NAMED_MAX: usize = 5;
 
-/// Erases the texts of all messages of a user, or a channel.
+/// Erases the texts of all messages of a user, all messages of a channel, or its topic.
 pub fn erase(call: &Call) -> Reply {
     match call.operands {
         [name] if name.starts_with('#') => with_channel(call, name, erase_messages),
@@ -33,7 +33,7 @@ pub fn erase(call: &Call) -> Reply {
             Err(error) => misused(&error.to_string()),
         },
         // A shell takes an unquoted # for the beginning of a comment.
-        _ => call.asks("what? A channel is quoted in a shell, as '#tea':"),
+        _ => call.asks("name a user or a channel (quoted in a shell, as '#tea'):"),
     }
 }
 
@@ -53,13 +53,13 @@ fn erase_user(call: &Call, name: UserName) -> Reply {
         Ok(removed) => removed,
         Err(problem) => return problem,
     };
-    // From then on it goes on by itself, also after a failure or at the next start.
+    // From now on the erasure continues by itself, also after a failure or at the next start.
     let on_begun = || context.records.record(&Decision { target: name.as_str(), ..call.done() });
     match context.ledger.erase(&name, on_begun) {
         Some(Ok(messages)) => {
             let mut text = format!("{messages} messages of {name} were erased");
             if messages == 0 && context.accounts.find(&name).is_none() {
-                text.push_str("; nobody is registered by this name");
+                text.push_str("; nobody is registered under this name");
             }
             let remains = scrub(call, &mut text);
             for copy in removed {
@@ -72,8 +72,8 @@ fn erase_user(call: &Call, name: UserName) -> Reply {
     }
 }
 
-/// Runs a job on a channel that the server knows. The tag of a channel with a PIN may be
-/// abbreviated, as it is shown. A name without a tag means the channel without a PIN alone, because
+/// Runs a job on a channel that has members or stored messages. The tag of a channel with a PIN may
+/// be abbreviated, as in lists. A name without a tag means only the channel without a PIN, because
 /// an erasure cannot be undone.
 fn with_channel(call: &Call, text: &str, job: fn(&Call, &ChannelName) -> Reply) -> Reply {
     let Some(stored) = call.context.ledger.ask(|ledger| ledger.conversations()) else {
@@ -98,7 +98,7 @@ fn with_channel(call: &Call, text: &str, job: fn(&Call, &ChannelName) -> Reply) 
             let (name, others) = (clean::line(text), listed(named.iter()));
             let error =
                 format!("there is no channel {name} without a PIN, only with one: {others}");
-            failed(&error, "name a channel with a PIN by its tag, too")
+            failed(&error, "add the tag to name a channel with a PIN")
         }
         [name] => job(call, name),
         several => {
@@ -127,7 +127,7 @@ fn erase_messages(call: &Call, name: &ChannelName) -> Reply {
     // With the first letters of its tag: several channels may have the same name.
     let shown = name.to_string();
     let notice = format!("{} has erased the messages before this one", call.actor.title());
-    // From then on nobody can read them, also after a failure.
+    // From now on nobody can read the messages, also after a failure.
     let on_begun = || context.records.record(&Decision { target: &shown, ..call.done() });
     match context.ledger.erase_channel(name, &notice, on_begun) {
         Some(Ok(())) => {
@@ -156,15 +156,15 @@ fn erase_topic(call: &Call, name: &ChannelName) -> Reply {
     with(text, json!({"channel": name, "remains": remains}))
 }
 
-/// Removes copies of former ledgers, which contain the same texts. They go first, so that nothing
-/// is left to do for them where the erasure is interrupted.
+/// Removes copies of former ledgers, which contain the same texts. This runs first, so that no copy
+/// remains if the erasure is interrupted.
 fn remove_copies(call: &Call) -> Result<Vec<PathBuf>, Reply> {
     jobs(&call.context.home.ledger_file())
         .remove_copies(Duration::ZERO)
         .map_err(|error| no(&format!("a copy of a former ledger cannot be removed: {error}")))
 }
 
-/// Overwrites what was erased. Returns whether some of it remains, and adds that to the answer.
+/// Overwrites the erased texts. Returns whether some of them remain, and adds this to the answer.
 fn scrub(call: &Call, text: &mut String) -> bool {
     let context = call.context;
     let tidied = context.ledger.tidy(context.clock.time_ms(), READ_TIME);

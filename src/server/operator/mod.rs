@@ -49,8 +49,8 @@ pub fn run_command(context: &Context, actor: &Actor, words: &[String]) -> Reply 
         let role = who_may(command.act.least());
         return match actor.state {
             State::Reading => {
-                let error = format!("{word}: this socket only shows things; {role}");
-                failed(&error, "pychat ctl without --socket asks with the rights of the account")
+                let error = format!("{word}: this socket is read-only; {role}");
+                failed(&error, "pychat ctl without --socket uses the rights of your account")
             }
             _ => no(&Refusal::NotAllowed(command.act, actor.role).to_string()),
         };

@@ -306,8 +306,8 @@ fn subject(call: &Call) -> Said<Subject> {
     }
 }
 
-/// Returns the subject of the ban or the mute whose number in the list the first word is, unless
-/// the word is the name of somebody who is registered, banned or muted.
+/// Returns the subject of the ban or the mute with the number in the first word. `None` if the word
+/// is no number, or is the name of a user who is registered, banned or muted.
 fn numbered(call: &Call, kind: Kind) -> Said<Option<Subject>> {
     let context = call.context;
     let Some(word) = call.operands.first() else { return Ok(None) };
@@ -324,7 +324,7 @@ fn numbered(call: &Call, kind: Kind) -> Said<Option<Subject>> {
         Some(one) if one.kind == kind => Ok(Some(one.subject.clone())),
         Some(one) => {
             let (subject, done) = (&one.subject, one.kind.done());
-            Err(no(&format!("number {number} is no {}: {subject} is {done}", kind.word())))
+            Err(no(&format!("number {number} is not a {}: {subject} is {done}", kind.word())))
         }
         None => Err(no(&format!("there is no number {number}: banlist shows the numbers"))),
     }

@@ -1,4 +1,4 @@
-//! Bans and mutes of address ranges: what to confirm before, and what to know after.
+//! Bans and mutes of address ranges: the question before them, and the hint after them.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -20,19 +20,20 @@ const HOUSEHOLD_BITS: u8 = 64;
 /// Operators that a question names.
 const NAMED_MAX: usize = 5;
 
-/// Returns a hint after a sanction of one IPv6 address: its computer can take another one.
+/// Returns a hint after a sanction of a part of an IPv6 /64, such as one address: the computer can
+/// use other addresses of the /64.
 pub fn household_hint(subject: &Subject) -> String {
     match subject {
         Subject::Range(range) if range.network.is_ipv6() && range.prefix_bits > HOUSEHOLD_BITS => {
             let household = IpRange::around(range.network, HOUSEHOLD_BITS);
-            format!("; its computer can use every address of {household}: name that to keep it out")
+            format!("; its computer can use every address of {household}: name this range instead")
         }
         _ => String::new(),
     }
 }
 
-/// Returns the question before a sanction of many people, or of operators.
-/// Only the server's own account learns from it who connects from where.
+/// Returns the question before a sanction of many people, or of operators. Only the question to the
+/// server's own account has names and the number of users.
 pub fn question(call: &Call, kind: Kind, subject: &Subject) -> Option<String> {
     let Subject::Range(range) = subject else { return None };
     let (context, role) = (call.context, call.actor.role);
@@ -61,7 +62,7 @@ pub fn question(call: &Call, kind: Kind, subject: &Subject) -> Option<String> {
         None => format!("all IPv6 addresses would be {done}"),
     };
     if let Some(shared) = shared {
-        let _ = write!(question, "; {shared} among them connects many people, as a proxy does");
+        let _ = write!(question, "; many people share {shared} in this range, as through a proxy");
     }
     if role < Role::Console {
         question.push_str(if operators.is_empty() { "" } else { "; operators connect from there" });

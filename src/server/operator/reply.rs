@@ -23,7 +23,7 @@ pub struct Reply {
     /// The hint after a failure, unless the command has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// What to confirm before the command is carried out. Nothing was done.
+    /// The question to confirm before the command is carried out. Nothing was done yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
 }
@@ -79,7 +79,7 @@ pub fn failed(text: &str, hint: &str) -> Reply {
     Reply { hint: Some(hint.to_owned()), ..no(text) }
 }
 
-/// Asks for a confirmation, which is the command with [`CONFIRMED`] at its end.
+/// Returns a request to confirm a command by repeating it with [`CONFIRMED`] at its end.
 pub fn unconfirmed(question: String) -> Reply {
     let text = format!("{question}: nothing was done; add {CONFIRMED} at the end to do it");
     Reply { question: Some(question), ..failed(&text, "add --yes to confirm it") }

@@ -129,7 +129,7 @@ pub fn threads_answer(context: &Context) -> Result<(), String> {
 #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
 struct Here {
     device: DeviceName,
-    /// `None` where config.json forbids to show addresses.
+    /// `None` if config.json forbids showing addresses.
     address: Option<IpAddr>,
 }
 
@@ -143,10 +143,10 @@ impl fmt::Display for Here {
 /// Describes a user without a session.
 fn away(last_ms: Option<i64>, source: Option<IpRange>) -> String {
     let Some(last) = last_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) else {
-        return "away, never here".to_owned();
+        return "away, never connected".to_owned();
     };
     let from = source.map(|source| format!(" from {}", shortest(source))).unwrap_or_default();
-    format!("away, last here {}{from}", last.strftime("%Y-%m-%d %H:%M UTC"))
+    format!("away, last connected {}{from}", last.strftime("%Y-%m-%d %H:%M UTC"))
 }
 
 /// Returns an address without the prefix, and a network with it.

@@ -323,7 +323,7 @@ fn refused(owner: Owner, began: Began, (bytes, limits): (u64, &Limits)) -> Refus
     }
 }
 
-/// Returns the refusal of a file that exceeds the user's share.
+/// Returns the refusal of a file that exceeds the user's quota.
 fn over_quota(
     owner: Owner,
     (bytes, used): (u64, u64),
@@ -333,14 +333,14 @@ fn over_quota(
     let (rows, totals) =
         owner.ask(move |ledger| ledger.blobs().blobs_of(&user, USAGE_FILES_MAX))?;
     let excess = used.saturating_add(BlobRow::counts(bytes)).saturating_sub(max_bytes);
-    // Of more files the oldest ones are not among the rows.
+    // If the user has more files, the rows lack the oldest ones.
     let frees = if totals.files > rows.len() { None } else { frees(rows, excess) };
     let (bytes, used, max_bytes) = (FileBytes(bytes), FileBytes(used), FileBytes(max_bytes));
     Ok(Refusal::Quota { bytes, used, max_bytes, frees })
 }
 
-/// Returns when files of at least so many bytes have expired, and the bytes of these; `None` if all
-/// files have fewer.
+/// Returns the time at which files of at least `bytes` have expired, and their size; `None` if all
+/// files together are smaller.
 fn frees(mut rows: Vec<BlobRow>, bytes: u64) -> Option<(String, FileBytes)> {
     rows.sort_by_key(|row| row.until_ms);
     let mut freed = 0u64;

@@ -1,7 +1,7 @@
-//! A certificate authority of the server's own for the web port: public authorities certify no
-//! names of home networks. Its name constraints permit such names and private addresses alone:
-//! who has its key impersonates no public site to a device that trusts it and applies the
-//! constraints. RFC 5280, section 4.2.1.10.
+//! The server's own certificate authority for the web port: public authorities certify no names of
+//! home networks. Its name constraints permit only such names and private addresses. A thief of its
+//! key therefore cannot impersonate public sites to devices that apply the constraints. RFC 5280,
+//! section 4.2.1.10.
 
 use std::fs;
 use std::io;
@@ -19,19 +19,19 @@ use crate::config::{HOME_DOMAINS, HomeName, PRIVATE_V4, PRIVATE_V6, WebTls};
 use crate::file::{FileError, make_folder, replace};
 use crate::home::Home;
 
-/// Browsers accept no certificate that is valid for longer, in days.
+/// Validity of a certificate, in days. Browsers reject certificates that are valid for longer.
 const LEAF_DAYS: i64 = 397;
-/// A new certificate follows after this time, in days.
+/// Age at which a certificate is replaced, in days.
 const RENEWS_DAYS: i32 = 300;
 const AUTHORITY_DAYS: i64 = 3_650;
 
-/// The files below the home.
+/// The folder of the files, below the home.
 const FOLDER: &str = "keys/web";
 const AUTHORITY: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
 const LEAF: &str = "server.pem";
 const LEAF_KEY: &str = "server.key";
-/// The day of the certificate, and its names.
+/// The file with the certificate's day and names.
 const NAMES: &str = "names";
 
 /// Why there is no certificate.
@@ -43,7 +43,7 @@ pub enum AuthorityError {
     Read { path: PathBuf, error: io::Error },
     #[error("the authority of the web port: {0}; remove keys/web to get another one")]
     Make(#[from] rcgen::Error),
-    #[error("{}: the clock shows no usable date", .0.display())]
+    #[error("{}: the system clock has no usable date", .0.display())]
     Clock(PathBuf),
     #[error(
         "{}: one of ca.key and ca.crt is missing; restore it, or remove the folder and install the \
@@ -52,8 +52,8 @@ pub enum AuthorityError {
     Half(PathBuf),
 }
 
-/// Issues a certificate for these names, unless there is one that is not old. Returns its files,
-/// as paths below the home.
+/// Issues a certificate for these names, unless a current one exists. Returns its files, as paths
+/// below the home.
 ///
 /// # Errors
 /// The files cannot be read or written, or are damaged.
@@ -80,11 +80,11 @@ pub fn issue(home: &Home, names: &[HomeName]) -> Result<WebTls, AuthorityError> 
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let own = KeyPair::generate()?;
     let leaf = params.signed_by(&own, &authority)?;
-    // What is written last is what a later call looks at.
+    // The file of names is written last, because a later call checks it.
     replace(&key, own.serialize_pem().as_bytes(), 0o600)?;
     replace(&certificate, leaf.pem().as_bytes(), 0o600)?;
     replace(&folder.join(NAMES), format!("{today}\n{text}").as_bytes(), 0o600)?;
-    log::info!("the web port has a new certificate of its own authority");
+    log::info!("the server's own authority has issued a new certificate for the web port");
     Ok(issued())
 }
 
@@ -94,8 +94,8 @@ pub fn issued() -> WebTls {
     WebTls { certificate, key }
 }
 
-/// Returns whether the certificate has these names and is not old. The time of a file says nothing
-/// of it: a copy is younger.
+/// Returns whether the certificate has these names and is not old. The times of the files are not
+/// used, because copies are newer.
 fn is_for(folder: &Path, names: &str, today: Date) -> bool {
     let Ok(text) = fs::read_to_string(folder.join(NAMES)) else { return false };
     let Some((day, known)) = text.split_once('\n') else { return false };
@@ -118,7 +118,7 @@ fn authority(
     dated(&mut params, "pychat at home", valid);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    // Name constraints bind neither the signatures of programs nor all of those of mail.
+    // Name constraints apply neither to code signing nor to all mail certificates.
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.name_constraints = Some(constraints());
     let there = [&path, &certificate].map(|path| path.exists());
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(leaf(&one), first);
         assert_ne!(leaf(&other), first);
         let second = leaf(&one);
-        // The file of the certificate is young, as a copy is.
+        // The file of the certificate is new, as a copy is.
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         for (days, is_issued) in [(-299, false), (-300, true), (1, true)] {
             let before = leaf(&one);

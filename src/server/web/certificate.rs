@@ -84,7 +84,7 @@ impl Files {
     }
 }
 
-/// The files of the certificate that the configuration asks for. They are issued if necessary.
+/// Returns the files of the configured certificate. Issues the certificate if necessary.
 fn files(home: &Home, config: &Config) -> Result<Option<Files>, CertificateError> {
     let issued = match (&config.web_tls, &config.web_names[..]) {
         (Some(tls), _) => return Ok(Some(Files::of(home, tls))),

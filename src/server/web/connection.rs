@@ -24,8 +24,8 @@ const PART_BYTES: usize = 2_048;
 /// Bytes that are read and dropped after the answer. A close with unread bytes would reset the
 /// connection, and the peer would lose the answer.
 const IGNORED_BYTES_MAX: usize = 64 * 1024;
-/// Pages that a peer gets before others have their turn. A peer with more requests at once does not
-/// wait for answers: it is cut.
+/// Pages that a peer gets in one turn, so that other peers are served too. A peer that pipelines
+/// more requests is disconnected.
 const PAGES_AT_ONCE_MAX: usize = 16;
 /// How long the peer may take to read the answer and to close.
 const LINGER: Duration = Duration::from_secs(2);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_waits_for_no_answer_is_cut() {
+    fn a_peer_that_pipelines_too_many_requests_is_disconnected() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let (mut browser, mut connection) = connected(deadline);
         let asked = Asked {

@@ -25,8 +25,8 @@ const HEADERS: &str = "Content-Security-Policy: default-src 'none'; \
 const FIRST: [&str; 2] = ["/", "/index.html"];
 /// The facts about the server that a page needs before it can connect.
 const ABOUT: &str = "/server.json";
-/// The certificate of the server's own authority, for phones, which do not trust the port before
-/// they have it.
+/// The certificate of the server's own authority. Phones trust the port only after they have
+/// installed it.
 const AUTHORITY: &str = "/ca.crt";
 
 /// The page where browsers allow no encryption.
@@ -43,7 +43,7 @@ pub struct Site<'a> {
     pub is_open: bool,
     /// Whether browsers allow encryption to a page at the address of the request.
     pub is_secure: bool,
-    /// Whether the request is known to have come encrypted.
+    /// Whether the request is known to be encrypted.
     pub is_encrypted: bool,
     /// Whether the port has a certificate: then such an address begins with https.
     pub has_tls: bool,

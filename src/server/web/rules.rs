@@ -16,8 +16,8 @@ pub fn is_own_host(host: &str, origins: &[WebOrigin], names: &[HomeName]) -> boo
 }
 
 /// Returns whether a page of this origin may open a hop. A request without an origin is from a
-/// program: browsers always send one. A page that came without encryption, which others on its way
-/// may have changed, opens no encrypted hop, unless the operator lists its origin.
+/// program: browsers always send one. A page that was loaded without encryption may have been
+/// changed on its way: it opens no encrypted hop, unless the operator lists its origin.
 pub fn admits_origin(
     origin: Option<&str>,
     (host, is_encrypted): (&str, bool),
@@ -25,14 +25,14 @@ pub fn admits_origin(
 ) -> bool {
     let Some(origin) = origin else { return true };
     let Ok(origin) = origin.parse::<WebOrigin>() else { return false };
-    // A proxy that the operator has not listed says nothing of encryption.
+    // A proxy that the operator has not listed does not report encryption.
     let is_listed = |own: &WebOrigin| own.is_https() && own.is_at(host);
     let is_encrypted = is_encrypted || origins.iter().any(is_listed);
     let is_here = origin.is_at(host) && (origin.is_https() || !is_encrypted);
     is_here || origins.contains(&origin)
 }
 
-/// The encryption on the way of a request.
+/// The encryption of a request on its way.
 #[derive(Clone, Copy, Default)]
 pub struct Path<'a> {
     /// Whether the connection has TLS.
@@ -44,8 +44,8 @@ pub struct Path<'a> {
 }
 
 impl Path<'_> {
-    /// Returns whether the request came encrypted, as far as is known: a proxy that does not state
-    /// the scheme is expected to have a certificate.
+    /// Returns whether the request is known to be encrypted. A proxy that does not state the scheme
+    /// is assumed to have a certificate.
     pub fn is_encrypted(self) -> bool {
         let is_http = self.scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
         self.is_tls || (self.by_proxy && !is_http)
@@ -199,7 +199,7 @@ mod tests {
             ("http://127.0.0.1:8000", "127.0.0.1:5080"),
             ("http://127.0.0.1", "127.0.0.1:5080"),
             ("http://chat.example.org", "127.0.0.1:5080"),
-            // The page came by the https of a proxy that is not listed.
+            // The page was loaded over https from a proxy that is not listed.
             ("http://chat.example.org", "chat.example.org"),
             ("https://chat.example.org.evil.example", "chat.example.org"),
             ("https://chat.example.org/", "127.0.0.1:5080"),
