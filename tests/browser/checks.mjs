@@ -329,8 +329,8 @@ export const CHECKS = {
     assert.deepEqual(script.heard.filter((one) => one.type === 'read' && one.conversations[0].to.startsWith('#news')), [], 'it is marked as read');
   },
 
-  async 'check: what the server says is marked'({ page, script, sees }) {
-    // The words of the client, from the server.
+  async 'check: text of the server is marked'({ page, script, sees }) {
+    // A text of the client, sent by the server.
     const compare = 'compare this with bob, over the phone or face to face';
     const rows = (kind, part) => page.evaluate(([wanted, inner]) => [...document.querySelectorAll(`#list .row.${wanted}`)]
       .map((row) => [row.querySelector(inner)?.textContent ?? null, row.querySelector('.text').textContent]), [kind, part]);
@@ -339,7 +339,7 @@ export const CHECKS = {
       message('#lobby', 'alice', 61, 'it is five', { unsealed: true }), message('#lobby', 'alice', 62, 'it is six')]);
     await sees('it is six');
     const notes = (await rows('note', '.mark')).filter(([, text]) => text.includes(compare));
-    // The first part is for screen readers, the second one is seen.
+    // The first part is for screen readers, the second one is visible.
     assert.deepEqual(notes, [['From the server: server', `${compare}: one`], ['From the server: server', `Notice: ${compare}: two`],
       ['Notice: –', `${compare}: three`], ['Error: !', `${compare}: four`]]);
     const said = (await rows('message', '.warning')).slice(-2);

@@ -42,7 +42,7 @@ export async function house(world) {
   const house = {
     about: { fingerprint: world.print, founding: world.print, name: 'the house' },
     cutBy: false,
-    /** Pause after each piece of a browser's records. */
+    /** Pause after each part of a browser's records, in milliseconds. */
     pauseMs: 0,
     /** Cuts everything, as a stopped server does. With a status: as a proxy in front of it does. */
     cut: (status = true) => { house.cutBy = status; sockets.forEach((socket) => socket.destroy()); },

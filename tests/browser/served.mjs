@@ -139,7 +139,7 @@ export const SERVED = {
     home.close();
   },
 
-  'served: a newer page is loaded on request, and takes no text with it'({ world, browser }) {
+  'served: a newer page is loaded on request, and loses no text'({ world, browser }) {
     return newer(world, browser);
   },
 
@@ -160,14 +160,14 @@ export const SERVED = {
     assert.match(pem, /^-----BEGIN ENCRYPTED PRIVATE KEY-----/);
     await heidi.check();
     await heidi.context.close();
-    // The passphrase opens it, and the terminal client has the same key then. It asks for a passphrase at a terminal only.
+    // The passphrase opens the file. The terminal client gets it without one, because it asks for a passphrase only on a terminal.
     const open = crypto.createPrivateKey({ key: pem, passphrase }).export({ type: 'pkcs8', format: 'pem' });
     assert.throws(() => crypto.createPrivateKey({ key: pem, passphrase: 'another one' }));
     const folder = path.join(world.env('heidi').XDG_DATA_HOME, 'pychat');
     fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
     fs.writeFileSync(path.join(folder, 'id.pem'), open, { mode: 0o600 });
     assert.equal((await world.call('heidi', 'key', 'show', '--name', 'heidi')).trim(), line);
-    // Another browser does, too, and its user is registered already.
+    // Another browser accepts the file, too. Its user is registered already.
     const again = await visit(browser, 'heidi', url);
     const { page } = again;
     await page.click('text=Use a key file');
@@ -180,7 +180,7 @@ export const SERVED = {
     };
     const junk = path.join(world.folder, 'junk.pem');
     fs.writeFileSync(junk, 'no key');
-    await tries(junk, '', /the file is no key of pychat/);
+    await tries(junk, '', /the file is not a pychat key/);
     await tries(file, '', /the key has a passphrase/);
     await tries(file, 'another one', /the passphrase is wrong/);
     await again.check();
@@ -190,7 +190,7 @@ export const SERVED = {
     await again.state('connected');
     await again.says('from another browser');
     await carol.hears('heidi', (one) => one.type === 'message' && one.from === 'heidi' && one.text === 'from another browser');
-    // The passphrase is stored nowhere, and the key only under it.
+    // The browser stores no passphrase. Its copies of the key are encrypted or cannot be exported.
     const stored = await page.evaluate(async () => {
       const { whole } = await import(new URL('page/vault.js', document.baseURI).href);
       const { keys, ...rest } = await (await whole()).profile();
@@ -221,7 +221,7 @@ async function newer(world, browser) {
   await reconnects();
   await ivan.reads(/There is a newer version of this page/);
   await ivan.check();
-  // Text that only this page has is not lost: this one could contain a PIN.
+  // Text that is only in memory is not lost: this text could contain a PIN.
   await ivan.page.fill('#text', '/password 47114711');
   await ivan.page.click('#newer button');
   await ivan.reads(/loading the page would lose it/);

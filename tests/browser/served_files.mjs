@@ -9,7 +9,7 @@ import { picture } from './picture.mjs';
 import { begins, visit } from './served.mjs';
 import { until } from './world.mjs';
 
-/** Sends the files that the sheet asks about. */
+/** Confirms the sheet that asks before it sends files. */
 async function sends(person, caption) {
   if (caption) await person.page.fill('dialog [name=caption]', caption);
   await person.page.click('dialog button.primary');
@@ -30,14 +30,14 @@ export const SERVED_FILES = {
     await world.call('server', 'users', 'add', await begins(frank), '--yes', '--home', world.home);
     await frank.state('connected');
     const announced = (name) => carol.hears(name, (one) => one.type === 'message' && one.file?.name === name);
-    /** What carol gets. */
+    /** The bytes that carol fetches. */
     const fetched = async (message) => {
       const to = path.join(world.folder, `fetched-${message.seq}`);
       carol.tell({ type: 'get_file', to: '#lobby', seq: message.seq, path: to });
       await carol.hears('the file', (one) => one.type === 'transfer' && one.seq === message.seq && one.state === 'saved');
       return fs.readFileSync(to);
     };
-    // A photo, with a place that does not leave the page.
+    // A photo with a place in its metadata. The place is not sent.
     const taken = picture(240, 160, 'SECRET-PLACE');
     const file = path.join(world.folder, 'beach.png');
     fs.writeFileSync(file, taken);
@@ -49,10 +49,10 @@ export const SERVED_FILES = {
     assert.ok(beach.file.preview.length > 6, 'the message has a preview');
     const arrived = await fetched(beach);
     assert.ok(taken.includes('SECRET-PLACE') && arrived.equals(picture(240, 160, '')), 'the place is removed');
-    // Its own row shows it, too.
+    // The sender's row shows the preview, too.
     await frank.sees('beach.png');
     await until('frank sees the preview', () => frank.page.locator('#list .file canvas').count());
-    // A drop of many chunks, byte for byte, and a paste. Nothing else than what was dropped arrives.
+    // A dropped file of many chunks and a pasted file arrive byte for byte.
     const noise = crypto.randomBytes(1_500_001);
     await hands(frank, 'drop', 'noise.bin', noise);
     assert.match(await frank.page.textContent('dialog'), /noise\.bin/);
@@ -74,12 +74,12 @@ export const SERVED_FILES = {
     const download = await saves;
     assert.equal(download.suggestedFilename(), 'hills.png');
     assert.ok(fs.readFileSync(await download.path()).equals(picture(130, 70, '')), 'as carol has sent it');
-    await until('the row says so', () => frank.page.evaluate(() => [...document.querySelectorAll('#list .file .notes')].some((one) => one.textContent === 'saved')));
-    // It is fetched once more, because the browser has it now.
+    await until('the row shows that it is saved', () => frank.page.evaluate(() => [...document.querySelectorAll('#list .file .notes')].some((one) => one.textContent === 'saved')));
+    // The picture is fetched once more, because the client has removed the saved file.
     await frank.page.locator('#list .row', { hasText: 'the hills' }).locator('button', { hasText: 'View' }).click();
     await until('frank sees it again', () => frank.page.evaluate(() => document.querySelector('dialog img')?.naturalWidth === 130));
     await frank.page.keyboard.press('Escape');
-    // What fetching and sending leaves in the browser: nothing of a file.
+    // Sending and fetching leave no contents of files in the browser's storage.
     const stored = await frank.page.evaluate(async () => {
       const { each, whole } = await import(new URL('page/vault.js', document.baseURI).href);
       const paths = [];
@@ -98,7 +98,7 @@ export const SERVED_FILES = {
     await grace.state('connected');
     const row = (name) => grace.page.locator('#list .row', { hasText: name });
     const announced = (name) => carol.objects.filter((one) => one.file?.name === name);
-    // On a slow network, what is sent is shown, and can be cancelled.
+    // On a slow network the row shows the progress, and the transfer can be cancelled.
     const large = crypto.randomBytes(2_000_000);
     home.pauseMs = 200;
     await hands(grace, 'drop', 'unwanted.bin', large);
@@ -106,7 +106,7 @@ export const SERVED_FILES = {
     await until('a part is sent', async () => /[1-9]\d* kB of 2/i.test((await row('unwanted.bin').first().textContent()).replaceAll('\u00a0', ' ')));
     await grace.check();
     await row('unwanted.bin').locator('button', { hasText: 'Cancel' }).click();
-    await until('its row is gone', async () => !(await row('unwanted.bin').count()));
+    await until('its row is removed', async () => !(await row('unwanted.bin').count()));
     // The next file is sent to its end over another connection.
     home.pauseMs = 50;
     await hands(grace, 'drop', 'wanted.bin', large);
@@ -120,12 +120,12 @@ export const SERVED_FILES = {
     carol.tell({ type: 'get_file', to: '#lobby', seq: wanted.seq, path: to });
     await carol.hears('the file', (one) => one.type === 'transfer' && one.seq === wanted.seq && one.state === 'saved');
     assert.ok(fs.readFileSync(to).equals(large), 'as it was dropped');
-    // A film has a place that nobody removes.
+    // The client cannot remove the place from a film.
     await hands(grace, 'drop', 'film.mp4', Buffer.concat([Buffer.from('\0\0\0\x18ftypmp42'), Buffer.alloc(64)]));
     await sends(grace);
     await until('it is refused', async () => /metadata/.test(await row('film.mp4').first().textContent()));
     await row('film.mp4').locator('button', { hasText: 'Drop' }).click();
-    // Paths of the computer mean nothing in a page.
+    // The client in a page cannot read paths of the computer.
     await grace.says('/send /etc/hostname');
     await grace.reads(/the page cannot read a path/);
     await grace.says('a last word');

@@ -89,7 +89,7 @@ export const STATES = {
 
 const ABOUT = { fingerprint: READY.fingerprint, founding: READY.fingerprint, name: 'chat.example.org', version: '0.1.0', page: 'one' };
 const OTHER = 'A'.repeat(43);
-/** Stores a profile, whose key is none, before the page opens it. */
+/** Stores a profile with an invalid key before the page opens it. */
 const brokenKey = () => indexedDB.deleteDatabase && new Promise((done) => {
   const request = indexedDB.open('pychat profile', 1);
   request.onupgradeneeded = () => {
@@ -99,7 +99,7 @@ const brokenKey = () => indexedDB.deleteDatabase && new Promise((done) => {
   request.onsuccess = () => { request.result.close(); done(); };
 });
 
-/** The cards of a page that a server has served, before there is a chat: `begins` runs before its scripts, `does` is what the user does. */
+/** The cards that a server's page shows before the chat. `begins` runs before the page's scripts. `does` runs the user's actions. */
 const CARDS = {
   'first contact': { says: /Chat on chat\.example\.org/ },
   'first contact in Safari': { says: /Add to Home Screen/, begins: () => { Object.defineProperty(navigator, 'userAgent', { value: 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)' }); } },

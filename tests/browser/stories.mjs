@@ -222,7 +222,7 @@ export const STORIES = {
     await bob.sees('from alice 0');
     const rows = await bob.page.locator('#list .row').count();
     assert.ok(rows <= 261, `${rows} rows are in the document`);
-    // A message that arrives meanwhile moves nothing, and is announced.
+    // A message that arrives in the meantime does not scroll the list, and is announced.
     const before = await place();
     carol.tell({ type: 'say', to: '#lobby', text: 'news below' });
     await until('bob sees the count', async () => /\d+ new/.test(await bob.page.textContent('#pill')));

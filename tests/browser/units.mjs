@@ -31,7 +31,7 @@ function made() {
   return { store, told, asks };
 }
 
-/** Runs something with parts of a browser. */
+/** Runs a function with parts of a browser as globals. */
 async function within(parts, does) {
   const define = ([name, value]) => Object.defineProperty(globalThis, name, { value, configurable: true });
   Object.entries(parts).forEach(define);
@@ -159,7 +159,7 @@ const UNITS = {
     assert.equal(told.some(([what]) => what === 'current'), false);
   },
 
-  'a secret message that the client has not taken is lost with the page'() {
+  'a secret message that the client has not accepted is only in memory'() {
     const disk = new Disk();
     assert.equal(disk.hasUnstored, false);
     disk.sends('e', { to: '#tea~x', line: 'hi' });

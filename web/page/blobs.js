@@ -1,8 +1,8 @@
 // The bytes of files that the client sends and fetches, outside of its memory. A Worker reads a Blob synchronously.
 
-/** Bytes of each file that are read at once: each reading costs a message to another process of the browser. */
+/** Bytes of a file that are read at once: each read costs a message to another process of the browser. */
 const AHEAD = 1 << 20;
-/** Bytes that arrive are joined to a Blob of this size, which the browser may keep on its disk. */
+/** Received bytes are joined to a Blob at this size. The browser may keep the Blob on its disk. */
 const JOINED = 4 << 20;
 
 export class Blobs {

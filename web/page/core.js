@@ -163,7 +163,7 @@ function open() {
 	opened.onclose = () => later(CLOSED);
 }
 
-/** Takes a file from the page: answers its path, or why it is not taken. `picture` is what `preview.js` has made of it. */
+/** Accepts a file from the page. Answers with its path, or with the reason of a refusal. `picture` is the result of `smallPicture`. */
 async function takeFile({ id, file, name, picture }) {
 	if (ended || !wasm) return postMessage({ answer: id, refused: 'the client is not running' });
 	const { original, small, pixels = new Uint8Array() } = picture ?? {};
@@ -177,7 +177,7 @@ async function takeFile({ id, file, name, picture }) {
 	return postMessage({ answer: id, ...(number ? { path: told } : { refused: told }) });
 }
 
-/** Answers the bytes of a fetched file. One that the page saves is removed here. */
+/** Answers with the bytes of a fetched file, and removes the file if the page saves it. */
 async function giveFile({ id, transfer, saves }) {
 	const number = ended || !wasm ? 0 : wasm.fetched(transfer);
 	const blob = number && blobs.whole(number);

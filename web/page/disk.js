@@ -87,7 +87,7 @@ export class Disk {
 		this.timer ??= setTimeout(() => this.flush(), SAVE_MS);
 	}
 
-	/** Whether there is a draft, or a message that the client has not taken yet, that only this page has. */
+	/** Whether a draft, or a message that the client has not accepted yet, is only in the memory of this page. */
 	get hasUnstored() { return this.drafts.memoryOnly.size + this.sent.memoryOnly.size > 0; }
 
 	flush() {

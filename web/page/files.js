@@ -8,7 +8,7 @@ import { plural, size, title } from './words.js';
 const FILES_MAX = 16;
 /** The time until another try while the client has the maximum number of files. */
 const BUSY_MS = 500;
-/** The time in which the browser begins to save a file. */
+/** The time within which the browser begins to save a file, in milliseconds. */
 const SAVING_MS = 60000;
 
 const pause = (ms, signal) => new Promise((done) => {
@@ -33,7 +33,7 @@ export class Files {
 		});
 		document.body.append(this.input);
 		this.#drops();
-		// The client in a page ends with it, and its transfers do too.
+		// The client in a page, and its transfers, end when the page is closed.
 		addEventListener('beforeunload', (event) => {
 			const isMoving = ({ state }) => !['sent', 'saved', 'failed', 'cancelled'].includes(state);
 			if (app.link.isOwn && [...app.store.transfers.values()].some(isMoving)) event.preventDefault();
@@ -179,8 +179,8 @@ export class Files {
 		this.saved.add(transfer.transfer);
 		try {
 			const blob = await this.app.link.fetched(transfer, true);
-			if (!blob) throw new TypeError('it is gone');
-			// The type says nothing: no browser opens it in a page.
+			if (!blob) throw new TypeError('the client no longer has it');
+			// Browsers do not open a file of this type in a page.
 			const url = URL.createObjectURL(blob.slice(0, blob.size, 'application/octet-stream'));
 			const link = h('a', { href: url, download: transfer.name, hidden: true });
 			document.body.append(link);
@@ -203,7 +203,7 @@ export class Files {
 				transfer.state = 'cancelled';
 				return this.#fetch(room, item);
 			}
-			if (!blob) throw new Error('The client has no such file any more.');
+			if (!blob) throw new Error('The client no longer has this file.');
 			const bytes = new Uint8Array(await blob.arrayBuffer());
 			const type = pictureType(bytes);
 			if (!type) throw new Error(`${name} is no JPEG, PNG, WebP or GIF. ${where}`);

@@ -1,14 +1,14 @@
-// The user's RSA key: made here or read from a key file, and stored so that nobody can export it. A key file is PKCS#8 PEM as
-// the terminal client has it (`id.pem`).
+// The user's RSA key: generated here or read from a key file, and stored so that scripts cannot export it. A key file is PKCS#8
+// PEM, as `id.pem` of the terminal client.
 
 import { scriptUrl } from './dom.js';
 
 const OAEP = { name: 'RSA-OAEP', hash: 'SHA-256' };
 const PSS = { name: 'RSA-PSS', hash: 'SHA-256' };
-/** Bytes of a key file. */
+/** Largest size of a key file, in bytes. */
 export const FILE_BYTES_MAX = 65536;
 const LINE = 64;
-/** The time in which the browser begins to save a file. */
+/** The time within which the browser begins to save a file, in milliseconds. */
 const SAVING_MS = 60000;
 
 export const base64 = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)));
@@ -35,7 +35,7 @@ export async function makeKey(passphrase) {
 	return { keys, file };
 }
 
-/** Reads the key of a key file. The file is kept if it has a passphrase. The error says why it does not open. */
+/** Reads a key file. Returns the file too if it has a passphrase. The error states why it cannot be opened. */
 export async function readKey(pem, passphrase) {
 	const { pem: open, public: spki } = await rekey(pem, passphrase, '');
 	const pkcs8 = derOf(open);
@@ -66,12 +66,12 @@ export async function works(keys) {
 	}
 }
 
-/** Opens a key file and writes it under another passphrase. What the Worker has in memory ends with it. */
+/** Decrypts a key file and encrypts it with another passphrase, in a Worker whose memory ends with it. */
 function rekey(pem, old, passphrase) {
 	const worker = new Worker(scriptUrl('page/locker.js'), { type: 'module' });
 	const answered = new Promise((resolve, reject) => {
 		worker.onmessage = ({ data }) => (data.problem ? reject(new Error(data.problem)) : resolve(data));
-		worker.onerror = (event) => reject(new Error(event.message || 'the browser starts no Worker'));
+		worker.onerror = (event) => reject(new Error(event.message || 'the browser cannot start a Worker'));
 	});
 	worker.postMessage({ base: document.baseURI, pem, old, passphrase });
 	return answered.finally(() => worker.terminate());

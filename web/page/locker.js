@@ -1,5 +1,5 @@
-// A Worker that opens one key file, writes it under another passphrase, and is ended: the key and its passphrases are in no
-// memory that stays.
+// A Worker that decrypts one key file and encrypts it with another passphrase. It is ended afterwards, so that the key and the
+// passphrases do not stay in memory.
 
 let wasm;
 const memory = (at, length) => new Uint8Array(wasm.memory.buffer, at, length);

@@ -139,13 +139,13 @@ class App {
 		return false;
 	}
 
-	/** Reports a newer page. It is loaded on request, and only if no text is lost by that. */
+	/** Reports a newer page. The user loads it, which is refused while text would be lost. */
 	#newer() {
 		const bar = $('newer');
 		if (!bar.hidden) return;
 		const loads = () => {
 			this.disk.flush();
-			if (this.disk.hasUnstored) this.composer.tell('Send or remove first what you have typed, and wait for what you have just sent: this text is not stored, and loading the page would lose it.');
+			if (this.disk.hasUnstored) this.composer.tell('First send or remove the text that you have typed, and wait until the client has accepted sent text. This text is not stored: loading the page would lose it.');
 			else location.reload();
 		};
 		bar.replaceChildren(h('span', { role: 'status' }, 'There is a newer version of this page. Your drafts stay.'), button('Load it', loads, { class: 'primary' }));

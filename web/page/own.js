@@ -12,7 +12,7 @@ const SERVER = 'pychat server';
 /** Words of the shared memory, and bytes for a label, what is opened or signed, and the result. */
 const SHARED_BYTES = 32 + 8192;
 const NAME_CHARS_MAX = 32;
-/** The least time between two questions for a newer page. */
+/** The shortest time between two checks for a newer page when the page becomes visible, in milliseconds. */
 const NEWER_MS = 600000;
 
 /** What serves this page: a server, null for the client on this computer, undefined if it is not known. */
@@ -50,9 +50,9 @@ async function hasProfile() {
 	}
 }
 
-/** Safari on a phone, outside of an app of the home screen: each has storage of its own, and Safari's does not last. */
-function isPassing() {
-	// An iPad says that it is a Mac, which has no screen that is touched.
+/** Whether this is Safari on a phone or an iPad, and no app of the home screen. Each has its own storage, and Safari's does not last. */
+function isSafariTab() {
+	// An iPad reports that it is a Mac. Macs have no touch screen.
 	const isPad = /Macintosh/.test(navigator.userAgent) && navigator.maxTouchPoints > 1;
 	return (isPad || /iPhone|iPad/.test(navigator.userAgent)) && !navigator.standalone;
 }
@@ -62,18 +62,18 @@ const ofInvite = (print) => print.replace(/^SHA256:/, '').replaceAll('+', '-').r
 
 export class OwnLink {
 	constructor(server, heard, told) {
-		Object.assign(this, { server, heard, told, attached: false, isOwn: true, lookedMs: 0, asked: new Map() });
+		Object.assign(this, { server, heard, told, attached: false, isOwn: true, checkedMs: 0, asked: new Map() });
 		addEventListener('online', () => this.retry());
 		document.addEventListener('visibilitychange', () => {
 			if (document.hidden) return;
 			this.retry();
-			if (Date.now() - this.lookedMs > NEWER_MS) this.#looks();
+			if (Date.now() - this.checkedMs > NEWER_MS) this.#checkPage();
 		});
 	}
 
-	/** Asks the server whether it has a newer page: after each connection, and when the page is seen again. */
-	async #looks() {
-		this.lookedMs = Date.now();
+	/** Checks whether the server has a newer page: after each connection, and when the page becomes visible again. */
+	async #checkPage() {
+		this.checkedMs = Date.now();
 		const now = await answer();
 		if (this.server.page && now?.page && now.page !== this.server.page) this.told('newer');
 	}
@@ -119,7 +119,7 @@ export class OwnLink {
 		const name = h('input', { id: 'name', name: 'name', autocomplete: 'username', autocapitalize: 'off', spellcheck: 'false', required: true, maxlength: NAME_CHARS_MAX, 'aria-describedby': 'name-hint' });
 		const hint = h('p', { class: 'hint', id: 'name-hint' }, 'Letters, digits, - and _; a letter or a digit first.');
 		const file = reads && field('Key file', { name: 'file', type: 'file', accept: '.pem', required: true }, 'A backup of this page, or id.pem of the terminal client.');
-		const about = reads ? 'Empty if the file has none.' : 'With it you can save the key in a file, now and later. Without it nobody can: this browser has the only one.';
+		const about = reads ? 'Leave it empty if the file has none.' : 'With a passphrase you can save the key in a file at any time. Without one, the key exists in this browser only.';
 		const pass = field(reads ? 'Passphrase of the file' : 'Passphrase for a backup (optional)', { name: 'passphrase', type: 'password', autocomplete: reads ? 'off' : 'new-password', maxlength: 200 }, about);
 		const verb = reads ? 'Use this key' : 'Make my key';
 		const make = h('button', { type: 'submit', class: 'primary' }, verb);
@@ -143,8 +143,8 @@ export class OwnLink {
 		});
 		this.#card(`Chat on ${this.server.name || location.host}`,
 			h('p', {}, reads ? 'This moves your key to this browser. Do not use it on the other device any more: two devices need two keys.'
-				: 'This browser makes a key for you, and keeps it. Without it nobody can read your private messages, not even you. Use this browser again next time.'),
-			isPassing() && warning('Safari deletes what a site stores if it is not visited for seven days. Share, Add to Home Screen, and open the chat there: it stays there, and has another storage than Safari.'),
+				: 'This browser makes a key for you, and stores it. Without this key nobody can read your private messages, not even you. Use this browser again next time.'),
+			isSafariTab() && warning('Safari deletes the data of a site that is not visited for seven days. Choose Share, Add to Home Screen, and open the chat there: the app has its own storage, which stays.'),
 			h('p', {}, `Key of the server: ${this.server.fingerprint}`), form,
 			button(reads ? 'Make a new key instead' : 'Use a key file', () => this.#form(!reads)));
 		return name.focus();
@@ -165,7 +165,7 @@ export class OwnLink {
 	/** Whether the key can be saved in a file. */
 	get hasBackup() { return Boolean(this.profile?.file); }
 
-	/** Saves the key file. Its passphrase is the one that it was made with. */
+	/** Saves the key file. It has the passphrase that the user chose when the key was made. */
 	backup() { saveFile(this.profile.file, `pychat-${this.profile.name}.pem`); }
 
 	#unreadable() {
@@ -238,7 +238,7 @@ export class OwnLink {
 			const object = JSON.parse(text);
 			if (object.type === 'ready') this.attached = true;
 			if (object.type === 'state') {
-				if (object.state === 'connected' && this.state !== 'connected') this.#looks();
+				if (object.state === 'connected' && this.state !== 'connected') this.#checkPage();
 				this.state = object.state;
 			}
 			this.heard(object);
@@ -294,7 +294,7 @@ export class OwnLink {
 
 	/** Hands a file to the client. Returns its path; `busy` while the client has the maximum number of files; or why it is `refused`. */
 	async hand(file, name) {
-		// The page asks again while the client is busy: a picture is decoded once.
+		// The page repeats this while the client is busy. The picture is decoded only once.
 		this.small ??= new WeakMap();
 		if (!this.small.has(file)) this.small.set(file, smallPicture(file));
 		const { path, refused } = await this.#ask({ file: { file, name, picture: await this.small.get(file) } });
@@ -307,7 +307,7 @@ export class OwnLink {
 		return blob;
 	}
 
-	/** Asks the Worker. */
+	/** Sends a request to the Worker, and returns its answer. */
 	#ask(question) {
 		if (!this.worker) return Promise.reject(new TypeError('the client is not running'));
 		const id = crypto.randomUUID();
@@ -331,9 +331,9 @@ export class OwnLink {
 	}
 }
 
-/** The key in a file of the user. */
+/** Returns the key in the user's file. */
 async function opened(file, passphrase) {
-	if (file.size > FILE_BYTES_MAX) throw new Error('the file is no key of pychat');
+	if (file.size > FILE_BYTES_MAX) throw new Error('the file is not a pychat key');
 	return readKey(await file.text(), passphrase);
 }
 

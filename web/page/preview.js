@@ -1,8 +1,8 @@
-// Pictures by their first bytes, and what a message shows of one before it is fetched.
+// Detects pictures by their first bytes, and makes the small picture of a preview.
 
 /** Width and height of the picture that the client makes a preview of. */
 const SIDE = 100;
-/** Bytes of a picture that is decoded. */
+/** Largest size of a picture that is decoded, in bytes. */
 const BYTES_MAX = 64 << 20;
 
 /** Formats that the browser may decode. Never SVG, HTML or PDF. */
@@ -14,7 +14,7 @@ export function pictureType(bytes) {
 	return head.startsWith('RIFF') && head.slice(8) === 'WEBP' ? 'image/webp' : undefined;
 }
 
-/** The user's own picture made small, turned as it is shown, and its size. Nothing if the browser cannot decode it. */
+/** Returns a small copy of the user's picture, rotated as it is displayed, and its original size; undefined if the browser cannot decode it. */
 export async function smallPicture(file) {
 	try {
 		const type = pictureType(new Uint8Array(await file.slice(0, 12).arrayBuffer()));

@@ -137,7 +137,7 @@ export class Room {
 			this.bySeq.delete(item.seq);
 			Object.assign(item, { retired: true });
 		}
-		// The rows keep their order: they are placed behind the last message of the log that remains.
+		// The rows keep their order: they are placed after the last message of the log that remains.
 		for (const item of this.items) {
 			if (item.at !== END && compare(item.at, after) > 0) Object.assign(item, { at: after, sub: next() });
 		}

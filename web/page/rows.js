@@ -7,7 +7,7 @@ import { colour, day, fullTime, PROTECTION, pieces, plural, size, time } from '.
 
 const PICTURE_SIDE = 220;
 const MINUTE_MS = 60000;
-/** The client's folder for files in a page, which is no place for the user: the browser saves them. */
+/** The client's folder for files in a page. Its paths mean nothing to the user, because the browser saves the files. */
 const OUTSIDE = '/outside/';
 
 /** The children of a text: texts and links, which are never fetched. */

@@ -339,7 +339,7 @@ export function settings(app) {
 		`Your key and everything that is stored here are removed, for good. If you do not come back, ask the person who runs the server to remove the key: pychat users remove ${app.store.me}`,
 		'Forget it', forgets)));
 	const backup = app.link.isOwn && (app.link.hasBackup
-		? h('div', { class: 'actions' }, button('Save the key in a file', () => app.link.backup()), h('p', { class: 'hint' }, 'The file has the passphrase with which the key was made.'))
+		? h('div', { class: 'actions' }, button('Save the key in a file', () => app.link.backup()), h('p', { class: 'hint' }, 'The file has the passphrase that you chose when the key was made.'))
 		: h('p', { class: 'hint' }, 'The key was made without a passphrase: it cannot be saved in a file.'));
 	sheet('Settings', h('div', { class: 'form' },
 		choice('Theme', 'theme', { system: 'as the system', light: 'light', dark: 'dark' }),

@@ -1,6 +1,6 @@
 //! What the browser does for the client: random bytes, operations with the user's key, the bytes of
-//! files that are sent and fetched, and a report of a panic. The Worker waits for each, so the order
-//! of the client's steps stays.
+//! files that are sent and fetched, and a report of a panic. The Worker waits for each, so that the
+//! order of the client's steps does not change.
 
 use std::io::{self, ErrorKind};
 
@@ -25,13 +25,13 @@ unsafe extern "C" {
         result: *mut u8,
     ) -> i32;
 
-    /// Reads bytes of a file from one on. Returns 0, or -1 if the browser cannot.
+    /// Reads bytes of a file from an offset on. Returns 0, or -1 if the browser cannot read them.
     fn file_read(number: u32, from: f64, into: *mut u8, bytes: usize) -> i32;
 
-    /// Adds bytes at the end of a file. Returns 0, or -1 if the browser takes no more.
+    /// Adds bytes at the end of a file. Returns 0, or -1 if the browser accepts no more.
     fn file_append(number: u32, bytes: *const u8, length: usize) -> i32;
 
-    /// A file is gone.
+    /// Forgets a removed file.
     fn file_forget(number: u32);
 
     /// Reports the text of a panic, after which nothing runs.

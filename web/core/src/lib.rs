@@ -126,9 +126,10 @@ pub extern "C" fn input(event: u32, now_ms: f64, since_ms: f64) {
     });
 }
 
-/// Takes a file from the page: its description, of so many bytes, and the pixels of its preview are
-/// in the buffer. Returns the number under which the Worker has its bytes; 0 for a refusal. The next
-/// output is its path, or the refusal; an empty one asks the page to try again later.
+/// Accepts a file from the page. The buffer has its description, of `description_bytes`, and the
+/// pixels of its preview. Returns the number under which the Worker has its bytes, or 0 for a
+/// refusal. The next output is its path or the refusal. An empty refusal asks the page to try again
+/// later.
 #[unsafe(no_mangle)]
 pub extern "C" fn hand(description_bytes: usize) -> u32 {
     STATE.with_borrow_mut(|state| {
@@ -161,13 +162,13 @@ pub extern "C" fn fetched(transfer: u32) -> u32 {
 pub extern "C" fn saved(transfer: u32) {
     STATE.with_borrow(|state| {
         let path = state.core.as_ref().and_then(|core| core.fetched(TransferId(transfer)));
-        // It may be gone already.
+        // It may have been removed already.
         path.into_iter().for_each(|path| drop(disk::remove_file(path)));
     });
 }
 
-/// Opens a key file and writes it under another passphrase: the old one and the new one, of so many
-/// bytes, and the PEM are in the buffer. An empty one is none. The next output is an object.
+/// Decrypts a key file and encrypts it with another passphrase. The buffer has the old passphrase,
+/// the new one and the PEM. An empty passphrase means none. The next output is a JSON object.
 #[unsafe(no_mangle)]
 pub extern "C" fn rekey(old_bytes: usize, new_bytes: usize) {
     STATE.with_borrow_mut(|state| {
@@ -204,14 +205,14 @@ struct KeyFile {
     public: String,
 }
 
-/// Why a key file does not open.
+/// Why a key file cannot be opened.
 #[derive(Serialize)]
 struct Problem {
     problem: &'static str,
 }
 
 fn rewritten(buffer: &[u8], old: usize, new: usize) -> Result<KeyFile, &'static str> {
-    let malformed = "the file is no key of pychat";
+    let malformed = "the file is not a pychat key";
     let text = std::str::from_utf8(buffer).map_err(|_| malformed)?;
     let (old, rest) = text.split_at_checked(old).ok_or(malformed)?;
     let (new, pem) = rest.split_at_checked(new).ok_or(malformed)?;

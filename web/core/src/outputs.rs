@@ -28,9 +28,9 @@ pub enum Kind {
     Error = 9,
     /// The path of a file that the page has handed over.
     Path = 10,
-    /// Why a file was not taken.
+    /// Why a file was refused.
     Refused = 11,
-    /// A key file and its public key, or why it does not open: JSON.
+    /// JSON: a key file and its public key, or the reason why it cannot be opened.
     Key = 12,
 }
 
