@@ -15,7 +15,7 @@ const NAME_CHARS_MAX = 32;
 /** The shortest time between two checks for a newer page when the page becomes visible, in milliseconds. */
 const NEWER_MS = 600000;
 
-/** What serves this page: a server, null for the client on this computer, undefined if it is not known. */
+/** Returns the server of this page; null for the client on this computer, undefined if it is not known. */
 export async function servedBy() {
 	const server = await answer();
 	if (server !== undefined) {
@@ -28,7 +28,7 @@ export async function servedBy() {
 	return (await hasProfile()) ? JSON.parse(last) ?? {} : undefined;
 }
 
-/** Asks what serves the page: returns null or a server, and undefined if there is no answer now. */
+/** Asks for the server of this page: returns null or a server, and undefined if there is no answer now. */
 async function answer() {
 	try {
 		const response = await fetch('server.json');
@@ -93,7 +93,7 @@ export class OwnLink {
 		}
 	}
 
-	/** Shows what the browser lacks. */
+	/** Shows the missing features of the browser. */
 	async #isAble() {
 		const missing = (!isSecureContext && 'an address with https') || (!window.WebAssembly && 'WebAssembly')
 			|| (!window.crossOriginIsolated && 'memory that Workers share') || (!navigator.locks && 'locks');

@@ -27,7 +27,7 @@ use crate::system::files;
 
 #[derive(Subcommand)]
 pub enum Job {
-    /// Write what the server stores about a user, with all messages that the user has sent
+    /// Write the stored data of a user, with all messages that the user has sent
     User {
         name: UserName,
         #[command(flatten)]

@@ -115,7 +115,7 @@ pub enum Job {
         #[arg(long)]
         json: bool,
     },
-    /// Write what the server stores about a user, or the messages of a channel, to a new file
+    /// Write the stored data of a user, or the messages of a channel, to a new file
     #[command(subcommand)]
     Export(export::Job),
     /// Print or write the systemd unit for a home's server

@@ -1,6 +1,6 @@
-//! What the browser does for the client: random bytes, operations with the user's key, the bytes of
-//! files that are sent and fetched, and a report of a panic. The Worker waits for each, so that the
-//! order of the client's steps does not change.
+//! Services of the browser for the client: random bytes, operations with the user's key, the bytes
+//! of files that are sent and fetched, and a report of a panic. The Worker waits for each, so that
+//! the order of the client's steps does not change.
 
 use std::io::{self, ErrorKind};
 
