@@ -71,7 +71,11 @@ fn an_upload_goes_on_after_a_cut_and_a_start_of_the_server() {
     let mut alice = Sharer::enters(&world, "alice");
     let content = content(20 << 20);
     let answer = alice.put("#lobby", 1, content.len());
-    assert_eq!(answer["limit"], 16 << 20, "no further than the bytes that a loss of power may cost");
+    assert_eq!(
+        answer["limit"],
+        16 << 20,
+        "no further than the bytes that a loss of power may cost"
+    );
     assert_eq!(alice.uploads(&answer, &content, 3_000_000), None);
     drop(alice);
     let mut alice = Sharer::returns(&world, "alice");
