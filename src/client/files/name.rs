@@ -36,7 +36,8 @@ pub fn numbered(name: &str, number: u32) -> String {
     let (stem, extension) = split_extension(name);
     let suffix = format!(" ({number}){extension}");
     let stem = cut(stem, FILE_NAME_BYTES_MAX - 1 - suffix.len());
-    format!("{}{suffix}", stem.trim_end_matches([' ', '.']))
+    // The cut may leave a joiner that joins nothing.
+    cleaned(&format!("{}{suffix}", stem.trim_end_matches([' ', '.'])))
 }
 
 /// Bounds the work for a name that another client has not bounded.
@@ -161,6 +162,8 @@ mod tests {
         assert_eq!(numbered("a.jpg", 1), "a (1).jpg");
         assert_eq!(numbered("archive.tar.gz", 12), "archive.tar (12).gz");
         assert_eq!(numbered("README", 2), "README (2)");
+        let joined = numbered(&format!("{}👩\u{200d}👩.-", "x".repeat(185)), 3);
+        assert_eq!(joined, format!("{}👩 (3).-", "x".repeat(185)));
         let long = numbered(&cleaned(&format!("{}.jpg", "é".repeat(300))), 4_294_967_295);
         assert!(long.len() <= FILE_NAME_BYTES_MAX && long.ends_with("é (4294967295).jpg"));
     }
