@@ -289,9 +289,8 @@ fn a_name_is_one_in_any_form_and_case_of_its_files() {
     let (ok, told) = world.operator(&["users", "remove", "zo\u{e9}"]);
     assert!(ok, "{told}");
     assert_eq!(fs::read_dir(&users).unwrap().count(), 0);
-    world.registers_key_of("bob");
-    let pem = fs::read_to_string(users.join("bob.pem")).unwrap();
-    fs::remove_file(users.join("bob.pem")).unwrap();
+    let pem = world.makes_key_of("bob");
     fs::write(users.join("BOB.PEM"), format!("\u{feff}{pem}")).unwrap();
+    world.server.is_told("bob is registered");
     assert_eq!(world.client("bob", &["--send", "hi"]).ends().code(), Some(0));
 }

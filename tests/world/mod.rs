@@ -145,12 +145,17 @@ impl World {
         self.server.is_told(&format!("registered with {print}"));
     }
 
+    /// Gives a person a key, and returns its public PEM.
+    pub fn makes_key_of(&self, name: &str) -> String {
+        let data_folder = self.data_folder(name);
+        self.keys.give(&data_folder);
+        fs::read_to_string(data_folder.join("id.pub.pem")).unwrap()
+    }
+
     /// Registers a key for a device of a person and gives its fingerprint; the server may not know
     /// it yet.
     pub fn registers_key_of(&self, name: &str) -> String {
-        let data_folder = self.data_folder(name);
-        self.keys.give(&data_folder);
-        let pem = fs::read_to_string(data_folder.join("id.pub.pem")).unwrap();
+        let pem = self.makes_key_of(name);
         let print = PublicKey::from_pem(&pem).unwrap().fingerprint();
         fs::write(self.home().join(format!("users/{name}.pem")), pem).unwrap();
         print.to_string()
