@@ -145,6 +145,7 @@ fn ledger(error: &LedgerError) -> Option<String> {
             "nothing in it was changed; move it away, and pychat server --new-ledger creates a new one"
                 .into(),
         ),
+        LedgerError::Older { .. } => None,
         LedgerError::Newer { .. } => {
             Some("update pychat, or restore an earlier backup with pychat restore FILE".into())
         }

@@ -20,6 +20,12 @@ pub enum LedgerError {
         path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
+    /// A reader does not convert a file. The start of a server does.
+    #[error(
+        "{} is of an older pychat (schema {found}): start the server once, which converts it",
+        path.display()
+    )]
+    Older { path: PathBuf, found: i64 },
     /// The layout of schema 1 before the first release.
     #[error("{} is of a layout from before pychat's first release, which nothing converts", path.display())]
     Unreleased { path: PathBuf },

@@ -54,6 +54,9 @@ fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
 fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
     let (_folder, old) = of_schema_1();
     assert_eq!(jobs(&old).verify().unwrap(), Verified { conversations: 1, messages: 3 });
+    let channel = Exported::Channel("#tea".parse().unwrap());
+    let error = jobs(&old).export(&channel, &mut |_| true).unwrap_err();
+    assert!(matches!(error, LedgerError::Older { found: 1, .. }), "{error}");
     let (other, _home, path) = on_disk();
     drop(other);
     restore(&old, &path).unwrap();

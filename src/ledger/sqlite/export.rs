@@ -18,9 +18,9 @@ pub fn export(
     each: &mut dyn FnMut(Message) -> bool,
 ) -> Result<usize, LedgerError> {
     let connection = open_to_read(path)?;
-    if version(&connection, path)? < STEPS.len() as i64 {
-        let what = "it is of an older version: start the server once, or restore it";
-        return Err(LedgerError::Damaged { path: path.to_owned(), what: what.to_owned() });
+    let found = version(&connection, path)?;
+    if found < STEPS.len() as i64 {
+        return Err(LedgerError::Older { path: path.to_owned(), found });
     }
     // The transaction reads one state of the file, even if a server writes meanwhile.
     let look = connection.unchecked_transaction().map_err(faults(path))?;

@@ -16,7 +16,7 @@ use crate::ledger::{LedgerError, Verified};
 const SUMS_SINCE: i64 = 8;
 
 /// The first version of the schema that stores the versions of Unicode of the index of words.
-const UNICODE_SINCE: i64 = 11;
+const UNICODE_SINCE: i64 = 10;
 
 /// Returns whether the index of words has the words that this program finds in the texts. The next
 /// start replaces any other index.
