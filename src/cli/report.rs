@@ -12,7 +12,7 @@ use crate::file::FileError;
 use crate::home::{AddError, AuditError, LockError, Reason};
 use crate::invite::InviteError;
 #[cfg(feature = "server")]
-use crate::ledger::LedgerError;
+use crate::ledger::{EngineFault, LedgerError};
 #[cfg(feature = "server")]
 use crate::net::listener::ListenError;
 use crate::print::{OutputError, err};
@@ -151,6 +151,7 @@ fn ledger(error: &LedgerError) -> Option<String> {
         }
         LedgerError::Poisoned { .. } => None,
         error if error.is_of_the_disk() => Some(DISK.to_owned()),
+        LedgerError::Engine { kind: EngineFault::Other, .. } => None,
         LedgerError::Damaged { .. } | LedgerError::Engine { .. } => {
             Some("pychat verify reports details; pychat restore FILE restores a backup".into())
         }

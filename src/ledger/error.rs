@@ -5,11 +5,21 @@ use std::path::PathBuf;
 /// An error of the storage engine.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// What an error of the storage engine is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineFault {
+    /// The disk is full or fails.
+    Disk,
+    /// The structure of the file is not as it was written, or it is no file of the engine.
+    File,
+    Other,
+}
+
 /// An error of the ledger. Names the file, never a text.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     #[error("{}: {error}", path.display())]
-    Engine { path: PathBuf, error: Cause, is_disk: bool },
+    Engine { path: PathBuf, error: Cause, kind: EngineFault },
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: std::io::Error },
     /// A row is not as it was written.
@@ -40,6 +50,15 @@ pub enum LedgerError {
 impl LedgerError {
     /// Returns whether the disk is full or fails; the file may be sound.
     pub fn is_of_the_disk(&self) -> bool {
-        matches!(self, LedgerError::Engine { is_disk: true, .. })
+        matches!(self, LedgerError::Engine { kind: EngineFault::Disk, .. })
+    }
+
+    /// Returns whether the file was read and is not as it was written. Without memory, descriptors
+    /// or a disk that works, a sound file fails too.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            LedgerError::Damaged { .. } | LedgerError::Engine { kind: EngineFault::File, .. }
+        )
     }
 }

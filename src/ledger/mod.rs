@@ -25,7 +25,7 @@ pub use blobs::{
     Began, BlobLimits, BlobRow, BlobState, BlobTotals, Blobs, DropOutcome, NewBlob, Why,
     stored_name,
 };
-pub use error::{Cause, LedgerError};
+pub use error::{Cause, EngineFault, LedgerError};
 pub use feed::{Feed, OwnFeed, StoredMessage};
 pub use memory::Memory;
 pub use split::{SplitLedger, SplitReader};

@@ -46,7 +46,7 @@ pub fn backup(
         // A copy of a damaged ledger must not displace a good backup. If the copy cannot be read
         // now, its state is unknown: the next run removes it.
         let is_read = fs::File::open(file).is_ok();
-        if rotation.is_some() && is_read && is_damaged(error) && fs::remove_file(file).is_ok() {
+        if rotation.is_some() && is_read && error.is_damage() && fs::remove_file(file).is_ok() {
             err!("{} was removed, because it is damaged; earlier backups stay", file.display());
         }
     })?;
@@ -166,17 +166,11 @@ fn named(file: &Path) -> anyhow::Result<&Path> {
     Err(Fault::new(code::UNREADABLE, error, COPY).into())
 }
 
-/// Returns whether the error shows that the file is damaged. If a full or failing disk, or a lack
-/// of descriptors, prevents reading, the file may be sound.
-fn is_damaged(error: &LedgerError) -> bool {
-    matches!(error, LedgerError::Engine { is_disk: false, .. } | LedgerError::Damaged { .. })
-}
-
 /// An error of a backup. A damaged one is not restored from itself.
 fn of_copy(error: LedgerError, file: &Path) -> anyhow::Error {
     match &error {
         LedgerError::Engine { path, .. } | LedgerError::Damaged { path, .. }
-            if path == file && is_damaged(&error) =>
+            if path == file && error.is_damage() =>
         {
             let hint = format!("it is damaged, or no backup: {COPY}");
             Fault::new(code::UNREADABLE, error, hint).into()

@@ -12,9 +12,9 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rustix::fs::{Access, access};
 
-use super::rows::is_row_damaged;
+use super::rows::{is_page_damaged, is_row_damaged};
 use crate::chat::words;
-use crate::ledger::LedgerError;
+use crate::ledger::{EngineFault, LedgerError};
 
 /// Time to wait for the lock of another connection.
 pub const BUSY: Duration = Duration::from_secs(5);
@@ -154,11 +154,12 @@ pub fn faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
             LedgerError::Damaged { path: path.clone(), what: error.to_string() }
         }
         error => {
-            let is_disk = matches!(
-                error.sqlite_error_code(),
-                Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
-            );
-            LedgerError::Engine { path: path.clone(), error: error.into(), is_disk }
+            let kind = match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => EngineFault::Disk,
+                _ if is_page_damaged(&error) => EngineFault::File,
+                _ => EngineFault::Other,
+            };
+            LedgerError::Engine { path: path.clone(), error: error.into(), kind }
         }
     }
 }
@@ -181,4 +182,26 @@ fn in_doubt(error: &rusqlite::Error) -> bool {
 pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> LedgerError {
     let path = path.to_owned();
     move |error| LedgerError::Io { path, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_that_was_read_is_damaged() {
+        for (code, is_damage, is_disk) in [
+            (ffi::SQLITE_CORRUPT, true, false),
+            (ffi::SQLITE_NOTADB, true, false),
+            (ffi::SQLITE_NOMEM, false, false),
+            (ffi::SQLITE_CANTOPEN, false, false),
+            (ffi::SQLITE_BUSY, false, false),
+            (ffi::SQLITE_FULL, false, true),
+            (ffi::SQLITE_IOERR, false, true),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = faults(Path::new("ledger.db"))(error);
+            assert_eq!((error.is_damage(), error.is_of_the_disk()), (is_damage, is_disk), "{code}");
+        }
+    }
 }
