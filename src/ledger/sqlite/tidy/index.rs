@@ -21,6 +21,8 @@ pub struct Index {
     pace: Pace,
     /// Number of the next lines that are indexed one at a time, because a part could not be read.
     alone: usize,
+    /// A conversation whose lines are indexed one at a time, and its first line.
+    first: Option<(i64, i64)>,
     /// Whether the warning about messages that are left out was logged.
     warned: bool,
 }
@@ -29,7 +31,7 @@ impl Index {
     pub fn load(connection: &Connection) -> rusqlite::Result<Index> {
         let waits = "SELECT EXISTS (SELECT 1 FROM unindexed)";
         let waits = connection.query_row(waits, [], |row| row.get(0))?;
-        Ok(Index { waits, pace: Pace::new(PART.0, PART.1), alone: 0, warned: false })
+        Ok(Index { waits, pace: Pace::new(PART.0, PART.1), alone: 0, first: None, warned: false })
     }
 
     #[cfg(test)]
@@ -80,7 +82,8 @@ impl Index {
     /// damaged page.
     fn one(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let Some((conversation, line)) = next(connection)? else { return Ok(()) };
-        let before = Some(line - 1).filter(|line| *line > conversation << 40);
+        let first = self.first_of(connection, conversation)?;
+        let before = Some(line - 1).filter(|line| *line >= first);
         match add_one(connection, conversation, (line, before)) {
             Err(error) if is_page_damaged(&error) => {}
             added => return added,
@@ -90,6 +93,19 @@ impl Index {
             self.warned = true;
         }
         note(connection, conversation, before)
+    }
+
+    /// Returns the first line of a conversation. Reads an index only, and once for each
+    /// conversation: the page of that line may be damaged, and the index may be long.
+    fn first_of(&mut self, connection: &Connection, conversation: i64) -> rusqlite::Result<i64> {
+        if let Some((_, first)) = self.first.filter(|(of, _)| *of == conversation) {
+            return Ok(first);
+        }
+        let find = "SELECT min(line) FROM lines INDEXED BY lines_by_time WHERE conversation = ?1";
+        let first: Option<i64> = connection.query_row(find, [conversation], |row| row.get(0))?;
+        let first = first.unwrap_or(i64::MAX);
+        self.first = Some((conversation, first));
+        Ok(first)
     }
 }
 
