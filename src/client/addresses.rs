@@ -30,7 +30,8 @@ pub fn find(text: &str) -> Vec<&str> {
 }
 
 fn without_query(address: &str) -> &str {
-    match address.split_once('?') {
+    // Some mail programs divide an address at other signs than `?`.
+    match address.split_once(['?', '&', '#', '%']) {
         Some((mailbox, _)) if mailbox.starts_with(MAILTO) => mailbox,
         _ => address,
     }
@@ -105,7 +106,8 @@ mod tests {
             ("a\nhttps://a.example\nb", vec!["https://a.example"]),
             ("<mailto:carol@c.example>, mailto: x", vec!["mailto:carol@c.example"]),
             ("mailto:carol@c.example?attach=/etc/passwd", vec!["mailto:carol@c.example"]),
-            ("mailto:carol@c.example%3f?to=b&attach=~/a?b", vec!["mailto:carol@c.example%3f"]),
+            ("mailto:carol@c.example%3f?to=b&attach=~/a?b", vec!["mailto:carol@c.example"]),
+            ("mailto:carol@c.example&attach=/etc/passwd", vec!["mailto:carol@c.example"]),
             ("mailto:?attach=/etc/passwd", vec![]),
         ] {
             assert_eq!(find(text), wanted, "{text}");
