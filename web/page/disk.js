@@ -44,6 +44,9 @@ class Texts {
 		this.changed.add(key);
 	}
 
+	/** Whether a text would be lost with this page: it is secret, or the browser has not stored it. */
+	get hasUnstored() { return this.memoryOnly.size > 0 || [...this.changed].some((key) => this.values[key]); }
+
 	/** Writes the changes of this tab. Texts of other tabs stay. Returns false if the browser stores nothing. */
 	save(name) {
 		if (!name || !this.changed.size) return true;
@@ -88,7 +91,7 @@ export class Disk {
 	}
 
 	/** Whether a draft, or a message that the client has not accepted yet, is only in the memory of this page. */
-	get hasUnstored() { return this.drafts.memoryOnly.size + this.sent.memoryOnly.size > 0; }
+	get hasUnstored() { return [this.drafts, this.sent].some((texts) => texts.hasUnstored); }
 
 	flush() {
 		clearTimeout(this.timer);
