@@ -201,7 +201,6 @@ impl LedgerJobs {
         notice: &str,
         on_begun: impl FnOnce(),
     ) -> Option<Result<(), LedgerError>> {
-        self.hub.forget_topic(channel);
         let conversation = Conversation::Channel(channel.clone());
         let detach = || {
             let own = conversation.clone();
@@ -216,6 +215,7 @@ impl LedgerJobs {
             }
         };
         on_begun();
+        self.hub.forget_topic(channel);
         // Messages may have been read into memory in the meantime.
         self.hub.forget_messages(channel, notice);
         if let Err(error) = self.remove_detached()? {
@@ -229,7 +229,7 @@ impl LedgerJobs {
     pub fn resume_erasing(&self) {
         let erased = self.ask(|ledger| ledger.erase_some());
         if let Some(Ok(Some(erased))) = erased {
-            log::info!("the erasure of {} goes on", erased.user);
+            log::info!("the erasure of {} continues", erased.user);
             self.hub.forget_texts(&erased.user);
             if let Some(Err(error)) = self.go_on_erasing(&erased.user) {
                 log::error!("the erasure stops until the next start: {error}");
