@@ -7,6 +7,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::slash::{self, SlashCommand, Typed};
 use crate::clean;
+use crate::nearest::typing_errors;
 
 /// Commands with a secret operand: a PIN or a private text.
 const SECRET: [&str; 6] = ["join", "create", "pm", "msg", "dm", "reply"];
@@ -207,7 +208,7 @@ fn meant(text: &str) -> Option<Meant<'_>> {
     let known = slash::find(&word).map(|_| word.as_str());
     let near = known.or_else(|| slash::nearest(&word).filter(|_| word.len() > 1))?;
     let name = SECRET.into_iter().find(|name| *name == near)?;
-    let errors = strsim::damerau_levenshtein(name, &word);
+    let errors = typing_errors(name, &word);
     Some(Meant { name, errors, has_blank, operands: operands.trim() })
 }
 
