@@ -336,6 +336,7 @@ impl Incoming<'_> {
             from: message.from.clone(),
             seq: message.seq,
             violation,
+            is_answer: message.reference.is_some(),
         });
         if violation.is_shown() || message.reference.is_some() {
             return vec![shown];

@@ -94,6 +94,8 @@ pub enum Output {
         from: UserName,
         seq: Seq,
         violation: Violation,
+        /// The message is in the answer to a question of the user.
+        is_answer: bool,
     },
     /// A user has a new key.
     KeyChanged {

@@ -146,7 +146,7 @@ impl Objects {
             // Several objects.
             Output::Transfers(_) | Output::Files { .. } => return None,
             Output::Back => json!({"type": "notice", "text": "back"}),
-            Output::Violation { to, from, seq, violation } => json!({
+            Output::Violation { to, from, seq, violation, .. } => json!({
                 "type": "violation", "to": to, "from": from, "seq": seq, "code": violation.code(),
                 "hint": violation.describe(from),
             }),

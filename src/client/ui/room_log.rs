@@ -66,7 +66,7 @@ impl RoomLogs {
                 Target::Channel(to.clone())
             }
             Output::Event(_, Event::Gap { to, .. }) => to.clone(),
-            Output::Violation { to, .. } => to.clone(),
+            Output::Violation { to, is_answer: false, .. } => to.clone(),
             _ => return None,
         };
         let log = self.logs.get_mut(&conversation)?;
