@@ -291,6 +291,6 @@ fn a_name_is_one_in_any_form_and_case_of_its_files() {
     assert_eq!(fs::read_dir(&users).unwrap().count(), 0);
     let pem = world.makes_key_of("bob");
     fs::write(users.join("BOB.PEM"), format!("\u{feff}{pem}")).unwrap();
-    world.server.is_told("bob is registered");
+    world.server.is_told("BOB is registered");
     assert_eq!(world.client("bob", &["--send", "hi"]).ends().code(), Some(0));
 }
