@@ -282,8 +282,7 @@ impl Config {
         }
     }
 
-    /// Returns the free space that new messages leave on the disk, in bytes; 0 if they are in
-    /// memory only.
+    /// Returns the free space that new messages leave on the disk, in bytes; 0 without a history.
     pub fn disk_reserve_bytes(&self) -> u64 {
         match self.history {
             History::On => self.limits.disk_reserve_bytes as u64,

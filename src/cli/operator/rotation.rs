@@ -31,7 +31,6 @@ struct Backup {
     bytes: u64,
     changed_ns: i64,
     /// The absolute path of the home that it copies. Other homes may use the same folder.
-    #[serde(default)]
     home: String,
 }
 

@@ -304,11 +304,11 @@ fn called(words: &[String]) -> Option<&'static OperatorCommand> {
 fn next(words: &[String]) -> &'static str {
     match called(words).map(|command| command.name) {
         Some(Name::Kick | Name::Ban | Name::Mute | Name::Op | Name::Deop) => {
-            "pychat ctl users says who is registered, and who is here"
+            "pychat ctl users says who is registered, and who is connected"
         }
         Some(Name::Unban | Name::Unmute) => "pychat ctl banlist lists bans and mutes",
         Some(Name::Reload) => "pychat check lists all faults of this home",
-        _ => "the server's log says more",
+        _ => "the server's log has the details",
     }
 }
 

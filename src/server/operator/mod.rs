@@ -50,7 +50,10 @@ pub fn run_command(context: &Context, actor: &Actor, words: &[String]) -> Reply 
         return match actor.state {
             State::Reading => {
                 let error = format!("{word}: this socket is read-only; {role}");
-                failed(&error, "pychat ctl without --socket uses the rights of your account")
+                failed(
+                    &error,
+                    "pychat ctl without --socket works for the account of the server and for root only",
+                )
             }
             _ => no(&Refusal::NotAllowed(command.act, actor.role).to_string()),
         };
