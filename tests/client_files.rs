@@ -43,7 +43,8 @@ fn no_file_names_people_channels_or_what_was_said() {
     alice.types("/msg carol a patient word");
     alice.sees("this message is sent when the connection is back");
     alice.kill();
-    let files = ["marks", "ignored", "rooms", "outbox", "trust", "sequences", "changes", "search"];
+    let files =
+        ["positions", "ignored", "rooms", "outbox", "trust", "sequences", "changes", "search"];
     let data_folder = world.data_folder("alice").join("servers");
     let names: Vec<_> =
         fs::read_dir(data_folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -154,7 +155,7 @@ fn files_that_a_disk_has_damaged_are_named() {
     };
     let devices = within(&folder.join("device")).iter().flat_map(|one| within(one)).collect();
     let files = [within(&folder.join("servers")), devices].concat();
-    let ends = ["marks", "sequences", "search", "key"];
+    let ends = ["positions", "sequences", "search", "key"];
     let damaged: Vec<_> = files
         .into_iter()
         .filter(|path| path.extension().is_some_and(|end| ends.iter().any(|one| end == *one)))

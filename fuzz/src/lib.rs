@@ -415,19 +415,20 @@ pub fn fuzz_lines(bytes: &[u8]) {
     let _ = SearchLog::open(&mut folder, key.into(), 1_000_000, 512);
 }
 
-/// Its own lines that are not stored yet, and its marks.
+/// Its own messages that are not stored yet, and its positions.
 pub fn fuzz_outbox(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder for files");
     let (stem, key) = (folder.path().join("server"), [7; 32]);
     let locked = |line: &[u8]| {
         let locked = Opaque::new(&at_rest::lock(&key, line)).expect("a salt at least");
-        let line = serde_json::json!({ "locked": locked }).to_string();
-        [line.as_bytes(), b"\n"].concat()
+        serde_json::json!(locked).as_str().expect("base64").to_owned()
     };
-    let lines = bytes.split(|byte| *byte == b'\n');
-    for text in [bytes.to_vec(), lines.flat_map(locked).collect()] {
-        std::fs::write(stem.with_extension("outbox"), text).expect("its bytes");
-        std::fs::write(stem.with_extension("marks.json"), bytes).expect("its bytes");
+    let lines: Vec<_> = bytes.split(|byte| *byte == b'\n').map(locked).collect();
+    let own = |line: &String| format!("{{\"locked\":\"{line}\"}}\n");
+    let sealed = (lines.iter().map(own).collect::<String>(), lines.join("\n") + "\n");
+    for (outbox, positions) in [(bytes, bytes), (sealed.0.as_bytes(), sealed.1.as_bytes())] {
+        std::fs::write(stem.with_extension("outbox"), outbox).expect("its bytes");
+        std::fs::write(stem.with_extension("positions"), positions).expect("its bytes");
         let _ = Journal::open(&stem, key.into());
     }
 }

@@ -8,7 +8,7 @@ use super::identity::MODULUS_BYTES;
 use super::primitives::{Secret, TAG_BYTES, hedged, hkdf, open, seal, sha256};
 use super::{Identity, PublicKey};
 
-const LABEL: &[u8] = b"pychat/1 keep";
+const LABEL: &[u8] = b"pychat/1 at rest";
 const WRAP_BYTES: usize = 32 + MODULUS_BYTES + 32 + TAG_BYTES;
 const SALT_BYTES: usize = 32;
 

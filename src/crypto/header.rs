@@ -141,7 +141,7 @@ pub fn claimed_sender(body: &[u8]) -> Result<&[u8; CERTIFICATE_BYTES], SealError
 
 /// Returns the hash by which the sender's next message refers to this one.
 pub fn body_hash(body: &[u8]) -> [u8; 32] {
-    sha256(&[b"pychat/1 line", body])
+    sha256(&[b"pychat/1 message", body])
 }
 
 /// Removes and returns the first bytes.

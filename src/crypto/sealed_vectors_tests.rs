@@ -161,13 +161,13 @@ fn pin_channel() {
     let (from, context) = (certificate(&vectors, "ana"), context(&channel_name(&channel)));
     assert_eq!(hex(&context.0), known["context"]);
     let mut prev = [0; 32];
-    for (n, line) in known["messages"].as_array().unwrap().iter().enumerate() {
+    for (n, message) in known["messages"].as_array().unwrap().iter().enumerate() {
         let header = header([Kind::Say, EDIT, FILE][n], n as u64, prev);
-        assert_eq!(described(&header), line["header"]);
+        assert_eq!(described(&header), message["header"]);
         let plaintext = Plaintext { context: &context, header: &header, text: TEXT };
         let body =
-            channel.seal_with(&plaintext, (&from, &signing()), &array(&line["salt"])).unwrap();
-        assert_eq!(hex(&body), line["body"]);
+            channel.seal_with(&plaintext, (&from, &signing()), &array(&message["salt"])).unwrap();
+        assert_eq!(hex(&body), message["body"]);
         let opened = Opened { header, text: Some(TEXT.into()) };
         assert_eq!(channel.open(&context, &body, &from), Ok(opened));
         prev = body_hash(&body);
@@ -204,14 +204,15 @@ fn write() {
     let pin = Pin::new("k3x9f-2m7qa");
     let channel = PinChannel::derive(&pin, &server(), "f\u{e4}mily");
     let context = context(&channel_name(&channel));
-    let mut lines = Vec::new();
+    let mut messages = Vec::new();
     let mut prev = [0; 32];
     for (n, kind) in [Kind::Say, EDIT, FILE].into_iter().enumerate() {
         let header = header(kind, n as u64, prev);
         let salt = [0x70 + n as u8; 16];
         let plaintext = Plaintext { context: &context, header: &header, text: TEXT };
         let body = channel.seal_with(&plaintext, (&from, &signing()), &salt).unwrap();
-        lines.push(json!({"header": described(&header), "salt": hex(&salt), "body": hex(&body)}));
+        messages
+            .push(json!({"header": described(&header), "salt": hex(&salt), "body": hex(&body)}));
         prev = body_hash(&body);
     }
     let new = json!({
@@ -223,7 +224,7 @@ fn write() {
         "private_rsa_alone": private(Device::Bare(bob().public())),
         "pin_channel": {
             "pin": pin.text(), "name": "f\u{e4}mily", "root": hex(&channel.root()[..]),
-            "tag": channel.tag(), "sender": "Ana", "context": hex(&context.0), "messages": lines,
+            "tag": channel.tag(), "sender": "Ana", "context": hex(&context.0), "messages": messages,
         },
     });
     fs::write(path(), serde_json::to_string_pretty(&new).unwrap() + "\n").unwrap();

@@ -96,10 +96,10 @@ def check_pin_channel(pins, text, identities, certificates, signing):
     said = server, pins["sender"], f"#{pins['name']}~{pins['tag']}"
     context = sealed.context(*said)
     same("context", context, pins["context"])
-    for line in pins["messages"]:
-        header, salt = sealed.header(line["header"]), bytes.fromhex(line["salt"])
+    for message in pins["messages"]:
+        header, salt = sealed.header(message["header"]), bytes.fromhex(message["salt"])
         body = channel.seal(context, header, text, certificates["ana"], signing["ana"], salt)
-        same("message", body, line["body"])
+        same("message", body, message["body"])
         same("message, opened", channel.open(context, body, certificates["ana"]), (header, text.decode()))
         refused("a message of another PIN", lambda: other.open(context, body, certificates["ana"]))
         for elsewhere in others(*said):

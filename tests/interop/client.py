@@ -132,7 +132,7 @@ def fetch_lineage(connection, print_):
     return hop.read_lineage(print_, nonce, connection.receive())
 
 
-# A line of nothing but a text has these, and no names.
+# A message of nothing but a text has these, and no names.
 TOLD = ("seq", "to", "from", "device", "id", "time_ms", "text")
 
 
@@ -190,7 +190,7 @@ class Session:
         self.send(hop.JSON, json.dumps(message, ensure_ascii=False).encode() + b"\n")
 
     def say(self, to, text, kind="say"):
-        """Gives the line's id; the line comes back with it."""
+        """Returns the message's id; the message comes back with it."""
         id = os.urandom(16).hex()
         if kind == "say":
             line = json.dumps([to, id, text], ensure_ascii=False)

@@ -369,10 +369,15 @@ def messages_are_sealed(world, a, ana, carol):
         signed = device.certificate, device.signing
         device.says(name, header, channel.seal(context, header, b"tea at five", *signed, os.urandom(16)))
         carol.sees(*shown)
-    carol.types(type="say", to=name, text="and cake")
-    message = a.wait(type="message", to=name, **{"from": "carol"})
-    context = sealed.context(device.server, "carol", name)
-    same(channel.open(context, from_base64(message["sealed"]), certificate)[1], "and cake")
+    context, before = sealed.context(device.server, "carol", name), None
+    for n, text in enumerate(["and cake", "and milk"]):
+        carol.types(type="say", to=name, text=text)
+        body = from_base64(a.wait(type="message", to=name, **{"from": "carol"})["sealed"])
+        header, opened = channel.open(context, body, certificate)
+        same((opened, sealed.number(header)), (text, n))
+        # Each message names the one before it.
+        same(sealed.previous(header), sealed.body_hash(before) if before else bytes(32))
+        before = body
     a.tell(type="part", channel=name)
     return device
 

@@ -62,8 +62,18 @@ def context(server, sender, conversation):
     return sha256(b"".join(parts))
 
 
+def number(header):
+    """The number of a message in its session."""
+    return int.from_bytes(header[-40:-32], "big")
+
+
+def previous(header):
+    """The hash of the sender's message before this one."""
+    return header[-32:]
+
+
 def body_hash(body):
-    return sha256(b"pychat/1 line" + body)
+    return sha256(b"pychat/1 message" + body)
 
 
 # Certificates
@@ -93,7 +103,7 @@ def check_signature(certificate, message, signature):
     try:
         Ed25519PublicKey.from_public_bytes(certificate[77:109]).verify(signature, message)
     except InvalidSignature:
-        raise HopError("a forged line") from None
+        raise HopError("a forged message") from None
 
 
 # Private messages

@@ -57,7 +57,7 @@ impl Journal {
     pub fn open(stem: &Path, key: Zeroizing<[u8; 32]>) -> io::Result<(Journal, Left)> {
         let Opened { file: outbox, unsent, is_first, damage } = OutboxFile::open(stem, &key)?;
         let points =
-            is_first.then(|| Positions::open(stem.with_extension("marks"), key)).transpose()?;
+            is_first.then(|| Positions::open(stem.with_extension("positions"), key)).transpose()?;
         let damage =
             damage.into_iter().chain(points.as_ref().and_then(Positions::damage)).collect();
         let positions = points.as_ref().map(Positions::positions).unwrap_or_default();
@@ -139,7 +139,7 @@ mod tests {
         let (mut journal, _) = Journal::open(&stem, key()).unwrap();
         journal.keep(&positions).unwrap();
         drop(journal);
-        let written = std::fs::read(stem.with_extension("marks")).unwrap();
+        let written = std::fs::read(stem.with_extension("positions")).unwrap();
         assert!(!written.windows(5).any(|window| window == b"lobby"));
         assert_eq!(Journal::open(&stem, key()).unwrap().1.positions, positions);
     }
