@@ -9,29 +9,47 @@ use super::slash::{self, SlashCommand, Typed};
 use crate::clean;
 use crate::nearest::typing_errors;
 
-/// Commands with a secret operand: a PIN or a private text.
-const SECRET: [&str; 6] = ["join", "create", "pm", "msg", "dm", "reply"];
+/// A command with a secret operand: a PIN, a private text or a password.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Secret {
+    Join,
+    Create,
+    Pm,
+    Reply,
+    /// A command that logs in to other programs.
+    Password,
+}
 
-/// Names that such commands have in other programs, and a command that takes no text, each with
-/// the command that was meant.
-const ELSEWHERE: [(&str, &str); 13] = [
-    ("j", "join"),
-    ("m", "pm"),
-    ("p", "pm"),
-    ("w", "pm"),
-    ("query", "pm"),
-    ("tell", "pm"),
-    ("whisper", "pm"),
-    ("r", "reply"),
-    ("auth", PASSWORD),
-    ("identify", PASSWORD),
-    ("login", PASSWORD),
-    ("passwd", PASSWORD),
-    ("password", PASSWORD),
+/// The names of such commands.
+const SECRET: [(&str, Secret); 6] = [
+    ("join", Secret::Join),
+    ("create", Secret::Create),
+    ("pm", Secret::Pm),
+    ("msg", Secret::Pm),
+    ("dm", Secret::Pm),
+    ("reply", Secret::Reply),
 ];
 
-/// Commands that log in to other programs, with a password as operand.
-const PASSWORD: &str = "password";
+/// Their names in other programs, and a command that takes no text, each with the command that was
+/// meant.
+const ELSEWHERE: [(&str, Secret); 13] = [
+    ("j", Secret::Join),
+    ("m", Secret::Pm),
+    ("p", Secret::Pm),
+    ("w", Secret::Pm),
+    ("query", Secret::Pm),
+    ("tell", Secret::Pm),
+    ("whisper", Secret::Pm),
+    ("r", Secret::Reply),
+    ("auth", Secret::Password),
+    ("identify", Secret::Password),
+    ("login", Secret::Password),
+    ("passwd", Secret::Password),
+    ("password", Secret::Password),
+];
+
+/// A name that behind a digit is a time of day: 7 is the slash with Shift, on some keyboards.
+const HOUR: &str = "pm";
 
 /// Characters on keys near the slash, in several keyboard layouts.
 const NEAR_SLASH: &str = ".,\\?-;:!&7|>'(*+@#";
@@ -64,6 +82,8 @@ enum Pin {
 
 /// A text that begins like a command with a secret.
 struct Meant<'a> {
+    command: Secret,
+    /// The command's name or alias that was typed, spelt correctly.
     name: &'static str,
     /// Typing errors in its name.
     errors: usize,
@@ -139,7 +159,7 @@ fn command(row: &str, pin: Pin) -> Option<&'static str> {
     let behind = begins.trim_start_matches(|c| Some(c) == first);
     let meant = meant(behind.trim_start()).filter(|it| it.has_secret(pin))?;
     let is_sure = match first {
-        Some('7') if meant.name == "pm" => false,
+        Some('7') if meant.name == HOUR => false,
         Some(c) if EVERYDAY.contains(c) => false,
         Some(_) if begins.len() == behind.len() + 1 && !behind.starts_with(' ') => meant.is_exact(),
         Some(_) => false,
@@ -193,9 +213,9 @@ fn first_word(text: &str) -> Option<(String, &str)> {
 /// Reads a text behind a slash, which may be a command of another program.
 fn meant_elsewhere(text: &str) -> Option<Meant<'_>> {
     let (word, operands) = first_word(text)?;
-    let (_, name) = ELSEWHERE.into_iter().find(|(name, _)| *name == word)?;
-    let has_blank = operands.starts_with(char::is_whitespace);
-    has_blank.then(|| Meant { name, errors: 0, has_blank, operands: operands.trim() })
+    let (_, command) = ELSEWHERE.into_iter().find(|(name, _)| *name == word)?;
+    let (name, operands) = (command.name(), operands.strip_prefix(char::is_whitespace)?.trim());
+    Some(Meant { command, name, errors: 0, has_blank: true, operands })
 }
 
 /// Reads a text without its slash: the name may be misspelt, and the blank after it missing.
@@ -207,9 +227,17 @@ fn meant(text: &str) -> Option<Meant<'_>> {
     }
     let known = slash::find(&word).map(|_| word.as_str());
     let near = known.or_else(|| slash::nearest(&word).filter(|_| word.len() > 1))?;
-    let name = SECRET.into_iter().find(|name| *name == near)?;
+    let (name, command) = SECRET.into_iter().find(|(name, _)| *name == near)?;
     let errors = typing_errors(name, &word);
-    Some(Meant { name, errors, has_blank, operands: operands.trim() })
+    Some(Meant { command, name, errors, has_blank, operands: operands.trim() })
+}
+
+impl Secret {
+    /// The name in the question to the user.
+    fn name(self) -> &'static str {
+        let own = SECRET.iter().find(|(_, command)| *command == self);
+        own.map_or("password", |(name, _)| name)
+    }
 }
 
 impl Meant<'_> {
@@ -223,20 +251,20 @@ impl Meant<'_> {
     }
 
     fn has_channel(&self) -> bool {
-        matches!(self.name, "join" | "create")
+        matches!(self.command, Secret::Join | Secret::Create)
     }
 
     fn has_secret(&self, pin: Pin) -> bool {
         let words = self.operands.split_whitespace().count();
-        match self.name {
-            "join" => {
+        match self.command {
+            Secret::Join => {
                 let line = format!("/join {}", self.operands);
                 let joins = slash::read(&line);
                 matches!(joins, Typed::Command(SlashCommand::JoinWithPin { .. })) && self.fits(pin)
             }
-            "create" => words > 1 && self.fits(pin),
-            "reply" | PASSWORD => words > 0,
-            _ => words > 1,
+            Secret::Create => words > 1 && self.fits(pin),
+            Secret::Pm => words > 1,
+            Secret::Reply | Secret::Password => words > 0,
         }
     }
 
@@ -284,232 +312,5 @@ fn is_unusual(word: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_with_a_secret_is_found_between_escape_sequences() {
-        for line in [
-            "\x1b[200~/join #tea 4711\x1b[201~",
-            "\x1b[1;5C/join #tea 4711",
-            "\x1b[A\x1b[2~join #tea 4711",
-        ] {
-            assert_eq!(mistyped("", line), Some("join"), "{line:?}");
-        }
-        assert_eq!(mistyped("", "\x1b[200~tea at five\x1b[201~"), None);
-    }
-
-    #[test]
-    fn a_command_with_a_secret_is_found_behind_what_was_not_meant() {
-        for line in [
-            " /join #tea 4711",
-            "   /join #tea 4711",
-            "\t/join tea 4711",
-            "\u{a0}/join #tea 4711",
-            "\u{3000}／join #tea 4711",
-            "／ｊｏｉｎ ＃tea ４７１１",
-            "\u{200b}/join #tea 4711",
-            "//join #tea 4711",
-            "// join #tea 4711",
-            ".join #tea 4711",
-            "\\join #tea 4711",
-            "7join #tea 4711",
-            "-msg eve secret",
-            "x/pm eve secret",
-            "ok /pm eve secret",
-            "./dm eve secret",
-            " /reply secret",
-            " /jion tea 4711",
-            " /CREATE #tea 4711",
-            "> /join #tea 4711",
-            "alice> /join #tea 4711",
-            "[12:30:01] You: /join #tea 4711",
-            "-- /join #tea 4711",
-            "server| /join #tea 4711",
-            "join #tea 4711",
-            "pm @eve secret",
-            "one\n/join #tea 4711",
-            "/join #tea 4711\ntwo",
-            // Two errors at once.
-            " /join#tea 4711",
-            "/join#tea 4711\n",
-            " / join #tea 4711",
-            " /jion #tea 4711",
-            " /jion#tea 4711",
-            "/.join #tea 4711\n",
-            " /pm@eve secret",
-            "x /jion#tea 4711",
-            ".jion #tea 4711",
-            ".join#tea 4711",
-            ". join #tea 4711",
-            "\\ join #tea 4711",
-            "\\\\join #tea 4711",
-            "..join #tea 4711",
-            "\\jion#tea 47-11",
-            "- join #tea 4711",
-            "jion #tea 4711",
-            "join#tea 4711",
-            "JOIN #tea 4711",
-            "create#tea k7f2x-9xqdm",
-            ".pm@eve secret",
-            "pm@eve secret",
-            ". dm @eve secret",
-            // Over several rows.
-            "/join #tea\n4711",
-            "/join #tea\r\n4711\n",
-            "/join #tea\n\n  hunter",
-            "/join\n#tea\n4711",
-            "/join\n#tea 4711",
-            "   /join #tea\n   4711",
-            "one\n.join #tea\n4711\ntwo",
-            "/pm eve\nsecret",
-            "/reply\nsecret words",
-            "alice> /create #tea\n4711",
-        ] {
-            assert!(mistyped("", line).is_some(), "{line:?}");
-        }
-        assert_eq!(mistyped("", " /jion tea 4711"), Some("join"));
-    }
-
-    #[test]
-    fn a_command_of_elsewhere_or_with_a_sign_at_its_name_is_found() {
-        for line in [
-            // As it is elsewhere.
-            " /j #tea 4711",
-            " /w eve the secret",
-            "  /query eve the secret",
-            " /tell eve the secret",
-            " /r the secret",
-            " /password hunter2",
-            "\t/login hunter2",
-            " /identify bob hunter2",
-            // A sign behind the name.
-            " /join, #tea 4711",
-            " /pm: eve the secret",
-            "/join; #tea 4711\n",
-            "join: #tea 4711",
-            "pm: @eve the secret",
-            // A neighbour of the slash.
-            "(join #tea 4711",
-            "*join #tea 4711",
-            "+join #tea 4711",
-            "@join #tea 4711",
-            "#join #tea 4711",
-            "*pm @eve the secret",
-            // Without a slash.
-            "join tea 4711",
-            " join tea 4711",
-            "JOIN tea 4711",
-            "JOIN #tea hunter",
-            "PM @eve the secret",
-        ] {
-            assert!(mistyped("", line).is_some(), "{line:?}");
-        }
-    }
-
-    #[test]
-    fn a_text_that_is_none_and_a_command_are_let_through() {
-        for line in [
-            "/join #tea 4711",
-            "/jion #tea 4711",
-            "hello /join",
-            "hello /join #tea 4711 lets you in",
-            " /join #tea",
-            " /etc/hosts has two lines",
-            "//etc/hosts is a file",
-            "join us at five",
-            "Join #tea at five",
-            "dm me later",
-            "2pm works for me",
-            "7pm works for me",
-            "reply to this one",
-            "- join the call at five",
-            "(join us at five)",
-            "and/or whatever else",
-            "https://example.org/join us there",
-            "...",
-            "",
-            "/",
-            "漢字",
-            "4711",
-            "1/2 cup",
-            "1/2 cup\n/etc/passwd is a file",
-            " /etc/passwd is a file",
-            " /usr",
-            " /bin has 4711 files",
-            "5 mug/day",
-            "9 l/m is enough",
-            " /usr has 4711 files",
-            "... join us at five",
-            "...join us at five",
-            "- join #tea at five",
-            "- msg @bob about the tea",
-            "Join #tea\nand say hello",
-            "/join #tea\nand say hello",
-            "pin #tea 4711",
-            "msg#4711 is lost",
-            "join@example.org is the address 4711",
-            "tea #1 4711",
-            "(join #tea at five",
-            "* join #tea at five",
-            "*reply* to this one",
-            "+1 from me",
-            "@eve the secret is out",
-            "#tea is open",
-            "join us 4711 times",
-            "join room 12",
-            "join: see above",
-            " /r/rust is a page",
-            " /w/ and /j/ are folders",
-            "and /w eve the secret",
-            "tell eve the secret",
-            "password hunter2 is a bad one",
-            "login 4711",
-        ] {
-            assert_eq!(mistyped("", line), None, "{line:?}");
-        }
-    }
-
-    #[test]
-    fn a_command_that_goes_on_in_the_next_line_is_found() {
-        for (before, line) in [
-            ("/join #tea", "4711"),
-            ("/join #tea", "   47 "),
-            ("/join tea", "k7f2x-9xqdm"),
-            ("/JOIN #tea", "hunter2"),
-            (" /join #tea", "4711"),
-            ("/join#tea", "4711"),
-            ("/jion #tea", "4711"),
-            ("join #tea", "4711"),
-            ("/create #tea", "4711"),
-            ("/join", "#tea 4711"),
-            ("/pm eve", "secret words"),
-            ("/pm", "eve secret"),
-            ("/reply", "secret"),
-            ("/join #tea", "4711\nhello"),
-        ] {
-            assert!(mistyped(before, line).is_some(), "{before:?} {line:?}");
-            assert!(is_secret(before, line), "{before:?} {line:?}");
-        }
-        for (before, line) in [
-            ("", "4711"),
-            ("hello", "4711"),
-            ("/join #tea", "hello"),
-            ("/join #tea", "hello!"),
-            ("/join #tea", "it's me :-)"),
-            ("/join #tea", "https://example.org/4711"),
-            ("/join #tea", "4 people are here"),
-            ("/join #tea", "/part"),
-            ("/join #tea 4711", "4711"),
-            ("/pm eve hi", "hello"),
-            ("/reply hi", "hello"),
-            ("/query eve", "4711"),
-            ("/part #tea", "4711"),
-            ("/me waves", "4711"),
-            ("1/2 cup", "4711"),
-            ("ok, I join #tea", "4711"),
-        ] {
-            assert_eq!(mistyped(before, line), None, "{before:?} {line:?}");
-        }
-    }
-}
+#[path = "mistyped/tests.rs"]
+mod tests;
