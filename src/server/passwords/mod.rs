@@ -28,7 +28,7 @@ pub type Opened<'a> = (Slot<'a, Arc<SendQueue>>, Option<Arc<SendQueue>>);
 pub struct Passwords {
     /// The clock of the limits.
     hub: Arc<Hub>,
-    guesses: Mutex<PasswordThrottle>,
+    throttle: Mutex<PasswordThrottle>,
     /// Connections that wait for a password.
     prompts: Prompts<Arc<SendQueue>>,
     hashing: Semaphore,
@@ -39,7 +39,7 @@ impl Passwords {
     pub fn new(hub: Arc<Hub>, tickets: Tickets) -> Passwords {
         Passwords {
             hub,
-            guesses: Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default()),
+            throttle: Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default()),
             prompts: Prompts::default(),
             hashing: Semaphore::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
             tickets: Mutex::new(Rank::Tickets, tickets),
@@ -57,12 +57,12 @@ impl Passwords {
 
     /// Returns how long an attempt has to wait, in milliseconds.
     pub fn guess_wait_ms(&self, guess: &Guess) -> u64 {
-        self.guesses.lock().wait_ms(guess, self.hub.now())
+        self.throttle.lock().wait_ms(guess, self.hub.now())
     }
 
     /// Checks a password; `None` if the attempt has to wait.
     pub fn guess(&self, guess: &Guess, fits: impl FnOnce() -> bool) -> Option<bool> {
-        try_one(&self.guesses, guess, || self.hub.now(), fits)
+        try_one(&self.throttle, guess, || self.hub.now(), fits)
     }
 
     /// Runs a hash with bounded concurrency; `None` if no permit is free before the deadline.
@@ -75,15 +75,15 @@ impl Passwords {
 /// Checks a password; `None` if the attempt has to wait. The throttle counts the attempt before the
 /// hash is computed, so that simultaneous attempts get no more checks than sequential ones.
 fn try_one(
-    guesses: &Mutex<PasswordThrottle>,
+    throttle: &Mutex<PasswordThrottle>,
     guess: &Guess,
     now: impl Fn() -> Stamp,
     fits: impl FnOnce() -> bool,
 ) -> Option<bool> {
-    let turn = guesses.lock().take(guess, now())?;
+    let turn = throttle.lock().take(guess, now())?;
     let fits = fits();
     if fits {
-        guesses.lock().right(guess, turn, now());
+        throttle.lock().right(guess, turn, now());
     }
     Some(fits)
 }
@@ -103,7 +103,7 @@ mod tests {
 
     /// Counts how many of many simultaneous attempts are checked, each from the source that `last`
     /// returns.
-    fn looked_at(guesses: &Mutex<PasswordThrottle>, now: Stamp, last: fn(u8) -> u8) -> usize {
+    fn looked_at(throttle: &Mutex<PasswordThrottle>, now: Stamp, last: fn(u8) -> u8) -> usize {
         let bob = "bob".parse().unwrap();
         // No attempt is decided before all have been checked or delayed.
         let all = Barrier::new(THREADS.into());
@@ -115,7 +115,7 @@ mod tests {
                 all.wait();
                 false
             };
-            let looked = try_one(guesses, &guess, || now, decided).is_some();
+            let looked = try_one(throttle, &guess, || now, decided).is_some();
             if !looked {
                 all.wait();
             }
@@ -130,18 +130,18 @@ mod tests {
 
     #[test]
     fn simultaneous_guesses_get_no_more_checks_than_sequential_ones() {
-        let guesses = Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default());
-        assert_eq!(looked_at(&guesses, Stamp(0), |_| 1), 1, "from one source");
-        assert_eq!(looked_at(&guesses, Stamp(999), |_| 1), 0);
-        assert_eq!(looked_at(&guesses, Stamp(1_000), |_| 1), 1);
-        let guesses = Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default());
+        let throttle = Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default());
+        assert_eq!(looked_at(&throttle, Stamp(0), |_| 1), 1, "from one source");
+        assert_eq!(looked_at(&throttle, Stamp(999), |_| 1), 0);
+        assert_eq!(looked_at(&throttle, Stamp(1_000), |_| 1), 1);
+        let throttle = Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default());
         let each = |number| number;
         assert_eq!(
-            looked_at(&guesses, Stamp(0), each),
+            looked_at(&throttle, Stamp(0), each),
             6,
             "five are free, the sixth makes others wait"
         );
-        assert_eq!(looked_at(&guesses, Stamp(999), each), 0);
-        assert_eq!(looked_at(&guesses, Stamp(60_000), each), 1);
+        assert_eq!(looked_at(&throttle, Stamp(999), each), 0);
+        assert_eq!(looked_at(&throttle, Stamp(60_000), each), 1);
     }
 }

@@ -238,135 +238,135 @@ mod tests {
         Guess { user, counted_by: source(last), password: password(0), known: false }
     }
 
-    fn comes_in(guesses: &mut PasswordThrottle, guess: &Guess, now: Stamp) {
-        let turn = guesses.take(guess, now).expect("no wait");
-        guesses.right(guess, turn, now);
+    fn comes_in(throttle: &mut PasswordThrottle, guess: &Guess, now: Stamp) {
+        let turn = throttle.take(guess, now).expect("no wait");
+        throttle.right(guess, turn, now);
     }
 
     #[test]
     fn each_failure_doubles_the_delay_of_its_source_up_to_ten_seconds() {
-        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
+        let (bob, mut throttle) = ("bob".parse().unwrap(), PasswordThrottle::default());
         let mut now = Stamp(1_000);
         for wait in [1_000, 2_000, 4_000, 8_000] {
-            assert_eq!(guesses.wait_ms(&from(&bob, 1), now), 0);
-            guesses.wrong(&from(&bob, 1), now);
-            assert_eq!(guesses.wait_ms(&from(&bob, 1), now), wait);
-            assert_eq!(guesses.wait_ms(&from(&bob, 2), now), 0);
+            assert_eq!(throttle.wait_ms(&from(&bob, 1), now), 0);
+            throttle.wrong(&from(&bob, 1), now);
+            assert_eq!(throttle.wait_ms(&from(&bob, 1), now), wait);
+            assert_eq!(throttle.wait_ms(&from(&bob, 2), now), 0);
             now = Stamp(now.0 + wait);
         }
         for _ in 0..40 {
-            guesses.wrong(&from(&bob, 1), now);
+            throttle.wrong(&from(&bob, 1), now);
         }
-        assert_eq!(guesses.wait_ms(&from(&bob, 1), now), 10_000);
+        assert_eq!(throttle.wait_ms(&from(&bob, 1), now), 10_000);
         now = Stamp(now.0 + 10_000);
-        comes_in(&mut guesses, &from(&bob, 1), now);
-        assert_eq!(guesses.wait_ms(&from(&bob, 1), now), 0);
+        comes_in(&mut throttle, &from(&bob, 1), now);
+        assert_eq!(throttle.wait_ms(&from(&bob, 1), now), 0);
     }
 
     #[test]
     fn a_right_guess_delays_nobody() {
-        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
+        let (bob, mut throttle) = ("bob".parse().unwrap(), PasswordThrottle::default());
         for last in 1..=USER_FREE as u8 {
-            guesses.wrong(&from(&bob, last), Stamp(0));
+            throttle.wrong(&from(&bob, last), Stamp(0));
         }
         for last in 20..60 {
-            comes_in(&mut guesses, &from(&bob, last), Stamp(0));
+            comes_in(&mut throttle, &from(&bob, last), Stamp(0));
         }
-        assert_eq!(guesses.wait_ms(&from(&bob, 100), Stamp(0)), 0);
+        assert_eq!(throttle.wait_ms(&from(&bob, 100), Stamp(0)), 0);
         // A success after attempts of others leaves only their own delays.
-        let own = guesses.take(&from(&bob, 100), Stamp(0)).unwrap();
-        assert_eq!(guesses.wait_ms(&from(&bob, 101), Stamp(0)), 1_000);
-        guesses.take(&from(&bob, 101), Stamp(1_000)).unwrap();
-        guesses.right(&from(&bob, 100), own, Stamp(1_100));
-        assert_eq!(guesses.wait_ms(&from(&bob, 102), Stamp(1_100)), 1_900);
-        assert_eq!(guesses.users[&bob].wrong.count, USER_FREE + 1);
+        let own = throttle.take(&from(&bob, 100), Stamp(0)).unwrap();
+        assert_eq!(throttle.wait_ms(&from(&bob, 101), Stamp(0)), 1_000);
+        throttle.take(&from(&bob, 101), Stamp(1_000)).unwrap();
+        throttle.right(&from(&bob, 100), own, Stamp(1_100));
+        assert_eq!(throttle.wait_ms(&from(&bob, 102), Stamp(1_100)), 1_900);
+        assert_eq!(throttle.users[&bob].wrong.count, USER_FREE + 1);
     }
 
     #[test]
     fn unknown_sources_wait_and_the_owners_source_does_not() {
         let (bob, carol) = ("bob".parse().unwrap(), "carol".parse().unwrap());
-        let mut guesses = PasswordThrottle::default();
-        comes_in(&mut guesses, &from(&bob, 1), Stamp(0));
+        let mut throttle = PasswordThrottle::default();
+        comes_in(&mut throttle, &from(&bob, 1), Stamp(0));
         for last in 2..100 {
-            guesses.wrong(&from(&bob, last), Stamp(0));
+            throttle.wrong(&from(&bob, last), Stamp(0));
         }
-        let fresh = guesses.wait_ms(&from(&bob, 200), Stamp(0));
+        let fresh = throttle.wait_ms(&from(&bob, 200), Stamp(0));
         assert_eq!(fresh, 5_000, "a new source waits too");
-        assert_eq!(guesses.wait_ms(&from(&bob, 1), Stamp(0)), 0, "bob's own source does not wait");
+        assert_eq!(throttle.wait_ms(&from(&bob, 1), Stamp(0)), 0, "bob's own source does not wait");
         let logged_in = Guess { known: true, ..from(&bob, 201) };
         assert_eq!(
-            guesses.wait_ms(&logged_in, Stamp(0)),
+            throttle.wait_ms(&logged_in, Stamp(0)),
             0,
             "a source of a recent login does not wait"
         );
-        assert_eq!(guesses.wait_ms(&from(&carol, 2), Stamp(0)), 0, "other users do not wait");
-        guesses.wrong(&from(&bob, 1), Stamp(0));
-        assert_eq!(guesses.wait_ms(&from(&bob, 1), Stamp(0)), 1_000, "its own failures count");
+        assert_eq!(throttle.wait_ms(&from(&carol, 2), Stamp(0)), 0, "other users do not wait");
+        throttle.wrong(&from(&bob, 1), Stamp(0));
+        assert_eq!(throttle.wait_ms(&from(&bob, 1), Stamp(0)), 1_000, "its own failures count");
         let (last, over) = (Stamp(KNOWN_MS - 1), Stamp(KNOWN_MS));
-        (2..100).for_each(|other| guesses.wrong(&from(&bob, other), last));
-        assert_eq!(guesses.wait_ms(&from(&bob, 1), last), 0);
+        (2..100).for_each(|other| throttle.wrong(&from(&bob, other), last));
+        assert_eq!(throttle.wait_ms(&from(&bob, 1), last), 0);
         let changed = Guess { password: password(1), ..from(&bob, 1) };
-        assert!(guesses.wait_ms(&changed, last) > 0, "the password was changed since");
-        assert!(guesses.wait_ms(&from(&bob, 1), over) > 0, "the source is no longer bob's own");
+        assert!(throttle.wait_ms(&changed, last) > 0, "the password was changed since");
+        assert!(throttle.wait_ms(&from(&bob, 1), over) > 0, "the source is no longer bob's own");
     }
 
     #[test]
     fn only_the_newest_sources_of_a_right_password_are_the_users_own() {
-        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
+        let (bob, mut throttle) = ("bob".parse().unwrap(), PasswordThrottle::default());
         let most = KNOWN_PER_USER_MAX as u8;
-        (1..=most + 1).for_each(|last| comes_in(&mut guesses, &from(&bob, last), Stamp(0)));
-        (100..200).for_each(|last| guesses.wrong(&from(&bob, last), Stamp(0)));
-        let is_own = |last| guesses.users[&bob].is_known(&from(&bob, last), Stamp(0));
+        (1..=most + 1).for_each(|last| comes_in(&mut throttle, &from(&bob, last), Stamp(0)));
+        (100..200).for_each(|last| throttle.wrong(&from(&bob, last), Stamp(0)));
+        let is_own = |last| throttle.users[&bob].is_known(&from(&bob, last), Stamp(0));
         assert!(!is_own(1) && (2..=most + 1).all(is_own));
     }
 
     #[test]
     fn any_number_of_failures_of_one_user_delays_the_others_failures_as_before() {
         let (bob, carol) = ("bob".parse().unwrap(), "carol".parse().unwrap());
-        let mut guesses = PasswordThrottle::default();
-        guesses.wrong(&from(&carol, 1), Stamp(0));
+        let mut throttle = PasswordThrottle::default();
+        throttle.wrong(&from(&carol, 1), Stamp(0));
         for number in 0..70_000u32 {
             let mut ticket = [0; 32];
             ticket[..4].copy_from_slice(&number.to_be_bytes());
             let counted_by = ThrottleKey::Ticket(Digest::of(&Ticket::new(ticket)));
             let guess = Guess { user: &bob, counted_by, password: password(0), known: true };
-            guesses.wrong(&guess, Stamp(number.into()));
+            throttle.wrong(&guess, Stamp(number.into()));
         }
-        assert_eq!(guesses.users[&bob].sources.len(), SOURCES_PER_USER_MAX);
-        assert_eq!(guesses.wait_ms(&from(&carol, 1), Stamp(0)), 1_000);
+        assert_eq!(throttle.users[&bob].sources.len(), SOURCES_PER_USER_MAX);
+        assert_eq!(throttle.wait_ms(&from(&carol, 1), Stamp(0)), 1_000);
         // A new client is delayed like any other.
         let fresh = Guess { known: true, ..from(&bob, 9) };
-        guesses.wrong(&fresh, Stamp(70_000));
-        assert_eq!(guesses.wait_ms(&fresh, Stamp(70_000)), 1_000);
+        throttle.wrong(&fresh, Stamp(70_000));
+        assert_eq!(throttle.wait_ms(&fresh, Stamp(70_000)), 1_000);
     }
 
     #[test]
     fn a_device_with_a_ticket_waits_for_its_own_mistakes_only() {
-        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
+        let (bob, mut throttle) = ("bob".parse().unwrap(), PasswordThrottle::default());
         let ticket = ThrottleKey::Ticket(Digest::of(&Ticket::new([7; 32])));
         let device =
             || Guess { user: &bob, counted_by: ticket, password: password(0), known: true };
         // The thief comes from the device's own address, which is known.
         let thief = || Guess { known: true, ..from(&bob, 1) };
         for _ in 0..100 {
-            guesses.wrong(&thief(), Stamp(0));
-            guesses.wrong(&from(&bob, 2), Stamp(0));
+            throttle.wrong(&thief(), Stamp(0));
+            throttle.wrong(&from(&bob, 2), Stamp(0));
         }
-        assert_eq!(guesses.wait_ms(&thief(), Stamp(0)), 10_000);
-        assert_eq!(guesses.wait_ms(&device(), Stamp(0)), 0);
-        guesses.wrong(&device(), Stamp(0));
-        assert_eq!(guesses.wait_ms(&device(), Stamp(0)), 1_000);
+        assert_eq!(throttle.wait_ms(&thief(), Stamp(0)), 10_000);
+        assert_eq!(throttle.wait_ms(&device(), Stamp(0)), 0);
+        throttle.wrong(&device(), Stamp(0));
+        assert_eq!(throttle.wait_ms(&device(), Stamp(0)), 1_000);
     }
 
     #[test]
     fn guesses_are_counted_at_any_uptime() {
-        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
+        let (bob, mut throttle) = ("bob".parse().unwrap(), PasswordThrottle::default());
         for day in [0, 1, 2, 40] {
             let now = Stamp(day * (DAY_MS + 60_000));
-            (1..=USER_FREE as u8).for_each(|last| guesses.wrong(&from(&bob, last), now));
-            assert_eq!(guesses.wait_ms(&from(&bob, 100), now), 0, "day {day}");
-            guesses.wrong(&from(&bob, 101), now);
-            assert!(guesses.wait_ms(&from(&bob, 100), now) > 0, "day {day}");
+            (1..=USER_FREE as u8).for_each(|last| throttle.wrong(&from(&bob, last), now));
+            assert_eq!(throttle.wait_ms(&from(&bob, 100), now), 0, "day {day}");
+            throttle.wrong(&from(&bob, 101), now);
+            assert!(throttle.wait_ms(&from(&bob, 100), now) > 0, "day {day}");
         }
     }
 
@@ -377,19 +377,19 @@ mod tests {
         fn the_owner_gets_an_attempt_in_time_during_any_attack(
             sources in 1u8..60, step_ms in 1u64..700, at_ms in 0u64..120_000,
         ) {
-            let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
-            (1..=sources).for_each(|last| guesses.wrong(&from(&bob, last), Stamp(0)));
+            let (bob, mut throttle) = ("bob".parse().unwrap(), PasswordThrottle::default());
+            (1..=sources).for_each(|last| throttle.wrong(&from(&bob, last), Stamp(0)));
             let (mut now, mut next_try, mut tried) = (0, at_ms, None);
             while now < at_ms + 30_000 && tried.is_none() {
                 now += step_ms;
                 // The thief comes first each time; the owner comes at the time the server named.
                 for last in 1..=sources {
-                    if guesses.wait_ms(&from(&bob, last), Stamp(now)) == 0 {
-                        guesses.wrong(&from(&bob, last), Stamp(now));
+                    if throttle.wait_ms(&from(&bob, last), Stamp(now)) == 0 {
+                        throttle.wrong(&from(&bob, last), Stamp(now));
                     }
                 }
                 if now >= next_try {
-                    match guesses.wait_ms(&from(&bob, 200), Stamp(now)) {
+                    match throttle.wait_ms(&from(&bob, 200), Stamp(now)) {
                         0 => tried = Some(now),
                         wait_ms => next_try = now + wait_ms,
                     }
@@ -404,15 +404,15 @@ mod tests {
         fn guesses_per_day_are_bounded_from_any_sources(
             tries in prop::collection::vec((any::<u8>(), 0u64..3_000), 2_000),
         ) {
-            let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
+            let (bob, mut throttle) = ("bob".parse().unwrap(), PasswordThrottle::default());
             let (mut now, mut looked_at) = (0, 0);
             let mut by_source = HashMap::new();
             for (last, pause) in tries {
                 now += pause;
-                let wait_ms = guesses.wait_ms(&from(&bob, last), Stamp(now));
+                let wait_ms = throttle.wait_ms(&from(&bob, last), Stamp(now));
                 prop_assert!(wait_ms <= SOURCE_MS.1.max(USER_MS.1 + TURN_MS));
                 if wait_ms == 0 {
-                    guesses.wrong(&from(&bob, last), Stamp(now));
+                    throttle.wrong(&from(&bob, last), Stamp(now));
                     looked_at += 1;
                     *by_source.entry(last).or_insert(0u64) += 1;
                 }
