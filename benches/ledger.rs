@@ -1,11 +1,11 @@
-//! What it costs to keep lines: writers at the real server, and every way to read and write the
+//! The cost of stored messages: writers at the real server, and every way to read and write the
 //! ledger as it grows. docs/performance.md has the figures.
 //!
-//!     cargo bench --bench ledger                       # all tables
+//!     cargo bench --bench ledger               # all tables
 //!     cargo bench --bench ledger -- growth --lines 10000,100000,1000000
-//!     cargo bench --bench ledger -- searches           # the worst that may be asked, of 150,000 lines
-//!     cargo bench --bench ledger -- removals           # how long others wait for a removal
-//!     cargo bench --bench ledger -- searches --unbounded   # and what it cost without bounds: minutes
+//!     cargo bench --bench ledger -- searches   # the most expensive searches, of 150,000 messages
+//!     cargo bench --bench ledger -- removals   # how long others wait for a removal
+//!     cargo bench --bench ledger -- searches --unbounded   # the same without bounds: minutes
 
 #[path = "pychat-bench/client.rs"]
 #[allow(dead_code)]

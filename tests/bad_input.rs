@@ -325,22 +325,8 @@ fn names_that_hide_something_are_refused() {
     assert_eq!(alice.seen("you are in #te"), 0);
 }
 
-#[test]
-fn the_contract_for_programs_holds() {
-    let world = World::new();
-    world.admit("bob");
-    let mut alice = world.enters("alice");
-    let mut bob = world.client("bob", &["--json"]);
-    assert_eq!(object(&bob.sees("state"))["state"], "connecting");
-    assert_eq!(object(&bob.sees("connected"))["type"], "state");
-    let hello = object(&bob.sees("hello"));
-    assert_eq!(
-        (&hello["v"], &hello["name"], &hello["device"]),
-        (&1.into(), &"bob".into(), &"main".into())
-    );
-    assert!(hello["server"].as_str().unwrap().starts_with("SHA256:"));
-    assert_eq!(object(&bob.sees("entered"))["people"], serde_json::json!(["alice", "bob"]));
-
+/// A message has all its fields, and is confirmed.
+fn is_confirmed(bob: &mut Program) {
     let id = "00112233445566778899aabbccddeeff";
     bob.types(&format!(r##"{{"type":"say","to":"#lobby","text":"hi","id":"{id}","new":1}}"##));
     let message = object(&bob.sees(r#""text":"hi""#));
@@ -363,9 +349,10 @@ fn the_contract_for_programs_holds() {
         (&ack["id"], &ack["to"], &ack["seq"]),
         (&id.into(), &"#lobby".into(), &message["seq"])
     );
+}
 
-    bob.types(r##"{"type":"me","to":"@alice","text":"waves"}"##);
-    alice.sees("[Private]* bob waves");
+/// A refusal names the message, and its reason.
+fn refusals_name_the_message(bob: &mut Program) {
     bob.types(
         r##"{"type":"say","to":"@nobody","text":"hi","id":"0000000000000000000000000000000a"}"##,
     );
@@ -379,7 +366,10 @@ fn the_contract_for_programs_holds() {
     ));
     let refused = object(&bob.sees("too_long"));
     assert_eq!(refused["id"], "b".repeat(32));
+}
 
+/// An answer has the `ref` of its request.
+fn answers_name_the_request(bob: &mut Program) {
     bob.types(r#"{"type":"list","ref":"q1"}"#);
     let people = object(&bob.sees(r#""ref":"q1""#));
     assert_eq!((&people["type"], &people["channel"]), (&"people".into(), &"#lobby".into()));
@@ -391,6 +381,29 @@ fn the_contract_for_programs_holds() {
     bob.types(r##"{"type":"part","channel":"#tea","ref":"q4"}"##);
     let refused = object(&bob.sees(r#""ref":"q4""#));
     assert_eq!((&refused["type"], &refused["code"]), (&"refused".into(), &"not_member".into()));
+}
+
+#[test]
+fn the_contract_for_programs_holds() {
+    let world = World::new();
+    world.admit("bob");
+    let mut alice = world.enters("alice");
+    let mut bob = world.client("bob", &["--json"]);
+    assert_eq!(object(&bob.sees("state"))["state"], "connecting");
+    assert_eq!(object(&bob.sees("connected"))["type"], "state");
+    let hello = object(&bob.sees("hello"));
+    assert_eq!(
+        (&hello["v"], &hello["name"], &hello["device"]),
+        (&1.into(), &"bob".into(), &"main".into())
+    );
+    assert!(hello["server"].as_str().unwrap().starts_with("SHA256:"));
+    assert_eq!(object(&bob.sees("entered"))["people"], serde_json::json!(["alice", "bob"]));
+
+    is_confirmed(&mut bob);
+    bob.types(r##"{"type":"me","to":"@alice","text":"waves"}"##);
+    alice.sees("[Private]* bob waves");
+    refusals_name_the_message(&mut bob);
+    answers_name_the_request(&mut bob);
     bob.types(r#"{"type":"slash","line":"/topic tea at five"}"#);
     alice.sees("bob set the topic of #lobby: tea at five");
     bob.types("not json");

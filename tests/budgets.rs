@@ -105,6 +105,20 @@ fn count(world: &World, of: &str) -> i64 {
     ledger.query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0)).unwrap()
 }
 
+/// Joins a channel, and leaves a topic, a message and a read position there.
+fn leaves_a_trace(client: &mut Peer, channel: &str, number: u32) {
+    client.asks(&json!({"type": "join", "channel": channel}).to_string());
+    client.asks(&json!({"type": "topic", "channel": channel, "text": "a topic"}).to_string());
+    let mut say = json!({"type": "say", "to": channel, "id": id(number), "text": "tea"});
+    if channel.contains('~') {
+        say = json!({"type": "say", "to": channel, "id": id(number), "sealed": "AQID"});
+    }
+    client.sends(&say.to_string());
+    client.sees(&id(number));
+    let read = json!({"type": "read", "conversations": [{"to": channel, "seq": "1"}]});
+    client.asks(&read.to_string());
+}
+
 #[test]
 fn nothing_is_left_of_conversations_whose_messages_are_gone() {
     let world = World::configured(&format!(
@@ -118,17 +132,7 @@ fn nothing_is_left_of_conversations_whose_messages_are_gone() {
     let channels = (0..20).map(|number| format!("#channel{number}"));
     let channels: Vec<String> = channels.chain(["#kept".into(), leaky]).collect();
     for (number, channel) in channels.iter().enumerate() {
-        let number = number as u32;
-        alice.asks(&json!({"type": "join", "channel": channel}).to_string());
-        alice.asks(&json!({"type": "topic", "channel": channel, "text": "a topic"}).to_string());
-        let mut say = json!({"type": "say", "to": channel, "id": id(number), "text": "tea"});
-        if channel.contains('~') {
-            say = json!({"type": "say", "to": channel, "id": id(number), "sealed": "AQID"});
-        }
-        alice.sends(&say.to_string());
-        alice.sees(&id(number));
-        let read = json!({"type": "read", "conversations": [{"to": channel, "seq": "1"}]});
-        alice.asks(&read.to_string());
+        leaves_a_trace(&mut alice, channel, number as u32);
     }
     let say = json!({"type": "say", "to": "@bob", "id": id(999), "text": "are you there?"});
     alice.sends(&say.to_string());

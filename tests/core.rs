@@ -1,5 +1,5 @@
-//! The client as a page's Worker runs it (`pychat::client::core`), against the real server: the test
-//! carries its records, one at a time, and its files stay in a folder.
+//! The client as a page's Worker runs it (`pychat::client::core`), against the real server: the
+//! test carries its records, one at a time, and its files stay in a folder.
 
 mod world;
 

@@ -1,5 +1,6 @@
-//! What stands in the dependency tree, held against deny.toml: licences, banned crates, where they come
-//! from. `cargo deny check` says the same and knows of advisories; this needs nothing but cargo.
+//! What stands in the dependency tree, held against deny.toml: licences, banned crates, where they
+//! come from. `cargo deny check` says the same and knows of advisories; this needs nothing but
+//! cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -56,8 +57,8 @@ impl Rules {
     }
 }
 
-/// Whether an SPDX expression is true of what is allowed; AND binds closer than OR, and the old `/` is
-/// an OR.
+/// Whether an SPDX expression is true of what is allowed; AND binds closer than OR, and the old `/`
+/// is an OR.
 fn satisfied(expression: &str, allowed: &dyn Fn(&str) -> bool) -> bool {
     let expression = expression.replace('/', " OR ");
     let any = split(&expression, " OR ");

@@ -1,4 +1,5 @@
-//! A hostile server, at the real binary: it speaks as the client would, and moves what its user types.
+//! A hostile server, at the real binary: it speaks as the client would, and moves what its user
+//! types.
 
 mod world;
 
@@ -377,15 +378,73 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     assert_eq!(finds(&mut plain, "six"), 0);
 }
 
+/// Sends a message of carol's again, with other fields.
+fn tells(double: &Session, said: &Value, more: Value) {
+    let mut line = json!({"type": "message", "to": said["to"], "from": "carol",
+        "device": "main", "id": said["id"], "sealed": said["sealed"], "time_ms": now_ms()});
+    line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    double.tells(line);
+}
+
+/// Versions of messages that are no longer the newest: before an edit, the first edit, before a
+/// deletion.
+struct Versions {
+    edited: Value,
+    first: Value,
+    deleted: Value,
+}
+
+impl Versions {
+    /// The server sends them in every way that it has; the client shows none of them as new.
+    fn are_sent_again(
+        &self,
+        story: &HostileServer,
+        (plain, double): (&mut Program, &Session),
+        mark: &str,
+    ) {
+        let before = plain.shown().len();
+        let is_history = |line: &&str| line.contains(r#""type":"history""#);
+        let asked = || double.heard().lines().filter(is_history).count();
+        let asked_before = asked();
+        plain.types("/query #tea");
+        plain.types("/history");
+        story.world.until("the history is asked for", || asked() > asked_before);
+        let heard = double.heard();
+        let request: Value =
+            serde_json::from_str(heard.lines().rfind(is_history).unwrap()).unwrap();
+        // As it was, under its own seq and under others, and with an older edit.
+        for (number, said) in
+            [(1, &self.edited), (4, &self.deleted), (20, &self.edited), (21, &self.deleted)]
+        {
+            let seq = json!({"seq": number.to_string(), "ref": request["ref"]});
+            tells(double, said, seq);
+            tells(double, said, json!({"seq": (number + 30).to_string(), "replay": true}));
+            tells(double, said, json!({"seq": number.to_string(), "replay": true}));
+        }
+        let older = json!({"seq": "22", "edited": true, "sealed": self.first["sealed"], "ref": request["ref"]});
+        tells(double, &self.edited, older);
+        double.tells(json!({"type": "history", "to": self.edited["to"], "messages": 5, "more": false, "ref": request["ref"]}));
+        // What the server sends and what is typed come on two ways.
+        double.tells(json!({"type": "notice", "text": format!("all was sent: {mark}")}));
+        plain.sees(&format!("all was sent: {mark}"));
+        plain.types("/search kettle");
+        plain.types(&format!("/set {mark}"));
+        plain.sees(&format!("there is no setting {mark:?}"));
+        let shown = plain.shown()[before..].to_vec();
+        let has = |text: &str| shown.iter().filter(|line| line.contains(text)).count();
+        let old = ["the kettle sings", "the kettle is lost", "the kettle hums"].map(has);
+        assert_eq!(old, [0; 3], "{shown:#?}");
+        assert!(
+            has("is an earlier version: the sender has edited or deleted it since") >= 1,
+            "{shown:#?}"
+        );
+        assert_eq!(has("the kettle boils (edited)"), 1, "{shown:#?}");
+    }
+}
+
 #[test]
 fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
     let story = HostileServer::known_to(&["carol"]);
-    let tells = |double: &Session, said: &Value, more: Value| {
-        let mut line = json!({"type": "message", "to": said["to"], "from": "carol",
-            "device": "main", "id": said["id"], "sealed": said["sealed"], "time_ms": now_ms()});
-        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        double.tells(line);
-    };
     let (mut plain, double) = story.client(&["--plain"]);
     plain.types("/join tea blue kettle 47");
     plain.sees("you are in #tea~");
@@ -408,57 +467,20 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
     let deleted = says(&mut plain, "the kettle is lost", json!({}), "You: the kettle is lost");
     let delete = json!({"kind": "delete", "of": "4"});
     says(&mut plain, "/delete 4", delete, "You (deleted a message)");
-    let tries = |plain: &mut Program, double: &Session, mark: &str| {
-        let before = plain.shown().len();
-        let is_history = |line: &&str| line.contains(r#""type":"history""#);
-        let asked = || double.heard().lines().filter(is_history).count();
-        let asked_before = asked();
-        plain.types("/query #tea");
-        plain.types("/history");
-        story.world.until("the history is asked for", || asked() > asked_before);
-        let heard = double.heard();
-        let request: Value =
-            serde_json::from_str(heard.lines().rfind(is_history).unwrap()).unwrap();
-        // As it was, under its own seq and under others, and with an older edit.
-        for (number, said) in [(1, &edited), (4, &deleted), (20, &edited), (21, &deleted)] {
-            let seq = json!({"seq": number.to_string(), "ref": request["ref"]});
-            tells(double, said, seq);
-            tells(double, said, json!({"seq": (number + 30).to_string(), "replay": true}));
-            tells(double, said, json!({"seq": number.to_string(), "replay": true}));
-        }
-        let older =
-            json!({"seq": "22", "edited": true, "sealed": first["sealed"], "ref": request["ref"]});
-        tells(double, &edited, older);
-        double.tells(json!({"type": "history", "to": edited["to"], "messages": 5, "more": false, "ref": request["ref"]}));
-        // What the server sends and what is typed come on two ways.
-        double.tells(json!({"type": "notice", "text": format!("all was sent: {mark}")}));
-        plain.sees(&format!("all was sent: {mark}"));
-        plain.types("/search kettle");
-        plain.types(&format!("/set {mark}"));
-        plain.sees(&format!("there is no setting {mark:?}"));
-        let shown = plain.shown()[before..].to_vec();
-        let has = |text: &str| shown.iter().filter(|line| line.contains(text)).count();
-        let old = ["the kettle sings", "the kettle is lost", "the kettle hums"].map(has);
-        assert_eq!(old, [0; 3], "{shown:#?}");
-        assert!(
-            has("is an earlier version: the sender has edited or deleted it since") >= 1,
-            "{shown:#?}"
-        );
-        assert_eq!(has("the kettle boils (edited)"), 1, "{shown:#?}");
-    };
-    tries(&mut plain, &double, "one");
+    let versions = Versions { edited, first, deleted };
+    versions.are_sent_again(&story, (&mut plain, &double), "one");
     plain.types("/exit");
     plain.ends();
     drop(double);
     let (mut plain, double) = story.client(&["--plain"]);
     plain.sees("you are in #tea~");
-    tries(&mut plain, &double, "two");
+    versions.are_sent_again(&story, (&mut plain, &double), "two");
     // Another log changes nothing.
     let mut again = entered(&double.channel().unwrap(), None);
     again["epoch"] = "00000000000000cd".into();
     double.tells(again);
     plain.sees("the server has begun another numbering of #tea~");
-    tries(&mut plain, &double, "three");
+    versions.are_sent_again(&story, (&mut plain, &double), "three");
 }
 
 #[test]

@@ -18,21 +18,26 @@ use world::pty::Terminal;
 use world::way::{Flow, Link};
 use world::{Program, World};
 
+/// Writes a file with a PIN, as `--join-file` reads it, and returns its path.
+fn pins(world: &World, name: &str, pin: &str) -> String {
+    let path = folder(world, name).join("pins");
+    fs::write(&path, format!("#tea {pin}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_script_sends_a_file_and_another_one_fetches_it() {
     let world = World::with(LIMITS);
     world.admit("alice");
     let mut bob = world.enters_as("bob", "--json");
     bob.sees("connected");
-    let pins = folder(&world, "alice").join("pins");
-    fs::write(&pins, "#tea half past four\n").unwrap();
-    fs::set_permissions(&pins, fs::Permissions::from_mode(0o600)).unwrap();
-    let pins = pins.to_str().unwrap();
+    let right = pins(&world, "alice", "half past four");
     bob.types(r##"{"type":"join","channel":"#tea","pin":"half past four"}"##);
     bob.sees(r##""readers":"pin""##);
     let rooms = [
         ("#lobby", "#lobby", &[][..]),
-        ("#tea", "#tea", &["--join-file", pins]),
+        ("#tea", "#tea", &["--join-file", &right]),
         ("bob", "alice", &[]),
     ];
     for (number, (to, from, more)) in rooms.into_iter().enumerate() {
@@ -72,13 +77,11 @@ fn a_script_sends_a_file_and_another_one_fetches_it() {
     }
     // A user who learns the PIN later can read the earlier files, also after a mistyped PIN.
     world.admit("carol");
-    let wrong = folder(&world, "carol").join("wrong");
-    fs::write(&wrong, "#tea half past five\n").unwrap();
-    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o600)).unwrap();
+    let wrong = pins(&world, "carol", "half past five");
     let with = |file| ["--get", "2", "--from", "#tea", "--join-file", file];
-    let (code, _, told) = runs(&world, "carol", &with(wrong.to_str().unwrap()));
+    let (code, _, told) = runs(&world, "carol", &with(&wrong));
     assert_eq!(code, 9, "{told}");
-    let late = with(pins);
+    let late = with(&right);
     let (code, out, told) = runs(&world, "carol", &late);
     assert_eq!((code, out.as_str()), (0, "./report 1 200000.bin\n"), "{told}");
     assert!(fs::read(folder(&world, "carol").join(out.trim_end())).unwrap() == content(200_000));

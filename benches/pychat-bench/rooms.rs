@@ -30,7 +30,8 @@ pub struct Options {
     /// Whether lines are kept on disk.
     #[arg(long, value_delimiter = ',', default_value = "off,on")]
     history: Vec<String>,
-    /// Other servers in the same minutes: ngircd, inspircd, redis (benches/peers/peer installs them).
+    /// Other servers in the same minutes: ngircd, inspircd, redis (benches/peers/peer installs
+    /// them).
     #[arg(long, value_delimiter = ',')]
     against: Vec<String>,
     /// Other builds of pychat in the same minutes, by their paths.

@@ -1,6 +1,7 @@
 //! The format of an encrypted file: chunks of 64 KiB under a key of their own, in the STREAM
 //! construction (Hoang, Reyhanitabar, Rogaway, Vizar: "Online Authenticated-Encryption and its
-//! Nonce-Reuse Misuse-Resistance", CRYPTO 2015), as age uses it. docs/protocol.md, "Encrypted files".
+//! Nonce-Reuse Misuse-Resistance", CRYPTO 2015), as age uses it. docs/protocol.md, "Encrypted
+//! files".
 
 use zeroize::Zeroizing;
 
@@ -37,8 +38,8 @@ impl Layout {
         (bytes <= FILE_BYTES_MAX).then_some(Layout { bytes, padded: bytes })
     }
 
-    /// The layout of a file of a sealed conversation: its size is hidden by Padmé (Nikitin and others:
-    /// "Reducing Metadata Leakage from Encrypted Files", PETS 2019, section 4). None above
+    /// The layout of a file of a sealed conversation: its size is hidden by Padmé (Nikitin and
+    /// others: "Reducing Metadata Leakage from Encrypted Files", PETS 2019, section 4). None above
     /// `FILE_BYTES_MAX`.
     pub fn sealed(bytes: u64) -> Option<Layout> {
         let padded = padme(bytes).max(PADDED_BYTES_MIN);

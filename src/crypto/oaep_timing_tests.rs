@@ -5,8 +5,8 @@
 //!     cargo test --release --lib oaep_timing -- --ignored --nocapture
 //!
 //! Classes are measured one after the other in an order by chance, each sample with a ciphertext of
-//! its own. The statistics are Welch's t of the samples below their common 90th percentile (Reparaz,
-//! Balasch, Verbauwhede: dudect, 2017) and Mann-Whitney's z of all. The control is an
+//! its own. The statistics are Welch's t of the samples below their common 90th percentile
+//! (Reparaz, Balasch, Verbauwhede: dudect, 2017) and Mann-Whitney's z of all. The control is an
 //! implementation that ends where OAEP fails, as a careless one would: when that is not found, the
 //! machine is too noisy to say anything.
 

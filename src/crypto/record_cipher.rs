@@ -168,8 +168,8 @@ impl Opener {
         self.0.rekey_records = records;
     }
 
-    /// Decrypts in place. Returns the body without padding: trailing spaces of a body are padding. A
-    /// binary body may end in spaces of its own, so that it is returned with its padding and must
+    /// Decrypts in place. Returns the body without padding: trailing spaces of a body are padding.
+    /// A binary body may end in spaces of its own, so that it is returned with its padding and must
     /// contain its length.
     pub fn open<'a>(
         &mut self,

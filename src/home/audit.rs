@@ -321,7 +321,8 @@ impl Audit {
         Ok((End { last, mac: head.map_or([0; 32], |head| head.mac) }, false))
     }
 
-    /// The whole trail, where its key says that there is one. A pipe in its place is not waited for.
+    /// The whole trail, where its key says that there is one. A pipe in its place is not waited
+    /// for.
     fn read(&self) -> Result<Vec<u8>> {
         let mut file = files::open_to_read(&self.trail).map_err(|error| match error.kind() {
             ErrorKind::NotFound => AuditError::Missing { path: self.trail.clone() },

@@ -1,5 +1,5 @@
-//! data/reserve: space on the disk that the server keeps for itself, so that it can start, and remove
-//! old messages, when the disk is full.
+//! data/reserve: space on the disk that the server keeps for itself, so that it can start, and
+//! remove old messages, when the disk is full.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,9 +9,9 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use crate::system::files;
 
-/// Bytes of the file: up to 16 MiB for the ledger's write-ahead log (`LOG_PAGES`), and 4 MiB for the
-/// growth of the ledger during removals, which checkpoint every 1.6 MiB (`LOG_PAGES_MEANWHILE`), and
-/// for the files of a start.
+/// Bytes of the file: up to 16 MiB for the ledger's write-ahead log (`LOG_PAGES`), and 4 MiB for
+/// the growth of the ledger during removals, which checkpoint every 1.6 MiB
+/// (`LOG_PAGES_MEANWHILE`), and for the files of a start.
 const BYTES: u64 = 20 << 20;
 /// A smaller file would be of no use, in bytes.
 const BYTES_MIN: u64 = 64 << 10;

@@ -37,8 +37,8 @@ pub trait RecordSource: Send {
     /// Reads the next record, to be decrypted in place; `None` at a clean end.
     ///
     /// # Errors
-    /// `WouldBlock` or `TimedOut` after the patience; bytes read so far are kept. `UnexpectedEof` at
-    /// an end inside a record. `InvalidData` for a malformed or too long record.
+    /// `WouldBlock` or `TimedOut` after the patience; bytes read so far are kept. `UnexpectedEof`
+    /// at an end inside a record. `InvalidData` for a malformed or too long record.
     fn read(&mut self) -> io::Result<Option<&mut [u8]>>;
 
     /// Returns whether a whole record is buffered.

@@ -74,8 +74,8 @@ impl Tls {
         }
     }
 
-    /// Decrypts ciphertext until there is plaintext, and answers the handshake. No ciphertext is the
-    /// end. What follows the peer's close is dropped (RFC 8446, section 6.1).
+    /// Decrypts ciphertext until there is plaintext, and answers the handshake. No ciphertext is
+    /// the end. What follows the peer's close is dropped (RFC 8446, section 6.1).
     fn decrypt(&self, state: &mut State) -> io::Result<()> {
         loop {
             let taken = state.connection.read_tls(&mut state.unread.as_slice())?;

@@ -61,11 +61,15 @@ fn a_key_that_cannot_be_registered_is_refused_with_its_reason() {
     }
     let (_, list, _) = operator(&world, &["users", "list"]);
     assert_eq!(list.lines().count(), 1, "{list}");
+}
 
+#[test]
+fn a_name_that_looks_like_another_one_is_refused_and_a_similar_one_is_named() {
+    let world = World::new();
     // An alphabet of its own that looks the same.
     let (code, _, _) = operator(&world, &["users", "add", &line("copoc", &key()), "--yes"]);
     assert_eq!(code, 0);
-    let (code, _, told) = operator(&world, &["users", "add", &line("сорос", &bob), "--yes"]);
+    let (code, _, told) = operator(&world, &["users", "add", &line("сорос", &key()), "--yes"]);
     assert_eq!(code, 1);
     assert!(told.contains("the name looks like copoc"), "{told}");
     // Names that are only similar are people's own; the operator is told.
@@ -79,8 +83,12 @@ fn a_key_that_cannot_be_registered_is_refused_with_its_reason() {
         let (_, told, _) = operator(&world, &["check"]);
         assert!(told.contains(" is similar to "), "{told}");
     }
+}
 
-    let (code, _, told) = operator(&world, &["users", "add", &bob_line]);
+#[test]
+fn a_key_is_registered_after_a_confirmation_only() {
+    let world = World::new();
+    let (code, _, told) = operator(&world, &["users", "add", &line("bob", &key())]);
     assert_eq!(code, 2, "nobody was asked");
     assert!(told.contains("hint:  compare it, then add --yes"), "{told}");
     let (code, _, told) = operator(&world, &["users", "add", "/nowhere/bob.pem", "--yes"]);

@@ -337,7 +337,8 @@ fn trust_stores_no_key_that_the_server_has_not_proven() {
     let bob = world.enters("bob");
     drop(bob);
     let known = servers(&world, "bob");
-    // It knows another key's public half, and answers for its lineage: with the pinned key in it, and without.
+    // It knows another key's public half, and answers for its lineage: with the pinned key in it,
+    // and without.
     let other = Arc::new(Identity::generate());
     let (host, port) = world.address.rsplit_once(':').unwrap();
     let own = key(&world);

@@ -1,5 +1,5 @@
-//! A hostile server that holds the key of a server which its clients know. It answers as an honest one,
-//! and sends whatever else a test makes it send.
+//! A hostile server that holds the key of a server which its clients know. It answers as an honest
+//! one, and sends whatever else a test makes it send.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Somebody on the way to the server: peers at addresses of their own, and the server's side of a handshake.
+//! Somebody on the way to the server: peers at addresses of their own, and the server's side of a
+//! handshake.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
