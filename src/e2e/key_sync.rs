@@ -228,7 +228,7 @@ impl Keys<'_> {
         });
         let bare = bare.unwrap_or_default();
         format!(
-            "the keys of {name} are confirmed{holds}: what was refused goes with /retry{lost}{bare}"
+            "the keys of {name} are confirmed{holds}: /retry sends the refused messages again{lost}{bare}"
         )
     }
 }

@@ -388,7 +388,7 @@ fn server_text_is_marked() {
         "you may not speak until five o'clock, because of the noise that you have made here"}));
     desk.hears(json!({"type": "topic", "to": "#lobby", "text": "tea", "retention": "forever"}));
     desk.app.show(Output::Notice(
-        "the keys of bob are confirmed: what was refused goes with /retry".into(),
+        "the keys of bob are confirmed: /retry sends the refused messages again".into(),
     ));
     insta::assert_snapshot!(desk.picture(), @"
     #lobby server| tea         open: members and the operator read  3 online
@@ -411,8 +411,8 @@ fn server_text_is_marked() {
     server| because of the noise that you have made here        │
     server| topic of #lobby: tea                                │
     -- #lobby is open: the operator can read it too             │
-    -- the keys of bob are confirmed: what was refused goes     │
-       with /retry                                              │
+    -- the keys of bob are confirmed: /retry sends the refused  │
+       messages again                                           │
      * connected 12 ms                                              F1 help
     alice>
     cursor 7,23
