@@ -14,6 +14,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::config::{HOME_DOMAINS, HomeName, PRIVATE_V4, PRIVATE_V6, WebTls};
 use crate::file::{FileError, make_folder, replace};
@@ -62,7 +64,9 @@ pub fn issue(home: &Home, names: &[HomeName]) -> Result<WebTls, AuthorityError> 
     let [certificate, key] = [LEAF, LEAF_KEY].map(|name| folder.join(name));
     let text: String = names.iter().map(|name| format!("{name}\n")).collect();
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-    if is_for(&folder, &text, today) && key.is_file() && certificate.is_file() {
+    let is_there = key.is_file() && certificate.is_file();
+    let expired = validity(&folder.join(AUTHORITY)).is_some_and(|(_, until)| until < today);
+    if is_for(&folder, &text, today) && is_there && !expired {
         return Ok(issued());
     }
     make_folder(&folder, 0o700)?;
@@ -71,7 +75,7 @@ pub fn issue(home: &Home, names: &[HomeName]) -> Result<WebTls, AuthorityError> 
         date.map_err(|_| AuthorityError::Clock(folder.clone()))
     };
     let yesterday = days(today, -1)?;
-    let authority = authority(&folder, (yesterday, days(yesterday, AUTHORITY_DAYS)?))?;
+    let authority = authority(&folder, today, (yesterday, days(yesterday, AUTHORITY_DAYS)?))?;
     let mut params =
         CertificateParams::new(names.iter().map(HomeName::to_string).collect::<Vec<_>>())?;
     dated(&mut params, "pychat", (yesterday, days(yesterday, LEAF_DAYS)?));
@@ -108,9 +112,11 @@ pub fn certificate(home: &Home) -> Option<String> {
     fs::read_to_string(home.dir().join(FOLDER).join(AUTHORITY)).ok()
 }
 
-/// Reads the authority, or makes one that is valid on these days.
+/// Reads the authority, or makes one that is valid on these days. A certificate that has expired,
+/// such as one that was made by a clock of 1970, is replaced by one of the same key.
 fn authority(
     folder: &Path,
+    today: Date,
     valid: (Date, Date),
 ) -> Result<Issuer<'static, KeyPair>, AuthorityError> {
     let [path, certificate] = [AUTHORITY_KEY, AUTHORITY].map(|name| folder.join(name));
@@ -128,13 +134,51 @@ fn authority(
     if there[0] {
         let pem = fs::read_to_string(&path);
         let pem = pem.map_err(|error| AuthorityError::Read { path: path.clone(), error })?;
-        return Ok(Issuer::new(params, KeyPair::from_pem(&pem)?));
+        let key = KeyPair::from_pem(&pem)?;
+        if !is_current(&certificate, today) {
+            let own = params.self_signed(&key)?;
+            replace(&certificate, own.pem().as_bytes(), 0o644)?;
+            log::warn!(
+                "the certificate of the server's own authority had expired and was replaced: \
+                 install it again on each device"
+            );
+        }
+        return Ok(Issuer::new(params, key));
     }
     let key = KeyPair::generate()?;
     let own = params.self_signed(&key)?;
     replace(&path, key.serialize_pem().as_bytes(), 0o600)?;
     replace(&certificate, own.pem().as_bytes(), 0o644)?;
     Ok(Issuer::new(params, key))
+}
+
+/// Returns whether the authority's certificate has not expired. One whose validity begins later
+/// stays: the clock may be wrong now, and devices have installed the certificate.
+fn is_current(certificate: &Path, today: Date) -> bool {
+    let Some((from, until)) = validity(certificate) else { return true };
+    if today < from {
+        log::warn!(
+            "the certificate of the server's own authority is valid from {from} on: browsers \
+             reject it before. If the system clock is right, remove keys/web and install the new \
+             authority on each device"
+        );
+    }
+    today <= until
+}
+
+/// Returns the first and the last day of a certificate's validity (RFC 5280, section 4.1.2.5), if
+/// the file can be read and both days are before 2050.
+fn validity(certificate: &Path) -> Option<(Date, Date)> {
+    const UTC_TIME: [u8; 2] = [0x17, 13];
+    let der = CertificateDer::from_pem_file(certificate).ok()?;
+    let mut times = der.windows(15).filter_map(|part| {
+        let text = std::str::from_utf8(part.strip_prefix(&UTC_TIME)?.strip_suffix(b"Z")?).ok()?;
+        let number = |at: usize| text.get(at..at + 2)?.parse::<i8>().ok();
+        let year = i16::from(number(0)?);
+        let year = if year < 50 { 2_000 + year } else { 1_900 + year };
+        Date::new(year, number(2)?, number(4)?).ok()
+    });
+    Some((times.next()?, times.next()?))
 }
 
 fn constraints() -> NameConstraints {
@@ -161,6 +205,47 @@ fn dated(params: &mut CertificateParams, name: &str, (from, until): (Date, Date)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn certificates_are_valid_for_the_days_that_browsers_accept() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        let before = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let tls = issue(&home, &["chat.home.arpa".parse().unwrap()]).unwrap();
+        let after = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let authority = home.dir().join(FOLDER).join(AUTHORITY);
+        let leaf = home.dir().join(tls.certificate);
+        for (path, days) in [(&authority, 3_650), (&leaf, 397)] {
+            let (from, until) = validity(path).unwrap();
+            let yesterday = [before, after].map(|day| day.yesterday().unwrap());
+            assert!(yesterday.contains(&from), "{from}");
+            assert_eq!((until - from).get_days(), days, "{}", path.display());
+            // serverAuth and nothing else: `SEQUENCE { OID 1.3.6.1.5.5.7.3.1 }`.
+            const SERVER_AUTH: [u8; 12] = *b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
+            let der = CertificateDer::from_pem_file(path).unwrap();
+            assert!(der.windows(12).any(|part| part == SERVER_AUTH), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn an_authority_that_a_wrong_clock_made_is_replaced_with_the_same_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let day = |text: &str| text.parse::<Date>().unwrap();
+        let made = |today: &str, from: &str, until: &str| {
+            let issuer = authority(folder.path(), day(today), (day(from), day(until)));
+            (
+                issuer.unwrap().key().serialize_pem(),
+                validity(&folder.path().join(AUTHORITY)).unwrap(),
+            )
+        };
+        let (key, first) = made("1970-01-01", "1969-12-31", "1979-12-29");
+        assert_eq!(first, (day("1969-12-31"), day("1979-12-29")));
+        assert_eq!(made("1979-12-29", "1979-12-28", "1989-12-28"), (key.clone(), first));
+        let right = (day("2026-11-29"), day("2036-11-26"));
+        assert_eq!(made("2026-11-30", "2026-11-29", "2036-11-26"), (key.clone(), right));
+        // A clock that is wrong later replaces no certificate that devices have.
+        assert_eq!(made("1970-01-01", "1969-12-31", "1979-12-29"), (key, right));
+    }
 
     #[test]
     fn a_certificate_is_issued_again_when_it_is_old_or_has_other_names() {
