@@ -164,6 +164,9 @@ mod tests {
             let error = load::<Ages>(&path, 99).unwrap_err().to_string();
             assert!(error.contains(problem), "{text}: {error}");
         }
+        // A caller that has read the file itself.
+        let error = parse::<Ages>("\u{feff} []").unwrap_err().to_string();
+        assert!(error.contains("it is a list"), "{error}");
         let nowhere = folder.path().join("none").join("ages.json");
         assert!(save(&nowhere, &Ages::new(), 0o600).is_err());
         let unwritable = BTreeMap::from([((1, 2), 3)]);
