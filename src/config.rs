@@ -195,6 +195,12 @@ impl Default for LogRules {
 }
 
 /// Log levels as words: `error`, `warn`, `info`, `debug`.
+/// Returns a level of the log; `None` for other words. `off` and `trace` of the library are none.
+pub fn log_level(word: &str) -> Option<LevelFilter> {
+    let level = word.parse().ok()?;
+    (LevelFilter::Error..=LevelFilter::Debug).contains(&level).then_some(level)
+}
+
 mod level {
     use log::LevelFilter;
     use serde::{Deserialize, Deserializer, Serializer, de};
@@ -206,7 +212,7 @@ mod level {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<LevelFilter, D::Error> {
         let word = String::deserialize(from)?;
         let wrong = || de::Error::custom("a level is error, warn, info or debug");
-        word.parse().map_err(|_| wrong())
+        super::log_level(&word).ok_or_else(wrong)
     }
 }
 

@@ -476,7 +476,11 @@ fn check_finds_what_the_server_would_stumble_over() {
     finds("ctl.sock is a folder");
     fs::remove_dir(&socket).unwrap();
 
-    std::os::unix::fs::symlink("../users/alice.pem", home.join("data/link")).unwrap();
+    let links =
+        [("link", "../users/alice.pem"), ("loop", "loop"), ("nowhere", "../none/pychat.log")];
+    for (name, to) in links {
+        std::os::unix::fs::symlink(to, home.join("data").join(name)).unwrap();
+    }
     for (text, what) in [
         (
             r#"{"server_port": 43217, "metrics": "127.0.0.1:43217"}"#,
@@ -488,18 +492,23 @@ fn check_finds_what_the_server_would_stumble_over() {
         ),
         ("[]", "it is a list: write { and } with named values"),
         (r#"{"limits": []}"#, "limits: it is a list"),
+        (r#"{"log": {"level": "trace"}}"#, "log.level: a level is error, warn, info or debug"),
         (r#"{"log": {"file": "none/pychat.log"}}"#, "the log cannot be written"),
         (r#"{"log": {"file": "data"}}"#, "the log cannot be written"),
         (r#"{"log": {"file": "data/ledger.db"}}"#, "the file is the home's"),
         (r#"{"log": {"file": "data/ledger.before-restore"}}"#, "the file is the home's"),
         (r#"{"log": {"file": "data/link"}}"#, "the file is the home's"),
+        (r#"{"log": {"file": "data/loop"}}"#, "data/loop is a loop of links"),
+        (r#"{"log": {"file": "data/nowhere"}}"#, "the log cannot be written"),
         (r#"{"log": {"file": "config.json"}}"#, "the file is the home's"),
         (r#"{"log": {"file": "data/../users/alice.pem"}}"#, "the file is the home's"),
     ] {
         fs::write(&config, text).unwrap();
         finds(what);
     }
-    fs::remove_file(home.join("data/link")).unwrap();
+    for (name, _) in links {
+        fs::remove_file(home.join("data").join(name)).unwrap();
+    }
     let (ok, told) = world.operator(&["server"]);
     assert!(!ok && told.contains("the file is the home's"), "{told}");
     assert!(fs::read_to_string(&config).unwrap().contains("alice.pem"));
@@ -642,6 +651,20 @@ fn ipv4_and_ipv6_have_an_address_each() {
     let reaches = |ip: &str, port| TcpStream::connect((ip, port)).is_ok();
     assert!(reaches("::1", six) && reaches("127.0.0.1", four));
     assert!(!reaches("127.0.0.1", six), "[::] beside another address is for IPv6 alone");
+    // The operator's own client uses the address of its family.
+    let other = world.home().with_extension("other");
+    let mut server = world.program("operator");
+    server.env("USER", "operator").args(["server", "--listen", "[::]:0", "--listen", "0.0.0.0:0"]);
+    let server = world::Program::start({
+        server.arg("--home").arg(&other);
+        server
+    });
+    server.is_told("to chat here");
+    let mut client = world.program("operator");
+    client.args(["client", "--send", "hello"]);
+    let mut client = world::Program::start(client);
+    assert!(client.ends().success(), "{:?} {:?}", client.told(), server.told());
+    drop(server);
     // Both families can use one port, and `check` reports no problem.
     let both = [&format!("[::]:{six}")[..], &format!("0.0.0.0:{six}")];
     let world = world.stopped();

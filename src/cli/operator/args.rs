@@ -91,5 +91,5 @@ impl Web {
 
 /// A log level, for `--log`.
 pub fn level(text: &str) -> Result<log::LevelFilter, String> {
-    text.parse().map_err(|_| "a level is error, warn, info or debug".to_owned())
+    crate::config::log_level(text).ok_or_else(|| "a level is error, warn, info or debug".to_owned())
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::fs::OFlags;
@@ -436,6 +436,11 @@ fn writable(path: &Path, found: &mut Findings) {
 /// Checks whether the log can be written. Creates nothing.
 fn log_file(home: &Home, file: &Path, found: &mut Findings) {
     let path = &home.dir().join(file);
+    let Some(path) = end_of_links(path) else {
+        let what = format!("the log cannot be written: {} is a loop of links", path.display());
+        return found.problem(what, "choose another file in config.json (log.file)");
+    };
+    let path = path.as_path();
     let folder = path.parent().unwrap_or(Path::new("."));
     if !folder.exists() && home.makes(folder) {
         // The first start creates it.
@@ -456,6 +461,19 @@ fn log_file(home: &Home, file: &Path, found: &mut Findings) {
     if !path.exists() {
         writable(folder, found);
     }
+}
+
+/// Returns the path at the end of links, where the server creates a missing file; `None` for a loop
+/// of links.
+fn end_of_links(path: &Path) -> Option<PathBuf> {
+    /// As many as Linux follows.
+    const LINKS_MAX: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(to) = fs::read_link(&path) else { return Some(path) };
+        path = path.parent().unwrap_or(Path::new(".")).join(to);
+    }
+    None
 }
 
 #[cfg(test)]
