@@ -5,6 +5,8 @@ use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::Span;
 
+use super::cells;
+
 /// Mark of each row of server text.
 pub const SERVER: &str = "server| ";
 /// Marks of the first row of a notice, and of an error.
@@ -38,7 +40,7 @@ fn wrapped(row: &str, mark: &str, cells: Option<usize>) -> String {
     let pieces: Vec<(String, usize)> = pieces(&row).into_iter().map(with_width).collect();
     let mut rests = vec![0; pieces.len() + 1];
     for (at, (piece, width)) in pieces.iter().enumerate().rev() {
-        rests[at] = if ends_word(piece, *width) { 0 } else { width + rests[at + 1] };
+        rests[at] = if ends_word(piece) { 0 } else { width + rests[at + 1] };
     }
     let (mut text, mut used) = (String::with_capacity(row.len()), 0);
     // Where the last word of the row begins, and the cells before it.
@@ -52,7 +54,7 @@ fn wrapped(row: &str, mark: &str, cells: Option<usize>) -> String {
         }
         text.push_str(&piece);
         used += width;
-        if ends_word(&piece, width) {
+        if ends_word(&piece) {
             word = Some((text.len(), used));
         }
     }
@@ -61,14 +63,14 @@ fn wrapped(row: &str, mark: &str, cells: Option<usize>) -> String {
 
 fn with_width(piece: String) -> (String, usize) {
     let is_colour = piece.starts_with('\u{1b}');
-    let width = if is_colour { 0 } else { usize::from(piece.as_str().cell_width()) };
+    // At most: a terminal that wrapped the row would begin a row with inner text.
+    let width = if is_colour { 0 } else { cells::at_most(&piece) };
     (piece, width)
 }
 
-/// Returns whether a row may end behind a piece: a blank, or a character of a script without
-/// blanks.
-fn ends_word(piece: &str, width: usize) -> bool {
-    piece == " " || width > 1
+/// Returns whether a row may end behind a piece: a blank, a zero width space, or a wide character.
+fn ends_word(piece: &str) -> bool {
+    matches!(piece, " " | "\u{200b}") || cells::is_wide(piece)
 }
 
 /// Graphemes, and the escape sequences with which this client colours names.
@@ -103,6 +105,17 @@ mod tests {
         assert_eq!(under("    ", "alice: hi there", Some(12)), "alice: hi \n    there");
         assert_eq!(under("    ", "alice: itistoolong", Some(12)), "alice: itist\n    oolong");
         assert_eq!(under("  ", "it is 漢字漢字 here", Some(12)), "it is 漢字漢\n  字 here");
+        // A terminal may draw each letter, vowel sign and emoji in cells of its own.
+        assert_eq!(
+            under("  ", "ক\u{9be}ক\u{9be}ক\u{9be}", Some(4)),
+            "ক\u{9be}ক\u{9be}\n  ক\u{9be}"
+        );
+        let family = "👨\u{200d}👩\u{200d}👧";
+        assert_eq!(
+            under("  ", &format!("{family}{family}"), Some(9)),
+            format!("{family}\n  {family}")
+        );
+        assert_eq!(under("  ", "it is ক\u{9be}দ", Some(8)), "it is \n  ক\u{9be}দ");
         let red = "\u{1b}[31malice\u{1b}[0m: hi";
         assert_eq!(under("  ", red, Some(9)), red);
         assert_eq!(under("  ", red, Some(8)), "\u{1b}[31malice\u{1b}[0m: \n  hi");

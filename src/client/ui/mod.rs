@@ -1,6 +1,7 @@
 //! User interfaces, for people and for programs. They show the model's outputs and never touch the
 //! connection to the server.
 
+mod cells;
 mod complete;
 mod gutter;
 pub mod highlights;

@@ -5,6 +5,8 @@ use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::Span;
 
+use crate::client::ui::cells;
+
 /// Rows, and the row and column of the cursor.
 #[derive(Debug, Default, PartialEq)]
 pub struct Typed {
@@ -39,7 +41,7 @@ pub fn lay_out(lines: &[String], cursor: (usize, usize), secret: bool, cells: us
                 typed.cursor = (typed.rows.len(), before.map(|piece| piece.cells).sum());
             }
             let end = row.last().map_or(start, |piece| piece.end);
-            typed.rows.push(shown[start..end].to_owned());
+            typed.rows.push(cells::filled(&shown[start..end]).into_owned());
             start = end;
         }
     }
@@ -50,12 +52,13 @@ fn wrapped(shown: &str, width: usize) -> Vec<Vec<Piece>> {
     let (mut rows, mut row, mut used) = (Vec::new(), Vec::<Piece>::new(), 0);
     let (mut first, mut end) = (0, 0);
     for grapheme in Span::raw(shown).styled_graphemes(Style::new()) {
-        let cells = usize::from(grapheme.symbol.cell_width());
+        let (excess, is_wide) = (cells::excess(grapheme.symbol), cells::is_wide(grapheme.symbol));
+        let cells = usize::from(grapheme.symbol.cell_width()) + excess;
         let is_space = grapheme.symbol == " ";
         let room = if is_space { width + 1 } else { width };
         while used + cells > room && !row.is_empty() {
             let space = row.iter().rposition(|piece| piece.is_space).filter(|_| !is_space);
-            let rest = space.filter(|_| cells < 2).map(|at| row.split_off(at + 1));
+            let rest = space.filter(|_| !is_wide).map(|at| row.split_off(at + 1));
             rows.push(std::mem::replace(&mut row, rest.unwrap_or_default()));
             used = row.iter().map(|piece| piece.cells).sum();
         }
@@ -122,6 +125,8 @@ mod tests {
         assert_eq!(typed("❤\u{fe0f}x", (0, 3), 9), of(&["❤\u{fe0f}x"], (0, 3)));
         assert_eq!(typed("👨\u{200d}👩\u{200d}👧!", (0, 6), 9).cursor, (0, 3));
         assert_eq!(typed("e\u{301}!", (0, 2), 9).cursor, (0, 1));
+        // Fillers reserve the cells that terminals draw.
+        assert_eq!(typed("ক\u{9be}!", (0, 3), 9), of(&["ক\u{9be}\u{fdd0}!"], (0, 3)));
         assert_eq!(lay_out(&["漢".into()], (0, 1), true, 9), of(&["*"], (0, 1)));
         assert_eq!(typed("漢", (0, 1), 0).rows, ["漢"]);
     }

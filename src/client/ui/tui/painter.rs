@@ -14,6 +14,7 @@ use ratatui::layout::Position;
 use super::graphics::{self, Graphic};
 use super::links::Hyperlink;
 use crate::client::transfer::Shown;
+use crate::client::ui::cells::FILLER;
 
 /// Starts a synchronized update: the terminal shows the frame only when it is complete.
 const BEGIN: &[u8] = b"\x1b[?2026h";
@@ -22,7 +23,7 @@ const END: &[u8] = b"\x1b[?2026l";
 /// The border between panes, which keeps its position. It is in most rows.
 const BORDER: &str = "│";
 
-/// A grapheme with its cells.
+/// A grapheme with its cells and those of its fillers.
 struct Unit<'a> {
     column: u16,
     cells: u16,
@@ -51,7 +52,11 @@ fn units(row: &[Cell]) -> Vec<Unit<'_>> {
     let mut units = Vec::with_capacity(row.len());
     let mut column = 0;
     while let Some(cell) = row.get(column) {
-        let cells = usize::from(cell.cell_width()).clamp(1, row.len() - column);
+        let mut cells = usize::from(cell.cell_width()).clamp(1, row.len() - column);
+        // A character without a width may follow the filler in its cell.
+        while row.get(column + cells).is_some_and(|next| next.symbol().starts_with(FILLER)) {
+            cells += 1;
+        }
         units.push(Unit { column: column as u16, cells: cells as u16, cell });
         column += cells;
     }

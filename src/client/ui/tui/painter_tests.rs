@@ -9,6 +9,7 @@ use ratatui::style::{Color, Style};
 use unicode_normalization::char::is_combining_mark;
 
 use super::*;
+use crate::client::ui::cells;
 
 /// Width of a character in cells; 0 for a combining one.
 type Widths = fn(char) -> usize;
@@ -168,6 +169,26 @@ fn an_earlier_row_leaves_nothing_behind() {
     {
         let frames = [vec![row(hostile); 3], vec![row("ok"), row("ok ok ok"), row("")]];
         leaves_nothing(&frames).unwrap();
+    }
+}
+
+/// On a terminal that adds up the widths of characters, as xterm and tmux do, no letter covers
+/// another one.
+#[test]
+fn all_letters_are_shown() {
+    let widths: Widths = |c| match c {
+        '\u{9be}' | '\u{bbe}' | '\u{dcf}' => 1,
+        _ => table(c),
+    };
+    for text in ["ব\u{9be}ংল\u{9be}", "ம\u{bbe}", "ខ\u{17d2}ញ\u{17bb}\u{17c6}ទ", "ක\u{dcf}ල"]
+    {
+        let shown = |text: &str| {
+            let rows = shows(widths, &[vec![(6, format!("{text}!"), 7)]]);
+            let row = rows[0][6..].concat().replace(' ', "");
+            row.split('!').next().unwrap().to_owned()
+        };
+        assert_eq!(shown(&cells::filled(text)), text);
+        assert_ne!(shown(text), text, "the control");
     }
 }
 

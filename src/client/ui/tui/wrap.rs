@@ -1,28 +1,32 @@
 //! Wrapping of text to rows by display width: words stay whole where possible, wide characters are
 //! never split, and further rows are indented.
 
+use std::borrow::Cow;
+
 use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::client::addresses;
-use crate::client::ui::gutter;
+use crate::client::ui::{cells, gutter};
 
 const TAB: &str = "    ";
+/// It separates words of scripts that write no blanks between them.
+const ZERO_WIDTH_SPACE: &str = "\u{200b}";
 
-/// A grapheme to be placed.
+/// A grapheme to be placed, with its fillers.
 struct Piece {
     text: String,
     width: usize,
     style: Style,
+    is_wide: bool,
     is_of_address: bool,
 }
 
 impl Piece {
-    /// A row may end at a space, and next to each character of a script without spaces that is no
-    /// part of an address.
+    /// A row may end at a space, and next to each wide character that is no part of an address.
     fn ends(&self) -> bool {
-        self.text == " " || self.width > 1 && !self.is_of_address
+        matches!(&*self.text, " " | ZERO_WIDTH_SPACE) || self.is_wide && !self.is_of_address
     }
 }
 
@@ -40,11 +44,15 @@ pub fn rows(spans: &[Span], width: usize, indent: usize) -> Vec<Line<'static>> {
             }
             let part = part.replace('\t', TAB);
             let part = Span::styled(part, span.style);
-            line.extend(part.styled_graphemes(Style::new()).map(|grapheme| Piece {
-                text: grapheme.symbol.to_owned(),
-                width: usize::from(grapheme.symbol.cell_width()),
-                style: grapheme.style,
-                is_of_address: false,
+            line.extend(part.styled_graphemes(Style::new()).map(|grapheme| {
+                let text = cells::filled(grapheme.symbol).into_owned();
+                Piece {
+                    width: usize::from(text.cell_width()),
+                    text,
+                    style: grapheme.style,
+                    is_wide: cells::is_wide(grapheme.symbol),
+                    is_of_address: false,
+                }
             }));
         }
     }
@@ -147,18 +155,20 @@ fn mark_addresses(pieces: &mut [Piece]) {
 
 /// `text` in at most this many cells, with `~` where it was cut.
 pub fn clip(text: &str, cells: usize) -> String {
-    if usize::from(text.cell_width()) <= cells {
-        return text.to_owned();
+    let whole = cells::filled(text);
+    if usize::from(whole.cell_width()) <= cells {
+        return whole.into_owned();
     }
     let mut clipped = String::new();
     let mut used = 0;
     for grapheme in Span::raw(text).styled_graphemes(Style::new()) {
-        let width = usize::from(grapheme.symbol.cell_width());
+        let symbol = cells::filled(grapheme.symbol);
+        let width = usize::from(symbol.cell_width());
         if used + width + 1 > cells {
             break;
         }
         used += width;
-        clipped.push_str(grapheme.symbol);
+        clipped.push_str(&symbol);
     }
     if cells > 0 {
         clipped.push('~');
@@ -168,18 +178,19 @@ pub fn clip(text: &str, cells: usize) -> String {
 
 /// The same, cut at the start.
 pub fn clip_start(text: &str, cells: usize) -> String {
+    let whole = cells::filled(text);
     let span = Span::raw(text);
-    let graphemes: Vec<&str> = span.styled_graphemes(Style::new()).map(|one| one.symbol).collect();
-    let mut left = usize::from(text.cell_width());
+    let graphemes = span.styled_graphemes(Style::new()).map(|one| cells::filled(one.symbol));
+    let mut left = usize::from(whole.cell_width());
     if left <= cells {
-        return text.to_owned();
+        return whole.into_owned();
     }
-    let cut = |symbol: &&str| {
+    let cut = |symbol: &Cow<str>| {
         let goes = left + 1 > cells;
         left -= usize::from(symbol.cell_width()).min(left);
         goes
     };
-    let kept: String = graphemes.iter().copied().skip_while(cut).collect();
+    let kept: String = graphemes.skip_while(cut).collect();
     if cells > 0 { format!("~{kept}") } else { kept }
 }
 
@@ -215,6 +226,14 @@ mod tests {
         assert_eq!(texts("a\nb", 9, 2), ["a", "  b"]);
         assert_eq!(texts("e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}", 4, 0).len(), 2);
         assert_eq!(clip("漢字漢字", 5), "漢字~");
+        // Letters with marks are no wide characters, also where they have more cells.
+        assert_eq!(texts("a ক\u{9be}লদ", 5, 0), ["a ", "ক\u{9be}\u{fdd0}লদ"]);
+        assert_eq!(texts("ខខ\u{200b}ទទទ", 4, 0), ["ខខ\u{200b}", "ទទទ"]);
+        assert_eq!(clip("ক\u{9be}লল", 4), "ক\u{9be}\u{fdd0}লল");
+        assert_eq!(clip("ক\u{9be}লল", 3), "ক\u{9be}\u{fdd0}~");
+        assert_eq!(clip("ক\u{9be}লল", 2), "~");
+        assert_eq!(clip_start("লক\u{9be}", 2), "~");
+        assert_eq!(clip_start("ললক\u{9be}", 3), "~ক\u{9be}\u{fdd0}");
         assert_eq!(clip("short", 5), "short");
         assert_eq!(clip_start("漢字漢字", 5), "~漢字");
         assert_eq!(clip_start("漢字漢字", 4), "~字");
