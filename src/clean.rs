@@ -7,6 +7,7 @@ mod emoji;
 mod joiners;
 mod neighbours;
 mod selectors;
+mod separators;
 mod shape;
 
 use controls::{Controls, is_control};
@@ -20,9 +21,9 @@ const MARKS_MAX: usize = 4;
 
 /// `text` without the characters that would act on a screen rather than stand on it: C0 but
 /// newline and tab, DEL, C1, bidi controls, zero-width characters, noncharacters, and more than
-/// four combining marks on one base. Joiners, variation selectors, tags, marks of direction and
-/// format controls of single scripts stay where they mean something, and symbols for private use
-/// because they stand in a cell as others do. CR LF becomes LF.
+/// four combining marks on one base. Joiners, zero width spaces, variation selectors, tags, marks
+/// of direction and format controls of single scripts stay where they mean something, and symbols
+/// for private use because they stand in a cell as others do. CR LF becomes LF.
 pub fn text(text: &str) -> String {
     if is_plain(text) { text.to_owned() } else { any_text(text) }
 }
@@ -113,7 +114,36 @@ mod tests {
         }
     }
 
+    /// Marks of direction and of piles beside it too.
+    #[test]
+    fn a_zero_width_space_stays_between_words_without_blanks() {
+        for (sent, wanted) in [
+            ("ខ្ញុំ\u{200b}ទៅ", "ខ្ញុំ\u{200b}ទៅ"),
+            ("ไป\u{200b}ตลาด", "ไป\u{200b}ตลาด"),
+            ("ខ\u{200b}\u{200b}ទ", "ខ\u{200b}ទ"),
+            ("ខ\u{200b}\u{17c1}", "ខ\u{17c1}"),
+            ("\u{200b}ខ\u{200b}", "ខ"),
+            ("ខ\u{200b}a\u{200b}ខ", "ខaខ"),
+            ("ខ \u{200b}ខ", "ខ ខ"),
+            ("漢\u{200b}字", "漢字"),
+            ("ខ\u{200b}\u{200d}ខ", "ខខ"),
+        ] {
+            assert_eq!(text(sent), wanted, "{sent:?}");
+            assert_eq!(text(wanted), wanted, "{sent:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn zero_width_spaces_stay_or_go_for_good(
+            dirty in "([a-z]|ក|\u{17b6}|\u{17d2}|ข|\u{e31}|က|א|漢| |\u{301}|👩|\u{fe0f}|\u{200b}|\u{200c}|\u{200d}|\u{200e}|\u{200f}|\u{202e}|\n){0,16}",
+        ) {
+            let clean = text(&dirty);
+            prop_assert_eq!(&text(&clean), &clean);
+            let is_twice = clean.contains("\u{200b}\u{200b}");
+            prop_assert!(!is_twice);
+        }
+
         #[test]
         fn cleaning_is_idempotent_and_leaves_nothing_that_acts(dirty in any::<String>()) {
             let clean = text(&dirty);

@@ -6,6 +6,7 @@ use unicode_normalization::char::canonical_combining_class;
 
 use super::emoji::is_emoji;
 use super::selectors::{is_selector, selects};
+use super::separators::{ZERO_WIDTH_SPACE, separates};
 use super::shape::is_mark;
 
 /// The zero width joiner and non-joiner.
@@ -25,10 +26,10 @@ const BLOCK_BITS: u32 = 7;
 
 /// Returns whether a character stays, given its neighbours.
 pub fn may_stay(c: char) -> bool {
-    matches!(c, ZWJ | ZWNJ | '\u{e0020}'..=TAG_END) || is_selector(c)
+    matches!(c, ZERO_WIDTH_SPACE | ZWJ | ZWNJ | '\u{e0020}'..=TAG_END) || is_selector(c)
 }
 
-/// Removes joiners, selectors and tags that have no meaning in their context.
+/// Removes joiners, zero width spaces, selectors and tags that have no meaning in their context.
 pub fn settled(text: &[char]) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut at = 0;
@@ -43,6 +44,10 @@ pub fn settled(text: &[char]) -> String {
             }
         } else if is_selector(c) {
             if selects(c, clean.chars().next_back(), text.get(at).copied()) {
+                clean.push(c);
+            }
+        } else if c == ZERO_WIDTH_SPACE {
+            if separates(clean.chars().next_back(), text.get(at).copied()) {
                 clean.push(c);
             }
         } else if matches!(c, ZWJ | ZWNJ) && joins(c, &clean, &text[at..]) {
