@@ -159,6 +159,32 @@ fn output_that_cannot_be_written_is_an_error_in_every_face() {
     }
 }
 
+/// A pipeline such as `pychat client --tail 1 --follow | head -1` ends also where nobody speaks.
+#[test]
+fn a_client_ends_when_its_reader_goes_also_without_a_further_line() {
+    let world = World::new();
+    let mut bob = world.enters("bob");
+    bob.types("the only one");
+    bob.sees("the only one");
+    world.admit("alice");
+    let faces: [(&[&str], &str); 3] = [
+        (&["--json"], "\"entered\""),
+        (&["--plain"], "you are in #lobby"),
+        (&["--tail", "1", "--follow"], "the only one"),
+    ];
+    for (face, text) in faces {
+        let (reader, writer) = pipe().unwrap();
+        let mut command = world.program("alice");
+        command.args(["client", &world.invite, "--name", "alice"]).args(face);
+        command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::piped());
+        let mut client = Program::with_output(command);
+        let mut rows = BufReader::new(reader).lines();
+        assert!(rows.any(|row| row.unwrap().contains(text)), "{face:?}");
+        drop(rows);
+        assert_eq!(client.ends().code(), Some(1), "{face:?}: {:?}", client.told());
+    }
+}
+
 #[test]
 fn output_that_is_dropped_at_the_end_is_counted() {
     let double = Double::new();

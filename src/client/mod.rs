@@ -410,7 +410,7 @@ fn lines_ui(
     (print, happen): (Option<Box<dyn Print>>, &inbox::Sender),
 ) -> Box<dyn Ui> {
     if mode.json {
-        let out = Stdout::new(happen.clone());
+        let out = Stdout::new(happen.clone()).with_reader(happen.clone());
         return Box::new(Json::new(profile.pinned().to_string(), out));
     }
     if args.send_file.is_some() || args.get.is_some() {
@@ -419,7 +419,11 @@ fn lines_ui(
     if mode.once && args.tail.is_none() {
         return Box::new(ui::Mute);
     }
-    let print = print.unwrap_or_else(|| Box::new(Stdout::new(happen.clone())));
+    let print = print.unwrap_or_else(|| {
+        let out = Stdout::new(happen.clone());
+        // What prints and ends may have printed all when its reader goes.
+        Box::new(if mode.once { out } else { out.with_reader(happen.clone()) })
+    });
     if args.tail.is_some() {
         return Box::new(ui::Messages::new(print));
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::client::connection::inbox::{self, Permit};
 use crate::client::model::Input;
 use crate::print::err_if_read;
-use crate::system::terminal::write_out;
+use crate::system::terminal::{wait_for_lost_reader, write_out};
 
 /// Time that a quitting client waits for a blocked reader.
 const QUIT_PATIENCE: Duration = Duration::from_millis(500);
@@ -71,6 +71,20 @@ impl Stdout {
         let spawned = thread::Builder::new().name("stdout".into()).spawn(write);
         spawned.expect("a client can start a thread");
         Stdout { lines: Some(lines), permit: None, waiting, end }
+    }
+
+    /// Ends the program as soon as nobody can read the output any more, and not only when the next
+    /// line cannot be written.
+    pub fn with_reader(self, happen: inbox::Sender) -> Stdout {
+        let watch = move || {
+            if wait_for_lost_reader() {
+                // The runtime may already have ended.
+                let _ = happen.send(Input::OutputLost);
+            }
+        };
+        // Without the thread, the next line that cannot be written ends the program.
+        let _ = thread::Builder::new().name("reader".into()).spawn(watch);
+        self
     }
 
     /// Waits for the thread. Gives up once the user quits and nothing is read.

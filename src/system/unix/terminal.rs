@@ -97,6 +97,20 @@ pub fn write_out(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits until nobody can read stdout any more, because its other end is closed. Returns false if
+/// the system does not tell.
+pub fn wait_for_lost_reader() -> bool {
+    let stdout = io::stdout();
+    loop {
+        let mut ends = [PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut ends, None) {
+            Ok(_) | Err(Errno::INTR) if ends[0].revents().is_empty() => {}
+            Ok(_) => return !ends[0].revents().contains(PollFlags::NVAL),
+            Err(_) => return false,
+        }
+    }
+}
+
 /// Keyboard input of the terminal in raw mode.
 pub struct Keys {
     decoder: Decoder,

@@ -128,6 +128,11 @@ pub fn stop() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Returns false: this system does not tell that nobody can read stdout any more.
+pub fn wait_for_lost_reader() -> bool {
+    false
+}
+
 /// Writes all bytes to stdout.
 ///
 /// # Errors
