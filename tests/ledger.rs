@@ -515,6 +515,13 @@ fn whoever_reads_beside_the_server_is_waited_for_and_named() {
     assert_eq!(world.found_in("home/data", "zebramarker"), 0);
 }
 
+/// Whether a folder, or one in it, has a file of this name.
+fn has_file(folder: &std::path::Path, name: &str) -> bool {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut entries = entries.filter(|path| path.is_dir() || path.is_file());
+    entries.any(|path| path.ends_with(name) || path.is_dir() && has_file(&path, name))
+}
+
 #[test]
 fn a_user_and_a_channel_are_exported_as_text_and_json() {
     let world = World::new();
@@ -529,8 +536,15 @@ fn a_user_and_a_channel_are_exported_as_text_and_json() {
     alice.sees("bob: bob about tea");
     alice.types("/msg bob privately");
     bob.sees("privately");
-    assert!(world.operator(&["ctl", "mute", "alice", "1h", "testing"]).0);
     let folder = world.home().parent().unwrap().to_owned();
+    // A file is sealed: the export lists it, and leaves its content where it is.
+    let sent = folder.join("walrus.bin");
+    fs::write(&sent, [b'x'; 5_000]).unwrap();
+    let sent = sent.display().to_string();
+    let mut sender =
+        world.client("alice", &["--send-file", &sent, "--to", "#tea", "--join", "#tea"]);
+    assert!(sender.ends().success(), "{:?}", sender.told());
+    assert!(world.operator(&["ctl", "mute", "alice", "1h", "testing"]).0);
     let export = |world: &World, what: [&str; 2], file: &str, format: &str| {
         let file = folder.join(file);
         let path = file.display().to_string();
@@ -542,7 +556,11 @@ fn a_user_and_a_channel_are_exported_as_text_and_json() {
         (told, fs::read_to_string(file).unwrap())
     };
     let (told, text) = export(&world, ["channel", "#tea"], "tea.txt", "text");
-    assert!(told.contains("2 messages were written"), "{told}");
+    assert!(told.contains("3 messages were written"), "{told}");
+    assert!(told.contains("1 uploaded files are listed"), "{told}");
+    assert!(text.contains("from alice, ") && text.contains("to #tea"), "{text}");
+    let (told, of_bob) = export(&world, ["user", "bob"], "bob.txt", "text");
+    assert!(!told.contains("uploaded") && !of_bob.contains("file: "), "{told} {of_bob}");
     assert!(text.contains(" UTC  #tea  alice: about tea\n"), "{text}");
     assert!(text.contains("  #tea  bob: bob about tea\n") && !text.contains("privately"), "{text}");
     let (told, text) = export(&world, ["user", "alice"], "alice.json", "json");
@@ -556,10 +574,18 @@ fn a_user_and_a_channel_are_exported_as_text_and_json() {
     assert_eq!(of("sanction")[0]["sanction"]["reason"], "testing");
     let actions: Vec<_> = of("decision").iter().map(|one| &one["decision"]["action"]).collect();
     assert!(actions.contains(&&"mute".into()), "{actions:?}");
+    let files = of("file");
+    assert_eq!(files.len(), 1, "{text}");
+    assert_eq!((&files[0]["to"], &files[0]["is_complete"]), (&"#tea".into(), &true.into()));
+    assert!(files[0]["bytes"].as_u64() > Some(5_000), "{text}");
+    let name = files[0]["name"].as_str().unwrap();
+    assert!(world.found_in("home/data/files", "x".repeat(64).as_str()) == 0, "it is encrypted");
+    assert!(has_file(&world.home().join("data/files"), name), "{name}");
     let messages = of("message");
-    assert_eq!(messages.len(), 2, "{text}");
+    assert_eq!(messages.len(), 3, "{text}");
     assert_eq!((&messages[0]["to"], &messages[0]["text"]), (&"#tea".into(), &"about tea".into()));
     assert!(messages[1]["sealed"].is_string() && messages[1]["text"].is_null(), "{text}");
+    assert_eq!(messages[2]["kind"], "file", "{text}");
     assert!(!text.contains("bob about tea") && !text.contains("privately"), "{text}");
     // An existing file is not replaced, and no file is written for an unknown user.
     let file = folder.join("alice.json").display().to_string();
@@ -577,7 +603,7 @@ fn a_user_and_a_channel_are_exported_as_text_and_json() {
     let trail = fs::read(&path).unwrap();
     fs::write(&path, [&b"\xff\n"[..], &trail[..]].concat()).unwrap();
     let (told, text) = export(&world, ["user", "alice"], "again.txt", "text");
-    assert!(told.contains("2 messages were written"), "{told}");
+    assert!(told.contains("3 messages were written"), "{told}");
     assert!(told.contains("damaged lines of the audit trail were left out: 1"), "{told}");
     assert!(text.contains("decision: "), "{text}");
     fs::remove_file(world.home().join("users/alice.pem")).unwrap();

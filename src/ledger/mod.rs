@@ -484,6 +484,13 @@ pub trait Jobs {
     /// It cannot be read.
     fn kept_files(&self) -> Result<Vec<(BlobId, u64)>, LedgerError>;
 
+    /// Returns the files that `wanted` selects and that are neither removed nor about to be, the
+    /// oldest first: those that the present holder of a name has uploaded, or those of a channel.
+    ///
+    /// # Errors
+    /// It cannot be read, or has another schema than this program.
+    fn exported_files(&self, wanted: &Exported) -> Result<Vec<BlobRow>, LedgerError>;
+
     /// Passes the messages that `wanted` selects to `each`, until `each` returns false. Returns the
     /// number of damaged messages, which are left out.
     ///

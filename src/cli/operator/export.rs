@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 
 use super::args::HomeArgs;
 use super::audit;
-use crate::chat::{ChannelName, Kind, Message, Opaque, UserName};
+use crate::chat::{ChannelName, Conversation, Kind, Message, Opaque, UserName};
 use crate::clean;
 use crate::fault::{Fault, code};
 use crate::file::{FileError, json_file};
 use crate::home::known::Known;
 use crate::home::sanctions::{Decisions, Subject};
 use crate::home::{Home, Users};
-use crate::ledger::{Exported, Jobs, jobs};
+use crate::ledger::{BlobRow, BlobState, Exported, Jobs, jobs};
 use crate::print::{err, out};
 use crate::system::files;
 
@@ -61,12 +61,13 @@ enum Format {
     Json,
 }
 
-/// Numbers of exported messages.
+/// Numbers of exported messages, and of the files that are listed.
 #[derive(Default)]
 struct Counts {
     messages: usize,
     sealed: usize,
     damaged: usize,
+    files: usize,
 }
 
 /// Runs an export.
@@ -83,15 +84,19 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         let error = format!("there is no server in {} yet", home.dir().display());
         return Err(Fault::new(code::UNREADABLE, error, super::args::NO_HOME).into());
     }
-    let facts = match &wanted {
+    let mut facts = match &wanted {
         Exported::User(name) => about(&home, name)?,
         Exported::Channel(_) => Vec::new(),
     };
+    let stored = listed(&home, &wanted)?;
+    let files = stored.len();
+    facts.extend(stored);
     let mut options = files::private();
     let file = options.write(true).create_new(true).open(&to.file);
     let file = file.map_err(FileError::io(&to.file))?;
     let counts = write(&home, &wanted, (&facts, to.format), file);
     let counts = counts.inspect_err(|_| drop(std::fs::remove_file(&to.file)))?;
+    let counts = Counts { files, ..counts };
     if counts.messages == 0 && facts.is_empty() {
         let _ = std::fs::remove_file(&to.file);
         let hint = "pychat users list and pychat ctl channels show the names";
@@ -107,18 +112,24 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
 }
 
 fn report(counts: &Counts, to: &To) -> anyhow::Result<()> {
-    let Counts { messages, sealed, damaged } = counts;
+    let Counts { messages, sealed, damaged, files } = counts;
     if to.json {
         let file = to.file.display().to_string();
         out!(
             "{}",
-            json!({"file": file, "messages": messages, "sealed": sealed, "damaged": damaged})
+            json!({
+                "file": file, "messages": messages, "sealed": sealed, "damaged": damaged,
+                "files": files,
+            })
         )?;
         return Ok(());
     }
     out!("{messages} messages were written to {}", to.file.display())?;
     if *sealed > 0 {
         err!("{sealed} of them are end-to-end encrypted: the server cannot read them");
+    }
+    if *files > 0 {
+        err!("{files} uploaded files are listed; data/files has their encrypted content");
     }
     if *damaged > 0 {
         err!("{damaged} damaged messages were left out: pychat verify shows details");
@@ -160,6 +171,26 @@ fn write(
     counts.damaged = damaged;
     out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
     Ok(counts)
+}
+
+/// Returns the uploaded files of a user or a channel, without their content, which the server
+/// cannot read.
+fn listed(home: &Home, wanted: &Exported) -> anyhow::Result<Vec<Value>> {
+    let ledger = home.ledger_file();
+    let rows = if ledger.exists() { jobs(&ledger).exported_files(wanted)? } else { Vec::new() };
+    let object = |row: BlobRow| {
+        let to = match &row.conversation {
+            Conversation::Channel(channel) => channel.to_string(),
+            Conversation::Private(one, other) if *one == row.owner => format!("@{other}"),
+            Conversation::Private(one, _) => format!("@{one}"),
+        };
+        json!({
+            "type": "file", "name": row.stored.to_string(), "from": row.owner, "to": to,
+            "bytes": row.bytes, "is_complete": row.state == BlobState::Kept,
+            "time_ms": row.made_ms, "until_ms": row.until_ms,
+        })
+    };
+    Ok(rows.into_iter().map(object).collect())
 }
 
 /// Returns the facts about a user in the files of a home, each with its `type`.

@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows::parsed;
 use crate::chat::{BlobId, Conversation, UserName};
-use crate::ledger::{Began, BlobLimits, BlobRow, BlobState, BlobTotals, NewBlob, Why, stored_name};
+use crate::ledger::{
+    Began, BlobLimits, BlobRow, BlobState, BlobTotals, Exported, NewBlob, Why, stored_name,
+};
 
 pub(super) const COMING: i64 = 0;
 pub(super) const KEPT: i64 = 1;
@@ -276,6 +278,31 @@ pub(super) fn rows(connection: &Connection, which: Rows) -> rusqlite::Result<Vec
             all("stored > ?1 ORDER BY stored LIMIT ?2".to_owned(), params![after, ROWS_MAX])
         }
     }
+}
+
+/// Returns the files that are not doomed of the present holder of a name, or of a channel, the
+/// oldest first.
+pub(super) fn exported(
+    connection: &Connection,
+    wanted: &Exported,
+) -> rusqlite::Result<Vec<BlobRow>> {
+    let owned = "owner = ?1 AND holder = coalesce((SELECT owner FROM owners WHERE name = ?1), 0)";
+    let (condition, name) = match wanted {
+        Exported::User(user) => (owned, user.folded()),
+        Exported::Channel(_) => ("?1 = ''", ""),
+    };
+    let columns = columns();
+    let find = format!(
+        "SELECT {columns} FROM blobs WHERE state < {DOOMED} AND {condition} ORDER BY made_ms, stored"
+    );
+    let is_wanted = |row: &BlobRow| match (wanted, &row.conversation) {
+        (Exported::Channel(wanted), Conversation::Channel(channel)) => channel == wanted,
+        (Exported::Channel(_), Conversation::Private(..)) => false,
+        (Exported::User(_), _) => true,
+    };
+    let mut find = connection.prepare(&find)?;
+    let rows = find.query_map([name], read)?;
+    rows.filter(|row| row.as_ref().map_or(true, is_wanted)).collect()
 }
 
 /// Returns the totals of each user with files that are not doomed, the largest first.

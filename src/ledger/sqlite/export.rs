@@ -11,17 +11,23 @@ use super::schema::{STEPS, version};
 use crate::chat::{Conversation, Message};
 use crate::ledger::{Exported, LedgerError};
 
+/// Opens a ledger whose schema is that of this program.
+pub(super) fn open(path: &Path) -> Result<Connection, LedgerError> {
+    let connection = open_to_read(path)?;
+    let found = version(&connection, path)?;
+    if found < STEPS.len() as i64 {
+        return Err(LedgerError::Older { path: path.to_owned(), found });
+    }
+    Ok(connection)
+}
+
 /// Passes messages to `each` until `each` returns false. Returns the number of damaged ones.
 pub fn export(
     path: &Path,
     wanted: &Exported,
     each: &mut dyn FnMut(Message) -> bool,
 ) -> Result<usize, LedgerError> {
-    let connection = open_to_read(path)?;
-    let found = version(&connection, path)?;
-    if found < STEPS.len() as i64 {
-        return Err(LedgerError::Older { path: path.to_owned(), found });
-    }
+    let connection = open(path)?;
     // The transaction reads one state of the file, even if a server writes meanwhile.
     let look = connection.unchecked_transaction().map_err(faults(path))?;
     read(&look, wanted, each).map_err(faults(path))

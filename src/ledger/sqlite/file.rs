@@ -7,7 +7,7 @@ use super::connection::{faults, open_to_read};
 use super::schema::{self, version};
 use super::{Sqlite, backup, blobs, export, restore, verify};
 use crate::chat::{BlobId, Epoch, Message, UserName};
-use crate::ledger::{Exported, Jobs, Ledger, LedgerError, Verified};
+use crate::ledger::{BlobRow, Exported, Jobs, Ledger, LedgerError, Verified};
 
 /// The file of a ledger, which a server may have open.
 struct SqliteFile<'a>(&'a Path);
@@ -52,6 +52,11 @@ impl Jobs for SqliteFile<'_> {
             ..7 => Ok(Vec::new()),
             _ => blobs::kept(&connection).map_err(faults(self.0)),
         }
+    }
+
+    fn exported_files(&self, wanted: &Exported) -> Result<Vec<BlobRow>, LedgerError> {
+        let connection = export::open(self.0)?;
+        blobs::exported(&connection, wanted).map_err(faults(self.0))
     }
 
     fn export(
