@@ -51,6 +51,7 @@ fn what_is_wrong_is_said_in_two_lines() {
         ),
         ("server --listen", "error: --listen <IP:PORT>: a value is missing\n"),
         ("server --log loud", "error: --log <LEVEL>: a level is error, warn, info or debug\n"),
+        ("server --log off", "error: --log <LEVEL>: a level is error, warn, info or debug\n"),
         (
             "backup one two",
             "error: there is an argument too many\nhint:  pychat backup [OPTIONS] <FILE>",
@@ -59,6 +60,14 @@ fn what_is_wrong_is_said_in_two_lines() {
         (
             "client --get abc --from bob",
             "error: --get <N>: the number of a message has digits only\nhint:  pychat client",
+        ),
+        (
+            "client --tail abc",
+            "error: --tail <N>: the count of messages is a whole number, such as 20\nhint:",
+        ),
+        (
+            "client --tail 99999999999999999999",
+            "error: --tail <N>: the count of messages is a whole",
         ),
         ("bogus\u{1b}[31m", "error: there is no command bogus[31m\n"),
     ] {

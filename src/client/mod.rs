@@ -104,7 +104,7 @@ pub struct Args {
     #[arg(short, long, value_name = "PATH", requires = "get")]
     output: Option<PathBuf>,
     /// Print the last N messages of --to and exit
-    #[arg(long, value_name = "N", group = "ui")]
+    #[arg(long, value_name = "N", group = "ui", value_parser = count_of_messages)]
     tail: Option<usize>,
     /// Continue with the messages that follow the last N
     #[arg(short, long, requires = "tail", conflicts_with_all = ["send", "json", "plain"])]
@@ -126,6 +126,10 @@ enum Color {
 
 fn message_number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "the number of a message has digits only".to_owned())
+}
+
+fn count_of_messages(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "the count of messages is a whole number, such as 20".to_owned())
 }
 
 /// Runs the client and returns the exit code.
