@@ -167,6 +167,22 @@ fn what_a_program_types_wrongly_is_an_error_with_a_code() {
 }
 
 #[test]
+fn a_byte_order_mark_before_the_input_is_ignored() {
+    let world = World::new();
+    let mut alice = world.enters_as("alice", "--json");
+    alice.types("\u{feff}{\"type\":\"say\",\"to\":\"#lobby\",\"text\":\"one\"}");
+    alice.sees("\"ack\"");
+    alice.types("\u{feff}{\"type\":\"quit\"}");
+    alice.sees("not an object");
+    world.admit("bob");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.types("\u{feff}/join #tea");
+    bob.sees("you are in #tea");
+    bob.types("\u{feff}/join #cake 4711");
+    bob.sees("a line looks like /join");
+}
+
+#[test]
 fn a_job_is_no_visitor_and_hides_from_nobody() {
     let world = World::new();
     let mut alice = world.enters("alice");
@@ -209,7 +225,9 @@ fn joiners_that_mean_something_arrive() {
     let bengali = "\u{9b0}\u{200d}\u{9cd}\u{9af}";
     let (name, mongolian) = ("\u{845b}\u{e0100}\u{57ce}", "\u{1820}\u{180b}\u{1828}");
     let (phone, hebrew) = ("\u{260e}\u{fe0e}", "\u{5d0}\u{5d1} C++\u{200e} \u{5d2}");
-    let texts = [england, family, persian, bengali, "\u{e0b0}", name, mongolian, phone, hebrew];
+    let khmer = "\u{1791}\u{17c5}\u{200b}\u{1795}\u{17d2}\u{179f}\u{17b6}\u{179a}";
+    let mut texts = vec![england, family, persian, bengali, "\u{e0b0}", name, mongolian];
+    texts.extend([phone, hebrew, khmer]);
     for text in texts {
         for to in ["#lobby", "alice"] {
             let said = format!("{text} to {to}");
@@ -220,7 +238,7 @@ fn joiners_that_mean_something_arrive() {
     }
     // Sealed, as disguises are that no server has seen.
     for to in ["#lobby", "alice"] {
-        let said = format!("pay\u{200d}p\u{fe0f}al\u{200c}\u{e0041}\u{200e} to {to}");
+        let said = format!("p\u{200b}ay\u{200d}p\u{fe0f}al\u{200c}\u{e0041}\u{200e} to {to}");
         assert_eq!(ended(&job(&world, &["--send", &said, "--to", to])).0, 0);
         alice.sees(&format!("paypal to {to}"));
     }

@@ -12,6 +12,7 @@ use crate::client::connection::inbox::Sender;
 use crate::client::mistyped;
 use crate::client::model::Input;
 use crate::client::slash::{self, SlashCommand};
+use crate::file::without_mark;
 use crate::terminal::{self, Rules, Typed};
 
 /// Longer lines are refused unread. Servers accept far less, and memory holds far more.
@@ -69,7 +70,7 @@ fn literal(line: String) -> String {
 fn read(happen: Sender, mut make: impl FnMut(String) -> Input + Send + 'static) {
     spawn(move || {
         let mut stdin = std::io::stdin().lock();
-        let mut line = Vec::new();
+        let (mut line, mut is_first) = (Vec::new(), true);
         loop {
             line.clear();
             let mut bounded = (&mut stdin).take(LINE_BYTES_MAX as u64);
@@ -85,7 +86,12 @@ fn read(happen: Sender, mut make: impl FnMut(String) -> Input + Send + 'static) 
                 line.pop();
             }
             let refused = |why: &str| Input::Ask(Err(format!("{why}: nothing of it was sent")));
-            let input = match std::str::from_utf8(&line) {
+            // Some programs, such as PowerShell, write a mark before the first line.
+            let mut text = std::str::from_utf8(&line);
+            if std::mem::take(&mut is_first) {
+                text = text.map(without_mark);
+            }
+            let input = match text {
                 _ if !whole => refused("a line is longer than a megabyte"),
                 Ok("") => continue,
                 Ok(text) => make(text.to_owned()),
