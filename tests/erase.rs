@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use pychat::chat::{Body, Kind, MsgId};
+use pychat::ledger::{Ledger, Record, SentMessage, Sqlite};
 use rustix::process::Signal;
 use world::World;
 use world::peer::Peer;
@@ -98,33 +100,43 @@ fn enters_with_key_of(world: &World, person: &str) -> Peer {
     Peer::enters(world, "bob", "main")
 }
 
-#[test]
-fn an_erasure_goes_on_after_a_kill_and_takes_topics_along() {
+/// A server that was killed while it erased so many messages of bob; `None` if it was done.
+fn killed_while_it_erases_bob(messages: u32) -> Option<World> {
     let limits = r#"{"messages_burst": 100000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
     let mut world = World::with(limits);
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
     bob.types("/topic walrusmarker is the topic");
     alice.sees("walrusmarker is the topic");
-    (0..3_000).for_each(|number| bob.types(&format!("walrusmarker{number} and more")));
-    alice.sees("walrusmarker2999 ");
-    assert!(world.found_in("home", "walrusmarker") > 3_000, "the control");
+    (0..messages).for_each(|number| bob.types(&format!("walrusmarker{number} and more")));
+    alice.sees(&format!("walrusmarker{} ", messages - 1));
+    assert!(world.found_in("home", "walrusmarker") > messages as usize, "the control");
     bob.hangs_up();
     bob.ends();
     fs::remove_file(world.home().join("users/bob.pem")).unwrap();
     let mut command = world.program("operator");
     command.args(["ctl", "erase", "bob", "--home"]).arg(world.home());
     let mut asked = world::Program::start(command);
-    // What is deleted may stay in the files for a minute: the answer says when it is done.
-    world.until("it is under way, or done", || {
-        let (_, told) = world.operator(&["ctl", "stats", "--json"]);
-        told.contains(r#""erasing":{"messages""#) || !asked.shown().is_empty()
+    // The trail has it from the beginning on: the end of the removal may never come.
+    let trail = world.home().join("data/audit.jsonl");
+    world.until("the trail has it", || {
+        let text = fs::read_to_string(&trail).unwrap();
+        text.contains("\"action\":\"erase\",\"target\":\"bob\"")
     });
+    // What is deleted may stay in the files for a minute: the server says whether it is done.
+    let (_, told) = world.operator(&["ctl", "stats", "--json"]);
+    let is_under_way = told.contains(r#""erasing":{"messages""#);
     world.server.signal(Signal::KILL);
     world.server.ends();
     asked.ends();
     alice.kill();
-    let world = world.started();
+    is_under_way.then_some(world)
+}
+
+#[test]
+fn an_erasure_goes_on_after_a_kill_and_takes_topics_along() {
+    let killed = [3_000, 12_000, 48_000].into_iter().find_map(killed_while_it_erases_bob);
+    let world = killed.expect("the control: the kill came before the end").started();
     world.until("the next start goes on", || {
         let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
         let (_, stats) = world.operator(&["ctl", "stats", "--json"]);
@@ -201,6 +213,95 @@ fn an_erasure_delays_messages_of_others_by_one_part_at_most() {
     assert!(median(&during) <= bound, "{figures:?}");
     let bound = 3 * unit(longest).max(stall) + Duration::from_millis(250);
     assert!(longest(&during) <= bound, "{figures:?}, {stall:?}");
+}
+
+/// Messages of the figures, unless `PYCHAT_MESSAGES` has another number.
+const FIGURES: u32 = 250_000;
+
+/// Stores so many messages of bob and carol, in turn, in #old of a stopped server: 40 days old. One
+/// in the lobby is new, so that the server trusts the clock.
+fn fill_old(world: &World, messages: u32) {
+    const AGE_MS: i64 = 40 * 86_400_000;
+    let mut ledger = Sqlite::open(&world.home().join("data/ledger.db"), 60).unwrap();
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let message = |number: u32| {
+        let (place, age_ms) = if number == messages { ("#lobby", 0) } else { ("#old", AGE_MS) };
+        Record::message(SentMessage {
+            conversation: place.parse().unwrap(),
+            from: ["bob", "carol"][number as usize % 2].parse().unwrap(),
+            device: "main".parse().unwrap(),
+            id: MsgId(u128::from(number).to_be_bytes()),
+            time_ms: now_ms - age_ms,
+            kind: Kind::Say,
+            body: Body::Text(format!("word{number} and some more words of a message")),
+        })
+    };
+    for begin in (0..messages).step_by(5_000) {
+        let batch: Vec<Record> = (begin..messages.min(begin + 5_000)).map(message).collect();
+        ledger.commit(&batch).unwrap();
+    }
+    ledger.commit(&[message(messages)]).unwrap();
+}
+
+/// Runs an operator's command, and prints how long messages of alice wait until it ends.
+fn figures(world: &World, alice: &mut Peer, first: u32, command: &[&str]) {
+    let witness = Witness::starts(&world.home().join("data/witness"));
+    let began = Instant::now();
+    let mut program = world.program("operator");
+    program.args(command).arg("--home").arg(world.home());
+    let asked = world::Program::start(program);
+    let mut waited: Vec<Duration> = Vec::new();
+    let (mut looks, mut ill) = (0, 0);
+    while asked.shown().is_empty() {
+        alice.reader.set_deadline(Instant::now() + world::DEADLINE).unwrap();
+        let first = first + waited.len() as u32;
+        waited.extend(waits(alice, first, |count| count == 100 || !asked.shown().is_empty()));
+        looks += 1;
+        ill += u32::from(!world.operator(&["ctl", "health"]).0);
+    }
+    let (seconds, stall) = (began.elapsed().as_secs_f64(), witness.ends());
+    waited.sort();
+    let at = |part: usize| waited[(waited.len() - 1) * part / 1_000].as_secs_f64() * 1e3;
+    let late = waited.iter().filter(|wait| **wait > Duration::from_millis(50)).count();
+    println!(
+        "| {} | {seconds:.0} | {} | {:.1} | {:.1} | {:.1} | {late} | {:.1} | {ill} of {looks} |",
+        command.join(" "),
+        waited.len(),
+        at(500),
+        at(990),
+        at(1_000),
+        stall.as_secs_f64() * 1e3
+    );
+}
+
+/// The figures of docs/performance.md, on the real binary: `cargo test --test erase -- --ignored
+/// --nocapture figures`. `PYCHAT_MESSAGES` is the number of messages.
+#[test]
+#[ignore = "it takes minutes and checks nothing"]
+fn figures_of_large_removals() {
+    let messages = std::env::var("PYCHAT_MESSAGES").ok().and_then(|text| text.parse().ok());
+    let messages = messages.unwrap_or(FIGURES);
+    let limits = r#"{"messages_burst": 1000000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#;
+    println!("{messages} messages of bob and carol in #old; alice sends all the time");
+    println!(
+        "| command | s | messages of alice | p50 ms | p99 ms | longest ms | over 50 ms | longest \
+         sync of another file ms | unhealthy |"
+    );
+    let jobs: [(&str, &[&str]); 2] = [
+        ("forever", &["users", "remove", "bob", "--erase"]),
+        ("30d", &["ctl", "retention", "--now"]),
+    ];
+    for (retention, command) in jobs {
+        let channels = format!(r##"{{"#old": {{"retention": "{retention}"}}}}"##);
+        let config = format!(r#"{{"limits": {limits}, "channels": {channels}}}"#);
+        let world = World::configured(&config);
+        ["alice", "bob"].into_iter().for_each(|name| world.admit(name));
+        let world = world.stopped();
+        fill_old(&world, messages);
+        let world = world.started();
+        let mut alice = Peer::enters(&world, "alice", "main");
+        figures(&world, &mut alice, 1, command);
+    }
 }
 
 /// A thread that commits a block to a file, again and again.

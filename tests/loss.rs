@@ -167,6 +167,13 @@ fn a_missing_or_empty_ledger_in_a_used_home_has_to_be_confirmed() {
     assert!(ok && told.contains("note: keys/ledger.head is missing"), "{told}");
     let world = world.started();
     world.server.is_told("ledger.head is missing: a loss of messages cannot be detected");
+    // One line for a damaged file, too.
+    let world = world.stopped();
+    fs::write(world.home().join("keys/ledger.head"), "x").unwrap();
+    let world = world.started();
+    world.server.is_told("ledger.head: it has no epoch and number of messages");
+    let told = world.server.told().concat();
+    assert_eq!(told.matches("a loss of messages cannot be detected").count(), 1, "{told}");
 }
 
 /// Wherever a restore is killed, the next start has all messages of the ledger before it, or all of
