@@ -10,8 +10,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pychat::client::core::{Core, Output, Start};
+use pychat::client::core::{Core, Output, Start, Wanted};
 use pychat::crypto::Identity;
+use pychat::crypto::pin_channel::{Pin, PinChannel};
 use pychat::wire::record::{RecordReader, head};
 use serde_json::{Value, json};
 use world::{DEADLINE, World};
@@ -30,6 +31,10 @@ struct Visitor {
     arrivals: Option<Arrivals>,
     /// Whether the test breaks each connection.
     is_cut_off: bool,
+    /// Whether work that takes long goes on.
+    works_on: bool,
+    /// Keys that the core wants, while the work does not go on.
+    derivations: Vec<Wanted>,
     objects: Vec<Value>,
     ended: Option<u8>,
 }
@@ -48,8 +53,17 @@ impl World {
             pinned: self.invite.parse::<pychat::invite::Invite>().unwrap().fingerprint.unwrap(),
         };
         let (core, address) = (Core::open(start).unwrap(), self.address.clone());
-        let (objects, stream, arrivals) = (Vec::new(), None, None);
-        Visitor { core, address, stream, arrivals, is_cut_off: false, objects, ended: None }
+        Visitor {
+            core,
+            address,
+            stream: None,
+            arrivals: None,
+            is_cut_off: false,
+            works_on: true,
+            derivations: Vec::new(),
+            objects: Vec::new(),
+            ended: None,
+        }
     }
 
     /// Registers a new key for a name, and starts a core with it.
@@ -73,8 +87,16 @@ impl Visitor {
                     let _ = self.stream.as_ref().map(|mut stream| stream.write_all(&frame));
                 }
                 Output::Close => self.closes(),
+                Output::Derive(wanted) => self.derivations.push(wanted),
                 Output::Object(text) => self.objects.push(serde_json::from_str(&text).unwrap()),
                 Output::End(code) => self.ended = Some(code),
+            }
+        }
+        if self.works_on {
+            self.core.works_on();
+            for Wanted { number, pin, server, letters } in std::mem::take(&mut self.derivations) {
+                let key = PinChannel::derive(&Pin::new(pin.reveal()), &server, &letters);
+                self.core.derived(number, Some(key.root().clone()));
             }
         }
         let left = due.saturating_duration_since(Instant::now()).min(Duration::from_millis(50));
@@ -248,6 +270,102 @@ fn a_core_sends_and_fetches_files_of_many_chunks_and_of_none() {
         let path = carol.core.fetched(id).unwrap();
         assert!(std::fs::read(path).unwrap() == bytes, "{name} is another file");
     }
+}
+
+#[test]
+fn messages_arrive_while_a_file_is_read_and_while_a_key_is_derived() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let folder = tempfile::tempdir().unwrap();
+    let mut carol = world.admits("carol", folder.path());
+    carol.enters();
+    carol.works_on = false;
+    sends(&mut carol, "large.bin", &vec![7; 3 << 20]);
+    carol.sees("transfer", |object| object["state"] == "reading");
+    carol.types("#lobby", "/join #tea 4711");
+    carol.sees("deriving", |object| object["channels"] == json!(["#tea"]));
+    alice.types("still there?");
+    carol.sees_text("still there?");
+    carol.works_on = true;
+    // All of these come after the message.
+    carol.sees("deriving", |object| object["channels"] == json!([]));
+    carol.sees("transfer", |object| object["state"] == "waiting");
+    carol.sees("transfer", |object| object["state"] == "sent");
+    alice.sees("large.bin");
+}
+
+/// A picture with a place in its metadata.
+fn photo() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let pixels = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 90]));
+    pixels.write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+    let mut text = b"tEXtComment\0SECRET-PLACE".to_vec();
+    let sum = text.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 * (sum & 1)))
+    });
+    text.extend((!sum).to_be_bytes());
+    let length = (text.len() - 8) as u32;
+    // After the signature and IHDR.
+    bytes.splice(33..33, length.to_be_bytes().into_iter().chain(text));
+    bytes
+}
+
+#[test]
+fn an_upload_continues_in_the_next_run_of_the_core() {
+    let world = World::new();
+    let alice = world.enters("alice");
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity::generate();
+    let pem = identity.to_pem(None);
+    world.registers("carol", identity.public());
+    let mut carol = world.visits("carol", folder.path(), identity);
+    carol.enters();
+    let large: Vec<u8> = (0..3_000_001_u32).map(|at| (at * 7 % 251) as u8).collect();
+    let files = [("large.bin", &large), ("photo.png", &photo()), ("lost.bin", &large)];
+    for (name, bytes) in files {
+        // Not a byte leaves before the file is recorded.
+        carol.is_cut_off = name != "large.bin";
+        if carol.is_cut_off {
+            carol.closes();
+            carol.core.closed();
+        }
+        sends(&mut carol, name, bytes);
+        let state = if carol.is_cut_off { "waiting" } else { "going" };
+        carol.sees("transfer", |object| object["name"] == name && object["state"] == state);
+    }
+    drop(carol);
+    // The browser keeps the chosen files, but for one, and no picture without its metadata.
+    let outside = folder.path().join("outside");
+    std::fs::remove_dir_all(outside.join("server.pictures")).unwrap();
+    std::fs::create_dir(outside.join("server.pictures")).unwrap();
+    let run = std::fs::read_dir(outside.join("server.pages")).unwrap().next().unwrap().unwrap();
+    std::fs::remove_file(run.path().join("3/lost.bin")).unwrap();
+    let identity = Identity::from_pem(&pem, None).unwrap();
+    let mut carol = world.visits("carol", folder.path(), identity);
+    carol.sees("error", |object| {
+        let hint = object["hint"].as_str().unwrap_or_default();
+        hint.contains("lost.bin") && hint.contains("not there any more: send it again")
+    });
+    let is_file = |object: &Value| object["file"]["name"].is_string();
+    let messages = [carol.sees("message", is_file), carol.sees("message", is_file)];
+    for message in messages {
+        let name = message["file"]["name"].as_str().unwrap();
+        let (_, bytes) = files[..2].iter().find(|(own, _)| *own == name).unwrap();
+        alice.sees(name);
+        let get = json!({"type": "get_file", "to": "#lobby", "seq": message["seq"], "keep": false});
+        carol.core.object(&get.to_string());
+        let is_here = |object: &Value| object["direction"] == "down" && object["state"] == "saved";
+        let id = carol.sees("transfer", is_here)["transfer"].as_str().unwrap().parse().unwrap();
+        let fetched = std::fs::read(carol.core.fetched(id).unwrap()).unwrap();
+        let is_same = fetched == **bytes;
+        assert_eq!(is_same, name == "large.bin", "{name}");
+        let place = fetched.windows(12).any(|window| window == b"SECRET-PLACE");
+        assert!(!place, "the place of {name} is sent");
+    }
+    carol.says("#lobby", "all are sent");
+    let left = std::fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.collect();
+    assert_eq!(left, ["lock"], "the files of the earlier run are removed");
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use zeroize::Zeroizing;
+
+pub use super::connection::hop::Wanted;
 use super::connection::hop::{Carry, Hop};
 use super::connection::inbox::{self, Entry, Sender};
 use super::connection::profile::Profile;
@@ -19,7 +22,8 @@ use super::outbox::Outbox;
 use super::restored;
 use super::runtime::{DiskReports, Runtime, Waits};
 use super::storage::data_folder::{DataFolder, Server};
-use super::transfer::{Failure, Left, Shown as ShownPicture, TransferId};
+use super::storage::transfer_folder::TransferFolder;
+use super::transfer::{Failure, Shown as ShownPicture, TransferId};
 use super::ui::Person;
 pub use super::ui::page::Wrong;
 use super::ui::page::commands::Commands;
@@ -40,7 +44,8 @@ use crate::system::fs;
 pub struct Start<'a> {
     /// The folder of the profile.
     pub folder: &'a Path,
-    /// The folder of files that are sent and fetched. They are not kept after this run.
+    /// The folder of files that are sent and fetched. Those of unfinished uploads are here again in
+    /// the next run, if the caller has kept them.
     pub outside: &'a Path,
     pub identity: Identity,
     pub name: UserName,
@@ -58,6 +63,8 @@ pub enum Output {
     Record(Vec<u8>),
     /// Close the connection.
     Close,
+    /// Derive the key of a PIN beside the chat, for `derived`.
+    Derive(Wanted),
     /// An object for the page, as JSON.
     Object(Arc<str>),
     /// The client has ended with this exit code.
@@ -112,10 +119,12 @@ impl Core {
         channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
         let (name, admission) = (profile.name.clone(), profile.admission());
         let person = Person { name, admission, outbox: left.in_transit(), rooms };
-        let spool = Spool::open(&outside, &Left::default())?;
         let previews = Arc::new(Previews(Snapshot::new(BTreeMap::new())));
         let desk = Arc::clone(&previews) as Arc<dyn FileDesk>;
-        let steps = Steps::new((&outside, engine.record_key()), desk, happen.clone());
+        let pictures = outside.with_extension("pictures");
+        let folder = TransferFolder::new(&stem, engine.record_key()).with_pictures(pictures);
+        let (steps, unfinished) = Steps::new(folder, desk, happen.clone());
+        let spool = Spool::open(&outside, &unfinished)?;
         let handed = (steps, spool.folder().to_owned());
         let server = (profile.address(), profile.pinned().to_string());
         let pages = Arc::new(Pages::new(State::new(person, server), spool, happen.clone()));
@@ -129,7 +138,7 @@ impl Core {
         let positions = Conversations::of(left.positions);
         let model = Model::new(usage, target, channels, outgoing, positions)
             .with(ignore_list, engine.left().clone())
-            .with_transfers(Left::default(), &outbox);
+            .with_transfers(unfinished, &outbox);
         let (ui, disk) = (Box::new(Shown(Arc::clone(&pages))), DiskReports::default());
         let dialer = Hop::new(Arc::clone(&profile), happen.clone(), handed);
         let waits = Waits::new();
@@ -202,6 +211,17 @@ impl Core {
         self.runtime.dialer.closed();
     }
 
+    /// Takes the secret of a derived key, or none if the caller could not derive it.
+    pub fn derived(&mut self, number: u32, root: Option<Zeroizing<[u8; 32]>>) {
+        self.runtime.dialer.derived(number, root);
+    }
+
+    /// The time that the last `run` has returned has come: does the next part of work that takes
+    /// long. `run` follows.
+    pub fn works_on(&mut self) {
+        self.runtime.dialer.works_on();
+    }
+
     /// Handles what has happened, and the time. Returns the time of the next call, if nothing
     /// happens before.
     pub fn run(&mut self) -> Instant {
@@ -230,6 +250,7 @@ impl Core {
                 Carry::Open => Output::Open,
                 Carry::Record(record) => Output::Record(record),
                 Carry::Close => Output::Close,
+                Carry::Derive(wanted) => Output::Derive(wanted),
             });
         }
         outputs.extend(self.queue.take().into_iter().map(Output::Object));

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::clock_watch::ClockWatch;
-use super::connection::connects::Connects;
+use super::connection::connects::{Connects, Derivation};
 use super::connection::inbox::{Entry, Permit, Sender};
 use super::connection::profile::Profile;
 use super::desk::Desk;
@@ -16,7 +16,6 @@ use super::storage::ignore_list::IgnoreFile;
 use super::storage::journal::Journal;
 use super::ui::Ui;
 use crate::chat::{ChannelName, SecretText};
-use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::e2e::storage::Account;
 use crate::e2e::{self, Engine};
 use crate::fault::code;
@@ -343,16 +342,18 @@ impl<C: Connects> Runtime<C> {
         })
     }
 
-    /// Derives the key of a PIN on another thread.
-    fn derive(&self, name: ChannelName, pin: SecretText, made: bool) {
-        let (server, happen) = (*self.profile.founding(), self.happen.clone());
+    /// Derives the key of a PIN beside the chat.
+    fn derive(&mut self, name: ChannelName, pin: SecretText, is_made: bool) {
+        let server = *self.profile.founding();
+        let wanted = self.dialer.derive(Derivation { name, pin, server, is_made });
+        let (Some(wanted), happen) = (wanted, self.happen.clone()) else { return };
         let job = move || {
             // Each derivation takes 64 MiB, so only one runs at a time.
             static ONE: Mutex<()> = Mutex::new(Rank::PinDerivation, ());
             let _turn = ONE.lock();
-            let key = PinChannel::derive(&Pin::new(pin.reveal()), &server, name.letters());
+            let key = wanted.key();
             // The runtime may already have ended.
-            let _ = happen.send(Input::Derived { name, key, made: made.then_some(pin) });
+            let _ = happen.send(wanted.done(key));
         };
         threads::start("pin", job);
     }

@@ -135,4 +135,90 @@ export const SERVED_FILES = {
     await grace.context.close();
     home.close();
   },
+
+  async 'served: an upload continues after the page was closed, and nothing stays'({ world, browser, carol }) {
+    const home = await house(world);
+    const judy = await visit(browser, 'judy', home.url);
+    await world.call('server', 'users', 'add', await begins(judy), '--yes', '--home', world.home);
+    await judy.state('connected');
+    const asks = [];
+    judy.page.on('dialog', (dialog) => {
+      asks.push(dialog.type());
+      dialog.accept();
+    });
+    const announced = (name) => carol.objects.find((one) => one.file?.name === name);
+    const row = (name) => judy.page.locator('#list .row', { hasText: name });
+    const kept = () => judy.page.evaluate(async () => {
+      const { whole } = await import(new URL('page/vault.js', document.baseURI).href);
+      return (await (await whole()).chosen()).map(({ name, file }) => `${name} ${file.size}`);
+    });
+    const large = crypto.randomBytes(2_000_000);
+    const photo = picture(120, 90, 'SECRET-PLACE');
+    const sent = { 'later.bin': large, 'beach.png': photo };
+    home.pauseMs = 150;
+    for (const [name, bytes] of Object.entries(sent)) {
+      await hands(judy, 'drop', name, bytes);
+      await sends(judy);
+      await until(`the browser keeps ${name}`, async () => (await kept()).includes(`${name} ${bytes.length}`));
+      await until(`${name} was read`, async () => /of|waiting|stor|sent/.test(await row(name).last().textContent()));
+    }
+    await until('a part is sent', async () => /[1-9]\d* kB of 2/.test((await row('later.bin').first().textContent()).replaceAll('\u00a0', ' ')));
+    // The page asks before it is closed with a transfer.
+    const closed = judy.page.waitForEvent('close');
+    await judy.page.close({ runBeforeUnload: true });
+    await closed;
+    assert.deepEqual(asks, ['beforeunload']);
+    assert.equal(announced('later.bin'), undefined, 'it is not sent yet');
+    home.pauseMs = 0;
+    await judy.watch(new URL(home.url).origin);
+    await judy.page.goto(home.url);
+    await judy.page.waitForSelector('#app:not([hidden])');
+    for (const [name, bytes] of Object.entries(sent)) {
+      const message = await until(`${name} arrives`, () => announced(name));
+      const to = path.join(world.folder, `continued-${name}`);
+      carol.tell({ type: 'get_file', to: '#lobby', seq: message.seq, path: to });
+      await carol.hears('the file', (one) => one.type === 'transfer' && one.seq === message.seq && one.state === 'saved');
+      assert.ok(fs.readFileSync(to).equals(name === 'beach.png' ? picture(120, 90, '') : bytes), `${name} as it was dropped`);
+    }
+    assert.equal(carol.objects.filter((one) => sent[one.file?.name]).length, 2, 'each is announced once');
+    await until('the browser keeps no file', async () => !(await kept()).length);
+    await judy.check();
+    await judy.context.close();
+    home.close();
+  },
+
+  async 'served: the quota is explained, and messages arrive while a key is derived'({ world, browser, carol }) {
+    const kim = await visit(browser, 'kim', `http://${world.webAddress}/`);
+    await world.call('server', 'users', 'add', await begins(kim), '--yes', '--home', world.home);
+    await kim.state('connected');
+    const row = (name) => kim.page.locator('#list .row', { hasText: name });
+    await hands(kim, 'drop', 'first.bin', crypto.randomBytes(700_000));
+    await sends(kim);
+    await carol.hears('the first file', (one) => one.file?.name === 'first.bin');
+    const limits = JSON.parse(fs.readFileSync(path.join(world.home, 'config.json'), 'utf8'));
+    world.configure({ ...limits.limits, files_per_user_bytes_max: 1_000_000 });
+    await world.call('server', 'ctl', 'reload', '--home', world.home);
+    await hands(kim, 'drop', 'second.bin', crypto.randomBytes(500_000));
+    await sends(kim);
+    await until('the second is refused', async () => /files here|quota|delete/i.test(await row('second.bin').first().textContent()));
+    const told = (await row('second.bin').first().textContent()).replaceAll('\u00a0', ' ');
+    assert.match(told, /take|\/delete/, 'it says what to do');
+    await kim.check();
+    // The reason stays until the user removes the row, and the chat goes on.
+    await row('second.bin').locator('button', { hasText: 'Drop' }).click();
+    world.configure(limits.limits);
+    await world.call('server', 'ctl', 'reload', '--home', world.home);
+    // A key is derived in a Worker of its own, and the page shows that.
+    await kim.page.click('#rooms [aria-label^="Join a channel"]');
+    await kim.page.fill('dialog [name=name]', '#pie');
+    await kim.page.fill('dialog [name=pin]', '47114711');
+    const shown = kim.page.waitForSelector('#deriving:not([hidden])');
+    await kim.page.click('dialog button.primary');
+    await shown;
+    await until('kim is in #pie', async () => (await kim.page.textContent('#bar h1')) === '#pie');
+    await until('the bar is gone', () => kim.page.locator('#deriving').isHidden());
+    assert.equal(kim.page.workers().length, 2, 'the Worker that has derived the key is ended');
+    await kim.check();
+    await kim.context.close();
+  },
 };

@@ -52,6 +52,8 @@ export const STATES = {
   wrong: { tells: [...LOGIN, ...BUSY, READY, { type: 'error', code: 'wrong_server', hint: 'chat.example:5000 has another key than the pinned one: somebody may be between you and the server', origin: 'client' }, { type: 'bye', reason: 'see the last error' }] },
   full: { tells: [...LOGIN, ...BUSY, READY, { type: 'error', code: 'busy', hint: 'the server is full: the client tries again', origin: 'client' }, { type: 'state', state: 'offline', retry_ms: 60000 }] },
   back: { tells: [...LOGIN, ...BUSY, READY, { type: 'state', state: 'offline', retry_ms: 1000 }, { type: 'state', state: 'connected', name: 'alice' }] },
+  deriving: { tells: [...LOGIN, ...BUSY, READY, { type: 'notice', text: 'deriving the key of #tea ...', origin: 'client' }, { type: 'deriving', channels: ['#tea'], origin: 'client' }],
+    does: ({ page }) => page.waitForSelector('#deriving progress') },
   newer: { tells: [...LOGIN, ...BUSY, { ...READY, page: 'one' }, { ...READY, page: 'two' }], does: ({ page }) => page.waitForSelector('#newer button') },
   settings: { tells: [...LOGIN, ...BUSY, READY], does: async (person) => {
     await drawer(0)(person);
@@ -91,10 +93,11 @@ const ABOUT = { fingerprint: READY.fingerprint, founding: READY.fingerprint, nam
 const OTHER = 'A'.repeat(43);
 /** Stores a profile with an invalid key before the page opens it. */
 const brokenKey = () => indexedDB.deleteDatabase && new Promise((done) => {
-  const request = indexedDB.open('pychat profile', 1);
+  const request = indexedDB.open('pychat profile', 2);
   request.onupgradeneeded = () => {
     request.result.createObjectStore('profile').put({ keys: {}, name: 'alice', fingerprint: '' }, 'own');
     request.result.createObjectStore('files');
+    request.result.createObjectStore('chosen');
   };
   request.onsuccess = () => { request.result.close(); done(); };
 });

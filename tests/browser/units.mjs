@@ -8,7 +8,7 @@ const WEB = process.env.PYCHAT_WEB ? pathToFileURL(`${process.env.PYCHAT_WEB}/`)
 const { dayStarts } = await import(new URL('page/room.js', WEB));
 const { Disk } = await import(new URL('page/disk.js', WEB));
 const { Blobs } = await import(new URL('page/blobs.js', WEB));
-const { actionOf, isBlank, nameProblem } = await import(new URL('page/words.js', WEB));
+const { actionOf, brief, isBlank, nameProblem } = await import(new URL('page/words.js', WEB));
 const { OFFLINE, Store } = await import(new URL('page/store.js', WEB));
 const { addChange } = await import(new URL('page/vault.js', WEB));
 
@@ -185,7 +185,17 @@ const UNITS = {
       assert.equal(blobs.read(3, 0, 10), undefined, 'no such file');
       blobs.forget(1);
       assert.equal(blobs.read(1, 0, 10), undefined, 'forgotten');
+      assert.deepEqual(blobs.gone, [], 'the browser has no copy of it');
+      blobs.put(4, of(4), '/outside/a.bin');
+      blobs.forget(4);
+      blobs.forget(4);
+      assert.deepEqual(blobs.gone, ['/outside/a.bin'], 'its copy is removed once');
     });
+  },
+
+  'a size that moves has three digits'() {
+    const sizes = [[0, '0 B'], [999, '999 B'], [65536, '65.5 kB'], [650000, '650 kB'], [2100000, '2.10 MB'], [104857600, '105 MB']];
+    for (const [bytes, text] of sizes) assert.equal(brief(bytes), text);
   },
 
   async 'a picture is decoded once while the client is busy'() {

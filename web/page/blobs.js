@@ -6,10 +6,13 @@ const AHEAD = 1 << 20;
 const JOINED = 4 << 20;
 
 export class Blobs {
-	constructor() { Object.assign(this, { files: new Map(), reader: new FileReaderSync() }); }
+	/** `gone`: the paths of chosen files that the client no longer needs. */
+	constructor() { Object.assign(this, { files: new Map(), gone: [], reader: new FileReaderSync() }); }
 
-	/** Adds a file that the user has chosen. */
-	put(number, blob) { this.files.set(number, { blob, parts: [], waiting: 0, ahead: null }); }
+	/** Adds a file: one that the user has chosen has a path. */
+	put(number, blob, path) { this.files.set(number, { blob, path, parts: [], waiting: 0, ahead: null }); }
+
+	has(number) { return this.files.has(number); }
 
 	/** The whole file. */
 	whole(number) {
@@ -54,5 +57,9 @@ export class Blobs {
 		}
 	}
 
-	forget(number) { this.files.delete(number); }
+	forget(number) {
+		const path = this.files.get(number)?.path;
+		if (path) this.gone.push(path);
+		this.files.delete(number);
+	}
 }

@@ -4,8 +4,8 @@
 import { Blobs } from './blobs.js';
 import { addChange, each, Taken, whole } from './vault.js';
 
-const [OBJECT, OPENED, RECORD, CLOSED, ATTACH, END] = [1, 2, 3, 4, 5, 6];
-const OUTPUTS = ['', 'write', 'remove', 'open', 'record', 'close', 'object', 'end', 'due', 'error'];
+const [OBJECT, OPENED, RECORD, CLOSED, ATTACH, END, DERIVED] = [1, 2, 3, 4, 5, 6, 7];
+const OUTPUTS = { 1: 'write', 2: 'remove', 3: 'open', 4: 'record', 5: 'close', 6: 'object', 7: 'end', 8: 'due', 9: 'error', 13: 'derive' };
 /** Words of the memory that this Worker shares with `keyholder.js`, and where its bytes begin. */
 const [STATE, OPERATION, LABEL, INPUT, RESULT] = [0, 1, 2, 3, 4];
 const BYTES = 32;
@@ -14,17 +14,23 @@ const OAEP_BYTES = 384;
 const KEY_MS = 30000;
 
 let wasm;
+let module;
 let vault;
 let shared;
 let keyholder;
 let socket;
 let timer;
+/** The time at which the timer ends, as `performance.now()`. */
+let dueAt = Infinity;
 let ended = false;
 /** The random id of this client, as the owner of the files. */
 const own = crypto.randomUUID();
 let events = Promise.resolve();
+/** Keys of PINs are derived one after another: each needs 64 MiB. */
+let derivations = Promise.resolve();
 const text = new TextDecoder();
 
+const policy = self.trustedTypes?.createPolicy('pychat', { createScriptURL: (url) => url });
 const memory = (at, length) => new Uint8Array(wasm.memory.buffer, at, length);
 const blobs = new Blobs();
 
@@ -93,6 +99,9 @@ async function perform() {
 		// Nothing is sent or shown unless its changes are stored for a later start of the client.
 		return stop(error instanceof Taken ? { taken: true } : { unstored: String(error.message ?? error) });
 	}
+	const gone = blobs.gone.splice(0);
+	// What stays is removed at the next start.
+	if (gone.length) vault.unchoose(gone).catch(() => {});
 	if (objects.length) postMessage({ objects });
 	for (const [name, bytes] of rest) act(name, bytes);
 	return undefined;
@@ -130,14 +139,55 @@ function act(name, bytes) {
 		case 'record': return socket?.readyState === 1 && socket.send(bytes);
 		case 'close': return close();
 		case 'due': return wake(Number(text.decode(bytes)));
+		case 'derive': return derive(bytes);
 		case 'end': return stop({ ended: bytes[0] });
 		default: return postMessage({ failed: text.decode(bytes) });
 	}
 }
 
+/** Lets the client work at that time at the latest. A timer that ends earlier stays: many events would delay it for ever. */
 function wake(ms) {
+	const wait = Math.min(Math.max(ms, 1), 60000);
+	const at = performance.now() + wait;
+	if (at >= dueAt) return;
 	clearTimeout(timer);
-	timer = setTimeout(() => queue(() => handle(0)), Math.min(Math.max(ms, 1), 60000));
+	dueAt = at;
+	timer = setTimeout(() => {
+		dueAt = Infinity;
+		queue(() => handle(0));
+	}, wait);
+}
+
+/** Derives the key of a PIN. Without a result, the client derives the key itself. */
+function derive(wanted) {
+	const number = wanted.slice(0, 4);
+	derivations = derivations.then(async () => {
+		const root = await derived(wanted.slice(4));
+		wanted.fill(0);
+		queue(async () => {
+			await handle(DERIVED, Uint8Array.of(...number, ...root));
+			root.fill(0);
+		});
+	});
+}
+
+/** Resolves to the secret that a Worker has derived; to no bytes if this browser cannot do so. */
+function derived(wanted) {
+	return new Promise((resolve) => {
+		try {
+			const url = new URL('page/locker.js', start.base).href;
+			const worker = new Worker(policy ? policy.createScriptURL(url) : url, { type: 'module' });
+			const ends = (root = new Uint8Array()) => {
+				worker.terminate();
+				resolve(root);
+			};
+			worker.onmessage = ({ data }) => ends(data.root);
+			worker.onerror = () => ends();
+			worker.postMessage({ module, wanted }, [wanted.buffer]);
+		} catch {
+			resolve(new Uint8Array());
+		}
+	});
 }
 
 /** Runs something after all earlier events. */
@@ -172,7 +222,11 @@ async function takeFile({ id, file, name, picture }) {
 	const number = wasm.hand(description.length);
 	wasm.next();
 	const told = text.decode(memory(wasm.output(), wasm.output_bytes()).slice());
-	if (number) blobs.put(number, file);
+	if (number) {
+		blobs.put(number, file, told);
+		// Without it, the upload ends with the page. The copy may take long, and nothing waits for it.
+		vault.choose(told, file, name).catch(() => {});
+	}
 	await perform();
 	return postMessage({ answer: id, ...(number ? { path: told } : { refused: told }) });
 }
@@ -197,17 +251,29 @@ async function begin(given) {
 	await vault.own(own);
 	const response = await fetch(new URL('core.wasm', start.base));
 	if (!response.ok) throw new Error(`core.wasm: ${response.status}`);
-	({ instance: { exports: wasm } } = await WebAssembly.instantiateStreaming(response, { page }));
+	({ module, instance: { exports: wasm } } = await WebAssembly.instantiateStreaming(response, { page }));
 	const utf8 = new TextEncoder();
 	await each(vault, (path, bytes) => {
 		const name = utf8.encode(path);
 		hand(name, bytes);
 		wasm.load(name.length);
 	});
+	const chosen = await vault.chosen();
+	for (const one of chosen) {
+		hand(utf8.encode(one.path));
+		one.number = wasm.chosen(one.file.size);
+		blobs.put(one.number, one.file, one.path);
+	}
 	hand(utf8.encode(JSON.stringify(start.config)));
 	wasm.start(Date.now(), performance.now());
+	const unread = chosen.filter(({ number }) => !blobs.has(number));
 	await perform();
+	// The client has started, and does not know these files.
+	if (unread.length) postMessage({ objects: unread.map(({ name }) => JSON.stringify(unsent(name))) });
 }
+
+/** Reports a file that the user has chosen before the page was closed, and that the client had not read to its end. */
+const unsent = (name) => ({ type: 'error', code: 'client', hint: `the page was closed before the client had read ${name}: send the file again`, origin: 'client' });
 
 onmessage = ({ data }) => {
 	if (data.begin) return queue(() => begin(data.begin));

@@ -1,5 +1,5 @@
-// A Worker that decrypts one key file and encrypts it with another passphrase. It is ended afterwards, so that the key and the
-// passphrases do not stay in memory.
+// A Worker for one operation with a secret: it decrypts a key file and encrypts it with another passphrase, or derives the key
+// of a PIN, which needs 64 MiB. It is ended afterwards, so that the secrets and the memory do not stay.
 
 let wasm;
 const memory = (at, length) => new Uint8Array(wasm.memory.buffer, at, length);
@@ -11,19 +11,42 @@ const page = {
 	rsa: none, file_read: none, file_append: none, file_forget() {}, panicked() {},
 };
 
-onmessage = async ({ data: { base, pem, old, passphrase } }) => {
+/** Hands bytes to the client. */
+function hand(parts) {
+	const at = wasm.space(parts.reduce((sum, part) => sum + part.length, 0));
+	parts.reduce((from, part) => {
+		memory(from, part.length).set(part);
+		return from + part.length;
+	}, at);
+}
+
+function answer() {
+	wasm.next();
+	return memory(wasm.output(), wasm.output_bytes()).slice();
+}
+
+/** Decrypts a key file, and encrypts it with another passphrase. */
+async function rekey({ base, pem, old, passphrase }) {
+	const response = await fetch(new URL('core.wasm', base));
+	if (!response.ok) throw new Error(`core.wasm: ${response.status}`);
+	({ instance: { exports: wasm } } = await WebAssembly.instantiateStreaming(response, { page }));
+	const parts = [old, passphrase, pem].map((text) => new TextEncoder().encode(text));
+	hand(parts);
+	wasm.rekey(parts[0].length, parts[1].length);
+	return JSON.parse(new TextDecoder().decode(answer()));
+}
+
+/** Derives the secret of a channel's key. */
+async function derive({ module, wanted }) {
+	({ exports: wasm } = await WebAssembly.instantiate(module, { page }));
+	hand([wanted]);
+	wasm.derive();
+	return { root: answer() };
+}
+
+onmessage = async ({ data }) => {
 	try {
-		const response = await fetch(new URL('core.wasm', base));
-		if (!response.ok) throw new Error(`core.wasm: ${response.status}`);
-		({ instance: { exports: wasm } } = await WebAssembly.instantiateStreaming(response, { page }));
-		const [first, second, file] = [old, passphrase, pem].map((text) => new TextEncoder().encode(text));
-		const at = wasm.space(first.length + second.length + file.length);
-		memory(at, first.length).set(first);
-		memory(at + first.length, second.length).set(second);
-		memory(at + first.length + second.length, file.length).set(file);
-		wasm.rekey(first.length, second.length);
-		wasm.next();
-		postMessage(JSON.parse(new TextDecoder().decode(memory(wasm.output(), wasm.output_bytes()).slice())));
+		postMessage(await (data.wanted ? derive(data) : rekey(data)));
 	} catch (error) {
 		postMessage({ problem: error.message });
 	}

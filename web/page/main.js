@@ -158,7 +158,7 @@ class App {
 		this.linkState = { state, detail };
 		this.store.giveUp('The connection to the client is lost. Try again.');
 		if (state === 'attaching') {
-			this.store.ended = null;
+			Object.assign(this.store, { ended: null, deriving: [] });
 			for (const room of this.store.rooms.values()) room.loading = false;
 		}
 		if (state === 'denied') this.#denied(detail);

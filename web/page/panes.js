@@ -107,6 +107,7 @@ export class Panes {
 		this.below.classList.toggle('trouble', warns);
 		this.below.title = this.below.textContent;
 		document.documentElement.classList.toggle('in-trouble', warns);
+		this.#drawDeriving();
 		app.composer.stands(...app.standing());
 		put(this.whoName, app.store.me || 'pychat');
 		put(this.whoState, sign(shows && isTrouble) + state);
@@ -125,6 +126,17 @@ export class Panes {
 		if (!shows && this.wasTrouble) $('alert').textContent = state;
 		this.wasTrouble = shows && (isTrouble || this.wasTrouble);
 		this.told = told;
+	}
+
+	/** The bar while a key is derived, which takes seconds on a phone. */
+	#drawDeriving() {
+		const channels = this.app.store.deriving.map(title).join(', ');
+		if (this.derives === channels) return;
+		this.derives = channels;
+		const bar = $('deriving');
+		bar.hidden = !channels;
+		bar.replaceChildren(...(channels ? [h('span', { role: 'status' }, `Deriving the key of ${channels} from its PIN. This can take some seconds. Text that you send now waits until then.`),
+			h('progress', { 'aria-label': 'Deriving a key' })] : []));
 	}
 
 	drawRooms() {

@@ -3,7 +3,7 @@
 import { button, h, icon, sign, warning } from './dom.js';
 import { presenceText } from './room.js';
 import { canvas } from './thumb.js';
-import { colour, day, fullTime, PROTECTION, pieces, plural, size, time } from './words.js';
+import { brief, colour, day, fullTime, PROTECTION, pieces, plural, size, span, time } from './words.js';
 
 const PICTURE_SIDE = 220;
 const MINUTE_MS = 60000;
@@ -184,7 +184,7 @@ function progress(row, { state, bytes = 0, of = 0, rate = 0 }) {
 	const bar = row.querySelector('progress');
 	if (!bar) return;
 	bar.value = of ? bytes / of : 0;
-	const left = rate && of > bytes ? `, ${Math.ceil((of - bytes) / rate)} s left` : '';
+	const left = rate && of > bytes ? `, ${span(Math.ceil((of - bytes) / rate) * 1000)} left` : '';
 	const words = STATES[state] ? `${STATES[state]} ` : '';
-	row.querySelector('.file-state').textContent = `${words}${size(bytes)} of ${size(of)}${rate ? `, ${size(rate)}/s${left}` : ''}`;
+	row.querySelector('.file-state').textContent = `${words}${brief(bytes)} of ${brief(of)}${rate ? `, ${brief(rate)}/s${left}` : ''}`;
 }

@@ -23,7 +23,7 @@ export class Store {
 	/** `changed(what, room, item)`; `attends(room)`: whether the user sees the end of this room now. */
 	constructor(changed, attends) {
 		Object.assign(this, { changed, attends, rooms: new Map(), me: '', current: null, ready: null });
-		Object.assign(this, { state: { state: 'connecting' }, hello: null, password: null, ended: null });
+		Object.assign(this, { state: { state: 'connecting' }, hello: null, password: null, ended: null, deriving: [] });
 		Object.assign(this, { transfers: new Map(), ofMessage: new Map(), asked: new Map(), sinks: [], wanted: [], changes: new Map() });
 		// No other page of this client may have the same one.
 		this.prefix = `p${hex(8)}-`;
@@ -222,6 +222,10 @@ const APPLY = {
 		this.changed('state');
 	},
 	latency({ ms }) { this.latency = ms; },
+	deriving({ channels }) {
+		this.deriving = channels;
+		this.changed('state');
+	},
 	hello(object) {
 		this.limits = object.limits ?? this.limits;
 		const again = this.hello?.motd === object.motd;

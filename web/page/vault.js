@@ -1,8 +1,10 @@
 // The browser's store for the client: its key, which WebCrypto does not export, and its files, which the
-// client has encrypted. A file is stored in parts, so that a change writes little.
+// client has encrypted. A file is stored in parts, so that a change writes little. A file that the user has chosen is
+// stored as it is until it is sent, so that its upload continues after the page was closed.
 
 const NAME = 'pychat profile';
-const [PROFILE, FILES] = ['profile', 'files'];
+const [PROFILE, FILES, CHOSEN] = ['profile', 'files', 'chosen'];
+const VERSION = 2;
 const PART_BYTES = 65536;
 
 const asked = (request) => new Promise((resolve, reject) => {
@@ -72,6 +74,27 @@ class Vault {
 		}
 	}
 
+	/** Stores a file that the user has chosen, under the path that the client has given to it. */
+	async choose(path, file, name) {
+		const transaction = this.database.transaction(CHOSEN, 'readwrite');
+		transaction.objectStore(CHOSEN).put({ file, name }, path);
+		await settled(transaction);
+	}
+
+	/** The chosen files: path, file and name of each. */
+	async chosen() {
+		const store = this.database.transaction(CHOSEN).objectStore(CHOSEN);
+		const [paths, values] = await Promise.all([asked(store.getAllKeys()), asked(store.getAll())]);
+		return paths.map((path, at) => ({ path, ...values[at] }));
+	}
+
+	/** Removes chosen files. */
+	async unchoose(paths) {
+		const transaction = this.database.transaction(CHOSEN, 'readwrite');
+		paths.forEach((path) => transaction.objectStore(CHOSEN).delete(path));
+		await settled(transaction);
+	}
+
 	/** Removes everything, for good. */
 	async forget() {
 		this.database.close();
@@ -100,10 +123,10 @@ const parts = (path, from) => IDBKeyRange.bound([path, from], [path, []], false,
 
 /** Opens what is stored. Another tab may forget it: then `gone` is called. */
 export async function whole(gone = () => {}) {
-	const request = indexedDB.open(NAME, 1);
+	const request = indexedDB.open(NAME, VERSION);
 	request.onupgradeneeded = () => {
-		request.result.createObjectStore(PROFILE);
-		request.result.createObjectStore(FILES);
+		const { result } = request;
+		for (const name of [PROFILE, FILES, CHOSEN]) if (!result.objectStoreNames.contains(name)) result.createObjectStore(name);
 	};
 	const database = await asked(request);
 	database.onversionchange = () => {

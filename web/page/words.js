@@ -80,6 +80,13 @@ export function size(bytes) {
 	return `${unit ? value.toFixed(2) : value} ${units[unit]}`;
 }
 
+/** The same with three digits, for a number that moves. */
+export function brief(bytes) {
+	const [value, unit] = size(bytes).split(' ');
+	if (unit === 'B') return `${value} B`;
+	return `${value < 100 ? Number(value).toPrecision(3) : Math.round(value)} ${unit}`;
+}
+
 /** `4s`, `12m`, `2h`, `3d`. */
 export function span(ms) {
 	const s = Math.floor(ms / 1000);

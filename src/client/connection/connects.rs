@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use super::profile::Profile;
-use crate::chat::{Command, Event, Refusal, Request};
-use crate::client::model::Loss;
+use crate::chat::{ChannelName, Command, Event, Refusal, Request, SecretText};
+use crate::client::model::{Input, Loss};
 use crate::client::transfer::Work;
+use crate::crypto::Fingerprint;
+use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::limits::Limits;
 use crate::net::dial_error::DialError;
@@ -43,6 +45,36 @@ pub trait Connects: Send {
 
     /// Waits for the engine of transfers before the program ends.
     fn finish(&mut self);
+
+    /// Takes over the derivation of a key; `Input::Derived` follows. Returns it if a thread has to
+    /// do it.
+    fn derive(&mut self, wanted: Derivation) -> Option<Derivation> {
+        Some(wanted)
+    }
+}
+
+/// A channel's key that is to be derived from its PIN.
+#[derive(Debug)]
+pub struct Derivation {
+    pub name: ChannelName,
+    pub pin: SecretText,
+    /// The server's founding key.
+    pub server: Fingerprint,
+    /// The client has made the PIN.
+    pub is_made: bool,
+}
+
+impl Derivation {
+    /// Derives the key, which takes a tenth of a second or more, and 64 MiB.
+    pub fn key(&self) -> PinChannel {
+        PinChannel::derive(&Pin::new(self.pin.reveal()), &self.server, self.name.letters())
+    }
+
+    /// The input for the model once the key is derived.
+    pub fn done(self, key: PinChannel) -> Input {
+        let made = self.is_made.then_some(self.pin);
+        Input::Derived { name: self.name, key, made }
+    }
 }
 
 /// The first object of a session.

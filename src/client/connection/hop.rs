@@ -2,27 +2,32 @@
 //! The carrier opens a connection for each `Carry::Open`, hands over what arrives, and calls
 //! `looks` when `due` has come. A profile has one key here; its rotation is for the terminal.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connects::{Connects, EVENTS_FIRST_MAX, PATIENCE, decides, login, too_long, why};
+use zeroize::Zeroizing;
+
+use super::connects::{
+    Connects, Derivation, EVENTS_FIRST_MAX, PATIENCE, decides, login, too_long, why,
+};
 use super::edge::Asked;
 use super::hearing::{ECHO, Heard, Hearing, LASTS, rekeys};
 use super::inbox::Sender;
 use super::keepalive::{Due, Keepalive};
 use super::profile::Profile;
 use super::transfers::steps::Steps;
-use crate::chat::{Event, Request};
+use crate::chat::{Event, Request, SecretText};
 use crate::client::model::{Input, Loss};
 use crate::client::transfer::{Failure, Place, Report, Work};
 use crate::crypto::handshake::{self, ClientSent, ClientStart};
 use crate::crypto::key_request::NONCE_BYTES;
 use crate::crypto::lineage::{self, AnswerError};
+use crate::crypto::pin_channel::PinChannel;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
-use crate::crypto::{Opener, PublicKey, RecordType, Sealer};
+use crate::crypto::{Fingerprint, Opener, PublicKey, RecordType, Sealer};
 use crate::e2e::storage::Account;
 use crate::fault::code;
 use crate::net::dial_error::{DialError, said_in_the_clear};
@@ -42,6 +47,19 @@ pub enum Carry {
     Record(Vec<u8>),
     /// Close the connection.
     Close,
+    /// Derive the key of a PIN beside the chat, and hand it to `derived` with this number.
+    Derive(Wanted),
+}
+
+/// A key to be derived from a PIN.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub number: u32,
+    pub pin: SecretText,
+    /// The server's founding key.
+    pub server: Fingerprint,
+    /// The name of the channel without its `#`.
+    pub letters: String,
 }
 
 /// How far a connection is.
@@ -93,6 +111,10 @@ pub struct Hop {
     server: Option<PublicKey>,
     carry: VecDeque<Carry>,
     transfers: Steps,
+    /// Keys that the carrier derives.
+    derivations: BTreeMap<u32, Derivation>,
+    /// Number of the newest one.
+    derivation: u32,
     /// The folder of files that the carrier hands over. No other file is sent.
     handed: PathBuf,
 }
@@ -104,7 +126,20 @@ impl Hop {
         (transfers, handed): (Steps, PathBuf),
     ) -> Hop {
         let (asked, stage, carry) = (Asked::default(), Stage::None, VecDeque::new());
-        Hop { profile, asked, happen, stage, server: None, carry, transfers, handed }
+        let (derivations, derivation) = (BTreeMap::new(), 0);
+        let server = None;
+        Hop {
+            profile,
+            asked,
+            happen,
+            stage,
+            server,
+            carry,
+            transfers,
+            derivations,
+            derivation,
+            handed,
+        }
     }
 
     /// Takes the next thing for the carrier.
@@ -115,6 +150,7 @@ impl Hop {
     /// Returns the time at which `looks` has something to do.
     pub fn due(&self) -> Option<Instant> {
         match &self.stage {
+            _ if self.transfers.is_reading() => Some(Instant::now()),
             Stage::None => None,
             Stage::Pause(until) | Stage::Dialing(until, _) => Some(*until),
             Stage::Live(_) => Some(Instant::now() + LOOK_EVERY),
@@ -143,6 +179,19 @@ impl Hop {
             },
             _ => {}
         }
+    }
+
+    /// Does the next part of work that takes long: files are read.
+    pub fn works_on(&mut self) {
+        self.transfers.reads_on();
+    }
+
+    /// Takes the secret of a key that the carrier has derived. Without one, the carrier could not
+    /// derive it, and it is derived here.
+    pub fn derived(&mut self, number: u32, root: Option<Zeroizing<[u8; 32]>>) {
+        let Some(wanted) = self.derivations.remove(&number) else { return };
+        let key = root.map_or_else(|| wanted.key(), PinChannel::from_root);
+        self.tell(wanted.done(key));
     }
 
     /// The connection that the carrier had to open is open.
@@ -473,6 +522,16 @@ impl Connects for Hop {
     }
 
     fn finish(&mut self) {}
+
+    fn derive(&mut self, wanted: Derivation) -> Option<Derivation> {
+        self.derivation += 1;
+        let Derivation { pin, server, .. } = &wanted;
+        let (number, letters) = (self.derivation, wanted.name.letters().to_owned());
+        let (pin, server) = (pin.clone(), *server);
+        self.carry.push_back(Carry::Derive(Wanted { number, pin, server, letters }));
+        self.derivations.insert(number, wanted);
+        None
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::client::connection::inbox::{self, Entry};
 use crate::client::connection::transfers::Desk;
 use crate::client::files::picture::Decoded;
 use crate::client::storage::data_folder::{DataFolder, Server};
+use crate::client::storage::transfer_folder::TransferFolder;
 use crate::client::transfer::Shown;
 use crate::crypto::Identity;
 use crate::crypto::handshake::ServerHello;
@@ -63,8 +64,8 @@ impl Double {
         let folder = DataFolder::at(home.path()).unwrap();
         let profile = Arc::new(Profile::of(folder, own, server, "bob".parse().unwrap()));
         let stem = home.path().join("files");
-        let key = zeroize::Zeroizing::new([7; 32]);
-        let steps = Steps::new((&stem, key), Arc::new(NoDesk), happen.clone());
+        let transfers = TransferFolder::new(&stem, Zeroizing::new([7; 32]));
+        let (steps, _) = Steps::new(transfers, Arc::new(NoDesk), happen.clone());
         let hop = Hop::new(profile, happen, (steps, stem));
         Double { hop, inputs, ciphers: None, _home: home }
     }

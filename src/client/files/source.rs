@@ -47,6 +47,13 @@ pub struct Digests {
     chunks: Vec<[u8; 32]>,
 }
 
+/// A first pass in progress: the digests of the chunks that are read.
+#[derive(Default)]
+pub struct Pass {
+    chunks: Vec<[u8; 32]>,
+    buffer: Vec<u8>,
+}
+
 /// Seals the chunks of a file as they were recorded.
 pub struct Sealing {
     source: Source,
@@ -87,31 +94,36 @@ impl Source {
         self.bytes
     }
 
-    /// Reads the whole file and records its digests in the new file `record` (0600), which is on
-    /// disk when this returns. `progress` gets the number of bytes read, and returns whether to
-    /// continue.
+    /// Reads the next chunk in a first pass. Returns the number of bytes that the pass has read,
+    /// and `None` once the file is read to its end.
     ///
     /// # Errors
-    /// The file cannot be read or has changed, the record exists or cannot be written, or
-    /// `progress` ends the pass (`Interrupted`).
-    pub fn digest(
-        &mut self,
-        blob: BlobId,
-        hides_size: bool,
-        record: &Path,
-        progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<Digests, SourceError> {
-        let mut chunks = Vec::new();
-        let mut buffer = Vec::with_capacity(CHUNK_BYTES);
-        for index in 0..self.bytes.div_ceil(CHUNK_BYTES as u64) {
-            self.read_chunk(index, &mut buffer)?;
-            chunks.push(chunk_digest(&buffer));
-            if !progress(index * CHUNK_BYTES as u64 + buffer.len() as u64) {
-                return Err(self.io(io::ErrorKind::Interrupted.into()));
-            }
+    /// The file cannot be read, or has become shorter.
+    pub fn pass(&mut self, pass: &mut Pass) -> Result<Option<u64>, SourceError> {
+        let index = pass.chunks.len() as u64;
+        if index == self.bytes.div_ceil(CHUNK_BYTES as u64) {
+            return Ok(None);
         }
+        self.read_chunk(index, &mut pass.buffer)?;
+        pass.chunks.push(chunk_digest(&pass.buffer));
+        Ok(Some(index * CHUNK_BYTES as u64 + pass.buffer.len() as u64))
+    }
+
+    /// Ends a first pass over the whole file: records its digests in the new file `record` (0600),
+    /// which is on disk when this returns.
+    ///
+    /// # Errors
+    /// The file has changed, or the record exists or cannot be written.
+    pub fn record(
+        &mut self,
+        pass: Pass,
+        (blob, hides_size): (BlobId, bool),
+        record: &Path,
+    ) -> Result<Digests, SourceError> {
         let grown = self.file.metadata().map_err(|error| self.io(error))?.len();
-        if grown != self.bytes {
+        if grown != self.bytes
+            || pass.chunks.len() as u64 != self.bytes.div_ceil(CHUNK_BYTES as u64)
+        {
             return Err(self.changed());
         }
         // Files of /proc have a size of 0, whatever they contain.
@@ -122,7 +134,7 @@ impl Source {
                 _ => self.changed(),
             });
         }
-        let digests = Digests { blob, bytes: self.bytes, hides_size, chunks };
+        let digests = Digests { blob, bytes: self.bytes, hides_size, chunks: pass.chunks };
         write_new(record, &digests.encode(), 0o600)?;
         Ok(digests)
     }
@@ -259,8 +271,17 @@ mod tests {
 
     const BLOB: BlobId = BlobId([7; 16]);
 
-    fn go_on(_: u64) -> bool {
-        true
+    /// A whole first pass.
+    fn digest(
+        source: &mut Source,
+        hides_size: bool,
+        record: &Path,
+    ) -> Result<(Digests, u64), SourceError> {
+        let (mut pass, mut read) = (Pass::default(), 0);
+        while let Some(bytes) = source.pass(&mut pass)? {
+            read = bytes;
+        }
+        Ok((source.record(pass, (BLOB, hides_size), record)?, read))
     }
 
     fn folder_with(bytes: &[u8]) -> (tempfile::TempDir, PathBuf, PathBuf) {
@@ -282,12 +303,7 @@ mod tests {
             let bytes: Vec<u8> = (0..size).map(|at| (at * 7 % 251) as u8).collect();
             let (_folder, path, record) = folder_with(&bytes);
             let mut source = Source::open(&path).unwrap();
-            let mut read = 0;
-            let mut progress = |bytes| {
-                read = bytes;
-                true
-            };
-            let digests = source.digest(BLOB, hides_size, &record, &mut progress).unwrap();
+            let (digests, read) = digest(&mut source, hides_size, &record).unwrap();
             assert_eq!(read, size as u64);
             assert_eq!(Digests::load(&record).unwrap(), digests);
             assert_eq!(files::exposed(&record).unwrap(), None);
@@ -324,7 +340,7 @@ mod tests {
             assert!(what(Path::new("/dev/zero")).contains("is a device"));
             // What would be sent as an empty file.
             let mut maps = Source::open(Path::new("/proc/self/maps")).unwrap();
-            let read = maps.digest(BLOB, false, &folder.path().join("record"), &mut go_on);
+            let read = digest(&mut maps, false, &folder.path().join("record"));
             assert!(matches!(read, Err(SourceError::NotAFile { .. })), "{read:?}");
             // A link leads to what it leads to.
             std::os::unix::fs::symlink(&pipe, folder.path().join("link")).unwrap();
@@ -336,8 +352,8 @@ mod tests {
     fn a_record_is_written_once_and_damage_is_noticed() {
         let (_folder, path, record) = folder_with(&[1; 70_000]);
         let mut source = Source::open(&path).unwrap();
-        source.digest(BLOB, false, &record, &mut go_on).unwrap();
-        let again = source.digest(BLOB, false, &record, &mut go_on);
+        digest(&mut source, false, &record).unwrap();
+        let again = digest(&mut source, false, &record);
         assert!(matches!(again, Err(SourceError::Record(FileError::Exists { .. }))));
         let good = fs::read(&record).unwrap();
         for at in 0..good.len() {
@@ -347,15 +363,17 @@ mod tests {
             assert_eq!(Digests::decode(&good[..at]), None);
         }
         assert!(Digests::decode(&good).is_some());
-        let stops = source.digest(BLOB, false, &record.with_extension("2"), &mut |_| false);
-        assert!(matches!(stops, Err(SourceError::Io { .. })));
+        let mut pass = Pass::default();
+        source.pass(&mut pass).unwrap();
+        let early = source.record(pass, (BLOB, false), &record.with_extension("2"));
+        assert!(matches!(early, Err(SourceError::Changed { .. })), "a part is not the file");
         assert!(!record.with_extension("2").exists());
     }
 
     #[test]
     fn a_changed_file_is_not_sealed_whatever_the_server_has() {
         let (_folder, path, record) = folder_with(&[1; 140_000]);
-        Source::open(&path).unwrap().digest(BLOB, true, &record, &mut go_on).unwrap();
+        digest(&mut Source::open(&path).unwrap(), true, &record).unwrap();
         let mut out = Vec::new();
         let mut before = sealing(&path, &record).unwrap();
         before.seal_chunk(0, &mut out).unwrap();
@@ -388,7 +406,7 @@ mod tests {
             steps in prop::collection::vec((0u64..3, 0usize..3, any::<bool>()), 1..30),
         ) {
             let (_folder, path, record) = folder_with(&vec![0; 3 * CHUNK_BYTES]);
-            Source::open(&path).unwrap().digest(BLOB, false, &record, &mut go_on).unwrap();
+            digest(&mut Source::open(&path).unwrap(), false, &record).unwrap();
             let mut sealed = BTreeMap::new();
             let (mut out, mut file) = (Vec::new(), vec![0; 3 * CHUNK_BYTES]);
             for (index, changed, restarts) in steps {

@@ -326,8 +326,7 @@ impl Exchange {
         let channel = match channel {
             Ok(channel) => channel,
             Err(problem) => {
-                self.pins.fails();
-                let mut actions = vec![error(problem)];
+                let mut actions = vec![self.pins.fails(), error(problem)];
                 actions.extend(self.drop_asked());
                 actions.extend(self.goes_on_without("the channel"));
                 return actions;

@@ -108,6 +108,8 @@ pub enum Output {
     Secret(SecretPrompt),
     /// A text of this client, as are errors and hints; it never contains server text.
     Notice(String),
+    /// The channels whose keys are being derived from a PIN.
+    Deriving(Vec<ChannelName>),
     Error(String),
     /// A program sent a line that is no valid command.
     Misused(String),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::slash;
 use super::action::{Action, Ahead, error, notice};
+use super::output::Output;
 use crate::chat::{ChannelName, SecretText, Target};
 use crate::crypto::pin_channel::Pin;
 
@@ -90,18 +91,25 @@ impl Pins {
         let is_short = Pin::new(pin.reveal()).bits() < BITS_ENOUGH;
         self.derivations.push(Derivation { channel: name.bare(), is_short });
         let told = notice(format!("deriving the key of {name} ..."));
-        vec![told, Action::Derive { name, pin, made }]
+        vec![told, self.shown(), Action::Derive { name, pin, made }]
+    }
+
+    /// The derivations in progress, for the user.
+    fn shown(&self) -> Action {
+        let channels = self.derivations.iter().map(|one| one.channel.clone());
+        Action::Output(Output::Deriving(channels.collect()))
     }
 
     /// Ends a derivation that has failed.
-    pub fn fails(&mut self) {
+    pub fn fails(&mut self) -> Action {
         if !self.derivations.is_empty() {
             self.derivations.remove(0);
         }
+        self.shown()
     }
 
-    /// Ends a derivation. Returns the notice about the PIN.
-    pub fn opens(&mut self, channel: &ChannelName, made: Option<&SecretText>) -> Option<Action> {
+    /// Ends a derivation. Returns what is shown, with a notice about the PIN.
+    pub fn opens(&mut self, channel: &ChannelName, made: Option<&SecretText>) -> Vec<Action> {
         let bare = channel.bare();
         let at = self.derivations.iter().position(|one| one.channel == bare);
         let derivation = at.map(|index| self.derivations.remove(index));
@@ -117,7 +125,7 @@ impl Pins {
                 derivation.filter(|one| one.is_short).map(|_| format!("this PIN is short: {TIMES}"))
             }
         };
-        words.map(notice)
+        [self.shown()].into_iter().chain(words.map(notice)).collect()
     }
 
     /// Records that nobody else is in a channel. Returns whether that is unexpected, because its

@@ -81,22 +81,31 @@ impl Held {
 /// The folder of transfers of one server.
 pub struct TransferFolder {
     folder: PathBuf,
+    /// The folder of pictures, which are not encrypted.
+    pictures: PathBuf,
     key: Zeroizing<[u8; 32]>,
 }
 
 impl TransferFolder {
     /// `stem` is the path of the server's files, without extension.
     pub fn new(stem: &Path, key: Zeroizing<[u8; 32]>) -> TransferFolder {
-        TransferFolder { folder: stem.with_extension("transfers"), key }
+        let folder = stem.with_extension("transfers");
+        TransferFolder { pictures: folder.clone(), folder, key }
     }
 
-    /// The folder, for pictures that are fetched to be shown.
+    /// Lets the pictures be in another folder, which may be empty in the next run: a picture is
+    /// then made again from the file.
+    pub fn with_pictures(self, pictures: PathBuf) -> TransferFolder {
+        TransferFolder { pictures, ..self }
+    }
+
+    /// The folder of pictures, also of those that are fetched to be shown.
     ///
     /// # Errors
     /// It cannot be created.
-    pub fn folder(&self) -> Result<&Path, FileError> {
-        make_folder(&self.folder, 0o700)?;
-        Ok(&self.folder)
+    pub fn pictures(&self) -> Result<&Path, FileError> {
+        make_folder(&self.pictures, 0o700)?;
+        Ok(&self.pictures)
     }
 
     /// The files of a new upload, which must be there before its state is.
@@ -105,7 +114,8 @@ impl TransferFolder {
     /// The folder cannot be created.
     pub fn place(&self, blob: BlobId) -> Result<TransferFiles, FileError> {
         make_folder(&self.folder, 0o700)?;
-        Ok(TransferFiles { stem: self.stem(blob) })
+        make_folder(&self.pictures, 0o700)?;
+        Ok(self.files(&self.stem(blob)))
     }
 
     /// Stores a transfer.
@@ -128,7 +138,7 @@ impl TransferFolder {
             return Err(FileError::damaged(&path, "it would be larger than a client reads").into());
         }
         let lock = replace_locked(&path, &sealed, 0o600)?;
-        Ok(Held { blob, files: TransferFiles { stem }, _lock: lock })
+        Ok(Held { blob, files: self.files(&stem), _lock: lock })
     }
 
     /// Takes those transfers `of` a kind that no running client holds. Old ones of scripts are
@@ -166,12 +176,18 @@ impl TransferFolder {
             None => age > SCRIPT_AGE,
         };
         let stem = path.with_extension("");
+        let files = self.files(&stem);
         if is_old {
-            remove_all(&stem);
+            files.remove();
             return None;
         }
         let blob = stem.file_name()?.to_str()?.parse().ok()?;
-        Some((Held { blob, files: TransferFiles { stem }, _lock: lock }, stored?))
+        Some((Held { blob, files, _lock: lock }, stored?))
+    }
+
+    fn files(&self, stem: &Path) -> TransferFiles {
+        let picture = self.pictures.join(stem.file_name().unwrap_or_default());
+        TransferFiles { stem: stem.to_owned(), picture: picture.with_extension(PICTURE) }
     }
 
     fn stem(&self, blob: BlobId) -> PathBuf {
@@ -182,6 +198,7 @@ impl TransferFolder {
 /// The files of one transfer: its state, and those of an upload.
 pub struct TransferFiles {
     stem: PathBuf,
+    picture: PathBuf,
 }
 
 impl TransferFiles {
@@ -191,13 +208,16 @@ impl TransferFiles {
     }
 
     /// A picture without its metadata.
-    pub fn picture(&self) -> PathBuf {
-        self.stem.with_extension(PICTURE)
+    pub fn picture(&self) -> &Path {
+        &self.picture
     }
 
     /// Removes the files: the state with the secret first, so that nothing is sealed again.
     pub fn remove(&self) {
-        remove_all(&self.stem);
+        for path in [&self.stem.with_extension(STATE), &self.picture, &self.digests()] {
+            // What cannot be removed is harmless without its secret.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -213,13 +233,6 @@ fn sweep(path: &Path) {
     if fs::metadata(path.with_extension(STATE)).is_err() && age(path) > SCRIPT_AGE {
         // What cannot be removed is tried again at the next start.
         let _ = fs::remove_file(path);
-    }
-}
-
-fn remove_all(stem: &Path) {
-    for extension in [STATE, PICTURE, DIGESTS] {
-        // What cannot be removed is harmless without its secret.
-        let _ = fs::remove_file(stem.with_extension(extension));
     }
 }
 

@@ -160,6 +160,7 @@ impl Objects {
             | Output::Hint(_)
             | Output::Conversation { .. }
             | Output::Latency(_)
+            | Output::Deriving(_)
             | Output::Presence(_)
             | Output::Target(_)
             | Output::Timestamps(_)

@@ -394,6 +394,7 @@ impl Ui for Plain {
             | Output::Conversation { .. }
             | Output::Renumbered { .. }
             | Output::Latency(_)
+            | Output::Deriving(_)
             | Output::Presence(_)
             | Output::Unread { .. }
             | Output::Gone(_)

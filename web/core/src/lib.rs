@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use pychat::client::core::{Core, Start, Wrong};
 use pychat::client::files::picture::{Decoded, Picture};
 use pychat::client::transfer::TransferId;
+use pychat::crypto::pin_channel::{Pin, PinChannel};
 use pychat::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use pychat::system::{disk, set_clock};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,10 @@ const RECORD: u32 = 3;
 const CLOSED: u32 = 4;
 const ATTACH: u32 = 5;
 const END: u32 = 6;
+const DERIVED: u32 = 7;
+
+/// Bytes of a server's fingerprint, and of the secret of a channel's key.
+const SECRET_BYTES: usize = 32;
 
 /// Returns the address of a buffer of so many bytes, which the next call reads.
 #[unsafe(no_mangle)]
@@ -89,6 +94,27 @@ pub extern "C" fn load(path_bytes: usize) {
     });
 }
 
+/// Adds a file of this size whose upload may continue: its path is in the buffer. Returns the
+/// number under which the Worker has its bytes.
+#[unsafe(no_mangle)]
+pub extern "C" fn chosen(bytes: f64) -> u32 {
+    STATE.with_borrow_mut(|state| {
+        let path = std::mem::take(&mut state.buffer);
+        disk::put(PathBuf::from(String::from_utf8_lossy(&path).into_owned()), bytes as u64)
+    })
+}
+
+/// Derives the secret of a channel's key. The buffer has what follows the number in a `Derive`
+/// output. The next output is the secret; empty if the buffer has something else.
+#[unsafe(no_mangle)]
+pub extern "C" fn derive() {
+    STATE.with_borrow_mut(|state| {
+        let buffer = Zeroizing::new(std::mem::take(&mut state.buffer));
+        let root = derived(&buffer).unwrap_or_default();
+        state.outputs.first(Kind::Key, root);
+    });
+}
+
 /// Starts the client with the configuration in the buffer. The times are the time of day and that
 /// since the Worker began, in milliseconds.
 #[unsafe(no_mangle)]
@@ -106,7 +132,8 @@ pub extern "C" fn start(now_ms: f64, since_ms: f64) {
     });
 }
 
-/// Handles what has happened; its bytes are in the buffer. Without an event the time is handled.
+/// Handles what has happened; its bytes are in the buffer. Without an event the time is handled,
+/// and work that takes long goes on.
 #[unsafe(no_mangle)]
 pub extern "C" fn input(event: u32, now_ms: f64, since_ms: f64) {
     set_clock(now_ms as i64, micros(since_ms));
@@ -120,7 +147,14 @@ pub extern "C" fn input(event: u32, now_ms: f64, since_ms: f64) {
             CLOSED => core.closed(),
             ATTACH => core.attach(),
             END => core.end(),
-            _ => {}
+            DERIVED => {
+                let bytes = Zeroizing::new(bytes);
+                if let Some((number, root)) = bytes.split_first_chunk() {
+                    let root = root.try_into().ok().map(Zeroizing::new);
+                    core.derived(u32::from_le_bytes(*number), root);
+                }
+            }
+            _ => core.works_on(),
         }
         state.run();
     });
@@ -224,6 +258,15 @@ fn rewritten(buffer: &[u8], old: usize, new: usize) -> Result<KeyFile, &'static 
     })?;
     let public = STANDARD.encode(identity.public().to_der());
     Ok(KeyFile { pem: identity.to_pem(some(new)), public })
+}
+
+fn derived(buffer: &[u8]) -> Option<Vec<u8>> {
+    let (server, rest) = buffer.split_first_chunk::<SECRET_BYTES>()?;
+    let (letters, rest) = rest.split_first_chunk()?;
+    let (letters, pin) = rest.split_at_checked(u32::from_le_bytes(*letters) as usize)?;
+    let (letters, pin) = (std::str::from_utf8(letters).ok()?, std::str::from_utf8(pin).ok()?);
+    let key = PinChannel::derive(&Pin::new(pin), &Fingerprint(*server), letters);
+    Some(key.root().to_vec())
 }
 
 /// A time of the Worker, in microseconds.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use pychat::client::core::Output;
+use pychat::client::core::{Output, Wanted};
 use pychat::system::clock::Instant;
 use pychat::system::disk::Change;
 
@@ -30,8 +30,13 @@ pub enum Kind {
     Path = 10,
     /// Why a file was refused.
     Refused = 11,
-    /// JSON: a key file and its public key, or the reason why it cannot be opened.
+    /// JSON: a key file and its public key, or the reason why it cannot be opened. Or the secret of
+    /// a channel's key.
     Key = 12,
+    /// A key that is to be derived from a PIN: its number (32 bits, little-endian), the fingerprint
+    /// of the server's founding key, the length of the channel's name (32 bits), the name and the
+    /// PIN.
+    Derive = 13,
 }
 
 #[derive(Default)]
@@ -68,6 +73,12 @@ impl Outputs {
             Output::Close => self.push(Kind::Close, Vec::new()),
             Output::Object(object) => self.push(Kind::Object, object.as_bytes().to_vec()),
             Output::End(code) => self.push(Kind::End, vec![code]),
+            Output::Derive(Wanted { number, pin, server, letters }) => {
+                let (number, length) = (number.to_le_bytes(), (letters.len() as u32).to_le_bytes());
+                let pin = pin.reveal().as_bytes();
+                let parts = [&number[..], &server.0, &length, letters.as_bytes(), pin];
+                self.push(Kind::Derive, parts.concat());
+            }
         }
     }
 

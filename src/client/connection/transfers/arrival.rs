@@ -62,7 +62,7 @@ impl Arrival {
         let sink = match &get.place {
             Place::Stdout => Sink::Pipe(Piped::begin(BufWriter::new(io::stdout()), &wanted)),
             Place::Profile => {
-                let folder = transfers.folder().map_err(Failure::disk)?;
+                let folder = transfers.pictures().map_err(Failure::disk)?;
                 // The file's name is text of a conversation, which may be sealed.
                 Sink::file(folder, Name::Own("view".to_owned()), &wanted)?
             }

@@ -1,7 +1,7 @@
 //! The thread for transfers: handles the model's jobs and the server's transfer records, with one
 //! window per direction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -10,7 +10,7 @@ use super::arrival::Arrival;
 use super::job::Job;
 use super::meter::Meter;
 use super::ports::{Desk, Outlet};
-use super::reading::{self, Reader, Ready, not_stored, reopened};
+use super::reading::{self, Begun, Reader, Reading, Ready, not_stored, reopened};
 use super::upload::Upload;
 use crate::chat::{BlobId, Descriptor, MsgId};
 use crate::client::connection::inbox::Sender;
@@ -36,6 +36,8 @@ struct Way {
 /// Number of pieces that are queued together: each call wakes the thread that writes, unless it is
 /// busy. This many pieces of the largest size are one encrypted chunk.
 const TOGETHER_MAX: usize = 4;
+/// Chunks of a file that are read in a step: 1 MiB, which takes a browser some milliseconds.
+const STEP_CHUNKS: usize = 16;
 /// Transfers whose limits are kept before their answers.
 const EARLY_MAX: usize = 16;
 
@@ -52,6 +54,8 @@ pub struct Engine<O> {
     began: Instant,
     /// First passes, each with its cancel flag.
     readings: BTreeMap<TransferId, Arc<AtomicBool>>,
+    /// Those in steps; `None` if each has a thread.
+    steps: Option<VecDeque<(TransferId, Box<Reading>, Meter)>>,
     uploads: BTreeMap<TransferId, (Upload, Meter)>,
     /// Downloads of an earlier run whose message is not there yet.
     awaited: BTreeMap<TransferId, Held>,
@@ -81,6 +85,7 @@ impl<O: Outlet> Engine<O> {
             happen,
             began: Instant::now(),
             readings: BTreeMap::new(),
+            steps: None,
             uploads: BTreeMap::new(),
             awaited: BTreeMap::new(),
             arrivals: BTreeMap::new(),
@@ -89,6 +94,11 @@ impl<O: Outlet> Engine<O> {
             up: Way::default(),
             down: Way::default(),
         }
+    }
+
+    /// Reads files in steps, without threads.
+    pub fn in_steps(self) -> Engine<O> {
+        Engine { steps: Some(VecDeque::new()), ..self }
     }
 
     /// Restores the transfers of an earlier run. Numbers them from 1.
@@ -193,12 +203,20 @@ impl<O: Outlet> Engine<O> {
         }
     }
 
-    /// Reads a file on a thread of its own.
+    /// Reads a file on a thread of its own, or in steps.
     fn reads(&mut self, id: TransferId, file: ToSend, message: MsgId) {
         let is_cancelled = Arc::new(AtomicBool::new(false));
         self.readings.insert(id, Arc::clone(&is_cancelled));
         let (folder, is_script) = (Arc::clone(&self.folder), self.is_script);
         let reader = Reader { folder, is_script, is_cancelled, desk: Arc::clone(&self.desk) };
+        if let Some(steps) = &mut self.steps {
+            match reader.begin(file, message) {
+                Ok(Begun::Reads(reading)) => steps.push_back((id, reading, Meter::default())),
+                Ok(Begun::Ready(ready)) => self.has_read(id, Ok(*ready)),
+                Err(failure) => self.has_read(id, Err(failure)),
+            }
+            return;
+        }
         let (happen, jobs) = (self.happen.clone(), self.jobs.clone());
         let job = move || {
             let mut meter = Meter::default();
@@ -215,6 +233,31 @@ impl<O: Outlet> Engine<O> {
         if let Err(error) = threads::try_start("reading", job) {
             self.readings.remove(&id);
             self.report(id, Report::Failed(Failure::disk(error)));
+        }
+    }
+
+    /// Returns whether files are read in steps now.
+    pub fn is_reading(&self) -> bool {
+        self.steps.as_ref().is_some_and(|steps| !steps.is_empty())
+    }
+
+    /// Reads the next chunks of a file, in turn with others.
+    pub fn reads_on(&mut self) {
+        let next = self.steps.as_mut().and_then(VecDeque::pop_front);
+        let Some((id, mut reading, mut meter)) = next else { return };
+        for _ in 0..STEP_CHUNKS {
+            match reading.step() {
+                Ok(true) => {}
+                Ok(false) => return self.has_read(id, reading.finish()),
+                Err(failure) => return self.has_read(id, Err(failure)),
+            }
+        }
+        let (bytes, of) = (reading.bytes(), reading.of());
+        if meter.report(Instant::now(), bytes).is_some() {
+            self.report(id, Report::Read { bytes, of });
+        }
+        if let Some(steps) = &mut self.steps {
+            steps.push_back((id, reading, meter));
         }
     }
 
@@ -464,6 +507,9 @@ impl<O: Outlet> Engine<O> {
     fn forget(&mut self, id: TransferId, keeps: bool) {
         if let Some(is_cancelled) = self.readings.remove(&id) {
             is_cancelled.store(true, Ordering::Relaxed);
+        }
+        if let Some(steps) = &mut self.steps {
+            steps.retain(|(of, ..)| *of != id);
         }
         let number = |(number, of): (&u32, &TransferId)| (*of == id).then_some(*number);
         if let Some(transfer) = self.numbers.iter().find_map(number)

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::ports::Desk;
 use crate::chat::{BlobId, Descriptor, FileBytes, FileSecret, MsgId, Thumb};
 use crate::client::files::metadata::{self, Cleaned, Format};
-use crate::client::files::source::{Digests, Sealing, Source, SourceError};
+use crate::client::files::source::{Digests, Pass, Sealing, Source, SourceError};
 use crate::client::files::{name, thumb};
 use crate::client::storage::transfer_folder::{
     Held, StoreError, Stored, StoredUpload, TransferFiles, TransferFolder,
@@ -43,126 +43,81 @@ pub struct Reader {
     pub desk: Arc<dyn Desk>,
 }
 
+/// A first pass that has begun, or an upload that continues without one.
+pub enum Begun {
+    Reads(Box<Reading>),
+    Ready(Box<Ready>),
+}
+
+/// A first pass in progress. Its files are removed unless it is finished.
+pub struct Reading {
+    reader: Reader,
+    send: ToSend,
+    message: MsgId,
+    blob: BlobId,
+    new: Unfinished,
+    source: Source,
+    stamp: (u64, u64, i64),
+    pass: Pass,
+    /// Bytes that are read.
+    bytes: u64,
+}
+
+/// The files of a first pass.
+struct Unfinished {
+    files: TransferFiles,
+    is_finished: bool,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.files.remove();
+        }
+    }
+}
+
 impl Reader {
     /// Reads a file, or continues with what an earlier run of the same script has recorded.
     pub fn read(
-        &self,
-        mut send: ToSend,
+        self,
+        send: ToSend,
         message: MsgId,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Ready, Failure> {
+        match self.begin(send, message)? {
+            Begun::Ready(ready) => Ok(*ready),
+            Begun::Reads(mut reading) => {
+                while reading.step()? {
+                    progress(reading.bytes(), reading.of());
+                }
+                reading.finish()
+            }
+        }
+    }
+
+    /// Begins a first pass: removes the metadata of a picture.
+    pub fn begin(self, mut send: ToSend, message: MsgId) -> Result<Begun, Failure> {
         if send.caption.as_ref().is_some_and(|caption| caption.len() > TEXT_BYTES_MAX) {
             return Err(long_caption());
         }
         send.path = std::path::absolute(&send.path).unwrap_or(send.path);
-        let source = Source::open(&send.path).map_err(failure)?;
+        let mut source = Source::open(&send.path).map_err(failure)?;
         let stamp = stamp(&send.path)?;
         if self.is_script
             && let Some(ready) = self.continued(&send, stamp)
         {
-            return Ok(ready);
+            return Ok(Begun::Ready(Box::new(ready)));
         }
         let blob = BlobId(rand::random());
-        let new = self.folder.place(blob).map_err(Failure::disk)?;
-        let recorded = self.record(&new, source, (&send, blob), progress);
-        let ready = recorded.and_then(|(source, digests, file)| {
-            let upload = StoredUpload { send, message, file, stamp, is_script: self.is_script };
-            self.stored(blob, source, digests, upload)
-        });
-        ready.inspect_err(|_| new.remove())
-    }
-
-    /// Stores the transfer, after its digests.
-    fn stored(
-        &self,
-        blob: BlobId,
-        source: Source,
-        digests: Digests,
-        upload: StoredUpload,
-    ) -> Result<Ready, Failure> {
-        let (file, message) = (upload.file.clone(), upload.message);
-        let stored = Stored::Upload(Box::new(upload));
-        let held = self.folder.store(blob, &stored).map_err(not_stored)?;
-        let stored = digests.layout().stored();
-        let recorded = Recorded { stored, file, message, is_continued: false };
-        let sealing = Sealing::new(source, digests, &recorded.file.key.0).map_err(failure)?;
-        Ok(Ready { held, sealing, recorded })
-    }
-
-    fn record(
-        &self,
-        new: &TransferFiles,
-        source: Source,
-        (send, blob): (&ToSend, BlobId),
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<(Source, Digests, Descriptor), Failure> {
-        let mut source = match self.cleaned(send, &new.picture())? {
-            true => Source::open(&new.picture()).map_err(failure)?,
-            false => source,
-        };
-        let sent = if is_there(&new.picture()) { new.picture() } else { send.path.clone() };
-        let of = source.bytes();
-        let mut goes_on = |bytes| {
-            progress(bytes, of);
-            !self.is_cancelled.load(Ordering::Relaxed)
-        };
-        let hides_size = send.to.is_sealed();
-        let digests = source.digest(blob, hides_size, &new.digests(), &mut goes_on);
-        let digests = digests.map_err(failure)?;
-        let hash = digests.hash();
-        let own_name = send.path.file_name().unwrap_or_default().to_string_lossy();
-        let mut file = Descriptor {
-            v: 1,
-            blob,
-            name: name::cleaned(&own_name),
-            bytes: FileBytes(of),
-            media: "application/octet-stream".to_owned(),
-            key: FileSecret(new_secret(&hash)),
-            hash: FileSecret(Zeroizing::new(hash)),
-            size: None,
-            thumb: None,
-            text: send.caption.clone(),
-        };
-        if let Some(media) = format(&sent).and_then(Format::media) {
-            file.media = media.to_owned();
-            self.preview(&send.path, &sent, &mut file);
+        let files = self.folder.place(blob).map_err(Failure::disk)?;
+        let new = Unfinished { files, is_finished: false };
+        if cleaned(&send, new.files.picture())? {
+            source = Source::open(new.files.picture()).map_err(failure)?;
         }
-        // Otherwise the server would refuse the message after the upload.
-        match file.text().len() > TEXT_BYTES_MAX {
-            true => Err(long_caption()),
-            false => Ok((source, digests, file)),
-        }
-    }
-
-    /// Adds the size and the preview of a picture, if it can be decoded.
-    fn preview(&self, chosen: &Path, sent: &Path, file: &mut Descriptor) {
-        if let Some(decoded) = self.desk.preview(chosen, sent) {
-            file.size = Some(decoded.original);
-            file.thumb = thumb::thumb(&decoded.picture).map(Thumb);
-        }
-    }
-
-    /// Writes the picture without its metadata. Returns whether there is one.
-    fn cleaned(&self, send: &ToSend, picture: &Path) -> Result<bool, Failure> {
-        if send.keeps_metadata {
-            return Ok(false);
-        }
-        let io = |error| failure(SourceError::Io { path: send.path.clone(), error });
-        let mut file = files::open_to_read(&send.path).map_err(io)?;
-        match metadata::cleaned(&mut file).map_err(io)? {
-            Cleaned::NoPicture => Ok(false),
-            Cleaned::Picture(clean) => {
-                write_new(picture, &clean, 0o600).map_err(Failure::disk)?;
-                Ok(true)
-            }
-            Cleaned::Cannot(reason) => {
-                let hint = format!(
-                    "{reason}: nothing was sent. /send keep PATH and --keep-metadata send the file \
-                     as it is"
-                );
-                Err(Failure::local("metadata", hint, code::NOT_ACKNOWLEDGED))
-            }
-        }
+        let (reader, pass) = (self, Pass::default());
+        let reading = Reading { reader, send, message, blob, new, source, stamp, pass, bytes: 0 };
+        Ok(Begun::Reads(Box::new(reading)))
     }
 
     /// Returns the upload of the same file that an earlier run of the same command has stored.
@@ -178,27 +133,125 @@ impl Reader {
     }
 }
 
-/// Opens an upload that an earlier run has recorded.
+impl Reading {
+    /// Bytes that are read.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of the whole file.
+    pub fn of(&self) -> u64 {
+        self.source.bytes()
+    }
+
+    /// Reads the next chunk. Returns whether there was one.
+    pub fn step(&mut self) -> Result<bool, Failure> {
+        if self.reader.is_cancelled.load(Ordering::Relaxed) {
+            return Err(Failure::disk("the file is not sent any more"));
+        }
+        let read = self.source.pass(&mut self.pass).map_err(failure)?;
+        self.bytes = read.unwrap_or(self.bytes);
+        Ok(read.is_some())
+    }
+
+    /// Stores the digests and the transfer, after the last step.
+    pub fn finish(mut self) -> Result<Ready, Failure> {
+        let hides_size = self.send.to.is_sealed();
+        let (pass, record) = (std::mem::take(&mut self.pass), self.new.files.digests());
+        let digests = self.source.record(pass, (self.blob, hides_size), &record);
+        let digests = digests.map_err(failure)?;
+        let file = self.described(digests.hash())?;
+        let Reading { reader, send, message, blob, mut new, source, stamp, .. } = self;
+        let is_script = reader.is_script;
+        let upload = StoredUpload { send, message, file: file.clone(), stamp, is_script };
+        let stored = Stored::Upload(Box::new(upload));
+        let held = reader.folder.store(blob, &stored).map_err(not_stored)?;
+        let stored = digests.layout().stored();
+        let recorded = Recorded { stored, file, message, is_continued: false };
+        let sealing = Sealing::new(source, digests, &recorded.file.key.0).map_err(failure)?;
+        new.is_finished = true;
+        Ok(Ready { held, sealing, recorded })
+    }
+
+    /// The description of the file for its message.
+    fn described(&self, hash: [u8; 32]) -> Result<Descriptor, Failure> {
+        let (send, picture) = (&self.send, self.new.files.picture());
+        let sent = if is_there(picture) { picture } else { &send.path };
+        let own_name = send.path.file_name().unwrap_or_default().to_string_lossy();
+        let mut file = Descriptor {
+            v: 1,
+            blob: self.blob,
+            name: name::cleaned(&own_name),
+            bytes: FileBytes(self.of()),
+            media: "application/octet-stream".to_owned(),
+            key: FileSecret(new_secret(&hash)),
+            hash: FileSecret(Zeroizing::new(hash)),
+            size: None,
+            thumb: None,
+            text: send.caption.clone(),
+        };
+        if let Some(media) = format(sent).and_then(Format::media) {
+            file.media = media.to_owned();
+            // The size and the preview of a picture, if it can be decoded.
+            if let Some(decoded) = self.reader.desk.preview(&send.path, sent) {
+                file.size = Some(decoded.original);
+                file.thumb = thumb::thumb(&decoded.picture).map(Thumb);
+            }
+        }
+        // Otherwise the server would refuse the message after the upload.
+        if file.text().len() > TEXT_BYTES_MAX { Err(long_caption()) } else { Ok(file) }
+    }
+}
+
+/// Writes a picture without its metadata. Returns whether the file is a picture that is sent so.
+fn cleaned(send: &ToSend, picture: &Path) -> Result<bool, Failure> {
+    if send.keeps_metadata {
+        return Ok(false);
+    }
+    let io = |error| failure(SourceError::Io { path: send.path.clone(), error });
+    let mut file = files::open_to_read(&send.path).map_err(io)?;
+    match metadata::cleaned(&mut file).map_err(io)? {
+        Cleaned::NoPicture => Ok(false),
+        Cleaned::Picture(clean) => {
+            write_new(picture, &clean, 0o600).map_err(Failure::disk)?;
+            Ok(true)
+        }
+        Cleaned::Cannot(reason) => {
+            let hint = format!(
+                "{reason}: nothing was sent. /send keep PATH and --keep-metadata send the file as \
+                 it is"
+            );
+            Err(Failure::local("metadata", hint, code::NOT_ACKNOWLEDGED))
+        }
+    }
+}
+
+/// Opens an upload that an earlier run has recorded. A picture without its metadata that was not
+/// kept is made again. Its chunks have to be those that were recorded, as those of each file.
 pub fn reopened(held: Held, upload: StoredUpload) -> Result<Ready, Failure> {
     let opened = || {
-        let picture = held.files().picture();
-        let path = if is_there(&picture) { picture } else { upload.send.path.clone() };
-        let source = Source::open(&path)?;
-        let digests = Digests::load(&held.files().digests())?;
+        let (chosen, picture) = (&upload.send.path, held.files().picture());
+        if !is_there(chosen) && !is_there(picture) {
+            return Err(Failure::disk("the file is not there any more: send it again"));
+        }
+        let is_picture = is_there(picture) || cleaned(&upload.send, picture)?;
+        let source = Source::open(if is_picture { picture } else { chosen }).map_err(failure)?;
+        let digests = Digests::load(&held.files().digests()).map_err(failure)?;
         // The digests must be those that the sealed state names.
         if digests.blob() != upload.file.blob || digests.hash() != *upload.file.hash.0 {
-            return Err(SourceError::Damaged { path: held.files().digests() });
+            return Err(failure(SourceError::Damaged { path: held.files().digests() }));
         }
         let stored = digests.layout().stored();
         let (message, file) = (upload.message, upload.file.clone());
         let recorded = Recorded { stored, file, message, is_continued: true };
-        Ok((Sealing::new(source, digests, &recorded.file.key.0)?, recorded))
+        let sealing = Sealing::new(source, digests, &recorded.file.key.0).map_err(failure)?;
+        Ok((sealing, recorded))
     };
     match opened() {
         Ok((sealing, recorded)) => Ok(Ready { held, sealing, recorded }),
         Err(error) => {
             held.remove();
-            Err(failure(error))
+            Err(error)
         }
     }
 }

@@ -1,19 +1,16 @@
 //! The engine without a thread: the connection passes the records that arrive to it, and takes the
-//! records to be sent. Unfinished transfers end with the run.
+//! records to be sent. Files are read in steps, between which the connection does other work.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
-
-use zeroize::Zeroizing;
 
 use super::engine::Engine;
 use super::job::Job;
 use super::ports::{Desk, Outlet};
 use crate::client::connection::inbox::Sender;
 use crate::client::storage::transfer_folder::TransferFolder;
-use crate::client::transfer::Work;
+use crate::client::transfer::{Left, Work};
 
 /// Bytes of pieces that are handed over at a time, so that a message waits for few of them.
 const ROOM_BYTES: usize = 128 << 10;
@@ -35,19 +32,26 @@ struct Lane {
 }
 
 impl Steps {
-    /// `stem` is the path of the server's files for transfers, without extension.
-    pub fn new(
-        (stem, key): (&Path, Zeroizing<[u8; 32]>),
-        desk: Arc<dyn Desk>,
-        happen: Sender,
-    ) -> Steps {
+    /// Restores the transfers of an earlier run, too.
+    pub fn new(folder: TransferFolder, desk: Arc<dyn Desk>, happen: Sender) -> (Steps, Left) {
         let (finished, jobs) = mpsc::channel();
         let (sender, records) = mpsc::channel();
         let bytes = Arc::new(AtomicUsize::new(0));
         let lane = Lane { records: sender, bytes: Arc::clone(&bytes) };
-        let folder = Arc::new(TransferFolder::new(stem, key));
-        let engine = Engine::new((folder, false), (lane, desk), finished, happen);
-        Steps { engine, jobs, records, bytes, connection: 0 }
+        let folder = Arc::new(folder);
+        let mut engine = Engine::new((folder, false), (lane, desk), finished, happen).in_steps();
+        let left = engine.restore();
+        (Steps { engine, jobs, records, bytes, connection: 0 }, left)
+    }
+
+    /// Returns whether a file is being read.
+    pub fn is_reading(&self) -> bool {
+        self.engine.is_reading()
+    }
+
+    /// Reads the next part of a file.
+    pub fn reads_on(&mut self) {
+        self.engine.reads_on();
     }
 
     pub fn work(&mut self, work: Work) {

@@ -266,7 +266,8 @@ fn swept(all: &Path, left: &BTreeMap<TransferId, PathBuf>) -> Vec<File> {
             return None;
         }
         let entries = fs::read_dir(&run).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-        for folder in entries.filter(|entry| entry.is_dir() && !is_needed(entry)) {
+        for folder in entries.filter(|entry| !entry.ends_with(LOCK) && !is_needed(entry)) {
+            // What is no folder stays until the whole run goes.
             let _ = fs::remove_dir_all(folder);
         }
         Some(lock)

@@ -42,6 +42,8 @@ pub struct State {
     files: Option<Option<FileRules>>,
     /// The open request for a password.
     password: Option<Value>,
+    /// The channels whose keys are being derived, if there are any.
+    deriving: Option<Value>,
     outgoing: Outgoing,
     carried: Carried,
     answers: Answers,
@@ -71,6 +73,7 @@ impl State {
             text_bytes_max: TEXT_BYTES_MAX,
             files: None,
             password: None,
+            deriving: None,
             outgoing: Outgoing::default(),
             carried: Carried::default(),
             answers: Answers::default(),
@@ -121,6 +124,11 @@ impl State {
             Output::State(connection) => self.connection(connection, &mut objects),
             Output::Latency(ms) => {
                 objects.push(json!({"type": "latency", "ms": ms, "origin": "client"}));
+            }
+            Output::Deriving(channels) => {
+                let object = json!({"type": "deriving", "channels": channels, "origin": "client"});
+                self.deriving = (!channels.is_empty()).then(|| object.clone());
+                objects.push(object);
             }
             Output::Violation { to, seq, .. } => {
                 let room = self.room(to);
@@ -295,6 +303,7 @@ impl State {
         texts.extend(self.outgoing.objects().map(told));
         texts.extend(self.carried.objects().map(told));
         texts.extend(self.password.iter().map(told));
+        texts.extend(self.deriving.iter().map(told));
         texts.push_back(told(&self.ready()));
         texts
     }

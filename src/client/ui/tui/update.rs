@@ -93,7 +93,7 @@ impl Updates {
                 reader.notice(reader.windows.current(), transfers::list(&all));
             }
             Output::Files { to, files } => return Some(self.lists(reader, &to, files)),
-            Output::Hint(_) | Output::Bye(_) => {}
+            Output::Deriving(_) | Output::Hint(_) | Output::Bye(_) => {}
         }
         None
     }
