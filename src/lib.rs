@@ -6,6 +6,7 @@
 // A browser has a part of the client; the other systems show what nobody uses.
 #![cfg_attr(target_family = "wasm", allow(dead_code, unused_imports))]
 
+pub mod calendar;
 pub mod chat;
 pub mod clean;
 #[cfg(not(target_family = "wasm"))]

@@ -1,5 +1,6 @@
 //! Protocol violations of a sealed message.
 
+use crate::calendar::Utc;
 use crate::chat::UserName;
 use crate::crypto::header::SealError;
 
@@ -124,8 +125,7 @@ impl Violation {
                 )
             }
             Violation::Dated(time_ms) => {
-                let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
-                let time = time.strftime("%Y-%m-%d %H:%M UTC");
+                let time = Utc::or_first(time_ms).minute();
                 format!("the next message of {from} was signed at {time}, by the clock of {from}")
             }
         }

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("limits", 0),
     ("clean", 0),
     ("fault", 0),
+    ("calendar", 0),
     ("nearest", 0),
     ("page", 0),
     ("print", 0),

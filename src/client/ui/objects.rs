@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::calendar::Utc;
 use crate::chat::{Confidentiality, Descriptor, Event, Message, Retention, Target};
 use crate::clean;
 use crate::client::model::{Origin, Output, State, is_unsealed};
@@ -50,8 +51,7 @@ impl Keeps {
     fn until(&self, message: &Message) -> Option<String> {
         let messages_ms = self.messages_ms.get(&message.to).copied().unwrap_or(i64::MAX);
         let until_ms = message.time_ms.saturating_add(self.most_ms?.min(messages_ms));
-        let until = jiff::Timestamp::from_millisecond(until_ms).ok()?;
-        Some(format!("{until:.3}"))
+        Utc::of(until_ms).map(|until| until.to_string())
     }
 }
 
@@ -178,8 +178,8 @@ fn state(state: &State) -> Value {
         State::Silent { for_ms } => {
             let now_ms = clock::now_ms();
             let since_ms = now_ms.saturating_sub_unsigned(*for_ms);
-            let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
-            json!({"type": "state", "state": "silent", "since": format!("{since:.3}")})
+            let since = Utc::or_first(since_ms).to_string();
+            json!({"type": "state", "state": "silent", "since": since})
         }
         State::Offline { retry_ms } => {
             json!({"type": "state", "state": "offline", "retry_ms": retry_ms})
@@ -227,7 +227,6 @@ fn transfer(progress: &Progress) -> Value {
 }
 
 fn message(message: &Message) -> Value {
-    let time = jiff::Timestamp::from_millisecond(message.time_ms).unwrap_or_default();
     // A descriptor has the file's key.
     let file = message.kind.blob().map(|blob| Descriptor::read(message.body.text(), blob));
     let text = match &file {
@@ -240,7 +239,7 @@ fn message(message: &Message) -> Value {
     };
     let mut object = json!({
         "type": "message", "to": message.to, "from": message.from, "device": message.device,
-        "seq": message.seq, "id": message.id, "time": format!("{time:.3}"),
+        "seq": message.seq, "id": message.id, "time": Utc::or_first(message.time_ms).to_string(),
         "text": text, "kind": message.kind.word(), "replay": message.replay,
         "confidentiality": match message.confidentiality {
             Confidentiality::Open => "open",

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::calendar::Utc;
 use crate::chat::{
     ChannelInfo, ChannelName, Code, Confidentiality, Descriptor, DeviceName, Event, FileBytes,
     FileInfo, Kind, Message, Retention, Target, UserName,
@@ -120,7 +121,7 @@ fn usage((bytes, of): (FileBytes, FileBytes), files: &[FileInfo], omitted: usize
         *until_ms = file.until_ms.min(*until_ms);
     }
     let row = |(to, (count, sum, until_ms)): (&Target, (usize, u64, i64))| {
-        let (sum, until) = (FileBytes(sum), moment(until_ms));
+        let (sum, until) = (FileBytes(sum), local(until_ms, Utc::spoken));
         match count {
             1 => format!("{to}: 1 file, {sum}, until {until}"),
             _ => format!("{to}: {count} files, {sum}, the first until {until}"),
@@ -136,10 +137,21 @@ fn usage((bytes, of): (FileBytes, FileBytes), files: &[FileInfo], omitted: usize
         .join("\n")
 }
 
-/// Returns a time in the local time zone: `3 Dec 2026 14:05`.
-fn moment(ms: i64) -> String {
+/// Writes a time in the local time zone, or in UTC in a browser, which gives no time zone.
+fn local(ms: i64, write: fn(&Utc) -> String) -> String {
+    write(&Utc::or_first(ms.saturating_add(offset_ms(ms))))
+}
+
+/// The local time without UTC at a time, in milliseconds.
+#[cfg(not(target_family = "wasm"))]
+fn offset_ms(ms: i64) -> i64 {
     let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%-d %b %Y %H:%M").to_string()
+    1_000 * i64::from(jiff::tz::TimeZone::system().to_offset(at).seconds())
+}
+
+#[cfg(target_family = "wasm")]
+fn offset_ms(_ms: i64) -> i64 {
+    0
 }
 
 /// Whether a user is connected, idle or away.
@@ -166,20 +178,14 @@ fn gap(to: &Target, messages: u64, stored: bool) -> String {
 pub const PARTIAL: &str = "cut short after its share of the server's time: older messages were \
                            not searched; search for rarer words, or name a channel or person";
 
-/// The time before so many milliseconds, in this time zone.
-fn since(ms: u64) -> jiff::Zoned {
-    let since_ms = clock::now_ms().saturating_sub_unsigned(ms);
-    let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
-    since.to_zoned(jiff::tz::TimeZone::system())
-}
-
 /// The state of the connection, for a user.
 pub fn describe(state: &State) -> String {
     match state {
         State::Connecting => "connecting ...".to_owned(),
         State::Connected { name } => format!("connected as {name}"),
         State::Silent { for_ms } => {
-            format!("no response from the server since {}", since(*for_ms).strftime("%H:%M:%S"))
+            let since_ms = clock::now_ms().saturating_sub_unsigned(*for_ms);
+            format!("no response from the server since {}", local(since_ms, Utc::second))
         }
         State::Offline { retry_ms } => {
             format!("offline, retry in {}, and again until it works", span(*retry_ms))
