@@ -50,7 +50,9 @@ pub(super) fn merge(connection: &Connection, first: bool, pages: usize) -> rusql
 /// more.
 ///
 /// A page is looked up by a word that is not behind its first one. The index leaves that word as it
-/// was when the page's first words are removed: the page's own first word is as good.
+/// was when the page's first words are removed: the page's own first word is as good. A merge that
+/// is not at its end has removed the first pages of its segments and left their words, which the
+/// index ignores.
 pub(super) fn mend(
     connection: &Connection,
     (segment, word): &Position,
@@ -69,11 +71,16 @@ pub(super) fn mend(
         pages.get(pages_max.wrapping_sub(1)).map(|(segment, word, _)| (*segment, word.clone()));
     let transaction = connection.unchecked_transaction()?;
     for (segment, word, page) in pages {
-        if let Some(first) = first_word(&transaction, segment, page >> 1)?
-            && !first.starts_with(&word)
-        {
-            let set = "UPDATE OR IGNORE words_idx SET term = ?3 WHERE segid = ?1 AND term = ?2";
-            transaction.prepare_cached(set)?.execute(params![segment, word, first])?;
+        match first_word(&transaction, segment, page >> 1)? {
+            Page::First(first) if !first.starts_with(&word) => {
+                let set = "UPDATE OR IGNORE words_idx SET term = ?3 WHERE segid = ?1 AND term = ?2";
+                transaction.prepare_cached(set)?.execute(params![segment, word, first])?;
+            }
+            Page::Gone => {
+                let forget = "DELETE FROM words_idx WHERE segid = ?1 AND pgno = ?2";
+                transaction.prepare_cached(forget)?.execute([segment, page])?;
+            }
+            Page::First(_) | Page::Unknown => {}
         }
     }
     transaction.commit()?;
@@ -86,16 +93,25 @@ fn bytes(row: &rusqlite::Row, column: usize) -> rusqlite::Result<Vec<u8>> {
     Ok(value.as_bytes_or_null()?.unwrap_or_default().to_vec())
 }
 
+/// What is known of a page of the index.
+enum Page {
+    /// Its first word.
+    First(Vec<u8>),
+    /// A merge has removed it.
+    Gone,
+    /// It has no word of its own, or is damaged.
+    Unknown,
+}
+
 /// The first word of a page of the index: <https://sqlite.org/fts5.html#the_shadow_tables>, and the
 /// comment on its format in fts5_index.c.
-fn first_word(
-    connection: &Connection,
-    segment: i64,
-    page: i64,
-) -> rusqlite::Result<Option<Vec<u8>>> {
+fn first_word(connection: &Connection, segment: i64, page: i64) -> rusqlite::Result<Page> {
     let mut find = connection.prepare_cached("SELECT block FROM words_data WHERE id = ?1")?;
     let block = find.query_row([segment << 37 | page], |row| bytes(row, 0)).optional()?;
-    Ok(block.as_deref().and_then(first_of).map(<[u8]>::to_vec))
+    Ok(match block {
+        None => Page::Gone,
+        Some(block) => first_of(&block).map_or(Page::Unknown, |word| Page::First(word.to_vec())),
+    })
 }
 
 /// Bytes 2 and 3 are where the table of the words' offsets begins; the first word is stored whole,
