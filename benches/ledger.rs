@@ -239,6 +239,7 @@ fn fill(ledger: &mut Sqlite, lines: usize) {
     }
     let quiet: Vec<Record> = (0..300).map(|_| line(&conversation("#tea"), 0)).collect();
     ledger.commit(&quiet).unwrap();
+    while ledger.index_some().unwrap() {}
 }
 
 fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
@@ -285,7 +286,14 @@ fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
     rows.push(("a lone line, until it is synced", wall));
     rows.push(("a lone line, CPU", cpu));
     rows.push(("64 lines at once, CPU of each", commit(64, CALLS).1));
-    rows.push(("2,000 lines at once, CPU of each", commit(2_000, CALLS.min(lines / 2_000)).1));
+    let (calls, left) = (CALLS.min(lines / 2_000), CALLS * (1 + 64));
+    rows.push(("2,000 lines at once, CPU of each", commit(2_000, calls).1));
+    let not_indexed = || search(&lobby, "nowhere");
+    rows.push(("`/search`, in no line, before they are indexed", middle(5, not_indexed)));
+    let cpu = own_cpu_us();
+    while ledger.index_some().unwrap() {}
+    let cpu = own_cpu_us() - cpu;
+    rows.push(("indexing, CPU of each line", cpu / (left + calls * 2_000) as f64));
     rows
 }
 

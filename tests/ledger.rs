@@ -35,6 +35,35 @@ fn history_and_search_outlive_the_server() {
     bob.sees("server| 2 messages");
 }
 
+/// Returns the number of messages that are not in the search index.
+fn unindexed(world: &World) -> u64 {
+    let ledger = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
+    let count = "SELECT sum(last - indexed) FROM conversations";
+    ledger.query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn messages_are_indexed_after_a_kill_and_before_a_stop() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    alice.types("the green tea is in the cupboard");
+    alice.sees("You: the green tea");
+    let world = world.killed();
+    world.until("the start has indexed the message", || unindexed(&world) == 0);
+    alice.types("and the black tea is out");
+    alice.sees("You: and the black");
+    alice.types("/search tea");
+    alice.sees("server| 2 messages");
+    let world = world.stopped();
+    assert_eq!(unindexed(&world), 0);
+    let (ok, told) = world.operator(&["verify"]);
+    assert!(ok, "{told}");
+    let world = world.started();
+    let mut bob = world.enters("bob");
+    bob.types("/search tea");
+    bob.sees("server| 2 messages");
+}
+
 #[test]
 fn lines_typed_while_offline_are_sent_in_order_and_once() {
     let world = World::new();

@@ -43,6 +43,7 @@ fn filled(lines: u32, text: &str, limits: &str) -> World {
     };
     let lines: Vec<Record> = (0..lines).map(line).collect();
     ledger.commit(&lines).unwrap();
+    while ledger.index_some().unwrap() {}
     drop(ledger);
     world.started()
 }

@@ -71,6 +71,7 @@ fn full(path: &Path, lines: usize) -> Sqlite {
         let batch = (begin..lines.min(begin + 5_000)).map(|number| line("#tea", from(number)));
         ledger.commit(&batch.collect::<Vec<_>>()).unwrap();
     }
+    while ledger.index_some().unwrap() {}
     ledger
 }
 

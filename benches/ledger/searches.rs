@@ -73,6 +73,7 @@ fn fill(file: &Path, lines: usize) {
     }
     let quiet: Vec<Record> = (0..100).map(|_| line(&tea)).collect();
     ledger.commit(&quiet).unwrap();
+    while ledger.index_some().unwrap() {}
 }
 
 fn worst() -> [(&'static str, String); 6] {

@@ -144,6 +144,7 @@ fn store(file: &Path, lines: usize) {
         let batch: Vec<Record> = batch.iter().map(|number| line(*number)).collect();
         ledger.commit(&batch).unwrap();
     }
+    while ledger.index_some().unwrap() {}
 }
 
 /// People who are registered and never come. Their keys are numbers of the size of a modulus: to

@@ -6,7 +6,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use super::contract_tests::{Made, PAGE, free, memory, on_disk, sent, since, sqlite, wanted};
+use super::contract_tests::{
+    Made, PAGE, free, indexed, memory, on_disk, sent, since, sqlite, wanted,
+};
 use super::doubles::Acting;
 use super::*;
 use crate::config::Retentions;
@@ -31,7 +33,7 @@ fn fill(made: &mut Made, conversation: &str, messages: u32, text: &dyn Fn(u32) -
 
 #[test]
 fn a_read_that_is_cut_short_tells_the_newest_messages_and_the_next_one_is_whole() {
-    for mut made in [memory(), sqlite()] {
+    for mut made in [memory(), sqlite(), indexed()] {
         fill(&mut made, "#tea", 2_000, &|number| format!("tea {number}"));
         let tea: Conversation = "#tea".parse().unwrap();
         let all = Page { messages_max: 2_000, bytes_max: 1 << 30 };
@@ -63,7 +65,7 @@ fn a_read_that_is_cut_short_tells_the_newest_messages_and_the_next_one_is_whole(
 /// interrupted in it.
 #[test]
 fn an_interrupted_search_keeps_the_messages_that_it_has_found() {
-    let mut made = sqlite();
+    let mut made = indexed();
     fill(&mut made, "#tea", 2_000, &|number| format!("tea {number}"));
     let (tea, wanted): (Conversation, Wanted) = ("#tea".parse().unwrap(), wanted("tea"));
     let all = Page { messages_max: 2_000, bytes_max: 1 << 30 };
@@ -76,35 +78,36 @@ fn an_interrupted_search_keeps_the_messages_that_it_has_found() {
     }
 }
 
-/// Work that reads only the index and finds no message.
+/// Work that finds no message, in the index and in texts that are compared.
 #[test]
 fn a_search_that_finds_nothing_is_cut_short_too() {
-    let mut made = sqlite();
-    fill(&mut made, "#tea", 20_000, &|_| "a b a b".into());
-    let tea: Conversation = "#tea".parse().unwrap();
-    for text in ["a.".repeat(32), "b ".repeat(29) + "a.a.a"] {
-        let search = |work: &Arc<Work>| {
+    for mut made in [sqlite(), indexed()] {
+        fill(&mut made, "#tea", 20_000, &|_| "a b a b".into());
+        let tea: Conversation = "#tea".parse().unwrap();
+        for text in ["a.".repeat(32), "b ".repeat(29) + "a.a.a"] {
+            let search = |work: &Arc<Work>| {
+                made.reader
+                    .search_conversation(&tea, (&wanted(&text), Matching::Whole), PAGE, work)
+                    .unwrap()
+                    .0
+                    .len()
+            };
+            let whole = free();
+            assert_eq!(search(&whole), 0, "{text}");
+            assert!(whole.looks() > 20 && !whole.is_partial(), "{} looks", whole.looks());
+            let work = looks(5);
+            assert_eq!(search(&work), 0);
+            assert!(work.is_partial() && work.looks() < 10, "{} looks", work.looks());
+        }
+        assert_eq!(
             made.reader
-                .search_conversation(&tea, (&wanted(&text), Matching::Whole), PAGE, work)
+                .search_conversation(&tea, (&wanted("a.b"), Matching::Whole), PAGE, &free())
                 .unwrap()
                 .0
-                .len()
-        };
-        let whole = free();
-        assert_eq!(search(&whole), 0, "{text}");
-        assert!(whole.looks() > 20 && !whole.is_partial(), "{} looks", whole.looks());
-        let work = looks(5);
-        assert_eq!(search(&work), 0);
-        assert!(work.is_partial() && work.looks() < 10, "{} looks", work.looks());
+                .len(),
+            1_000
+        );
     }
-    assert_eq!(
-        made.reader
-            .search_conversation(&tea, (&wanted("a.b"), Matching::Whole), PAGE, &free())
-            .unwrap()
-            .0
-            .len(),
-        1_000
-    );
 }
 
 #[test]

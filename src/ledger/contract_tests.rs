@@ -30,6 +30,16 @@ pub(super) fn sqlite() -> Made {
     Made { ledger: Box::new(ledger), reader: Box::new(reader), _folder }
 }
 
+/// A ledger on disk whose messages are in the full-text index right after their commit. In the one
+/// of `sqlite` no message is.
+pub(super) fn indexed() -> Made {
+    let _folder = tempfile::tempdir().unwrap();
+    let mut ledger = Sqlite::open(&_folder.path().join("ledger.db"), CHANGE_S_MAX).unwrap();
+    ledger.index_at_once();
+    let reader = ledger.reader();
+    Made { ledger: Box::new(ledger), reader: Box::new(reader), _folder }
+}
+
 pub(super) fn on_disk() -> (Sqlite, tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
@@ -111,6 +121,11 @@ macro_rules! contract {
             #[test]
             fn on_disk() {
                 holds(sqlite());
+            }
+
+            #[test]
+            fn on_disk_indexed() {
+                holds($crate::ledger::contract_tests::indexed());
             }
         }
     )+};
@@ -478,18 +493,25 @@ pub(super) fn found_on_disk(folder: &std::path::Path, marker: &str) -> usize {
 
 #[test]
 fn what_is_removed_cannot_be_read_from_the_disk() {
-    let (mut ledger, folder, _path) = on_disk();
-    let messages = (0..200u8).map(|id| {
-        let conversation = if id < 100 { "#old" } else { "#changed" };
-        Record::message(sent(conversation, "ana", id, &format!("zebramarker{id} and more words")))
-    });
-    ledger.commit(&messages.collect::<Vec<_>>()).unwrap();
-    assert!(found_on_disk(folder.path(), "zebramarker") > 200, "the control: they are there");
-    while ledger.expire(&"#old".parse().unwrap(), 2_000).unwrap().1 {}
-    ledger.erase(&"ana".parse().unwrap()).unwrap();
-    ledger.scrub(2_000).unwrap();
-    assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
-    assert_eq!(found_on_disk(folder.path(), "ebramarker"), 0, "nor as the index's prefix");
+    for is_indexed in [true, false] {
+        let (mut ledger, folder, _path) = on_disk();
+        let messages = (0..200u8).map(|id| {
+            let conversation = if id < 100 { "#old" } else { "#changed" };
+            let text = format!("zebramarker{id} and more words");
+            Record::message(sent(conversation, "ana", id, &text))
+        });
+        ledger.commit(&messages.collect::<Vec<_>>()).unwrap();
+        if is_indexed {
+            while ledger.index_some().unwrap() {}
+        }
+        let before = found_on_disk(folder.path(), "ebramarker");
+        assert!(before >= 200, "the control: {before} are there");
+        while ledger.expire(&"#old".parse().unwrap(), 2_000).unwrap().1 {}
+        ledger.erase(&"ana".parse().unwrap()).unwrap();
+        ledger.scrub(2_000).unwrap();
+        assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
+        assert_eq!(found_on_disk(folder.path(), "ebramarker"), 0, "nor as the index's prefix");
+    }
 }
 
 #[test]

@@ -21,6 +21,11 @@ fn mixed(number: u64) -> u64 {
 /// Stores messages of four users in four conversations, each with a unique word and with common
 /// ones.
 fn fill(ledger: &mut Sqlite, messages: u64) {
+    fill_without_index(ledger, messages);
+    while ledger.index_some().unwrap() {}
+}
+
+fn fill_without_index(ledger: &mut Sqlite, messages: u64) {
     for batch in 0..messages / 100 {
         let message = |number: u64| {
             let chance = mixed(number);
@@ -193,6 +198,7 @@ fn the_file_shrinks_after_a_large_removal() {
     let (mut ledger, folder, path) = on_disk();
     fill(&mut ledger, 10_000);
     ledger.scrub(0).unwrap();
+    ledger.break_with("PRAGMA wal_checkpoint(TRUNCATE)");
     let before = bytes_of(&path);
     for conversation in ["#tea", "#lobby", "#work"] {
         while ledger.expire(&conversation.parse().unwrap(), 10_000).unwrap().1 {}
@@ -297,6 +303,35 @@ fn an_erasure_is_measured() {
     );
 }
 
+/// A merge that is not at its end leaves words of pages that it has removed.
+#[test]
+fn nothing_is_left_of_pages_that_a_merge_of_the_index_has_removed() {
+    let gone = "SELECT count(*) FROM words_idx i WHERE NOT EXISTS \
+         (SELECT 1 FROM words_data d WHERE d.id = i.segid << 37 | i.pgno >> 1)";
+    let mut removed = 0;
+    for first in [32, 64, 100, 150, 200] {
+        let (mut ledger, folder, path) = on_disk();
+        fill_without_index(&mut ledger, 3_000);
+        let mut messages = first;
+        while {
+            ledger.index_in_parts_of(messages);
+            messages *= 2;
+            ledger.index_some().unwrap()
+        } {}
+        removed += ledger.ask::<i64>(gone);
+        erase_in_parts(&mut ledger, "alice", |_| ());
+        assert_eq!(found_on_disk(folder.path(), "alicemarker"), 0, "{first}");
+        assert_eq!(ledger.ask::<i64>(gone), 0, "{first}");
+        jobs(&path).verify().unwrap();
+        // The index goes on.
+        let others = sent("#tea", "bob", 200, "the zebramarker");
+        ledger.commit(&[Record::message(others)]).unwrap();
+        while ledger.index_some().unwrap() {}
+        jobs(&path).verify().unwrap();
+    }
+    assert!(removed > 0, "the control: a merge was not at its end");
+}
+
 /// A merge of few segments of the index is not at its end while other messages make more of them.
 #[test]
 fn what_others_say_during_a_merge_of_the_index_does_not_end_it() {
@@ -310,6 +345,7 @@ fn what_others_say_during_a_merge_of_the_index_does_not_end_it() {
         Record::message(SentMessage { id, ..sent("#tea", from, 0, &text) })
     };
     ledger.commit(&(0..6_000).map(message).collect::<Vec<_>>()).unwrap();
+    while ledger.index_some().unwrap() {}
     // One segment, beside which the removals become another one.
     ledger.break_with("INSERT INTO words (words) VALUES ('optimize')");
     ledger.work_in_parts_of(1_500, 2);

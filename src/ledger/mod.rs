@@ -231,6 +231,12 @@ pub trait Ledger: Blobs + Send {
     /// durable as the ledger makes them.
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError>;
 
+    /// Makes some of the new messages cheaper to find, few enough not to delay the next commit. A
+    /// search finds all messages in any case. Returns whether there may be many more.
+    fn index_some(&mut self) -> Result<bool, LedgerError> {
+        Ok(false)
+    }
+
     /// Returns the seq of a message that was stored before, even if nothing can be stored now.
     fn stored(&self, sent: &SentMessage) -> Option<Seq>;
 
@@ -567,6 +573,8 @@ pub mod doubles;
 mod dropped_tests;
 #[cfg(test)]
 mod erase_tests;
+#[cfg(test)]
+mod fresh_tests;
 #[cfg(test)]
 mod jobs_tests;
 #[cfg(test)]

@@ -238,6 +238,12 @@ impl SplitLedger {
         Ok(swept)
     }
 
+    /// Indexes the words of some of the new messages on disk. Returns whether there may be many
+    /// more.
+    pub fn index_some(&mut self) -> Result<bool, LedgerError> {
+        self.disk.as_mut().map_or(Ok(false), |disk| disk.index_some())
+    }
+
     /// Does one part of erasing removed texts from the medium.
     pub fn tidy(&mut self, now_ms: i64) -> Result<Tidied, LedgerError> {
         self.disk.as_mut().map_or(Ok(Tidied::Done), |disk| disk.tidy(now_ms))

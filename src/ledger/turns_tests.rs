@@ -43,6 +43,7 @@ impl Full {
         let others: Vec<Record> = others.iter().map(|name| message((name, "bob", 0))).collect();
         ledger.commit(&others).unwrap();
         ledger.break_with(FILES);
+        while ledger.index_some().unwrap() {}
         let mut full = Full { ledger, _folder, path, steps: Arc::default() };
         full.counts();
         full
@@ -162,6 +163,32 @@ fn each_part_of_an_erasure_is_bounded_and_it_goes_on_after_a_kill() {
     assert_eq!(erased, MANY as usize / 2);
     // Conversations without a message of hers are looked at in parts, too.
     assert!(parts >= (MANY as usize / 2 + MANY as usize) / ROWS, "{parts} parts");
+}
+
+#[test]
+fn each_part_of_indexing_is_bounded_and_it_goes_on_after_a_kill() {
+    let mut full = Full::new();
+    let message = |(conversation, number): (&str, u32)| {
+        let id = MsgId((1 << 64 | u128::from(number)).to_be_bytes());
+        Record::message(SentMessage { id, ..sent(conversation, "bob", 0, "zebramarker") })
+    };
+    let others: Vec<String> = (0..MANY).map(|number| format!("#c{number}")).collect();
+    let others = others.iter().map(|name| (name.as_str(), 0));
+    let tea = (0..MANY).map(|number| ("#tea", number));
+    let messages: Vec<Record> = tea.chain(others).map(message).collect();
+    full.ledger.commit(&messages).unwrap();
+    let mut parts = 0;
+    full.ledger.index_in_parts_of(ROWS);
+    while full.part(Ledger::index_some) {
+        parts += 1;
+        if parts == 20 {
+            full = full.killed();
+            full.ledger.index_in_parts_of(ROWS);
+        }
+    }
+    assert!(parts >= 2 * MANY as usize / ROWS, "{parts} parts");
+    let left: i64 = full.ledger.ask("SELECT count(*) FROM conversations WHERE indexed < last");
+    assert_eq!(left, 0);
 }
 
 #[test]

@@ -2,10 +2,14 @@
 //! and delivers the messages among them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::hub::{Hub, QueuedMessage, Waiting};
 use crate::ledger::{Outcome, OwnFeed, Record, SplitLedger, StoredMessage};
+
+/// Time for the index of words at the end. It is shorter than the time that a stop leaves to the
+/// commit thread in any case.
+const INDEXING_MAX: Duration = Duration::from_millis(400);
 
 /// Drops what waits for the ledger where the commit thread ends, also in a panic: an operator would
 /// wait for it until the server has stopped.
@@ -23,6 +27,23 @@ pub fn run(hub: &Hub, mut ledger: SplitLedger) {
     let mut waiting = Vec::new();
     while hub.ledger.next_waiting(&mut waiting) {
         work(hub, &mut ledger, &mut waiting);
+    }
+    hub.ledger.abandon_jobs();
+    index_rest(&mut ledger);
+}
+
+/// Indexes the last messages before the server stops, for a short time. The next start does what
+/// is left.
+fn index_rest(ledger: &mut SplitLedger) {
+    let until = Instant::now() + INDEXING_MAX;
+    while Instant::now() < until {
+        match ledger.index_some() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                return log::warn!("the last messages are indexed at the next start: {error}");
+            }
+        }
     }
 }
 
@@ -74,12 +95,14 @@ fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut messages }: B
     if let Some(fault) = fault {
         log::error!("messages are not stored: {fault}");
     }
-    let mut feed = OwnFeed::default();
+    let (mut feed, mut stored) = (OwnFeed::default(), 0);
     for (message, outcome) in messages.iter_mut().zip(&outcomes) {
         let (Some(message), Outcome::Stored(seq)) = (message, outcome) else { continue };
+        stored += 1;
         let (sent, fields) = (Arc::clone(&message.sent), std::mem::take(&mut message.fields));
         feed.push(StoredMessage { seq: *seq, sent, fields: Some(fields) });
     }
+    hub.counters().stored_some(stored);
     hub.ledger.committed(&mut feed, messages, outcomes);
 }
 

@@ -145,6 +145,19 @@ impl LedgerJobs {
         self.in_turns(SplitLedger::remove_detached, |more| more)
     }
 
+    /// Indexes the words of new messages, in short turns between commits. `None` if the server
+    /// stops first, which indexes the rest.
+    pub fn index(&self) -> Option<Result<(), LedgerError>> {
+        let mut turns = Turns::default();
+        loop {
+            match self.turn(&mut turns, SplitLedger::index_some)? {
+                Ok(true) => {}
+                Ok(false) => return Some(Ok(())),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
     /// Overwrites the remains of removed messages, in short turns between commits. Returns false if
     /// another process reads the ledger for longer than `patience`; `None` if the server stops
     /// first. `now_ms` is the trusted time, by which ids of removed messages expire.

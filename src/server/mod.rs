@@ -201,6 +201,8 @@ fn start_jobs(
     essential("remover", &context.stop, move || upkeep::end_vanished(&remover))?;
     let sweeper = Arc::clone(context);
     essential("sweeper", &context.stop, move || upkeep::sweep(&sweeper))?;
+    let indexer = Arc::clone(context);
+    essential("indexer", &context.stop, move || upkeep::index(&indexer))?;
     // Before clients can send messages.
     upkeep::check_disk(context);
     let guarded = Arc::clone(context);
@@ -282,7 +284,8 @@ fn shut_down(
             "the last decisions are missing in the audit trail: it could not be written in time"
         );
     }
-    if !commit_thread.is_finished() {
+    // What it does after that can be done by the next start.
+    if !context.hub.ledger.is_abandoned() {
         context.stop.fail("the disk is too slow for the last messages".to_owned());
     }
     log::print_plainly();

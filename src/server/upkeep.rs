@@ -31,6 +31,16 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Interval of the removal of messages that are older than their conversation's retention.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
+/// Interval of the checks for new messages that are not indexed.
+const INDEX_LOOK: Duration = Duration::from_millis(250);
+
+/// New messages are indexed once there are so many. A search compares the texts of these with its
+/// words, which takes up to 5 us for each.
+const INDEX_AFTER: u64 = 2_000;
+
+/// ... or at the latest after this time.
+const INDEX_EVERY: Duration = Duration::from_secs(30);
+
 /// Maximum age of copies of a former ledger. A shorter retention applies to them too.
 const COPIES_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 
@@ -106,6 +116,50 @@ pub fn sweep(context: &Context) {
         sweep_files(context, &mut files);
         if let Some(Err(error)) = context.ledger.tidy(context.clock.time_ms(), Duration::ZERO) {
             log::error!("the ledger's free space still contains deleted texts: {error}");
+        }
+    }
+}
+
+/// When new messages are indexed.
+struct Indexing {
+    /// Messages stored before the last time; `None` before the start has indexed what an earlier
+    /// process has left.
+    indexed: Option<u64>,
+    last: Instant,
+    failed: bool,
+}
+
+impl Indexing {
+    /// Returns whether it is time to index, after so many stored messages.
+    fn is_due(&self, stored: u64) -> bool {
+        let Some(indexed) = self.indexed else { return true };
+        let new = stored.saturating_sub(indexed);
+        new >= INDEX_AFTER || ((new > 0 || self.failed) && self.last.elapsed() >= INDEX_EVERY)
+    }
+}
+
+/// Indexes the words of new messages, on a thread of its own: removals may take long.
+pub fn index(context: &Context) {
+    let mut indexing = Indexing { indexed: None, last: Instant::now(), failed: false };
+    loop {
+        let stored = context.hub.counters().stored();
+        if indexing.is_due(stored) {
+            let failed = match context.ledger.index() {
+                Some(Ok(())) => false,
+                Some(Err(error)) => {
+                    if !indexing.failed {
+                        log::error!(
+                            "new messages are not indexed yet, so searches take longer: {error}"
+                        );
+                    }
+                    true
+                }
+                None => return,
+            };
+            indexing = Indexing { indexed: Some(stored), last: Instant::now(), failed };
+        }
+        if context.stop.wait_for(INDEX_LOOK) {
+            return;
         }
     }
 }
@@ -210,4 +264,21 @@ pub fn keep_tickets(context: &Context) {
             log::error!("the device tickets cannot be written: {error}");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_indexed_at_the_start_once_they_are_many_and_after_a_time() {
+        let long_ago = Instant::now().checked_sub(INDEX_EVERY).unwrap();
+        let due = |indexed, last, failed, stored| Indexing { indexed, last, failed }.is_due(stored);
+        let now = Instant::now() + INDEX_EVERY;
+        assert!(due(None, now, false, 0), "at the start");
+        assert!(!due(Some(5), now, false, 5 + INDEX_AFTER - 1));
+        assert!(due(Some(5), now, false, 5 + INDEX_AFTER));
+        assert!(due(Some(5), long_ago, false, 6) && !due(Some(5), long_ago, false, 5));
+        assert!(due(Some(5), long_ago, true, 5) && !due(Some(5), now, true, 5), "again later");
+    }
 }

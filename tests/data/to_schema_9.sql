@@ -3,6 +3,7 @@ DROP TRIGGER lines_gone;
 DROP TRIGGER lines_changed;
 DROP TABLE words;
 DROP VIEW spoken;
+ALTER TABLE conversations DROP COLUMN indexed;
 DROP TABLE unindexed;
 CREATE VIRTUAL TABLE words USING fts5 (
     text, content = 'lines', content_rowid = 'line', columnsize = 0,

@@ -33,8 +33,6 @@ pub(super) struct Commit<'a> {
     /// Messages of a new conversation get greater seqs than this.
     floor: Seq,
     change_s_max: u64,
-    /// New messages whose words are not in the full-text index yet.
-    unindexed: Vec<i64>,
     /// Number of removed texts and topics.
     removals: usize,
     /// Files that were doomed.
@@ -60,14 +58,13 @@ impl<'a> Commit<'a> {
             spent: ledger.spent,
             floor: ledger.floor,
             change_s_max: ledger.change_s_max,
-            unindexed: Vec::new(),
             removals: 0,
             doomed: Vec::new(),
         })
     }
 
-    /// Writes records in order. Adjacent messages are grouped by conversation, because the
-    /// full-text index batches its writes only while row numbers increase.
+    /// Writes records in order. Adjacent messages are grouped by conversation, whose rows are side
+    /// by side.
     pub fn write_all(&mut self, records: &[Record]) -> rusqlite::Result<Vec<Outcome>> {
         let mut outcomes = vec![Outcome::Failed; records.len()];
         let mut first = 0;
@@ -138,7 +135,7 @@ impl<'a> Commit<'a> {
         {
             return Ok(*known);
         }
-        let add = "INSERT INTO conversations (name, first, last) VALUES (?1, ?2, ?2)";
+        let add = "INSERT INTO conversations (name, first, last, indexed) VALUES (?1, ?2, ?2, ?2)";
         let values = params![conversation.folded(), self.floor.0 as i64];
         self.transaction.prepare_cached(add)?.execute(values)?;
         let known = Known { row: self.transaction.last_insert_rowid(), last: self.floor };
@@ -155,12 +152,10 @@ impl<'a> Commit<'a> {
         {
             return Ok(outcome);
         }
-        if let Some(of) = sent.kind.of() {
-            // The target may be one of these.
-            self.index_words()?;
-            if let Err(outcome) = self.change(conversation, of, sent)? {
-                return Ok(outcome);
-            }
+        if let Some(of) = sent.kind.of()
+            && let Err(outcome) = self.change(conversation, of, sent)?
+        {
+            return Ok(outcome);
         }
         let next = Seq(conversation.last.0 + 1);
         if let Some(blob) = sent.kind.blob()
@@ -198,9 +193,6 @@ impl<'a> Commit<'a> {
         if added == 0 {
             return Ok(self.known(conversation, sent)?.unwrap_or(Outcome::Conflict));
         }
-        if !text.is_empty() {
-            self.unindexed.push(rowid_of(conversation.row, next));
-        }
         match &mut self.at {
             Some((name, known)) if *name == sent.conversation => known.last = next,
             at => *at = Some((sent.conversation.clone(), Known { last: next, ..conversation })),
@@ -218,19 +210,6 @@ impl<'a> Commit<'a> {
         let (owner, holder) = (&sent.from, self.owners.of(&sent.from));
         let (conversation, time_ms) = (&sent.conversation, sent.time_ms);
         claim(&self.transaction, &Claim { owner, holder, conversation, blob, rowid, time_ms })
-    }
-
-    /// Indexes all new messages in one statement: with one statement for each, the index would
-    /// flush its batch each time.
-    fn index_words(&mut self) -> rusqlite::Result<()> {
-        if self.unindexed.is_empty() {
-            return Ok(());
-        }
-        let rowids = format!("{:?}", std::mem::take(&mut self.unindexed));
-        let add = "INSERT INTO words (rowid, text) SELECT line, pychat_words(text) FROM lines \
-             WHERE line IN (SELECT value FROM json_each(?1)) ORDER BY line";
-        self.transaction.prepare_cached(add)?.execute([rowids])?;
-        Ok(())
     }
 
     /// Returns the outcome for a message whose id is known.
@@ -306,7 +285,6 @@ impl<'a> Commit<'a> {
     /// Commits. Returns the number of removed texts, and the files that were doomed.
     pub fn end(mut self) -> rusqlite::Result<(usize, Vec<BlobId>)> {
         self.touch();
-        self.index_words()?;
         if self.removals > 0 {
             note_removal(&self.transaction)?;
         }

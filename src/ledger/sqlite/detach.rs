@@ -33,8 +33,8 @@ pub(super) fn detach(
     transaction.execute(rename, [row])?;
     let new = match kept {
         true => {
-            let add = "INSERT INTO conversations (name, first, last, topic, topic_by) \
-                 SELECT ?2, ?3, ?3, topic, topic_by FROM conversations WHERE conversation = ?1";
+            let add = "INSERT INTO conversations (name, first, last, indexed, topic, topic_by) \
+                 SELECT ?2, ?3, ?3, ?3, topic, topic_by FROM conversations WHERE conversation = ?1";
             transaction.execute(add, params![row, conversation.folded(), last.0 as i64])?;
             let new = transaction.last_insert_rowid();
             let take = "UPDATE reads SET conversation = ?2 WHERE conversation = ?1";

@@ -10,6 +10,7 @@ mod erase;
 mod export;
 mod file;
 mod fold;
+mod fresh;
 mod migrate;
 mod owners;
 mod reader;
@@ -38,6 +39,7 @@ use connection::{create, faults, prepare, sync_log, truncate_log, write_faults};
 use detach::ATTACHED;
 use erase::note_removal;
 pub use file::jobs;
+use fresh::Fresh;
 use migrate::migrate;
 use owners::Owners;
 pub use reader::SqliteReader;
@@ -65,6 +67,8 @@ pub struct Sqlite {
     stored_ever: u64,
     owners: Owners,
     tidy: Tidy,
+    /// New messages that are not in the full-text index.
+    fresh: Fresh,
     /// Number of messages that are removed at once.
     pace: Pace,
     commit_time: CommitTime,
@@ -135,6 +139,7 @@ impl Sqlite {
             stored_ever: seq(stored_ever).0,
             owners: Owners::load(&connection).map_err(&fault)?,
             tidy: Tidy::load(&connection).map_err(&fault)?,
+            fresh: Fresh::load(&connection).map_err(&fault)?,
             pace: Pace::new(REMOVED_AT_ONCE.0, REMOVED_AT_ONCE.1),
             commit_time: CommitTime::default(),
             doomed: Vec::new(),
@@ -231,6 +236,18 @@ impl Sqlite {
         self.tidy.work_in_parts_of(pages);
     }
 
+    /// Indexes new messages in parts of so many.
+    #[cfg(test)]
+    pub fn index_in_parts_of(&mut self, messages: usize) {
+        self.fresh.work_in_parts_of(messages);
+    }
+
+    /// Indexes messages right after each commit.
+    #[cfg(test)]
+    pub fn index_at_once(&mut self) {
+        self.fresh.at_once = true;
+    }
+
     /// Limits the size of the file in pages.
     #[cfg(test)]
     pub fn limit_pages(&self, pages: i64) {
@@ -268,8 +285,20 @@ impl Ledger for Sqlite {
         self.doomed.extend(doomed);
         let is_stored = |outcome: &&Outcome| matches!(outcome, Outcome::Stored(seq) if seq.0 > 0);
         self.stored_ever += outcomes.iter().filter(is_stored).count() as u64;
+        self.fresh.add(touched.values().map(|known| known.row));
         self.conversations.extend(touched);
+        #[cfg(test)]
+        while self.fresh.at_once && self.index_some()? {}
         Ok(outcomes)
+    }
+
+    fn index_some(&mut self) -> Result<bool, LedgerError> {
+        if self.poisoned {
+            return Err(LedgerError::Poisoned { path: self.path.clone() });
+        }
+        let more = self.fresh.some(&self.connection, &self.path, self.commit_time);
+        self.poisoned |= matches!(more, Err(LedgerError::InDoubt { .. }));
+        more
     }
 
     fn stored(&self, sent: &SentMessage) -> Option<Seq> {
@@ -331,6 +360,7 @@ impl Ledger for Sqlite {
         })?;
         self.floor = floor;
         self.tidy.note(0);
+        self.fresh.forget(known.row);
         self.detached.push((known.row, conversation.clone()));
         match row {
             Some(row) => self.conversations.insert(conversation.clone(), Known { row, ..known }),

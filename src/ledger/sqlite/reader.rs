@@ -143,22 +143,28 @@ impl<'a> Damage<'a> {
 
     /// Converts rows to messages: as many as a page holds, and one more to learn whether there are
     /// more.
-    fn take(
+    fn take(&self, connection: &Connection, rows: Rows, page: Page) -> rusqlite::Result<Messages> {
+        self.take_some(rows, page, &|row| self.read(connection, row).map(Some))
+    }
+
+    /// Converts rows to messages like `take`. `read` returns `None` for a row to leave out.
+    fn take_some(
         &self,
-        connection: &Connection,
         mut rows: Rows,
         page: Page,
+        read: &dyn Fn(&Row) -> rusqlite::Result<Option<Message>>,
     ) -> rusqlite::Result<Messages> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         loop {
             let message = match rows.next() {
                 Ok(None) => return Ok((taken, false)),
-                Ok(Some(row)) => self.read(connection, row),
+                Ok(Some(row)) => read(row),
                 Err(error) if is_interrupted(&error) => return Ok((taken, true)),
                 Err(error) => return Err(error),
             };
             let message = match message {
-                Ok(message) => message,
+                Ok(Some(message)) => message,
+                Ok(None) => continue,
                 Err(error) if is_interrupted(&error) => return Ok((taken, true)),
                 // A damaged message is not shown; its seq becomes a gap.
                 Err(error) if is_row_damaged(&error) => {
@@ -172,6 +178,62 @@ impl<'a> Damage<'a> {
                 return Ok((taken, true));
             }
             taken.push(message);
+        }
+    }
+
+    /// Compares the texts after one row, up to another one, with a search: those are not in the
+    /// full-text index yet. Returns the newest messages first.
+    fn compare(
+        &self,
+        connection: &Connection,
+        rows: (i64, i64),
+        (wanted, matching): (&Wanted, Matching),
+        page: Page,
+    ) -> rusqlite::Result<Messages> {
+        if rows.0 >= rows.1 {
+            return Ok((Vec::new(), false));
+        }
+        let texts = "SELECT line, text FROM lines WHERE line BETWEEN ?1 + 1 AND ?2 AND text <> '' \
+             ORDER BY line DESC LIMIT ?3";
+        let found = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
+        let read = |row: &Row| {
+            let text = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
+            if !wanted.is_in(&text, matching) {
+                return Ok(None);
+            }
+            let mut found = connection.prepare_cached(&found)?;
+            found.query_row([row.get::<_, i64>(0)?], |row| self.read(connection, row)).map(Some)
+        };
+        self.around(rows, true, page.messages_max, &|after, upto| {
+            let mut texts = connection.prepare_cached(texts)?;
+            self.take_some(texts.query([after, upto, upto - after])?, page, &read)
+        })
+    }
+
+    /// Finds messages of a conversation's row in the full-text index, up to a row. Returns the
+    /// newest first.
+    fn find(
+        &self,
+        connection: &Connection,
+        (conversation, upto): (i64, i64),
+        (wanted, matching): (&Wanted, Matching),
+        page: Page,
+    ) -> rusqlite::Result<Messages> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
+             JOIN conversations p USING (conversation) \
+             WHERE words MATCH ?1 AND w.rowid > ?2 AND w.rowid <= ?3 ORDER BY w.rowid DESC"
+        );
+        let find = || {
+            let mut query = connection.prepare_cached(&query)?;
+            let words = wanted.query(matching);
+            let rows = query.query(params![words, conversation << SEQ_BITS, upto])?;
+            self.take(connection, rows, page)
+        };
+        match find() {
+            // What was compared before stays in the result.
+            Err(error) if is_interrupted(&error) => Ok((Vec::new(), true)),
+            found => found,
         }
     }
 
@@ -296,19 +358,21 @@ impl Reader for SqliteReader {
         // on the number of results and not on the number of messages. For the beginning of a word,
         // the index first collects the messages of all conversations.
         self.with_work(work, (Vec::new(), true), |connection| {
-            let query = format!(
-                "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
-                 JOIN conversations p USING (conversation) \
-                 WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC"
-            );
-            let Some((row, _)) = row_of(connection, conversation)? else {
-                return Ok((Vec::new(), false));
-            };
-            let mut query = connection.prepare_cached(&query)?;
+            let find = "SELECT conversation, last, indexed FROM conversations WHERE name = ?1";
+            let known = |row: &Row| Ok((row.get(0)?, seq(row.get(1)?), seq(row.get(2)?)));
+            let mut find = connection.prepare_cached(find)?;
+            let known = find.query_row([conversation.folded()], known).optional()?;
+            let Some((row, last, indexed)) = known else { return Ok((Vec::new(), false)) };
             let damage = Damage::new(&self.path, conversation);
-            let words = wanted.query(matching);
-            let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
-            let (mut messages, more) = damage.take(connection, rows, page)?;
+            let span = (rowid_of(row, indexed), rowid_of(row, last));
+            let looked = (wanted, matching);
+            let (mut messages, mut more) = damage.compare(connection, span, looked, page)?;
+            if !more {
+                let (older, has_more) = damage.find(connection, (row, span.0), looked, page)?;
+                let found = messages.len() + older.len();
+                messages = page.take(messages.into_iter().chain(older));
+                more = has_more || messages.len() < found;
+            }
             messages.reverse();
             // The search of whole words has logged most damaged messages already.
             if matching == Matching::Beginnings {

@@ -213,6 +213,31 @@ END;
 -- The version of Unicode of the program that filled the index: words depend on it.
 ALTER TABLE meta ADD COLUMN unicode TEXT NOT NULL DEFAULT '';
 ",
+    // The words of new messages are indexed after their commit, in parts (`fresh.rs`).
+    "
+ALTER TABLE conversations ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0; -- lines after this seq are not in the index
+UPDATE conversations SET indexed = last;
+DROP VIEW spoken;
+DROP TRIGGER lines_gone;
+DROP TRIGGER lines_changed;
+CREATE VIEW spoken AS SELECT line, pychat_words(text) AS text FROM lines l WHERE text <> ''
+    AND line <= (SELECT conversation << 40 | indexed FROM conversations c WHERE c.conversation = l.conversation)
+    AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = l.conversation AND l.line <= u.upto);
+CREATE TRIGGER lines_gone AFTER DELETE ON lines WHEN old.text <> ''
+    AND old.line <= (SELECT conversation << 40 | indexed FROM conversations c WHERE c.conversation = old.conversation)
+    AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = old.conversation AND old.line <= u.upto)
+BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.line, pychat_words(old.text));
+END;
+CREATE TRIGGER lines_changed AFTER UPDATE OF text ON lines
+    WHEN old.line <= (SELECT conversation << 40 | indexed FROM conversations c WHERE c.conversation = old.conversation)
+    AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = old.conversation AND old.line <= u.upto)
+BEGIN
+    INSERT INTO words (words, rowid, text)
+        SELECT 'delete', old.line, pychat_words(old.text) WHERE old.text <> '';
+    INSERT INTO words (rowid, text) SELECT new.line, pychat_words(new.text) WHERE new.text <> '';
+END;
+",
 ];
 
 /// Creates an empty index of words. Messages are indexed in parts, the newest of a conversation
@@ -220,6 +245,7 @@ ALTER TABLE meta ADD COLUMN unicode TEXT NOT NULL DEFAULT '';
 pub const EMPTY_WORDS: &str = "
 DROP TABLE IF EXISTS words;
 DELETE FROM unindexed;
+UPDATE conversations SET indexed = last;
 INSERT INTO unindexed SELECT conversation, max(line) FROM lines GROUP BY conversation;
 CREATE VIRTUAL TABLE words USING fts5 (
     text, content = 'spoken', content_rowid = 'line', columnsize = 0, tokenize = 'ascii'

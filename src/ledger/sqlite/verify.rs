@@ -18,6 +18,9 @@ const SUMS_SINCE: i64 = 8;
 /// The first version of the schema that stores the versions of Unicode of the index of words.
 const UNICODE_SINCE: i64 = 10;
 
+/// The first version of the schema that stores how far the index of words is.
+const INDEXED_SINCE: i64 = 11;
+
 /// Returns whether the index of words has the words that this program finds in the texts. The next
 /// start replaces any other index.
 fn has_own_words(connection: &Connection, schema: i64) -> rusqlite::Result<bool> {
@@ -67,6 +70,17 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
         let place = conversation.parse::<Conversation>().map(|known| known.in_log());
         let place = place.unwrap_or_else(|_| "a conversation".to_owned());
         return Err(damaged(format!("{place} has a message beyond its last seq")));
+    }
+    if found >= INDEXED_SINCE
+        && connection
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM conversations WHERE indexed NOT BETWEEN first AND last)",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(&fault)?
+    {
+        return Err(damaged("a conversation has an index beyond its messages".to_owned()));
     }
     if found >= SUMS_SINCE
         && let Some(owner) = wrong_sum(&connection).map_err(&fault)?

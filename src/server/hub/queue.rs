@@ -86,6 +86,11 @@ impl LedgerQueue {
         self.lock.lock().waiting.abandon();
     }
 
+    /// Returns whether the commit thread has written all that waited, or has ended.
+    pub fn is_abandoned(&self) -> bool {
+        self.lock.lock().waiting.is_abandoned()
+    }
+
     /// Handles a commit in one turn at the lock: stored messages arrive in their tails, in the
     /// feed's order, before the senders go on. Senders of other messages get a refusal.
     pub fn committed(

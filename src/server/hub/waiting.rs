@@ -62,6 +62,11 @@ impl WaitingList {
         self.closed
     }
 
+    /// Whether the commit thread does nothing more.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
     fn drops_jobs(&self) -> bool {
         self.closed || self.abandoned
     }

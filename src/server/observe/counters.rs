@@ -21,6 +21,8 @@ pub struct Counters {
     failing: AtomicBool,
     /// Commits, and jobs of the commit thread.
     turns: AtomicU64,
+    /// Messages that were stored, in memory or on disk.
+    stored: AtomicU64,
 }
 
 /// The durations of commits.
@@ -40,6 +42,7 @@ impl Default for Counters {
             refusals: Mutex::new(Rank::Refusals, BTreeMap::new()),
             failing: AtomicBool::new(false),
             turns: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
         }
     }
 }
@@ -67,6 +70,16 @@ impl Counters {
     /// Counts work of the commit thread.
     pub fn took_turn(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts messages of a commit.
+    pub fn stored_some(&self, count: u64) {
+        self.stored.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Returns the number of messages stored since the start.
+    pub fn stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
     }
 
     pub fn turns(&self) -> u64 {
