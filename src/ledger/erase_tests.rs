@@ -307,7 +307,7 @@ fn an_erasure_is_measured() {
 #[test]
 fn nothing_is_left_of_pages_that_a_merge_of_the_index_has_removed() {
     let gone = "SELECT count(*) FROM words_idx i WHERE NOT EXISTS \
-         (SELECT 1 FROM words_data d WHERE d.id = i.segid << 37 | i.pgno >> 1)";
+         (SELECT 1 FROM words_data d WHERE d.id = (i.segid << 37) | (i.pgno >> 1))";
     let mut removed = 0;
     for first in [32, 64, 100, 150, 200] {
         let (mut ledger, folder, path) = on_disk();

@@ -417,10 +417,12 @@ mod tests {
         assert_eq!(jobs.hub.ledger.take_waiting().len(), 1);
     }
 
-    /// A message waits for one part of an erasure and its commit, and for its own commit: the bound
-    /// of the wait in commits, whatever they take.
-    #[test]
-    fn one_part_of_an_erasure_at_most_comes_between_two_commits_of_messages() {
+    /// Runs a job on a ledger of 3,000 messages of bob, in each of whose parts another message
+    /// arrives. It waits for one part and its commit, and for its own commit: the bound of the wait
+    /// in commits, whatever they take. Returns the number of parts, and the ledger with its folder.
+    fn parts_between_commits(
+        job: impl FnOnce(&LedgerJobs) + Send + 'static,
+    ) -> (usize, SplitLedger, tempfile::TempDir) {
         let (jobs, _) = jobs();
         let folder = tempfile::tempdir().unwrap();
         let disk = Sqlite::open(&folder.path().join("ledger.db"), 60).unwrap();
@@ -442,9 +444,9 @@ mod tests {
         };
         ledger.commit((0..3_000).map(|number| says("bob", number)).collect());
         let own = Arc::clone(&jobs);
-        let erasure = thread::spawn(move || own.erase(&"bob".parse().unwrap(), || ()));
+        let works = thread::spawn(move || job(&own));
         let mut parts = 0;
-        while !erasure.is_finished() {
+        while !works.is_finished() {
             let mut waiting = jobs.hub.ledger.take_waiting();
             assert!(waiting.len() <= 1, "{} parts wait", waiting.len());
             parts += waiting.len();
@@ -455,7 +457,25 @@ mod tests {
             waiting.push(Waiting::Record(says("alice", 1 << 64 | parts as u128)));
             commit::work(&jobs.hub, &mut ledger, &mut waiting);
         }
-        assert_eq!(erasure.join().unwrap().unwrap().unwrap(), 3_000);
+        works.join().unwrap();
+        (parts, ledger, folder)
+    }
+
+    #[test]
+    fn one_part_of_an_erasure_at_most_comes_between_two_commits_of_messages() {
+        let (parts, ..) = parts_between_commits(|jobs| {
+            let erased = jobs.erase(&"bob".parse().unwrap(), || ());
+            assert_eq!(erased.unwrap().unwrap(), 3_000);
+        });
         assert!(parts > 5, "the control: {parts}");
+    }
+
+    #[test]
+    fn one_part_of_indexing_at_most_comes_between_two_commits_of_messages() {
+        let (parts, mut ledger, _folder) =
+            parts_between_commits(|jobs| jobs.index().unwrap().unwrap());
+        assert!(parts > 4, "the control: {parts}");
+        let more = ledger.index_some().unwrap();
+        assert!(!more, "a last part has the messages that came during the others");
     }
 }

@@ -46,7 +46,7 @@ struct Span {
 struct Part {
     /// Rows without messages that are not in the index.
     done: Vec<i64>,
-    /// Whether the part had as much as it may have.
+    /// Whether the part has reached its maximum.
     full: bool,
 }
 
