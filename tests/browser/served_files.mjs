@@ -154,7 +154,7 @@ export const SERVED_FILES = {
     });
     const large = crypto.randomBytes(2_000_000);
     const photo = picture(120, 90, 'SECRET-PLACE');
-    const sent = { 'later.bin': large, 'beach.png': photo };
+    const sent = { 'later.bin': large, 'shore.png': photo };
     home.pauseMs = 150;
     for (const [name, bytes] of Object.entries(sent)) {
       await hands(judy, 'drop', name, bytes);
@@ -178,7 +178,7 @@ export const SERVED_FILES = {
       const to = path.join(world.folder, `continued-${name}`);
       carol.tell({ type: 'get_file', to: '#lobby', seq: message.seq, path: to });
       await carol.hears('the file', (one) => one.type === 'transfer' && one.seq === message.seq && one.state === 'saved');
-      assert.ok(fs.readFileSync(to).equals(name === 'beach.png' ? picture(120, 90, '') : bytes), `${name} as it was dropped`);
+      assert.ok(fs.readFileSync(to).equals(name === 'shore.png' ? picture(120, 90, '') : bytes), `${name} as it was dropped`);
     }
     assert.equal(carol.objects.filter((one) => sent[one.file?.name]).length, 2, 'each is announced once');
     await until('the browser keeps no file', async () => !(await kept()).length);
@@ -188,7 +188,8 @@ export const SERVED_FILES = {
   },
 
   async 'served: the quota is explained, and messages arrive while a key is derived'({ world, browser, carol }) {
-    const kim = await visit(browser, 'kim', `http://${world.webAddress}/`);
+    const home = await house(world);
+    const kim = await visit(browser, 'kim', home.url);
     await world.call('server', 'users', 'add', await begins(kim), '--yes', '--home', world.home);
     await kim.state('connected');
     const row = (name) => kim.page.locator('#list .row', { hasText: name });
@@ -220,5 +221,6 @@ export const SERVED_FILES = {
     assert.equal(kim.page.workers().length, 2, 'the Worker that has derived the key is ended');
     await kim.check();
     await kim.context.close();
+    home.close();
   },
 };

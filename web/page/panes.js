@@ -135,7 +135,7 @@ export class Panes {
 		this.derives = channels;
 		const bar = $('deriving');
 		bar.hidden = !channels;
-		bar.replaceChildren(...(channels ? [h('span', { role: 'status' }, `Deriving the key of ${channels} from its PIN. This can take some seconds. Text that you send now waits until then.`),
+		bar.replaceChildren(...(channels ? [h('span', { role: 'status' }, `Deriving the key of ${channels} from its PIN …`),
 			h('progress', { 'aria-label': 'Deriving a key' })] : []));
 	}
 
