@@ -20,6 +20,9 @@ mod searches;
 #[path = "pychat-bench/server.rs"]
 #[allow(dead_code)]
 mod server;
+#[path = "pychat-bench/wire.rs"]
+#[allow(dead_code)]
+mod wire;
 
 use std::fs;
 use std::io::Write;

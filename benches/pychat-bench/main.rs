@@ -3,6 +3,7 @@
 //!
 //!     cargo bench --bench pychat-bench                      # everything
 //!     cargo bench --bench pychat-bench -- rooms --plan 1x100x4x512,100x10x1x4
+//!     cargo bench --bench pychat-bench -- rooms --wire tcp,ws,wss --plan 1x100x4x64
 //!     cargo bench --bench pychat-bench -- crowd --members 10000
 //!     cargo bench --bench pychat-bench -- slow
 //!     cargo bench --bench pychat-bench -- growth users
@@ -23,6 +24,7 @@ mod process;
 mod rooms;
 mod server;
 mod slow;
+mod wire;
 
 use clap::{Parser, Subcommand};
 

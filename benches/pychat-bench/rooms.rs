@@ -13,6 +13,7 @@ use crate::load::{Crew, Plan, middle, middle_of};
 use crate::peer::Peer;
 use crate::plot::{self, Bar};
 use crate::server::{BUILD, Crowd, LONG_TAIL, NO_LIMITS, Server};
+use crate::wire::Wire;
 
 #[derive(Parser)]
 pub struct Options {
@@ -30,6 +31,9 @@ pub struct Options {
     /// Whether lines are kept on disk.
     #[arg(long, value_delimiter = ',', default_value = "off,on")]
     history: Vec<String>,
+    /// The ways of the members to the server: tcp, ws, wss.
+    #[arg(long, value_delimiter = ',', default_value = "tcp")]
+    wire: Vec<Wire>,
     /// Other servers in the same minutes: ngircd, inspircd, redis (benches/peers/peer installs
     /// them).
     #[arg(long, value_delimiter = ',')]
@@ -85,21 +89,21 @@ struct Opponent {
 }
 
 fn opponents(options: &Options, keys: &Arc<Crowd>) -> Vec<Opponent> {
-    let pychat = |build: &Path, name: &str, history: &str| {
+    let pychat = |build: &Path, name: &str, (history, wire): (&str, Wire)| {
         let home = tempfile::tempdir().unwrap();
         let limits = format!("{NO_LIMITS}, {LONG_TAIL}");
         let config = format!(r#"{{"history": "{history}", "limits": {{{limits}}}}}"#);
         let subject =
-            Box::new(Server::start_build(build, home.path(), &config, keys, "127.0.0.1:0"));
-        Opponent { name: format!("{name}, history {history}"), subject, _home: Some(home) }
+            Box::new(Server::start_build((build, wire), home.path(), &config, keys, "127.0.0.1:0"));
+        Opponent { name: format!("{name}, {wire}, history {history}"), subject, _home: Some(home) }
     };
-    let builds: Vec<Opponent> = options
-        .history
-        .iter()
-        .flat_map(|history| {
+    let ways = options.history.iter();
+    let ways = ways.flat_map(|history| options.wire.iter().map(move |wire| (&**history, *wire)));
+    let builds: Vec<Opponent> = ways
+        .flat_map(|way| {
             let others = options.build.iter();
-            let others = others.map(move |path| pychat(path, &path.to_string_lossy(), history));
-            [pychat(Path::new(BUILD), "pychat", history)].into_iter().chain(others)
+            let others = others.map(move |path| pychat(path, &path.to_string_lossy(), way));
+            [pychat(Path::new(BUILD), "pychat", way)].into_iter().chain(others)
         })
         .collect();
     let peers = options.against.iter().map(|name| {

@@ -1,23 +1,22 @@
 //! The real server as a process of its own, and one member's connection to it.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{self, BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use pychat::crypto::handshake::ClientStart;
-use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
 use pychat::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use pychat::invite::Invite;
 use pychat::net::tunnel::{BUSY, fetch_key};
 use pychat::suite::Suites;
-use pychat::wire::record::{RecordReader, head};
 
-use crate::client::{Client, Subject, WhatIsThere, connect};
+use crate::client::{Client, Subject, connect};
 use crate::process::Process;
+use crate::wire::{Pipe, Trust, Wire, certify};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -42,6 +41,10 @@ pub struct Server {
     pub invite: String,
     key: PublicKey,
     crowd: Arc<Crowd>,
+    /// The way of its members, and the address of its web port.
+    wire: Wire,
+    web: String,
+    trust: Option<Trust>,
 }
 
 /// The key of all members: making a thousand takes minutes.
@@ -64,22 +67,34 @@ impl Server {
     }
 
     pub fn start_at(home: &Path, config: &str, crowd: &Arc<Crowd>, listen: &str) -> Server {
-        Server::start_build(Path::new(BUILD), home, config, crowd, listen)
+        Server::start_build((Path::new(BUILD), Wire::Tcp), home, config, crowd, listen)
     }
 
-    /// The same with any build of pychat.
+    /// The same with any build of pychat, and for members of a wire.
     pub fn start_build(
-        build: &Path,
+        (build, wire): (&Path, Wire),
         home: &Path,
         config: &str,
         crowd: &Arc<Crowd>,
         listen: &str,
     ) -> Server {
+        let (tls, trust) = match wire {
+            Wire::Wss => Some(certify(home)).unzip(),
+            _ => (None, None),
+        };
+        let config = match tls {
+            Some(tls) => config.replacen('{', &format!("{{{tls}, "), 1),
+            None => config.to_owned(),
+        };
         fs::write(home.join("config.json"), config).unwrap();
+        // A free port: the server prints that of its web port only to its log.
+        let web = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let web_port = if wire == Wire::Tcp { "off" } else { &web };
         fs::create_dir_all(home.join("users")).unwrap();
         fs::write(home.join("users/load.pem"), crowd.0.public().to_pem()).unwrap();
         let process = Command::new(build)
-            .args(["server", "--no-owner", "--log", "error", "--listen", listen, "--home"])
+            .args(["server", "--no-owner", "--log", "error", "--listen", listen])
+            .args(["--web", web_port, "--home"])
             .arg(home)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -96,7 +111,8 @@ impl Server {
         let Invite { host, port, fingerprint, .. } = invite.parse().unwrap();
         let print: Fingerprint = fingerprint.unwrap();
         let key = fetch_key(&host, port, &print, PATIENCE).unwrap();
-        Server { process, address, invite, key, crowd: Arc::clone(crowd) }
+        let crowd = Arc::clone(crowd);
+        Server { process, address, invite, key, crowd, wire, web, trust }
     }
 
     /// A new member, in the lobby.
@@ -111,20 +127,21 @@ impl Server {
 
     /// A new member with a key that is registered for somebody else.
     pub fn try_member_by(&self, crowd: &Crowd, number: usize) -> Option<Member> {
-        let stream = Arc::new(connect(&self.address, number));
+        let address = if self.wire == Wire::Tcp { &self.address } else { &self.web };
+        let stream = Arc::new(connect(address, number));
+        let mut pipe = Pipe::open(stream, self.wire, self.trust.as_ref());
         let (start, r0) = ClientStart::new(&crowd.0, &self.key, Suites::default());
-        write_record(&stream, &r0).unwrap();
-        let mut records = RecordReader::new(&*stream, RECORD_BYTES_MAX);
-        let r1 = records.read().unwrap().expect("the server answers").to_vec();
+        pipe.send(&r0).unwrap();
+        let r1 = pipe.read().unwrap().expect("the server answers").to_vec();
         if r1 == BUSY {
             return None;
         }
         let (sent, r2) = start.answer(&r1).unwrap();
-        write_record(&stream, &r2).unwrap();
-        let transport = sent.finish(records.read().unwrap().expect("the server knows us")).unwrap();
-        let records = RecordReader::new(WhatIsThere(Arc::clone(&stream)), RECORD_BYTES_MAX);
+        pipe.send(&r2).unwrap();
+        let transport = sent.finish(pipe.read().unwrap().expect("the server knows us")).unwrap();
+        pipe.stops_waiting();
         let (sealer, opener) = (transport.sealer, transport.opener);
-        let mut member = Member { stream, records, sealer, opener, said: rand::random() };
+        let mut member = Member { pipe, sealer, opener, said: rand::random() };
         member.send(RecordType::Login, br#"{"name":"load","version":"0","major":1}"#);
         Some(member)
     }
@@ -147,8 +164,7 @@ impl Subject for Server {
 
 /// One member's end.
 pub struct Member {
-    pub stream: Arc<TcpStream>,
-    records: RecordReader<WhatIsThere>,
+    pipe: Pipe,
     sealer: Sealer,
     opener: Opener,
     /// Ids of lines are counted from a number of its own: a repeated id is no new line.
@@ -159,13 +175,13 @@ impl Member {
     pub fn send(&mut self, kind: RecordType, body: &[u8]) {
         let mut record = Vec::new();
         self.sealer.seal(kind, body, &mut record).unwrap();
-        write_record(&self.stream, &record).unwrap();
+        self.pipe.send(&record).unwrap();
     }
 }
 
 impl Client for Member {
     fn stream(&self) -> &TcpStream {
-        &self.stream
+        &self.pipe.stream
     }
 
     fn say(&mut self, room: &str, texts: &[String]) {
@@ -180,7 +196,7 @@ impl Client for Member {
 
     fn receive(&mut self, take: &mut dyn FnMut(&[u8])) {
         loop {
-            match self.records.read() {
+            match self.pipe.read() {
                 Ok(Some(record)) => match self.opener.open(record).unwrap() {
                     (RecordType::Json, body) => take(body),
                     (RecordType::Close, reason) => panic!("closed: {reason:?}"),
@@ -192,8 +208,4 @@ impl Client for Member {
             }
         }
     }
-}
-
-fn write_record(mut stream: &TcpStream, record: &[u8]) -> io::Result<()> {
-    stream.write_all(&[&head(record.len())[..], record].concat())
 }
