@@ -167,6 +167,12 @@ impl Guest {
         Some((kind, body.to_vec()))
     }
 
+    /// The next record, before the deadline; none at the end.
+    pub fn next_record(&mut self) -> Option<(RecordType, Vec<u8>)> {
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        self.record()
+    }
+
     /// What the client asks next; none at the end or when it has said nothing for so long. Pings
     /// are left out.
     pub fn hears(&mut self, patience: Duration) -> Option<Vec<Value>> {
