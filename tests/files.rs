@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pychat::wire::transfer::{DATA_BYTES_MAX, TransferRecord};
-use serde_json::json;
+use serde_json::{Value, json};
 use world::World;
 use world::sharer::{Heard, Sharer, blob, content};
 
@@ -318,6 +318,40 @@ fn quotas_hold_and_equal_what_is_there() {
     bob.shares("#lobby", 3, &content(950_000));
     bob.announces("#lobby", 3);
     assert_eq!(bob.asks(json!({"type": "drop", "blob": blob(3)}))["code"], "forbidden");
+}
+
+/// Real clients: the file expires before its message, which stays.
+#[test]
+fn a_file_expires_and_everybody_learns_it() {
+    let limits = LIMITS.replacen('{', r#"{"file_age_s_max": 2, "#, 1);
+    let world = World::with(&limits);
+    ["alice", "bob"].iter().for_each(|name| world.admit(name));
+    let mut alice = world.client("alice", &["--json"]);
+    let mut bob = world.client("bob", &["--json"]);
+    [&alice, &bob].iter().for_each(|client| drop(client.sees(r#""type":"entered""#)));
+    let folder = tempfile::tempdir().unwrap();
+    let (path, to) = (folder.path().join("tea.bin"), folder.path().join("got.bin"));
+    fs::write(&path, content(100_000)).unwrap();
+    alice.types(&json!({"type": "send_file", "to": "#lobby", "path": path}).to_string());
+    let message: Value = serde_json::from_str(&bob.sees(r#""name":"tea.bin""#)).unwrap();
+    let until: jiff::Timestamp = message["file"]["until"].as_str().unwrap().parse().unwrap();
+    assert_eq!(stored(&world), (0, 1));
+    let is_over = || jiff::Timestamp::now().as_millisecond() > until.as_millisecond() + 500;
+    world.until("its time is over", is_over);
+    // The sweep runs at the start, and each minute.
+    let world = world.restarted();
+    world.until("the server removes it", || stored(&world) == (0, 0));
+    let get = json!({"type": "get_file", "to": "#lobby", "seq": message["seq"], "path": to});
+    bob.types(&get.to_string());
+    let end = bob.sees(r#""state":"failed""#);
+    assert!(end.contains(r#""code":"file_gone""#), "{end}");
+    assert!(!to.exists());
+    // It no longer counts, and its message is there.
+    let mut other = Sharer::returns(&world, "alice");
+    assert_eq!(other.asks(json!({"type": "usage"}))["bytes"], 0);
+    bob.types(r##"{"type":"history","to":"#lobby","messages":5,"ref":"h"}"##);
+    let known = bob.sees(r#""ref":"h""#);
+    assert!(known.contains("tea.bin"), "{known}");
 }
 
 #[test]
