@@ -9,9 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use world::double::{Double, line};
 use world::program::is_asleep;
+use world::pty::unread;
 use world::{DEADLINE, Program, World};
 
 /// A pipe that takes nothing, whose other end stays open.
@@ -76,6 +77,45 @@ fn each_signal_ends_a_client_whose_errors_nobody_reads_either() {
             }
             signal_ends(client, signal, &format!("{face:?}"));
         }
+    }
+}
+
+/// Such as after Ctrl-S, or in a shell over a connection that hangs.
+#[test]
+#[cfg(target_os = "linux")]
+fn each_signal_ends_a_client_on_a_terminal_that_nobody_reads() {
+    let world =
+        World::with(r#"{"messages_burst": 1000, "messages_per_s": 1e6, "bytes_per_s": 1e9}"#);
+    let mut bob = world.enters("bob");
+    world.admit("alice");
+    for (round, signal) in SIGNALS.into_iter().enumerate() {
+        // More than a terminal takes before somebody reads.
+        for number in 0..100 {
+            bob.types(&format!("{} {round}-{number}", "x".repeat(800)));
+        }
+        bob.sees(&format!(" {round}-99"));
+        let mut command = world.program("alice");
+        command.args(["client", &world.invite, "--name", "alice", "--plain"]);
+        let (mut client, _terminal) = unread(&command);
+        let pid = Pid::from_raw(client.process_id().unwrap() as i32).unwrap();
+        let (until, mut rests) = (Instant::now() + DEADLINE, 0);
+        while rests < 20 {
+            assert!(Instant::now() < until, "it goes on");
+            rests = if is_asleep(pid) { rests + 1 } else { 0 };
+            thread::park_timeout(Duration::from_millis(100));
+        }
+        kill_process(pid, signal).unwrap();
+        let status = loop {
+            if let Some(status) = client.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > until {
+                client.kill().unwrap();
+                panic!("{signal:?} does not end it");
+            }
+            thread::park_timeout(Duration::from_millis(20));
+        };
+        assert_eq!(status.exit_code(), 130, "{signal:?}");
     }
 }
 

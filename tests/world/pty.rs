@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
 use vt100::{Callbacks, Screen};
 
@@ -88,6 +88,22 @@ impl Callbacks for Acts {
     fn audible_bell(&mut self, _: &mut Screen) {
         self.0.push("bell".into());
     }
+}
+
+/// Runs a command on a terminal whose output nobody reads. Without the pair, the terminal would be
+/// closed.
+pub fn unread(command: &Command) -> (Box<dyn Child + Send + Sync>, PtyPair) {
+    let pair = native_pty_system().openpty(SIZE).unwrap();
+    let mut builder = CommandBuilder::new(command.get_program());
+    builder.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => builder.env(name, value),
+            None => builder.env_remove(name),
+        }
+    }
+    builder.env("TERM", "xterm-256color");
+    (pair.slave.spawn_command(builder).unwrap(), pair)
 }
 
 impl Terminal {
