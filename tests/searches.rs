@@ -111,35 +111,6 @@ fn others_chat_and_load_history_beside_the_worst_searches_which_end_with_their_s
     assert!(carol.sees(r#""ref":"carol""#).contains("round"));
 }
 
-#[test]
-fn a_search_logs_a_damaged_message_once() {
-    let world = filled(3, "tea time", "").stopped();
-    let ledger = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
-    let damage =
-        "UPDATE lines SET checksum = checksum + 1 WHERE line = (SELECT max(line) FROM lines)";
-    assert_eq!(ledger.execute(damage, []).unwrap(), 1);
-    drop(ledger);
-    let world = world.started();
-    let mut alice = world.enters_as("alice", "--json");
-    alice.sees("connected");
-    let logged = || {
-        let told = world.server.told().concat();
-        told.matches("1 messages of #lobby are unreadable and left out").count()
-    };
-    // The replay after the login has logged it.
-    world.until("the log has it", || logged() == 1);
-    // Whole words, and then beginnings: both find it.
-    searches(&mut alice, "tea tim", "one");
-    alice.shows("the answer", end("one"));
-    searches(&mut alice, "tea", "two");
-    alice.shows("the answer", end("two"));
-    // What a later search has logged comes behind it.
-    world.until("the log has both", || logged() >= 3);
-    assert!(world.operator(&["ctl", "say", "marker"]).0);
-    world.server.is_told("ctl: say");
-    assert_eq!(logged(), 3, "{:?}", world.server.told());
-}
-
 /// Each of them has the reader for two seconds at most, of which a busy machine gives it little.
 const PEOPLE: [&str; 8] = ["bob0", "bob1", "bob2", "bob3", "bob4", "bob5", "bob6", "bob7"];
 
