@@ -4,6 +4,7 @@
 //!     cargo bench --bench pychat-bench                      # everything
 //!     cargo bench --bench pychat-bench -- rooms --plan 1x100x4x512,100x10x1x4
 //!     cargo bench --bench pychat-bench -- rooms --wire tcp,ws,wss --plan 1x100x4x64
+//!     cargo bench --bench pychat-bench -- rooms --against limit,ngircd
 //!     cargo bench --bench pychat-bench -- crowd --members 10000
 //!     cargo bench --bench pychat-bench -- slow
 //!     cargo bench --bench pychat-bench -- growth users
@@ -16,6 +17,7 @@ mod client;
 mod crowd;
 mod files;
 mod growth;
+mod limit;
 mod line;
 mod load;
 mod peer;
@@ -51,6 +53,9 @@ enum Suite {
     Files(files::Options),
     /// Own messages while a file goes up and comes down, on a link that the caller has made slow.
     Link(files::LinkOptions),
+    /// The process that the limit's rows measure.
+    #[command(hide = true)]
+    ServeLimit(limit::Options),
 }
 
 fn main() {
@@ -61,6 +66,7 @@ fn main() {
         Some(Suite::Growth(options)) => growth::measure(&options),
         Some(Suite::Files(options)) => files::measure(&options),
         Some(Suite::Link(options)) => files::measure_link(&options),
+        Some(Suite::ServeLimit(options)) => limit::serve(&options),
         None => {
             rooms::measure(&rooms::Options::parse_from(["rooms"]));
             crowd::measure(&crowd::Options::parse_from(["crowd"]));

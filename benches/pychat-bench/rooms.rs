@@ -9,7 +9,8 @@ use clap::Parser;
 use tempfile::TempDir;
 
 use crate::client::Subject;
-use crate::load::{Crew, Plan, middle, middle_of};
+use crate::limit;
+use crate::load::{Crew, Measurement, Plan, middle, middle_of};
 use crate::peer::Peer;
 use crate::plot::{self, Bar};
 use crate::server::{BUILD, Crowd, LONG_TAIL, NO_LIMITS, Server};
@@ -35,7 +36,7 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', default_value = "tcp")]
     wire: Vec<Wire>,
     /// Other servers in the same minutes: ngircd, inspircd, redis (benches/peers/peer installs
-    /// them).
+    /// them), and `limit`, the least that any server could do.
     #[arg(long, value_delimiter = ',')]
     against: Vec<String>,
     /// Other builds of pychat in the same minutes, by their paths.
@@ -45,6 +46,9 @@ pub struct Options {
     #[arg(long)]
     plot: Option<PathBuf>,
 }
+
+/// The name of the limit in `--against`.
+const LIMIT: &str = "limit";
 
 /// What the documents show.
 const PLANS: &str = "1x10x1x1,1x10x4x512,1x100x1x1,1x100x4x64,1x100x4x512,\
@@ -81,43 +85,70 @@ impl Options {
     }
 }
 
+/// What the rows of an opponent are compared with.
+#[derive(Clone, PartialEq)]
+enum Rank {
+    /// A build of pychat, or the limit, with this history.
+    Pychat(String),
+    Limit(String),
+    Peer,
+}
+
 /// A server and the folder it works in.
 struct Opponent {
     name: String,
+    rank: Rank,
     subject: Box<dyn Subject>,
     _home: Option<TempDir>,
 }
 
+fn pychat(
+    (build, wire): (&Path, Wire),
+    name: &str,
+    history: &str,
+    keys: &Arc<Crowd>,
+) -> Opponent {
+    let home = tempfile::tempdir().unwrap();
+    let limits = format!("{NO_LIMITS}, {LONG_TAIL}");
+    let config = format!(r#"{{"history": "{history}", "limits": {{{limits}}}}}"#);
+    let subject =
+        Box::new(Server::start_build((build, wire), home.path(), &config, keys, "127.0.0.1:0"));
+    let (name, rank) = (format!("{name}, {wire}, history {history}"), Rank::Pychat(history.to_owned()));
+    Opponent { name, rank, subject, _home: Some(home) }
+}
+
+fn limit(history: &str) -> Opponent {
+    let home = (history != "off").then(|| tempfile::tempdir().unwrap());
+    let subject = Box::new(limit::Server::start(home.as_ref().map(TempDir::path)));
+    let (name, rank) = (format!("limit, history {history}"), Rank::Limit(history.to_owned()));
+    Opponent { name, rank, subject, _home: home }
+}
+
 fn opponents(options: &Options, keys: &Arc<Crowd>) -> Vec<Opponent> {
-    let pychat = |build: &Path, name: &str, (history, wire): (&str, Wire)| {
-        let home = tempfile::tempdir().unwrap();
-        let limits = format!("{NO_LIMITS}, {LONG_TAIL}");
-        let config = format!(r#"{{"history": "{history}", "limits": {{{limits}}}}}"#);
-        let subject =
-            Box::new(Server::start_build((build, wire), home.path(), &config, keys, "127.0.0.1:0"));
-        Opponent { name: format!("{name}, {wire}, history {history}"), subject, _home: Some(home) }
-    };
-    let ways = options.history.iter();
-    let ways = ways.flat_map(|history| options.wire.iter().map(move |wire| (&**history, *wire)));
-    let builds: Vec<Opponent> = ways
-        .flat_map(|way| {
-            let others = options.build.iter();
-            let others = others.map(move |path| pychat(path, &path.to_string_lossy(), way));
-            [pychat(Path::new(BUILD), "pychat", way)].into_iter().chain(others)
-        })
-        .collect();
-    let peers = options.against.iter().map(|name| {
+    let has_limit = options.against.iter().any(|name| name == LIMIT);
+    let mut all = Vec::new();
+    for history in &options.history {
+        for wire in &options.wire {
+            all.push(pychat((Path::new(BUILD), *wire), "pychat", history, keys));
+            for build in &options.build {
+                all.push(pychat((build, *wire), &build.to_string_lossy(), history, keys));
+            }
+        }
+        all.extend(has_limit.then(|| limit(history)));
+    }
+    for name in options.against.iter().filter(|name| *name != LIMIT) {
         let subject = Box::new(Peer::start(name));
-        Opponent { name: name.clone(), subject, _home: None }
-    });
-    builds.into_iter().chain(peers).collect()
+        all.push(Opponent { name: name.clone(), rank: Rank::Peer, subject, _home: None });
+    }
+    all
 }
 
 pub fn measure(options: &Options) {
     println!(
-        "| rooms x members | senders x window | server | deliveries/s | CPU us/delivery | p50 ms | p99 ms | CPU, times the first |"
+        "| rooms x members | senders x window | server | deliveries/s | CPU us/delivery | p50 ms | \
+         p99 ms | CPU, times the first | CPU, times the limit | the best peer's CPU, times this |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let keys = Crowd::new();
     // Shapes of one server share its members.
     let same =
@@ -136,21 +167,44 @@ pub fn measure(options: &Options) {
                     runs[index].push(crews[index].run(&*one.subject, plan));
                 }
             }
-            for (one, own) in all.iter().zip(&runs) {
-                let measured = middle(own);
-                let pairs = own.iter().zip(&runs[0]);
-                let times = middle_of(pairs.map(|(own, first)| own.cpu_us / first.cpu_us));
-                println!("| {shape} | {} | {measured} | {times:.2} |", one.name);
-                bars.push(Bar {
-                    row: shape.to_string(),
-                    server: one.name.clone(),
-                    us: measured.cpu_us,
-                });
-            }
+            print_rows(*shape, &all, &runs);
+            bars.extend(all.iter().zip(&runs).map(|(one, own)| Bar {
+                row: shape.to_string(),
+                server: one.name.clone(),
+                us: middle(own).cpu_us,
+            }));
         }
         if let Some(file) = &options.plot {
             std::fs::write(file, plot::draw(&bars)).unwrap();
         }
+    }
+}
+
+/// A row for each opponent. Ratios are the medians of the rounds' ratios; where there is nothing to
+/// compare with, a dash.
+fn print_rows(shape: Shape, all: &[Opponent], runs: &[Vec<Measurement>]) {
+    let of_rank = |rank: &Rank| all.iter().position(|one| one.rank == *rank);
+    let peers: Vec<usize> = (0..all.len()).filter(|one| all[*one].rank == Rank::Peer).collect();
+    for (one, own) in all.iter().zip(runs) {
+        let against = |other: &dyn Fn(usize) -> f64, flipped: bool| {
+            let times = own.iter().enumerate().map(|(round, own)| own.cpu_us / other(round));
+            let times = times.map(|times| if flipped { times.recip() } else { times });
+            format!("{:.2}", middle_of(times))
+        };
+        let first = against(&|round| runs[0][round].cpu_us, false);
+        let history = match &one.rank {
+            Rank::Pychat(history) | Rank::Limit(history) => Some(history.clone()),
+            Rank::Peer => None,
+        };
+        let limit = history.and_then(|history| of_rank(&Rank::Limit(history)));
+        let limit = limit.or_else(|| of_rank(&Rank::Limit("off".to_owned())));
+        let limit = limit.map(|limit| against(&|round| runs[limit][round].cpu_us, false));
+        let best = |round: usize| {
+            peers.iter().map(|peer| runs[*peer][round].cpu_us).fold(f64::INFINITY, f64::min)
+        };
+        let best = (!peers.is_empty()).then(|| against(&best, true));
+        let [limit, best] = [limit, best].map(|times| times.unwrap_or("-".into()));
+        println!("| {shape} | {} | {} | {first} | {limit} | {best} |", one.name, middle(own));
     }
 }
 
