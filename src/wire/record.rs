@@ -14,7 +14,9 @@ pub struct RecordReader<R> {
     last_bytes: usize,
 }
 
-/// Size of the buffer of an idle reader.
+/// Size of the buffer of an idle reader, after a silence: most connections are idle.
+const IDLE_BYTES: usize = 512;
+/// Size of the buffer once more has arrived than an idle reader's buffer has room for.
 const BUFFER_BYTES: usize = 2_048;
 /// Size of the buffer while long records arrive: it takes several in one read. It shrinks after a
 /// short record and after a silence.
@@ -25,7 +27,7 @@ impl<R: Read> RecordReader<R> {
     pub fn new(source: R, bytes_max: usize) -> Self {
         RecordReader {
             source,
-            buffer: vec![0; BUFFER_BYTES],
+            buffer: vec![0; IDLE_BYTES],
             start: 0,
             end: 0,
             bytes_max,
@@ -70,6 +72,9 @@ impl<R: Read> RecordReader<R> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.last_bytes = 0;
+                    if self.start == self.end {
+                        self.shrink(IDLE_BYTES);
+                    }
                     return Err(error);
                 }
             }
@@ -81,22 +86,29 @@ impl<R: Read> RecordReader<R> {
         Some(usize::from(u16::from_be_bytes(*head)))
     }
 
-    /// Moves the unread bytes to the front. Doubles the buffer if it is full with the start of one
-    /// record, or was full of long ones.
+    /// Shrinks the buffer, in which nothing is unread.
+    fn shrink(&mut self, bytes: usize) {
+        (self.start, self.end) = (0, 0);
+        self.buffer.truncate(bytes);
+        self.buffer.shrink_to_fit();
+    }
+
+    /// Moves the unread bytes to the front. Enlarges the buffer if it is full with the start of one
+    /// record, was full of long ones, or is an idle reader's.
     fn make_room(&mut self) {
         let is_busy = self.last_bytes > BUFFER_BYTES;
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
             if self.buffer.len() > 4 * BUFFER_BYTES && !is_busy {
-                self.buffer.truncate(BUFFER_BYTES);
-                self.buffer.shrink_to_fit();
+                self.shrink(BUFFER_BYTES);
             }
         }
         if self.end == self.buffer.len() {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
-            if self.end == self.buffer.len() || (is_busy && self.buffer.len() < BUSY_BYTES) {
-                self.buffer.resize(2 * self.buffer.len(), 0);
+            let size = self.buffer.len();
+            if self.end == size || (is_busy && size < BUSY_BYTES) || size < BUFFER_BYTES {
+                self.buffer.resize((2 * size).max(BUFFER_BYTES), 0);
             }
         }
     }
@@ -192,7 +204,7 @@ mod tests {
             for _ in 0..2 {
                 assert!(reader.read().is_err() || !is_silent);
             }
-            assert_eq!(reader.buffer.len(), BUFFER_BYTES);
+            assert_eq!(reader.buffer.len(), if is_silent { IDLE_BYTES } else { BUFFER_BYTES });
         }
     }
 

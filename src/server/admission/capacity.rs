@@ -17,7 +17,7 @@ const RESERVE: usize = 512;
 /// connection, and the files of downloads. `RESERVE` covers the rest, such as the files of uploads.
 const OWN_DESCRIPTORS: usize = 32;
 
-/// Address space of a connection, in bytes: the 128 KiB of its thread's stack, the guards, its
+/// Address space of a connection, in bytes: the 132 KiB of its thread's stack, the guards, its
 /// signal stack, and a share of the heap and of the threads that are logging in.
 const ADDRESS_BYTES: u64 = 256 * 1024;
 /// Address space for the server's own threads and caches, which begin after the count, in bytes.

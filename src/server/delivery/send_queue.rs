@@ -122,6 +122,18 @@ thread_local! {
     static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Size of the buffer for sealing, in bytes, that a thread keeps after an answer. Answers are sent
+/// by the threads of sessions, of which there are many.
+const SEALED_KEPT_BYTES: usize = 512;
+
+fn free_large_buffer() {
+    SEALED.with_borrow_mut(|sealed| {
+        if sealed.capacity() > SEALED_KEPT_BYTES {
+            *sealed = Vec::new();
+        }
+    });
+}
+
 impl SendQueue {
     /// `answers_bytes_max` bounds the queue for a peer that does not read.
     pub fn new(
@@ -310,7 +322,9 @@ impl SendQueue {
         let mut state = self.lock();
         state.held = false;
         body.append(&mut state.answers);
-        !self.is_over() && !self.write(&mut state, RecordType::Json, &body)
+        let is_full = !self.is_over() && !self.write(&mut state, RecordType::Json, &body);
+        free_large_buffer();
+        is_full
     }
 
     /// Sends encoded events, a ping or a pong. Returns true if the socket has become full.
@@ -322,7 +336,9 @@ impl SendQueue {
         }
         self.answered.fetch_add(body.len(), Ordering::Relaxed);
         if !state.is_waiting() {
-            return !self.write(&mut state, kind, body);
+            let is_full = !self.write(&mut state, kind, body);
+            free_large_buffer();
+            return is_full;
         }
         if kind == RecordType::Json {
             state.answers.extend_from_slice(body);
