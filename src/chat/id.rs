@@ -1,6 +1,8 @@
 //! Identifiers. They are text on the wire, because JavaScript numbers are exact only up to 2^53.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,29 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// An authenticated connection, unique while the server runs. Never on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
+
+/// Hashes numbers that this process counts itself, which nobody can choose so that they collide.
+#[derive(Clone, Copy, Default)]
+pub struct CountedHasher(u64);
+
+/// A map by numbers that this process counts itself.
+pub type CountedMap<K, V> = HashMap<K, V, BuildHasherDefault<CountedHasher>>;
+
+impl Hasher for CountedHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing: the map uses the highest and the lowest bits.
+        let mixed = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
 
 /// The text is not an id of the expected form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,13 +158,27 @@ macro_rules! as_text {
     )+};
 }
 
+/// Parses text where it is: a name or an id in a message is not copied first.
+pub(crate) struct Parsed<T>(pub std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> serde::de::Visitor<'_> for Parsed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 /// Implements `Deserialize` from text, by `FromStr`.
 macro_rules! read_text {
     ($($kind:ty),+) => {$(
         impl<'de> serde::Deserialize<'de> for $kind {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_str($crate::chat::id::Parsed::<$kind>(std::marker::PhantomData))
             }
         }
     )+};

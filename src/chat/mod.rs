@@ -27,7 +27,7 @@ pub use event::{
     ChannelInfo, ConversationInfo, DeviceKey, Event, FileInfo, FileRules, MessageCount, SenderCount,
 };
 pub use file::{BlobId, Descriptor, FileBytes, FileError, FileSecret, Thumb};
-pub use id::{Epoch, MsgId, Seq, SessionId, SyncPoint};
+pub use id::{CountedHasher, CountedMap, Epoch, MsgId, Seq, SessionId, SyncPoint};
 pub use message::{Body, Confidentiality, Kind, Message, NewMessage};
 pub use name::{ChannelName, DeviceName, NameError, Target, UserName};
 pub use opaque::{Opaque, OpaqueError};

@@ -38,6 +38,11 @@ impl Decided {
         self.now.get()
     }
 
+    /// Returns the version of `now` ([`Snapshot::version`]).
+    pub fn version(&self) -> usize {
+        self.now.version()
+    }
+
     /// Makes a decision without waiting for the disk: sanctions that it adds are in force when this
     /// returns. [`Decided::write`] does the rest.
     pub fn decide<T>(&self, change: impl FnOnce(&mut Decisions) -> T) -> (T, Rest) {

@@ -156,6 +156,16 @@ contract! {
         assert_eq!(made.texts("#tea").len(), 3);
     }
 
+    an_id_that_another_sender_has_copied_is_known_for_each_of_them(made) {
+        for (seq, from) in [(1, "ana"), (2, "bob"), (3, "carol")] {
+            assert_eq!(made.says(sent("#tea", from, 1, from)), Outcome::Stored(Seq(seq)));
+        }
+        for (seq, from) in [(3, "carol"), (1, "ana"), (2, "bob")] {
+            assert_eq!(made.says(sent("#tea", from, 1, from)), Outcome::Known(Seq(seq)));
+            assert_eq!(made.says(sent("#tea", from, 1, "else")), Outcome::Conflict);
+        }
+    }
+
     a_sender_may_edit_and_delete_for_a_while(made) {
         made.says(sent("#tea", "ana", 1, "helo"));
         assert_eq!(made.says(edit("ana", 2, 1, "hello")), Outcome::Stored(Seq(2)));
@@ -568,4 +578,21 @@ fn a_conversation_that_is_not_kept_is_in_memory_only() {
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
     kept.forget(&conversation).unwrap();
     assert!(reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap().is_empty());
+}
+
+#[test]
+fn an_id_in_memory_is_free_again_once_its_own_message_is_dropped() {
+    // Room for three messages.
+    let mut memory = Memory::new(Epoch(7), (3 * 300, 1 << 30), CHANGE_S_MAX);
+    let mut says = |from: &str, id: u8| {
+        memory.commit(&[Record::message(sent("#tea", from, id, "x"))]).unwrap()[0]
+    };
+    assert_eq!(says("ana", 1), Outcome::Stored(Seq(1)));
+    assert_eq!(says("bob", 1), Outcome::Stored(Seq(2)));
+    assert_eq!(says("carol", 2), Outcome::Stored(Seq(3)));
+    assert_eq!(says("carol", 3), Outcome::Stored(Seq(4)), "the first one is dropped");
+    assert_eq!(says("bob", 1), Outcome::Known(Seq(2)), "the copy stays");
+    assert_eq!(says("ana", 1), Outcome::Stored(Seq(5)), "and the second one is dropped");
+    assert_eq!(says("bob", 1), Outcome::Stored(Seq(6)));
+    assert_eq!(says("ana", 1), Outcome::Known(Seq(5)));
 }

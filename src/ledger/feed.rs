@@ -10,32 +10,32 @@ use crate::chat::Seq;
 
 /// A stored message.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StoredMessage {
+pub struct StoredMessage<'a> {
     pub seq: Seq,
     pub sent: Arc<SentMessage>,
     /// The encoding for readers that its session made; `None` if it was not committed here.
-    pub fields: Option<Vec<u8>>,
+    pub fields: Option<&'a [u8]>,
 }
 
 /// Stored messages of this and other processes, in the order of seqs in each conversation.
 pub trait Feed {
     /// Returns the next message; `None` if there is none yet.
-    fn next(&mut self) -> Option<StoredMessage>;
+    fn next(&mut self) -> Option<StoredMessage<'_>>;
 }
 
 /// The feed of a ledger without other writers: its own commits.
 #[derive(Default)]
-pub struct OwnFeed(VecDeque<StoredMessage>);
+pub struct OwnFeed<'a>(VecDeque<StoredMessage<'a>>);
 
-impl OwnFeed {
+impl<'a> OwnFeed<'a> {
     /// Adds a committed message.
-    pub fn push(&mut self, stored: StoredMessage) {
+    pub fn push(&mut self, stored: StoredMessage<'a>) {
         self.0.push_back(stored);
     }
 }
 
-impl Feed for OwnFeed {
-    fn next(&mut self) -> Option<StoredMessage> {
+impl Feed for OwnFeed<'_> {
+    fn next(&mut self) -> Option<StoredMessage<'_>> {
         self.0.pop_front()
     }
 }

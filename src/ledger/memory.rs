@@ -2,7 +2,7 @@
 
 mod blobs;
 
-use std::collections::{HashMap, VecDeque, vec_deque};
+use std::collections::{HashMap, VecDeque, hash_map, vec_deque};
 use std::sync::Arc;
 
 use super::rules::{known_as, may_change};
@@ -16,6 +16,8 @@ use blobs::MemoryBlobs;
 
 /// Counted for each message beside its text: about its size in memory.
 const MESSAGE_BYTES: usize = 256;
+/// How many messages before its removal a message is read for the processor's cache.
+const WARM_MESSAGES: usize = 8;
 /// Messages that a reader copies at once under the lock that commits need. Texts are shared, so
 /// that a copy is about this many reference counts.
 const SLICE_MESSAGES: usize = 500;
@@ -64,9 +66,45 @@ struct Log {
     last: Seq,
     /// Sorted by seq; seqs may be missing.
     messages: VecDeque<Entry>,
-    by_id: HashMap<(UserName, MsgId), Seq>,
+    ids: Ids,
     bytes: usize,
     topic: Option<Topic>,
+}
+
+/// The seqs of messages by sender and id. An id is unique among the messages of its sender; those
+/// of two senders are equal only if one of them has copied it.
+#[derive(Default)]
+struct Ids {
+    /// By the first sender of an id.
+    first: HashMap<MsgId, Seq>,
+    /// By all other senders of an id.
+    copied: HashMap<(UserName, MsgId), Seq>,
+}
+
+impl Ids {
+    /// Returns the seqs that a message may have.
+    fn find(&self, from: &UserName, id: MsgId) -> impl Iterator<Item = Seq> {
+        let copied = match self.copied.is_empty() {
+            true => None,
+            false => self.copied.get(&(from.clone(), id)),
+        };
+        self.first.get(&id).into_iter().chain(copied).copied()
+    }
+
+    /// Adds a message that `find` does not find.
+    fn insert(&mut self, from: &UserName, id: MsgId, seq: Seq) {
+        match self.first.entry(id) {
+            hash_map::Entry::Vacant(entry) => drop(entry.insert(seq)),
+            hash_map::Entry::Occupied(_) => drop(self.copied.insert((from.clone(), id), seq)),
+        }
+    }
+
+    fn remove(&mut self, from: &UserName, id: MsgId, seq: Seq) {
+        match self.first.entry(id) {
+            hash_map::Entry::Occupied(entry) if *entry.get() == seq => drop(entry.remove()),
+            _ => drop(self.copied.remove(&(from.clone(), id))),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -164,7 +202,7 @@ impl Memory {
 
     /// Returns which holder of a name its present one is.
     fn holder(&self, user: &UserName) -> u64 {
-        self.lock().owners.get(user).copied().unwrap_or(0)
+        self.lock().holder(user)
     }
 
     fn lock(&self) -> MutexGuard<'_, Conversations> {
@@ -173,6 +211,12 @@ impl Memory {
 }
 
 impl Conversations {
+    /// Returns which holder of a name its present one is.
+    fn holder(&self, user: &UserName) -> u64 {
+        // Most servers never give a name to another user.
+        if self.owners.is_empty() { 0 } else { self.owners.get(user).copied().unwrap_or(0) }
+    }
+
     /// Dooms the files of messages that were removed.
     fn settle_files(&mut self) {
         let conversations = &self.conversations;
@@ -182,7 +226,7 @@ impl Conversations {
     }
 
     fn append(&mut self, sent: &Arc<SentMessage>, change_s_max: u64) -> Outcome {
-        let owner = self.owners.get(&sent.from).copied().unwrap_or(0);
+        let owner = self.holder(&sent.from);
         let log = entry(&mut self.conversations, &sent.conversation, self.floor);
         let before = log.bytes;
         let claims = |seq| self.blobs.claim(sent, owner, seq);
@@ -222,8 +266,7 @@ impl Log {
         change_s_max: u64,
         claims: impl FnOnce(Seq) -> bool,
     ) -> Outcome {
-        let id = (sent.from.clone(), sent.id);
-        if let Some(known) = self.by_id.get(&id).and_then(|seq| self.message(*seq)) {
+        if let Some(known) = self.known(sent) {
             return known_as(&known.sent, known.edited || known.deleted, known.seq, sent);
         }
         if !claims(Seq(self.last.0 + 1)) {
@@ -236,14 +279,20 @@ impl Log {
         }
         self.last.0 += 1;
         let (seq, mut sent) = (self.last, Arc::clone(sent));
+        self.ids.insert(&sent.from, sent.id, seq);
         if sent.kind.is_edit() {
             // The text is stored in the target.
             Arc::make_mut(&mut sent).body = Body::default();
         }
         self.bytes += MESSAGE_BYTES + sent.body.len();
         self.messages.push_back(Entry { seq, sent, owner, edited: false, deleted: false });
-        self.by_id.insert(id, seq);
         Outcome::Stored(seq)
+    }
+
+    /// Returns the message of the same sender with the same id.
+    fn known(&self, sent: &SentMessage) -> Option<&Entry> {
+        let mut same_id = self.ids.find(&sent.from, sent.id).filter_map(|seq| self.message(seq));
+        same_id.find(|known| known.sent.from == sent.from)
     }
 
     /// Removes the oldest messages until at most `bytes_max` bytes or one message remain.
@@ -251,13 +300,23 @@ impl Log {
         while self.bytes > bytes_max && self.messages.len() > 1 {
             let Some(gone) = self.messages.pop_front() else { break };
             self.forget(gone);
+            self.warm_up();
+        }
+    }
+
+    /// Reads a message that is removed soon. It is the oldest in memory, and therefore not in the
+    /// processor's cache: nothing depends on what is read now, so that the processor does not wait
+    /// for it.
+    fn warm_up(&self) {
+        if let Some(next) = self.messages.get(WARM_MESSAGES) {
+            std::hint::black_box((next.sent.id.0[0], next.sent.body.text().bytes().next()));
         }
     }
 
     /// Updates the counts after a message was removed.
     fn forget(&mut self, gone: Entry) {
         self.bytes -= MESSAGE_BYTES + gone.sent.body.len();
-        self.by_id.remove(&(gone.sent.from.clone(), gone.sent.id));
+        self.ids.remove(&gone.sent.from, gone.sent.id, gone.seq);
     }
 
     /// Erases the texts and the topic of a user. Returns the number of texts.

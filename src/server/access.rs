@@ -1,11 +1,12 @@
 //! Access control: roles, bans, mutes, address rules, and the sessions that they concern.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::delivery::send_queue::SendQueue;
 use super::hub::{self, Hub};
 use crate::chat::rights::{Role, State};
-use crate::chat::{Code, Event};
+use crate::chat::{Code, Event, UserName};
 use crate::config::{Config, admits};
 use crate::home::sanctions::{Kind, Sanction, Subject, Whom};
 use crate::home::{Decided, Users};
@@ -19,7 +20,24 @@ pub struct Access {
     pub hub: Arc<Hub>,
 }
 
+/// When a user was last found to be a member without any sanction on the server.
+#[derive(Default)]
+pub struct PlainMember(Cell<Option<(usize, usize)>>);
+
 impl Access {
+    /// Whether a user is a member and no sanction exists: the standing of most, and the same until
+    /// the users or the decisions change. `known` remembers it for one user.
+    pub fn is_plain_member(&self, user: &UserName, known: &PlainMember) -> bool {
+        let versions = (self.users.version(), self.decided.version());
+        if known.0.get() == Some(versions) {
+            return true;
+        }
+        let is_plain =
+            self.users.get().is_plain_member(user) && self.decided.now().sanctions.is_empty();
+        known.0.set(is_plain.then_some(versions));
+        is_plain
+    }
+
     /// Returns a user's role, the sanction in force, and its notice for the user.
     pub fn standing(&self, whom: Whom) -> (Role, State, Option<String>) {
         let role = self.users.get().role(whom.user);

@@ -1,10 +1,11 @@
 //! The commit thread, which owns the ledger's writing half: it commits all waiting records together
 //! and delivers the messages among them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::hub::{Hub, QueuedMessage, Waiting};
+use super::hub::{GivenMessage, Hub, Queued, QueuedMessage, Waiting};
 use crate::ledger::{Outcome, OwnFeed, Record, SplitLedger, StoredMessage};
 
 /// Time for the index of words at the end. It is shorter than the time that a stop leaves to the
@@ -24,7 +25,7 @@ impl Drop for Ends<'_> {
 /// Runs until the hub is closed.
 pub fn run(hub: &Hub, mut ledger: SplitLedger) {
     let _ends = Ends(hub);
-    let mut waiting = Vec::new();
+    let mut waiting = Queued::default();
     while hub.ledger.next_waiting(&mut waiting) {
         work(hub, &mut ledger, &mut waiting);
     }
@@ -51,38 +52,48 @@ fn index_rest(ledger: &mut SplitLedger) {
 #[derive(Default)]
 struct Batch {
     records: Vec<Record>,
-    messages: Vec<Option<QueuedMessage>>,
+    messages: Vec<Option<GivenMessage>>,
+    /// Where each message's fields for members are.
+    fields: Vec<Range<usize>>,
 }
 
 /// Commits all that waits; jobs run in between, in order.
-pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
+pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Queued) {
+    let entries = waiting.entries.len();
     let mut batch = Batch {
-        records: Vec::with_capacity(waiting.len()),
-        messages: Vec::with_capacity(waiting.len()),
+        records: Vec::with_capacity(entries),
+        messages: Vec::with_capacity(entries),
+        fields: Vec::with_capacity(entries),
     };
-    for one in waiting.drain(..) {
+    for one in waiting.entries.drain(..) {
         match one {
-            Waiting::Message(message) => {
-                batch.records.push(Record::Message(Arc::clone(&message.sent)));
-                batch.messages.push(Some(message));
+            Waiting::Message(QueuedMessage { sent, fields, queue }) => {
+                // Allocated and freed on this thread, with which no other thread waits.
+                let sent = Arc::new(sent);
+                batch.records.push(Record::Message(Arc::clone(&sent)));
+                batch.messages.push(Some(GivenMessage { sent, queue }));
+                batch.fields.push(fields);
             }
             Waiting::Record(record) => {
                 batch.records.push(record);
                 batch.messages.push(None);
+                batch.fields.push(0..0);
             }
             Waiting::Job(job) => {
-                write(hub, ledger, std::mem::take(&mut batch));
+                write(hub, ledger, std::mem::take(&mut batch), &waiting.fields);
                 job(ledger);
                 hub.counters().took_turn();
             }
         }
     }
-    write(hub, ledger, batch);
+    write(hub, ledger, batch, &waiting.fields);
+    waiting.clear();
 }
 
 /// Commits a batch and lets everybody know: what is stored comes back by the feed, before the
 /// senders go on.
-fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut messages }: Batch) {
+fn write(hub: &Hub, ledger: &mut SplitLedger, batch: Batch, all_fields: &[u8]) {
+    let Batch { records, messages, fields } = batch;
     if records.is_empty() {
         return;
     }
@@ -96,11 +107,11 @@ fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut messages }: B
         log::error!("messages are not stored: {fault}");
     }
     let (mut feed, mut stored) = (OwnFeed::default(), 0);
-    for (message, outcome) in messages.iter_mut().zip(&outcomes) {
+    for ((message, fields), outcome) in messages.iter().zip(fields).zip(&outcomes) {
         let (Some(message), Outcome::Stored(seq)) = (message, outcome) else { continue };
         stored += 1;
-        let (sent, fields) = (Arc::clone(&message.sent), std::mem::take(&mut message.fields));
-        feed.push(StoredMessage { seq: *seq, sent, fields: Some(fields) });
+        let (sent, fields) = (Arc::clone(&message.sent), Some(&all_fields[fields]));
+        feed.push(StoredMessage { seq: *seq, sent, fields });
     }
     hub.counters().stored_some(stored);
     hub.ledger.committed(&mut feed, messages, outcomes);
@@ -149,7 +160,8 @@ mod tests {
             let tea = tea.clone();
             Waiting::Job(Box::new(move |ledger: &mut SplitLedger| ledger.forget(&tea).unwrap()))
         };
-        work(&hub, &mut ledger, &mut vec![say(1), say(2), forget, say(3)]);
+        let entries = vec![say(1), say(2), forget, say(3)];
+        work(&hub, &mut ledger, &mut Queued { entries, fields: Vec::new() });
         assert_eq!(hub.counters().turns(), 3, "two commits and a job are progress");
         let page = Page { messages_max: 10, bytes_max: 1 << 20 };
         let messages = reader.read(&tea, Seq(0), Seq(10), page).unwrap();

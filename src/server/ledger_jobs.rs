@@ -414,7 +414,7 @@ mod tests {
         for _ in 0..20 {
             assert!(!jobs.answers(Duration::ZERO)[0].1);
         }
-        assert_eq!(jobs.hub.ledger.take_waiting().len(), 1);
+        assert_eq!(jobs.hub.ledger.take_waiting().entries.len(), 1);
     }
 
     /// Runs a job on a ledger of 3,000 messages of bob, in each of whose parts another message
@@ -448,13 +448,14 @@ mod tests {
         let mut parts = 0;
         while !works.is_finished() {
             let mut waiting = jobs.hub.ledger.take_waiting();
-            assert!(waiting.len() <= 1, "{} parts wait", waiting.len());
-            parts += waiting.len();
-            if waiting.is_empty() {
+            let arrived = waiting.entries.len();
+            assert!(arrived <= 1, "{arrived} parts wait");
+            parts += arrived;
+            if arrived == 0 {
                 thread::park_timeout(Duration::from_millis(1));
                 continue;
             }
-            waiting.push(Waiting::Record(says("alice", 1 << 64 | parts as u128)));
+            waiting.entries.push(Waiting::Record(says("alice", 1 << 64 | parts as u128)));
             commit::work(&jobs.hub, &mut ledger, &mut waiting);
         }
         works.join().unwrap();

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::access::PlainMember;
 use super::accounts::{self, host_key};
 use super::admission::{Applicant, KeyHolder, Offence};
 use super::authentication::{self, Candidate};
@@ -65,6 +66,7 @@ struct Session {
     address: IpAddr,
     /// Used by the session's own thread only.
     transfers: RefCell<Transfers>,
+    plain_member: PlainMember,
 }
 
 impl End {
@@ -108,8 +110,7 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     };
     let answers_max = context.config.get().limits.answers_bytes_max;
     let queue = Arc::new(SendQueue::new(id, key.fingerprint(), outgoing, answers_max));
-    let transfers = RefCell::default();
-    let session = Session { context: Arc::clone(context), queue, user, device, address, transfers };
+    let session = Session::new(context, queue, (user, device), address);
     if session.is_barred() {
         return None;
     }
@@ -223,6 +224,17 @@ impl Drop for Leaving {
 }
 
 impl Session {
+    fn new(
+        context: &Arc<Context>,
+        queue: Arc<SendQueue>,
+        (user, device): (UserName, DeviceName),
+        address: IpAddr,
+    ) -> Session {
+        let (context, transfers) = (Arc::clone(context), RefCell::default());
+        let plain_member = PlainMember::default();
+        Session { context, queue, user, device, address, transfers, plain_member }
+    }
+
     fn participant(&self, purpose: Purpose) -> Participant {
         Participant { user: self.user.clone(), device: self.device.clone(), purpose }
     }
@@ -270,6 +282,10 @@ impl Session {
     /// Returns the user's role, state, and the notice about the state. The announcements of this
     /// user's next action depend on it.
     fn standing(&self) -> (Role, State, Option<String>) {
+        if self.context.access.is_plain_member(&self.user, &self.plain_member) {
+            self.queue.set_muted(false);
+            return (Role::Member, State::Free, None);
+        }
         let standing = self.context.access.standing(self.whom());
         self.queue.set_muted(standing.1 == State::Muted);
         standing
@@ -419,7 +435,7 @@ impl Session {
         }
         let began = Instant::now();
         loop {
-            let Err(refusal) = self.run_request(&request) else { return };
+            let Err(refusal) = self.run_request(&mut request) else { return };
             let wait = match refusal {
                 Refusal::Rate { retry_ms } => Some(Duration::from_millis(retry_ms)),
                 Refusal::ReadersBusy => Some(readers::TURN),
@@ -448,16 +464,16 @@ impl Session {
     }
 
     /// Passes a request to the hub, and answers queries that the hub leaves to the session.
-    fn run_request(&self, request: &Request) -> Result<(), Refusal> {
-        let command = &request.command;
-        self.may(command)?;
-        self.may_draw(command)?;
+    fn run_request(&self, request: &mut Request) -> Result<(), Refusal> {
+        self.may(&request.command)?;
         let directory = |name: &UserName| self.context.accounts.find(name);
-        let said = match command {
-            Command::Say(message) => self.said(message)?,
-            _ => Said::default(),
-        };
-        let query = self.context.hub.run(&self.queue, request, said, &directory)?;
+        if let Command::Say(message) = &mut request.command {
+            let said = self.said(message)?;
+            return self.context.hub.say(&self.queue, message, &said, &directory);
+        }
+        let request = &*request;
+        self.may_draw(&request.command)?;
+        let query = self.context.hub.run(&self.queue, request, &directory)?;
         let Some(query) = query else { return Ok(()) };
         if let Query::Put { .. } | Query::Get { .. } | Query::Drop(_) | Query::Usage = query {
             let reference = request.reference.clone();

@@ -1,30 +1,43 @@
 //! Values that are read and replaced as a whole.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Mutex, Rank, order};
 
 /// A value that readers share and writers replace: nobody sees a partial change or waits for a
 /// reader.
-pub struct Snapshot<T>(RwLock<Arc<T>>);
+pub struct Snapshot<T> {
+    now: RwLock<Arc<T>>,
+    version: AtomicUsize,
+}
 
 impl<T> Snapshot<T> {
     pub fn new(value: T) -> Snapshot<T> {
-        Snapshot(RwLock::new(Arc::new(value)))
+        Snapshot { now: RwLock::new(Arc::new(value)), version: AtomicUsize::new(0) }
     }
 
     /// Returns the present value, which does not change for its holder.
     pub fn get(&self) -> Arc<T> {
         let _held = held();
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces the value. Returns the previous one.
     pub fn set(&self, value: T) -> Arc<T> {
         let value = Arc::new(value);
         let _held = held();
-        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *now, value)
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *now, value);
+        self.version.fetch_add(1, Ordering::Release);
+        old
+    }
+
+    /// Returns a number that differs after each `set`. A reader that asks for it before `get` may
+    /// keep what it derives from the value for as long as the number is the same. Threads that ask
+    /// for it do not slow each other down, as those that call `get` do.
+    pub fn version(&self) -> usize {
+        self.version.load(Ordering::Acquire)
     }
 }
 
@@ -86,8 +99,11 @@ mod tests {
     fn a_snapshot_stays_for_whoever_has_it() {
         let value = Snapshot::new(1);
         let before = value.get();
+        let version = value.version();
+        assert_eq!(value.version(), version);
         assert_eq!(*value.set(2), 1);
         assert_eq!((*before, *value.get()), (1, 2));
+        assert_ne!(value.version(), version, "what is derived from the value is out of date");
     }
 
     #[test]

@@ -316,15 +316,17 @@ impl World {
         let hub = &self.server.hub;
         let Session { queue, user, device, .. } = &self.server.sessions[session];
         let directory = |name: &UserName| PEOPLE.contains(&name.as_str()).then(|| name.clone());
-        let said = match &request.command {
-            Command::Say(message) => {
-                let fields = stored_fields(&message.to, user, device, 1_000, message);
-                Said { time_ms: 1_000, fields }
+        let id = request.names().0;
+        let done = match request.command {
+            Command::Say(mut message) => {
+                let fields = stored_fields(&message.to, user, device, 1_000, &message);
+                let said = Said { time_ms: 1_000, fields };
+                hub.say(queue, &mut message, &said, &directory)
             }
-            _ => Said::default(),
+            _ => hub.run(queue, &request, &directory).map(drop),
         };
-        if let Err(refusal) = hub.run(queue, &request, said, &directory) {
-            hub.delivery.answer(queue, &refusal.event(request.names().0, None));
+        if let Err(refusal) = done {
+            hub.delivery.answer(queue, &refusal.event(id, None));
         }
     }
 

@@ -104,21 +104,20 @@ impl Budgets {
         drawn.map_err(|retry_ms| Refusal::Rate { retry_ms })
     }
 
-    /// Charges for a command, on a server with so many `channels`.
+    /// Charges for a message or a topic of so many bytes, which others see.
+    pub fn pay_shown(&mut self, bytes: usize, now: Stamp) -> Result<(), Refusal> {
+        let paid = take_both((&mut self.messages, 1.0), (&mut self.bytes, bytes as f64), now);
+        paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
+    }
+
+    /// Charges for a command other than a message, on a server with so many `channels`.
     pub fn pay(&mut self, command: &Command, channels: usize, now: Stamp) -> Result<(), Refusal> {
         let parts = |count: usize, per_request| (1 + count / per_request) as f64;
         let paid = match command {
-            Command::Say(message) => {
-                let bytes = message.body.len() as f64;
-                take_both((&mut self.messages, 1.0), (&mut self.bytes, bytes), now)
-            }
             // Stored at once, like a message.
             Command::Put { .. } => self.messages.take(1.0, now),
             // A topic is shown to others like a message.
-            Command::Topic { text: Some(text), .. } => {
-                let bytes = text.len() as f64;
-                take_both((&mut self.messages, 1.0), (&mut self.bytes, bytes), now)
-            }
+            Command::Topic { text: Some(text), .. } => return self.pay_shown(text.len(), now),
             Command::History { .. } | Command::Search { .. } | Command::Count { .. } => {
                 self.histories.take(1.0, now)
             }

@@ -2,22 +2,24 @@
 
 use super::Topic;
 use crate::chat::{
-    BlobId, ChannelName, Conversation, Epoch, Event, FileBytes, HistoryKind, NewMessage, Opaque,
-    Seq, SessionId, Target, TimeSpan, UserName, Wanted,
+    BlobId, ChannelName, Conversation, Epoch, Event, FileBytes, HistoryKind, Opaque, Seq,
+    SessionId, Target, TimeSpan, UserName, Wanted,
 };
 
-/// The outcome of a command that is allowed and paid for.
+/// The outcome of a command other than a message that is allowed and paid for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision<'a> {
     Effects(Vec<Effect>),
-    /// Applies the effects and then stores the message in this conversation.
-    Say {
-        message: &'a NewMessage,
-        conversation: Conversation,
-        effects: Vec<Effect>,
-    },
     /// Answers a query outside the hub's lock.
     Query(Query<'a>),
+}
+
+/// A message that is allowed and paid for: the effects are applied, and then it is stored in this
+/// conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saying {
+    pub conversation: Conversation,
+    pub effects: Vec<Effect>,
 }
 
 /// A request that is allowed and paid for. Its answer needs data on disk, or data that the registry

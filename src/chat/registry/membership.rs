@@ -10,7 +10,7 @@ use super::users::{Mailbox, User, Users};
 use super::{Effect, Participant, Rules};
 use crate::chat::rate::Stamp;
 use crate::chat::{
-    ChannelName, Command, DeviceName, Event, Refusal, SessionId, SyncPoint, UserName,
+    ChannelName, Command, DeviceName, Event, NewMessage, Refusal, SessionId, SyncPoint, UserName,
 };
 
 /// The state of a connected user.
@@ -86,6 +86,16 @@ impl Membership {
         self.user_of(from).pay(command, channels, now)
     }
 
+    /// Charges a user for a message.
+    pub(super) fn pay_message(
+        &mut self,
+        from: SessionId,
+        message: &NewMessage,
+        now: Stamp,
+    ) -> Result<(), Refusal> {
+        self.user_of(from).pay_message(message, now)
+    }
+
     /// Charges for the first message in a conversation, because the server keeps state for it from
     /// then on.
     pub(super) fn pay_conversation(&mut self, from: SessionId, now: Stamp) -> Result<(), Refusal> {
@@ -130,7 +140,10 @@ impl Membership {
 
     /// Mutes or unmutes a user from now on.
     pub fn set_muted(&mut self, user: &UserName, muted: bool, now: Stamp) {
-        self.users.user(user, now).is_muted = muted;
+        match self.users.get_mut(user) {
+            Some(user) => user.is_muted = muted,
+            None => self.users.user(user, now).is_muted = muted,
+        }
     }
 
     /// Returns the mailboxes of absent users.

@@ -21,7 +21,7 @@ use super::{
     ReadMark, Refusal, Request, Retention, Seq, SessionId, SyncPoint, Target, UserName, Wanted,
 };
 pub use channels::Topic;
-pub use decision::{CountSpan, Decision, Effect, Fact, Lost, Query, Start};
+pub use decision::{CountSpan, Decision, Effect, Fact, Lost, Query, Saying, Start};
 use logs::Logs;
 pub use logs::Remembered;
 pub use membership::Presence;
@@ -254,7 +254,8 @@ impl Registry {
         self.membership.channels.erase_topics(|name, _| name == channel, retention)
     }
 
-    /// Decides about a session's command and charges for it.
+    /// Decides about a session's command other than a message (see [`Registry::say`]), and charges
+    /// for it.
     ///
     /// # Errors
     ///
@@ -270,7 +271,6 @@ impl Registry {
         self.rules.check_texts(command)?;
         self.membership.pay(from, command, now)?;
         Ok(match command {
-            Command::Say(message) => self.say(from, message, directory, now)?,
             Command::Resume { conversations } => {
                 Decision::Effects(self.resume(from, conversations, directory, now))
             }
@@ -326,17 +326,24 @@ impl Registry {
             Command::Operate { words } => Decision::Query(Query::Operate(words)),
             // The session ends itself.
             Command::Quit => Decision::Effects(Vec::new()),
-            Command::Password { .. } | Command::Unknown => return Err(Refusal::Unknown),
+            Command::Say(_) | Command::Password { .. } | Command::Unknown => Err(Refusal::Unknown)?,
         })
     }
 
-    fn say<'a>(
+    /// Decides about a session's message and charges for it.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what rights, limits or the state do not allow.
+    pub fn say(
         &mut self,
         from: SessionId,
-        message: &'a NewMessage,
+        message: &NewMessage,
         directory: Directory,
         now: Stamp,
-    ) -> Result<Decision<'a>, Refusal> {
+    ) -> Result<Saying, Refusal> {
+        self.rules.check_message(message)?;
+        self.membership.pay_message(from, message, now)?;
         let conversation = self.may_read(from, &message.to, directory)?;
         if let Target::User(name) = &message.to
             && !matches!(message.kind, Kind::Delete { .. })
@@ -354,7 +361,7 @@ impl Registry {
             self.logs.begin(&conversation);
         }
         let Some([one, other]) = conversation.people() else {
-            return Ok(Decision::Say { message, conversation, effects: Vec::new() });
+            return Ok(Saying { conversation, effects: Vec::new() });
         };
         let sender = self.membership.name_of(from).clone();
         let name = if *one == sender { other.clone() } else { one.clone() };
@@ -377,7 +384,7 @@ impl Registry {
             }
             effects.push(Effect::Follow(conversation.clone(), readers, start));
         }
-        Ok(Decision::Say { message, conversation, effects })
+        Ok(Saying { conversation, effects })
     }
 
     fn join(&mut self, from: SessionId, joining: Joining, now: Stamp) -> Vec<Effect> {

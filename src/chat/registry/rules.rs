@@ -1,6 +1,8 @@
 //! The operator's configuration, as far as the registry needs it.
 
-use crate::chat::{ChannelName, Command, Conversation, Epoch, Refusal, Retention, Wanted};
+use crate::chat::{
+    ChannelName, Command, Conversation, Epoch, NewMessage, Refusal, Retention, Wanted,
+};
 use crate::limits::{COUNTED_MAX, Limits};
 
 /// The operator's configuration.
@@ -15,16 +17,18 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Checks that a message has a body that suits it and is within its limit.
+    pub(super) fn check_message(&self, message: &NewMessage) -> Result<(), Refusal> {
+        match (message.body.text().len(), self.limits.text_bytes_max) {
+            (bytes, max_bytes) if bytes > max_bytes => Err(Refusal::TooLong { bytes, max_bytes }),
+            _ => message.check(),
+        }
+    }
+
     /// Checks that the command's texts are present and within their limits.
     pub(super) fn check_texts(&self, command: &Command) -> Result<(), Refusal> {
         let limits = &self.limits;
         match command {
-            Command::Say(message) => match (message.body.text().len(), limits.text_bytes_max) {
-                (bytes, max_bytes) if bytes > max_bytes => {
-                    Err(Refusal::TooLong { bytes, max_bytes })
-                }
-                _ => message.check(),
-            },
             Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) } => {
                 match (text.len(), limits.topic_bytes_max) {
                     (bytes, max_bytes) if bytes > max_bytes => {

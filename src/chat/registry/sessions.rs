@@ -1,9 +1,9 @@
 //! Sessions: the user and the device of each, its channels, and whether it still has to resume.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chat::rate::Stamp;
-use crate::chat::{ChannelName, DeviceName, SessionId, UserName};
+use crate::chat::{ChannelName, CountedMap, DeviceName, SessionId, UserName};
 
 /// The purpose of a session, from the client's login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Session {
 
 #[derive(Default)]
 pub(super) struct Sessions {
-    sessions: HashMap<SessionId, Session>,
+    sessions: CountedMap<SessionId, Session>,
 }
 
 impl Sessions {

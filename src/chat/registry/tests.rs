@@ -49,13 +49,15 @@ impl Chat {
             let folded: UserName = name.as_str().to_lowercase().parse().ok()?;
             ["alice", "bob", "carol"].contains(&folded.as_str()).then_some(folded)
         };
+        if let Command::Say(message) = &command {
+            let Saying { conversation, effects } =
+                self.registry.say(id, message, &known, Stamp(1_000))?;
+            self.said_in = Some(conversation);
+            return Ok(effects);
+        }
         Ok(match self.registry.decide(id, &command.into(), &known, Stamp(1_000))? {
             Decision::Effects(effects) => effects,
             Decision::Query(_) => Vec::new(),
-            Decision::Say { conversation, effects, .. } => {
-                self.said_in = Some(conversation);
-                effects
-            }
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Rules;
 use super::budgets::Budgets;
 use crate::chat::rate::Stamp;
-use crate::chat::{Command, Conversation, Refusal, SessionId, UserName};
+use crate::chat::{Command, Conversation, NewMessage, Refusal, SessionId, UserName};
 use crate::limits::MAILBOX_SENDERS;
 
 /// How long an idle user's state stays at least, in ms.
@@ -37,10 +37,13 @@ impl User {
     /// Charges for a command.
     pub fn pay(&mut self, command: &Command, channels: usize, now: Stamp) -> Result<(), Refusal> {
         self.budgets.draw(command, now)?;
-        if matches!(command, Command::Say(_)) {
-            self.active = now;
-        }
         self.budgets.pay(command, channels, now)
+    }
+
+    /// Charges for a message.
+    pub fn pay_message(&mut self, message: &NewMessage, now: Stamp) -> Result<(), Refusal> {
+        self.active = now;
+        self.budgets.pay_shown(message.body.len(), now)
     }
 
     pub fn idle_ms(&self, now: Stamp) -> u64 {

@@ -224,6 +224,12 @@ impl Users {
         }
     }
 
+    /// Whether a user is a member until `users/` is read again: neither an operator nor one whose
+    /// demotion can be taken back.
+    pub fn is_plain_member(&self, name: &UserName) -> bool {
+        self.role_on_disk(name) == Role::Member
+    }
+
     fn role_on_disk(&self, name: &UserName) -> Role {
         self.settings.get(name).map_or(Role::Member, |settings| settings.role)
     }

@@ -9,6 +9,23 @@ use crate::chat::Seq;
 /// The size at which a chunk is closed, which bounds what one read returns.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// The digits of the greatest seq.
+const DIGITS_MAX: usize = 20;
+
+/// Writes a number into the end of `digits`, which is faster than formatting it. Returns its
+/// digits.
+fn decimal(mut number: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
+    let mut from = DIGITS_MAX;
+    loop {
+        from -= 1;
+        digits[from] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[from..];
+        }
+    }
+}
+
 /// A conversation's log in memory: bounded, the oldest entries dropped first.
 pub struct Tail {
     chunks: VecDeque<Span>,
@@ -72,11 +89,12 @@ impl Tail {
         }
         self.seq = seq;
         let (open, rest) = fields.split_at(1);
-        let head = match open {
-            b"[" => format!("[\"{seq}\","),
-            _ => format!("{{\"type\":\"message\",\"seq\":\"{seq}\","),
+        let head: &[u8] = match open {
+            b"[" => b"[\"",
+            _ => b"{\"type\":\"message\",\"seq\":\"",
         };
-        self.push(&[head.as_bytes(), rest]);
+        let mut digits = [0; DIGITS_MAX];
+        self.push(&[head, decimal(seq.0, &mut digits), b"\",", rest]);
         true
     }
 
@@ -161,6 +179,14 @@ mod tests {
             }
             let memory: usize = tail.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
             prop_assert!(memory <= 200_000 + CHUNK_BYTES + 40_000);
+        }
+    }
+
+    #[test]
+    fn seqs_are_written_in_decimal() {
+        for number in [0, 7, 10, 999, 1_000, 18_446_744_073_709_551_615] {
+            let mut digits = [0; DIGITS_MAX];
+            assert_eq!(decimal(number, &mut digits), number.to_string().as_bytes());
         }
     }
 

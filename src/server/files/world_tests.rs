@@ -149,7 +149,7 @@ impl Server {
     /// Runs the queued jobs of the commit thread.
     pub fn writes(&self) -> bool {
         let mut waiting = self.hub.ledger.take_waiting();
-        let some = !waiting.is_empty();
+        let some = !waiting.entries.is_empty();
         commit::work(&self.hub, &mut self.ledger.borrow_mut(), &mut waiting);
         some
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::state::State;
-use super::waiting::{Job, Waiting};
+use super::waiting::{Job, Queued};
 use crate::server::delivery::send_queue::SendQueue;
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 
@@ -86,7 +86,7 @@ impl Lock {
 
     /// Waits for work and swaps it into `waiting`, which is empty and keeps its capacity. Returns
     /// false once the hub is closed.
-    pub fn next_waiting(&self, waiting: &mut Vec<Waiting>) -> bool {
+    pub fn next_waiting(&self, waiting: &mut Queued) -> bool {
         let mut state = self.lock();
         while state.waiting.is_empty() {
             if state.waiting.is_closed() {

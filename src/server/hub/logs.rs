@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::chat::{Conversation, Seq, SessionId};
+use crate::chat::{Conversation, CountedMap, Seq, SessionId};
 use crate::server::delivery::send_queue::{ConversationId, SendQueue};
 use crate::server::delivery::tail::{FellBehind, Span, Tail};
 
@@ -35,7 +35,7 @@ pub(super) enum Next {
 
 pub(super) struct Logs {
     ids: HashMap<Conversation, ConversationId>,
-    logs: HashMap<ConversationId, Log>,
+    logs: CountedMap<ConversationId, Log>,
     ids_made: u64,
     /// Messages since the start.
     messages: u64,
@@ -44,7 +44,7 @@ pub(super) struct Logs {
 
 impl Logs {
     pub fn new(tail_bytes_max: usize) -> Logs {
-        let (ids, logs) = (HashMap::new(), HashMap::new());
+        let (ids, logs) = (HashMap::new(), CountedMap::default());
         Logs { ids, logs, ids_made: 0, messages: 0, tail_bytes_max }
     }
 

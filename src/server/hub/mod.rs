@@ -22,8 +22,12 @@ use super::disk_guard::DiskGuard;
 use super::observe::counters::Counters;
 use crate::chat::Seq;
 use crate::chat::rate::Stamp;
-use crate::chat::registry::{Decision, Directory, Effect, Participant, Query, Registry, Rules};
-use crate::chat::{ChannelName, Code, Command, Conversation, Event, Refusal, Request, UserName};
+use crate::chat::registry::{
+    Decision, Directory, Effect, Participant, Query, Registry, Rules, Saying,
+};
+use crate::chat::{
+    ChannelName, Code, Command, Conversation, Event, NewMessage, Refusal, Request, UserName,
+};
 use crate::config::Config;
 use crate::ledger::SentMessage;
 use crate::limits::{ANSWER_MS, Limits};
@@ -32,7 +36,7 @@ use deliver::Delivery;
 use lock::Lock;
 use queue::LedgerQueue;
 use state::{After, State};
-pub use waiting::{Job, QueuedMessage, Waiting};
+pub use waiting::{GivenMessage, Job, Queued, QueuedMessage, Waiting};
 
 /// What all sessions share.
 pub struct Hub {
@@ -47,7 +51,6 @@ pub struct Hub {
 }
 
 /// What a session passes with a message: its time, and the result of `stored_fields`.
-#[derive(Default)]
 pub struct Said {
     pub time_ms: i64,
     pub fields: Vec<u8>,
@@ -102,55 +105,69 @@ impl Hub {
         Ok(())
     }
 
-    /// Runs a session's request. A message is queued for the ledger; every other request first
-    /// waits for the session's earlier messages. Returns the query that the session has to answer,
-    /// if any.
+    /// Queues a session's message for the ledger, and takes its body.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what rights, limits or the state do not allow. The message keeps its body.
+    pub fn say(
+        &self,
+        queue: &Arc<SendQueue>,
+        message: &mut NewMessage,
+        said: &Said,
+        directory: Directory,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        let mut state = self.lock.when_roomy(self.lock());
+        // The session may have ended since the message was read.
+        let Some((user, device)) = state.registry.membership.who(queue.id) else { return Ok(()) };
+        let (from, device) = (user.clone(), device.clone());
+        state.registry.membership.set_muted(&from, queue.is_muted(), now);
+        let Saying { conversation, effects } =
+            state.registry.say(queue.id, message, directory, now)?;
+        let mut after = state.carry_out(effects);
+        if state.waiting.is_closed() {
+            return Err(Refusal::Storage);
+        }
+        let said_in = state.log_of(&conversation);
+        after.crowded = state.logs.is_crowded(said_in).then_some(said_in);
+        // The log's name of a channel: the message's own one is freed by the thread that made it.
+        let known = state.logs.conversation(said_in).filter(|one| one.people().is_none()).cloned();
+        let conversation = known.unwrap_or(conversation);
+        let &mut NewMessage { id, kind, .. } = message;
+        let (time_ms, body) = (said.time_ms, std::mem::take(&mut message.body));
+        let sent = SentMessage { conversation, from, device, id, time_ms, kind, body };
+        queue.undecided.fetch_add(1, Ordering::Relaxed);
+        state.waiting.push_message(sent, &said.fields, Arc::clone(queue));
+        self.lock.wake_commit_thread(state);
+        self.delivery.finish(queue, after);
+        Ok(())
+    }
+
+    /// Runs a session's request other than a message, after the session's earlier messages. Returns
+    /// the query that the session has to answer, if any.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what rights, limits or the state do not allow.
     pub fn run<'a>(
         &self,
         queue: &Arc<SendQueue>,
         request: &'a Request,
-        said: Said,
         directory: Directory,
     ) -> Result<Option<Query<'a>>, Refusal> {
         let now = self.now();
-        let is_message = matches!(request.command, Command::Say(_));
-        let state = if is_message { self.lock() } else { self.lock.when_decided(queue) };
+        let state = self.lock.when_decided(queue);
         let mut state =
             if may_store(&request.command) { self.lock.when_roomy(state) } else { state };
         // The session may have ended since the request was read.
-        let Some((user, device)) = state.registry.membership.who(queue.id) else { return Ok(None) };
-        let (user, device) = (user.clone(), device.clone());
+        let Some((user, _)) = state.registry.membership.who(queue.id) else { return Ok(None) };
+        let user = user.clone();
         state.registry.membership.set_muted(&user, queue.is_muted(), now);
-        if !is_message {
-            state.charge_answers(&user, now);
-        }
+        state.charge_answers(&user, now);
         let (after, query) = match state.registry.decide(queue.id, request, directory, now)? {
             Decision::Effects(effects) => (state.carry_out(effects), None),
             Decision::Query(query) => (After::default(), Some(query)),
-            Decision::Say { message, conversation, effects } => {
-                let mut after = state.carry_out(effects);
-                if state.waiting.is_closed() {
-                    return Err(Refusal::Storage);
-                }
-                let said_in = state.log_of(&conversation);
-                after.crowded = state.logs.is_crowded(said_in).then_some(said_in);
-                let sent = SentMessage {
-                    conversation,
-                    from: user,
-                    device,
-                    id: message.id,
-                    time_ms: said.time_ms,
-                    kind: message.kind,
-                    body: message.body.clone(),
-                };
-                queue.undecided.fetch_add(1, Ordering::Relaxed);
-                state.waiting.push(Waiting::Message(QueuedMessage {
-                    sent: Arc::new(sent),
-                    fields: said.fields,
-                    queue: Arc::clone(queue),
-                }));
-                (after, None)
-            }
         };
         self.lock.wake_commit_thread(state);
         self.delivery.finish(queue, after);
@@ -302,9 +319,7 @@ impl Hub {
 /// Whether a command may store something.
 fn may_store(command: &Command) -> bool {
     match command {
-        Command::Say(_) | Command::Join { .. } | Command::Part { .. } | Command::Read { .. } => {
-            true
-        }
+        Command::Join { .. } | Command::Part { .. } | Command::Read { .. } => true,
         Command::Topic { text, .. } => text.is_some(),
         _ => false,
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::deliver::Delivery;
 use super::lock::Lock;
-use super::waiting::{Job, QueuedMessage, Waiting};
+use super::waiting::{GivenMessage, Job, Queued};
 use crate::chat::registry::Mailbox;
 use crate::chat::{Event, MsgId, Refusal, Target, UserName};
 use crate::ledger::{Feed, Outcome, SplitLedger};
@@ -25,14 +25,14 @@ impl LedgerQueue {
 
     /// Waits for work and swaps it into `waiting`, which is empty and keeps its capacity. Returns
     /// false once the hub is closed.
-    pub fn next_waiting(&self, waiting: &mut Vec<Waiting>) -> bool {
+    pub fn next_waiting(&self, waiting: &mut Queued) -> bool {
         self.lock.next_waiting(waiting)
     }
 
     /// Takes what waits for the ledger.
     #[cfg(test)]
-    pub fn take_waiting(&self) -> Vec<Waiting> {
-        let mut taken = Vec::new();
+    pub fn take_waiting(&self) -> Queued {
+        let mut taken = Queued::default();
         self.lock.lock().waiting.take(&mut taken);
         taken
     }
@@ -96,7 +96,7 @@ impl LedgerQueue {
     pub fn committed(
         &self,
         feed: &mut dyn Feed,
-        messages: Vec<Option<QueuedMessage>>,
+        messages: Vec<Option<GivenMessage>>,
         outcomes: Vec<Outcome>,
     ) {
         let mut answers = Vec::new();

@@ -1,14 +1,13 @@
 //! What the one lock guards: the registry, the conversations' logs, the sessions' queues, and what
 //! waits for the ledger. Effects are applied under it; what is left is for outside.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::logs::Logs;
 use super::waiting::{Waiting, WaitingList};
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Effect, Fact, Lost, Registry, Start};
-use crate::chat::{Conversation, Event, NewMessage, SessionId, UserName};
+use crate::chat::{Conversation, CountedMap, Event, NewMessage, Seq, SessionId, UserName};
 use crate::ledger::{Feed, Record, SentMessage, StoredMessage};
 use crate::limits::Limits;
 use crate::server::delivery::send_queue::{ConversationId, SendQueue};
@@ -18,7 +17,7 @@ pub(super) struct State {
     pub registry: Registry,
     pub logs: Logs,
     pub waiting: WaitingList,
-    queues: HashMap<SessionId, Arc<SendQueue>>,
+    queues: CountedMap<SessionId, Arc<SendQueue>>,
     /// Messages that the ledger has lost, at least.
     lost: u64,
 }
@@ -41,7 +40,7 @@ impl State {
             registry,
             logs: Logs::new(limits.tail_bytes_max),
             waiting: WaitingList::new(limits.ledger_waiting_max),
-            queues: HashMap::new(),
+            queues: CountedMap::default(),
             lost: 0,
         }
     }
@@ -84,17 +83,38 @@ impl State {
     /// deliver.
     pub fn arrived(&mut self, feed: &mut dyn Feed) -> Vec<ConversationId> {
         let mut arrived = Vec::new();
+        // Most messages follow one of the same conversation.
+        let mut last: Option<(Conversation, ConversationId, Option<Seq>)> = None;
         while let Some(StoredMessage { seq, sent, fields }) = feed.next() {
-            let id = self.log_of(&sent.conversation);
-            let fields = fields.unwrap_or_else(|| encoded(&sent));
-            if self.logs.append_message(id, seq, &fields) {
-                self.registry.committed(&sent.conversation, seq);
+            let is_same = last.as_ref().is_some_and(|(one, ..)| *one == sent.conversation);
+            if !is_same {
+                self.note_committed(last.take());
+            }
+            let (_, id, newest) = last.get_or_insert_with(|| {
+                let id =
+                    self.logs.id(&sent.conversation, || self.registry.last(&sent.conversation));
                 arrived.push(id);
+                (sent.conversation.clone(), id, None)
+            });
+            let is_new = match fields {
+                Some(fields) => self.logs.append_message(*id, seq, fields),
+                None => self.logs.append_message(*id, seq, &encoded(&sent)),
+            };
+            if is_new {
+                *newest = Some(seq);
             }
         }
+        self.note_committed(last);
         arrived.sort_unstable();
         arrived.dedup();
         arrived
+    }
+
+    /// The registry learns the newest seq of a conversation, if there is one.
+    fn note_committed(&mut self, run: Option<(Conversation, ConversationId, Option<Seq>)>) {
+        if let Some((conversation, _, Some(seq))) = run {
+            self.registry.committed(&conversation, seq);
+        }
     }
 
     /// Applies effects in order.

@@ -129,11 +129,11 @@ impl Room {
 fn say(hub: &Hub, queue: &Arc<SendQueue>, number: u64) {
     let to = Target::Channel("#lobby".parse().unwrap());
     let id = MsgId(u128::from(number).to_be_bytes());
-    let message = NewMessage::text(to.clone(), id, "x");
+    let mut message = NewMessage::text(to.clone(), id, "x");
     let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
     let fields = stored_fields(&to, &user, &device, 0, &message);
     let said = Said { time_ms: 0, fields };
-    hub.run(queue, &Command::Say(message).into(), said, &|name| Some(name.clone())).unwrap();
+    hub.say(queue, &mut message, &said, &|name| Some(name.clone())).unwrap();
 }
 
 #[test]
@@ -215,10 +215,10 @@ fn a_thousand_panics_in_single_sessions_harm_no_other() {
 }
 
 /// Messages of others, as from a ledger with several writers.
-struct Shared(VecDeque<StoredMessage>);
+struct Shared(VecDeque<StoredMessage<'static>>);
 
 impl Feed for Shared {
-    fn next(&mut self) -> Option<StoredMessage> {
+    fn next(&mut self) -> Option<StoredMessage<'_>> {
         self.0.pop_front()
     }
 }
@@ -262,14 +262,14 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
     (0..2).for_each(|_| room.enters());
     let Room { hub, members, .. } = &room;
     let (queue, leaves) = (&members[0].queue, &members[1].queue);
-    let applies = |command: Command| {
-        hub.run(queue, &command.into(), Said::default(), &|name| Some(name.clone())).map(drop)
-    };
+    let applies =
+        |command: Command| hub.run(queue, &command.into(), &|name| Some(name.clone())).map(drop);
     let lobby = || "#lobby".parse().unwrap();
     let says = |kind, text: &str| {
         let (to, id, body) = (Target::Channel(lobby()), MsgId([7; 16]), text.into());
-        let command = Command::Say(NewMessage { to, id, kind, body });
-        applies(command).unwrap();
+        let mut message = NewMessage { to, id, kind, body };
+        let said = Said { time_ms: 0, fields: Vec::new() };
+        hub.say(queue, &mut message, &said, &|name| Some(name.clone())).unwrap();
         queue.undecided.store(0, Ordering::Relaxed);
     };
     let text = || Some("tea".to_owned());
@@ -300,7 +300,7 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
             hub.sweep();
             hub.ledger.try_job(Box::new(|_| {}));
             assert_eq!(
-                hub.ledger.take_waiting().len(),
+                hub.ledger.take_waiting().entries.len(),
                 3,
                 "{number}: requests that cannot wait add nothing"
             );

@@ -1,5 +1,6 @@
 //! What waits for the ledger.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::ledger::{Record, SentMessage, SplitLedger};
@@ -17,17 +18,46 @@ pub enum Waiting {
     Job(Job),
 }
 
-/// A message on its way through the ledger.
+/// A message that waits for the ledger.
 pub struct QueuedMessage {
-    pub sent: Arc<SentMessage>,
-    /// The fields for members, from `stored_fields`.
-    pub fields: Vec<u8>,
+    pub sent: SentMessage,
+    /// Where [`Queued::fields`] has the message's fields for members.
+    pub fields: Range<usize>,
     pub queue: Arc<SendQueue>,
+}
+
+/// A message that the ledger has been given.
+pub struct GivenMessage {
+    pub sent: Arc<SentMessage>,
+    pub queue: Arc<SendQueue>,
+}
+
+/// Capacity of the buffer of fields, in bytes, that is kept for the next entries.
+const FIELDS_KEPT_BYTES: usize = 1 << 20;
+
+/// Entries for the ledger, in order.
+#[derive(Default)]
+pub struct Queued {
+    pub entries: Vec<Waiting>,
+    /// The results of `stored_fields` of all messages among the entries, one after the other: a
+    /// buffer for each message would be freed by another thread than its own.
+    pub fields: Vec<u8>,
+}
+
+impl Queued {
+    /// Empties it. It keeps its capacity, unless it was unusually large.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.fields.clear();
+        if self.fields.capacity() > FIELDS_KEPT_BYTES {
+            self.fields = Vec::new();
+        }
+    }
 }
 
 /// Records and jobs for the ledger, in order.
 pub(super) struct WaitingList {
-    entries: Vec<Waiting>,
+    queued: Queued,
     entries_max: usize,
     /// Nothing more is accepted for the ledger.
     closed: bool,
@@ -40,7 +70,7 @@ pub(super) struct WaitingList {
 impl WaitingList {
     pub fn new(entries_max: usize) -> WaitingList {
         WaitingList {
-            entries: Vec::new(),
+            queued: Queued::default(),
             entries_max,
             closed: false,
             abandoned: false,
@@ -49,12 +79,12 @@ impl WaitingList {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.queued.entries.is_empty()
     }
 
     /// Whether requests that add something have to wait.
     pub fn is_full(&self) -> bool {
-        self.entries.len() >= self.entries_max && !self.drops_jobs()
+        self.queued.entries.len() >= self.entries_max && !self.drops_jobs()
     }
 
     /// Whether nothing more is accepted.
@@ -72,13 +102,21 @@ impl WaitingList {
     }
 
     pub fn push(&mut self, entry: Waiting) {
-        self.entries.push(entry);
+        self.queued.entries.push(entry);
+    }
+
+    /// Adds a message with its fields for members.
+    pub fn push_message(&mut self, sent: SentMessage, fields: &[u8], queue: Arc<SendQueue>) {
+        let from = self.queued.fields.len();
+        self.queued.fields.extend_from_slice(fields);
+        let fields = from..self.queued.fields.len();
+        self.push(Waiting::Message(QueuedMessage { sent, fields, queue }));
     }
 
     /// Adds a job, unless nobody would do it.
     pub fn push_job(&mut self, job: Job) {
         if !self.drops_jobs() {
-            self.entries.push(Waiting::Job(job));
+            self.push(Waiting::Job(job));
         }
     }
 
@@ -95,12 +133,12 @@ impl WaitingList {
     }
 
     fn drop_jobs(&mut self) {
-        self.entries.retain(|one| !matches!(one, Waiting::Job(_)));
+        self.queued.entries.retain(|one| !matches!(one, Waiting::Job(_)));
     }
 
     /// Swaps all entries into `empty`, which keeps its capacity.
-    pub fn take(&mut self, empty: &mut Vec<Waiting>) {
-        std::mem::swap(&mut self.entries, empty);
+    pub fn take(&mut self, empty: &mut Queued) {
+        std::mem::swap(&mut self.queued, empty);
     }
 
     /// The commit thread goes to sleep, or is awake again.
@@ -110,7 +148,7 @@ impl WaitingList {
 
     /// Returns whether the commit thread sleeps and has work. The caller then wakes it.
     pub fn takes_wakeup(&mut self) -> bool {
-        let has_work = !self.entries.is_empty() || self.closed;
+        let has_work = !self.is_empty() || self.closed;
         has_work && std::mem::take(&mut self.commit_thread_sleeps)
     }
 }
