@@ -1,6 +1,8 @@
 //! Every limit, named once with its unit. Those in `Limits` are settable under `"limits"` in
 //! config.json; the constants are part of the protocol or of a bound that others depend on.
 
+use std::any::TypeId;
+
 use serde::{Deserialize, Serialize};
 
 /// A day, in milliseconds.
@@ -173,6 +175,13 @@ macro_rules! limits {
             #[allow(clippy::unnecessary_cast, reason = "rates are f64 already")]
             fn values(&self) -> impl Iterator<Item = (&'static str, f64)> {
                 [$((stringify!($name), self.$name as f64)),+].into_iter()
+            }
+
+            /// The limits that are rates: those of type `f64`.
+            fn rates(&self) -> impl Iterator<Item = (&'static str, f64)> {
+                let kinds = [$(TypeId::of::<$kind>()),+];
+                let values = self.values().zip(kinds);
+                values.filter(|(_, kind)| *kind == TypeId::of::<f64>()).map(|(rate, _)| rate)
             }
         }
     };
@@ -355,23 +364,11 @@ impl Limits {
     }
 
     fn check_rates(&self) -> Result<(), (&'static str, &'static str)> {
-        let rates = [
-            ("messages_per_s", self.messages_per_s),
-            ("bytes_per_s", self.bytes_per_s),
-            ("requests_per_s", self.requests_per_s),
-            ("histories_per_s", self.histories_per_s),
-            ("answer_bytes_per_s", self.answer_bytes_per_s),
-            ("joins_announced_per_s", self.joins_announced_per_s),
-            ("logins_per_s", self.logins_per_s),
-            ("conversations_per_h", self.conversations_per_h),
-            ("file_bytes_per_s", self.file_bytes_per_s),
-        ];
-        if let Some((name, _)) =
-            rates.iter().find(|(_, rate)| !rate.is_finite() || *rate < RATE_MIN)
-        {
-            return Err((name, "a rate is a number of at least 0.000001"));
+        let is_wrong = |rate: f64| !rate.is_finite() || rate < RATE_MIN;
+        match self.rates().find(|(_, rate)| is_wrong(*rate)) {
+            Some((name, _)) => Err((name, "a rate is a number of at least 0.000001")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_each(&self) -> Result<(), (&'static str, &'static str)> {

@@ -1,5 +1,7 @@
 //! What a reload takes over, and the bounds of the limits.
 
+use pychat::limits::Limits;
+
 use super::*;
 
 #[test]
@@ -69,7 +71,7 @@ fn nobody_reloads_what_would_keep_them_out() {
 /// Every limit as large as it may be, or absurd.
 #[test]
 fn absurd_limits_are_refused_and_the_largest_work() {
-    let names = pychat::limits::Limits::NAMES;
+    let names = Limits::NAMES;
     let world = World::new().stopped();
     let config = world.home().join("config.json");
     for value in ["10000000000000000", "18446744073709551615", "1e300"] {
@@ -87,8 +89,9 @@ fn absurd_limits_are_refused_and_the_largest_work() {
     let own = |name: &str| {
         matches!(name, "text_bytes_max" | "search_ms_max" | "ping_s" | "disk_reserve_bytes")
     };
-    let most = |name: &&&str| match pychat::limits::Limits::highest(name) {
-        most if name.ends_with("_per_s") || **name == "conversations_per_h" => format!("{most:e}"),
+    let defaults = serde_json::to_value(Limits::default()).unwrap();
+    let most = |name: &&&str| match Limits::highest(name) {
+        most if defaults[**name].is_f64() => format!("{most:e}"),
         most => most.to_string(),
     };
     let limits: Vec<_> = names.iter().filter(|name| !own(name)).collect();
@@ -108,4 +111,19 @@ fn absurd_limits_are_refused_and_the_largest_work() {
     let world = world.stopped();
     let told = world.server.told().join("\n");
     assert!(!told.contains("panicked") && !told.contains("overflow"), "{told}");
+}
+
+#[test]
+fn a_rate_that_lets_nothing_through_is_refused() {
+    let defaults = serde_json::to_value(Limits::default()).unwrap();
+    let rates: Vec<_> = Limits::NAMES.iter().filter(|name| defaults[**name].is_f64()).collect();
+    assert!(rates.len() > 8, "{rates:?}");
+    for name in rates {
+        for rate in [0.0, -1.0] {
+            let mut limits = defaults.clone();
+            limits[*name] = rate.into();
+            let limits: Limits = serde_json::from_value(limits).unwrap();
+            assert_eq!(limits.check().map_err(|(name, _)| name), Err(*name));
+        }
+    }
 }
