@@ -350,6 +350,8 @@ fn a_path_that_is_dropped_on_a_plain_terminal_is_asked_about() {
     alice.shows("you are in #lobby");
     alice.types(&format!("{}\r", path.display()));
     alice.shows("it is the path of a file");
+    // Before the prompt is back, the terminal would handle Ctrl-U itself.
+    world.until("the path is at the prompt again", || alice.cursor().2.ends_with("#1.txt"));
     // Ctrl-U removes the line, and Tab completes the next one up to the blanks.
     alice.types(&format!("\u{15}/send {}/plan\t", path.parent().unwrap().display()));
     alice.shows("#1.txt");
