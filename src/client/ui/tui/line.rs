@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use crate::chat::{MsgId, Seq, UserName};
+use crate::chat::{Kind, Message, MsgId, Seq, UserName};
 use crate::client::model::Origin;
 use crate::client::transfer::TransferId;
 use crate::client::ui::picture::Cell;
@@ -17,17 +17,33 @@ pub struct Line {
     pub what: What,
 }
 
+/// The form of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Text,
+    /// `/me`.
+    Action,
+    /// The announcement of a file.
+    File,
+}
+
+/// What was done to a message after it was sent. A deletion is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    None,
+    Edited,
+    Deleted,
+}
+
 #[derive(Debug, PartialEq)]
 pub enum What {
     Said {
         who: UserName,
         text: String,
-        me: bool,
+        form: Form,
         own: bool,
         mention: bool,
-        edited: bool,
-        deleted: bool,
-        file: bool,
+        change: Change,
         /// The preview of a picture, in cells.
         preview: Vec<Vec<Cell>>,
     },
@@ -78,6 +94,27 @@ pub enum Older {
     None,
 }
 
+impl Form {
+    pub fn of(kind: &Kind) -> Form {
+        match kind {
+            Kind::Me => Form::Action,
+            Kind::File { .. } => Form::File,
+            Kind::Say | Kind::Edit { .. } | Kind::Delete { .. } => Form::Text,
+        }
+    }
+}
+
+impl Change {
+    /// Of a message as the server sends it.
+    pub fn of(message: &Message) -> Change {
+        match (message.deleted, message.edited) {
+            (true, _) => Change::Deleted,
+            (false, true) => Change::Edited,
+            (false, false) => Change::None,
+        }
+    }
+}
+
 impl Line {
     pub fn bytes(&self) -> usize {
         let text = match &self.what {
@@ -104,12 +141,13 @@ impl Line {
     }
 
     pub fn is_file(&self) -> bool {
-        matches!(self.what, What::Said { file: true, .. })
+        matches!(self.what, What::Said { form: Form::File, .. })
     }
 
     /// Returns whether this is a message that can be answered: stored, and not deleted.
     pub fn is_message(&self) -> bool {
-        self.seq.is_some() && matches!(self.what, What::Said { deleted: false, .. })
+        let is_deleted = matches!(self.what, What::Said { change: Change::Deleted, .. });
+        self.seq.is_some() && matches!(self.what, What::Said { .. }) && !is_deleted
     }
 
     pub fn is_own(&self) -> bool {

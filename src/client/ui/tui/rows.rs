@@ -10,7 +10,7 @@ use super::find::find;
 use super::links::{Hyperlink, links};
 use super::pixels;
 use super::theme::Look;
-use super::window::{At, Line, What, Window};
+use super::window::{At, Change, Form, Line, What, Window};
 use super::wrap;
 use crate::chat::UserName;
 use crate::client::model::Origin;
@@ -91,8 +91,8 @@ impl Paper<'_> {
 
     /// The rows of a preview below its message.
     fn preview(&self, what: &What, indent: usize) -> Vec<Row<'static>> {
-        let What::Said { preview, deleted: false, .. } = what else { return Vec::new() };
-        if !pixels::has_colours(self.look.theme) {
+        let What::Said { preview, change, .. } = what else { return Vec::new() };
+        if *change == Change::Deleted || !pixels::has_colours(self.look.theme) {
             return Vec::new();
         }
         let row = |cells: &Vec<picture::Cell>| {
@@ -109,21 +109,21 @@ impl Paper<'_> {
         let time = self.time(line.time_ms);
         let mut spans = vec![Span::styled(time, look.dim)];
         match &line.what {
-            What::Said { who, text, me, own, mention, edited, deleted, .. } => {
+            What::Said { who, text, form, own, mention, change, .. } => {
                 let style = match (*mention, *own) {
                     // The colour tells who has written it.
                     (true, _) => look.name(who).add_modifier(look.mention.add_modifier),
                     (false, true) => look.own,
                     (false, false) => look.name(who),
                 };
-                spans.extend(self.head(who, *own, *me, style));
-                if *deleted {
+                spans.extend(self.head(who, *own, *form == Form::Action, style));
+                if *change == Change::Deleted {
                     spans.push(Span::styled("(deleted)", look.dim));
                 } else {
                     let words = if *mention { mentions(text, &self.words) } else { Vec::new() };
                     self.marked(text, Style::new(), &words, &mut spans);
                 }
-                if *edited && !*deleted {
+                if *change == Change::Edited {
                     spans.push(Span::styled(" (edited)", look.dim));
                 }
             }

@@ -5,7 +5,7 @@ use super::pane::Pane;
 use super::pixels;
 use super::reader::{Effect, Reader};
 use super::settings::Settings;
-use super::window::{At, Line, Older, What};
+use super::window::{At, Change, Form, Line, Older, What};
 use crate::chat::{Code, Event, Kind, Message, NewMessage, Retention, Seq, Target, UserName};
 use crate::client::model::{Input, Origin, Output, State, is_unsealed};
 use crate::client::slash::Notify;
@@ -492,14 +492,12 @@ fn said(reader: &Reader, message: Message) -> Line {
     let note = words::lock_note(&message);
     let preview = pixels::preview(&message);
     let what = What::Said {
+        form: Form::of(&message.kind),
+        change: Change::of(&message),
         who: message.from,
         text: text + note,
-        me: message.kind == Kind::Me,
         own,
         mention,
-        edited: message.edited,
-        deleted: message.deleted,
-        file: message.kind.blob().is_some(),
         preview,
     };
     Line { time_ms, day, seq, what }

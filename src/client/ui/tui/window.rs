@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::input::Draft;
-pub use super::line::{At, Line, Older, What, day};
+pub use super::line::{At, Change, Form, Line, Older, What, day};
 use crate::chat::{Kind, Message, MsgId, Retention, Seq, Target, UserName};
 use crate::client::model::Origin;
 use crate::client::transfer::TransferId;
@@ -270,23 +270,22 @@ impl Window {
             .rposition(|line| matches!(&line.what, What::Outgoing { id, .. } if *id == wanted))
     }
 
-    /// Applies an edit or deletion to a loaded message.
-    pub fn change(&mut self, message: &Message) -> bool {
-        let Some(of) = message.kind.of() else { return false };
+    /// Applies an edit or deletion to a loaded message. A deletion is final.
+    pub fn change(&mut self, message: &Message) {
+        let Some(of) = message.kind.of() else { return };
         let found = self.lines.iter_mut().rev().find(|line| line.seq == Some(of));
-        let Some(Line { what: What::Said { who, text, edited, deleted, .. }, .. }) = found else {
-            return false;
+        let Some(Line { what: What::Said { who, text, change, .. }, .. }) = found else {
+            return;
         };
-        if *who != message.from {
-            return false;
+        if *who != message.from || *change == Change::Deleted {
+            return;
         }
         self.bytes -= text.len();
         match message.kind {
-            Kind::Delete { .. } => (*text, *deleted) = (String::new(), true),
-            _ => (*text, *edited) = (message.body.text().to_owned(), true),
+            Kind::Delete { .. } => (*text, *change) = (String::new(), Change::Deleted),
+            _ => (*text, *change) = (message.body.text().to_owned(), Change::Edited),
         }
         self.bytes += text.len();
-        true
     }
 
     /// Inserts older messages, in order, before and between the loaded ones.

@@ -1,17 +1,16 @@
 //! Tests of a conversation's lines and members.
 
 use super::*;
+use crate::chat::Confidentiality;
 
 fn said(seq: u64) -> Line {
     let what = What::Said {
         who: "ana".parse().unwrap(),
         text: format!("line {seq}"),
-        me: false,
+        form: Form::Text,
         own: false,
         mention: false,
-        edited: false,
-        deleted: false,
-        file: false,
+        change: Change::None,
         preview: Vec::new(),
     };
     Line { time_ms: 0, day: 0, seq: Some(Seq(seq)), what }
@@ -58,4 +57,38 @@ fn joins_and_parts_are_folded() {
     let joined = vec![names[0].clone()];
     assert_eq!(window.lines.len(), 1);
     assert_eq!(window.lines[0].what, What::Moves { joined, left });
+}
+
+#[test]
+fn an_edit_is_shown_and_a_deletion_is_final() {
+    let change = |from: &str, kind: Kind| Message {
+        seq: Seq(9),
+        to: "#tea".parse().unwrap(),
+        from: from.parse().unwrap(),
+        device: "main".parse().unwrap(),
+        id: MsgId([9; 16]),
+        time_ms: 0,
+        kind,
+        body: "corrected".into(),
+        confidentiality: Confidentiality::Open,
+        edited: false,
+        deleted: false,
+        replay: false,
+        reference: None,
+    };
+    let mut window = Window::new("#tea".parse().unwrap());
+    window.push(said(5));
+    let shown = |window: &Window| match &window.lines[0].what {
+        What::Said { text, change, .. } => (text.clone(), *change),
+        _ => unreachable!(),
+    };
+    let (edit, delete) = (Kind::Edit { of: Seq(5) }, Kind::Delete { of: Seq(5) });
+    window.change(&change("bob", edit));
+    assert_eq!(shown(&window), ("line 5".into(), Change::None), "a change of somebody else");
+    window.change(&change("ana", edit));
+    assert_eq!(shown(&window), ("corrected".into(), Change::Edited));
+    for kind in [delete, edit] {
+        window.change(&change("ana", kind));
+        assert_eq!(shown(&window), (String::new(), Change::Deleted));
+    }
 }
