@@ -42,7 +42,7 @@ pub fn result(text: impl fmt::Display) -> Result<(), OutputError> {
     }
 }
 
-/// Returns whether a result was cut off. The job goes on; only its exit code shows it.
+/// Returns whether a result was cut off. The job continues; only its exit code shows it.
 pub fn is_cut() -> bool {
     CUT.load(Ordering::Relaxed)
 }

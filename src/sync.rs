@@ -96,7 +96,7 @@ pub struct Mutex<T> {
     inner: sync::Mutex<T>,
 }
 
-/// The right to what a [`Mutex`] guards, given back when dropped.
+/// Access to the value of a [`Mutex`], released on drop.
 pub struct MutexGuard<'a, T> {
     inner: sync::MutexGuard<'a, T>,
     held: order::Held,
@@ -255,7 +255,7 @@ mod tests {
         let (hub, queue) = (Mutex::new(Rank::Hub, 1), Mutex::new(Rank::SendQueue, 2));
         let both = || *hub.lock() + *queue.lock();
         assert_eq!(both(), 3);
-        // What was given back does not count, in whatever order it was.
+        // Released locks do not count, in any order.
         let (first, second) = (hub.lock(), queue.lock());
         drop(first);
         drop(second);

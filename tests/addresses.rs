@@ -83,7 +83,7 @@ fn a_persons_own_list_is_theirs_alone() {
     bob.sees("bob may not connect from 127.0.0.1");
     alice.sees("bob left");
     world.client("bob", &["--plain"]).sees("bob may not connect from 127.0.0.1");
-    // A script is told that, and not that the server is gone.
+    // A script reports that, and not that the server is gone.
     let mut script = world.client("bob", &["--send", "hi"]);
     assert_eq!(script.ends().code(), Some(5));
     script.is_told("bob may not connect");

@@ -90,7 +90,7 @@ fn written_at_last(pid: Pid) -> (u64, u64) {
     before
 }
 
-/// What a client writes that is told of so many private conversations.
+/// The bytes that a client writes for so many private conversations.
 fn first_login(count: usize) -> (u64, u64) {
     let double = Double::new();
     let client = double.client("alice", &["--json"]);

@@ -256,7 +256,7 @@ fn a_clock_that_is_wrong_for_a_moment_puts_no_key_of_the_server_away() {
     assert!(!retired.exists());
     world.admit("bob");
     world.client("bob", &["--plain"]).sees("you are in #lobby");
-    // The control: it is put away by a clock that the operator accepts.
+    // The control: a clock that the operator accepts removes it.
     clocks.set("server", 40.0);
     assert!(world.operator(&["ctl", "retention", "--trust-clock"]).0);
     world.until("the former key is put away", || retired.exists());

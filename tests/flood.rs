@@ -173,8 +173,7 @@ fn member(world: &World) -> (Invite, PublicKey) {
     (world.parsed_invite(), world.server_key())
 }
 
-/// Members from these addresses come in while a flood goes on, of which some are refused or
-/// evicted.
+/// Members from these addresses log in during a flood, of which some are refused or evicted.
 #[track_caller]
 fn comes_in_under(world: &World, plan: &Plan, from: &[fn(usize) -> [u8; 4]], what: &str) {
     let _alone = alone();

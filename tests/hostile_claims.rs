@@ -59,7 +59,7 @@ fn what_one_client_has_retired_another_does_not_seal_for() {
     two.sees(r#""type":"hello""#);
     two.types(r#"{"type":"slash","line":"/fingerprint bob"}"#);
     two.sees("compare this with bob");
-    // While they compare, the first client is told bob's key alone.
+    // Meanwhile the first client gets bob's key alone.
     double_one.tells(json!({"type": "keys", "name": "bob", "keys": real}));
     one.sees("no longer lists");
     one.types("/fingerprint bob");

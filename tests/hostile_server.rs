@@ -276,7 +276,7 @@ fn changes_that_are_told_again_and_that_nobody_has_signed_change_nothing_that_is
     };
     tells(&said, 1, json!({"sealed": said["sealed"]}));
     screen.shows("You: the real words");
-    // What it was is told as deleted and as edited, by nobody's word but the server's.
+    // The server alone claims that the message was edited and deleted.
     let deleted = json!({"sealed": said["sealed"], "deleted": true, "replay": true});
     tells(&said, 1, deleted);
     tells(&said, 1, json!({"deleted": true, "replay": true}));

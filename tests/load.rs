@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use world::{Program, World};
 
-/// How long each of some lines takes from alice to bob, in the middle, here and elsewhere. One line
-/// after the other takes both ways, so that a busy machine is as busy for both.
+/// The median time of a message from alice to bob, here and elsewhere. Messages take the two ways
+/// in turn, so that a busy machine is as busy for both.
 fn median_delays(ways: &mut [(Program, Program); 2], topic: &str) -> [Duration; 2] {
     let mut delays = [const { Vec::new() }; 2];
     for number in 0..45 {

@@ -1,4 +1,4 @@
-//! The server as a service: what systemd is told, and what its unit keeps from it.
+//! The server as a service: its messages to systemd, and what its unit denies it.
 
 mod world;
 

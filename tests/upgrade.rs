@@ -1,5 +1,5 @@
-//! A home that an older pychat has made goes on, and one of a newer pychat is left alone. On the
-//! real binary.
+//! A home of an older pychat continues, and one of a newer pychat is not changed. On the real
+//! binary.
 
 mod world;
 

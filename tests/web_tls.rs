@@ -96,7 +96,7 @@ fn what_follows_the_end_of_a_peer_stops_nobody() {
         }
         bytes.extend([0x17; 2_500]);
         peer.sock.write_all(&bytes).unwrap();
-        // The server ends the connection, and goes on.
+        // The server ends the connection, and continues.
         let _ = peer.sock.read_to_end(&mut Vec::new());
         assert!(certificate.answer(&web, &get("localhost", "/health")).unwrap().ends_with("ok\n"));
     }
@@ -130,7 +130,7 @@ fn a_certificate_is_read_again_when_it_changes_and_kept_while_it_is_damaged() {
     second.write(&world.home());
     world.until("the new certificate is in force", || second.connect(&web).is_ok());
     assert!(first.connect(&web).is_err(), "the control");
-    // A connection from before goes on.
+    // An earlier connection continues.
     held.write_all(&get("localhost", "/health")).unwrap();
     let mut told = String::new();
     held.read_to_string(&mut told).unwrap();

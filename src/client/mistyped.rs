@@ -130,7 +130,7 @@ pub fn question(command: &str) -> String {
     format!("not sent, it looks like /{command}: Enter sends it here as a text")
 }
 
-/// Returns the command that begins in a line that has no secret, and goes on in the next one.
+/// Returns the command that begins in a line that has no secret, and continues in the next one.
 fn continued(before: &str, row: &str) -> Option<&'static str> {
     if command(before, Pin::Text).is_some() {
         return None;

@@ -493,7 +493,7 @@ pub fn common() -> Vec<String> {
     COMMON.iter().filter_map(|name| find(name)).map(row).collect()
 }
 
-/// How `/help` goes on.
+/// The last line of `/help`: where further help is.
 pub const FURTHER_HELP: &str =
     "/help all lists every command, /help keys the keys. /help join explains /join.";
 

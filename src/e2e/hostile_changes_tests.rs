@@ -4,7 +4,7 @@ use super::*;
 use crate::chat::{ConversationInfo, Epoch};
 
 impl Story {
-    /// Alice says something or changes it; bob is told of it.
+    /// Alice sends a message or changes one; bob receives it.
     fn sent_by_alice(&mut self, text: &str, of: Option<(Seq, Seq)>, deletes: bool) -> Message {
         let kind = |of: Seq| if deletes { Kind::Delete { of } } else { Kind::Edit { of } };
         let (conversation, Story { server, alice, .. }) = (self.conversation.clone(), &mut *self);

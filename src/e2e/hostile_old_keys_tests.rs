@@ -34,7 +34,8 @@ impl Story {
         stolen.collect()
     }
 
-    /// Bob is told a message under its own number. Returns the violations; it is shown without any.
+    /// Bob receives a message under its own number. Returns the violations; it is shown without
+    /// any.
     fn inserts(&mut self, message: &Message, now_ms: i64) -> Vec<Violation> {
         let mut message = message.clone();
         self.respell(&mut message);

@@ -47,7 +47,7 @@ pub struct Misfit {
 /// Returns the object that a text holds.
 ///
 /// # Errors
-/// The text is no JSON, holds something else, or goes on after the value.
+/// The text is no JSON, has another type, or has bytes after the value.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
     let text = super::without_mark(text);
     // serde takes the values of a list for the fields of a struct, in their order, and an empty

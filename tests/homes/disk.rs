@@ -24,7 +24,7 @@ fn on_a_full_disk_a_server_starts_and_removes_what_is_old() {
         world.until("a lot is stored", || says(&world, &long, 500));
         let world = world.stopped();
         let filler = fill(&world.home());
-        // With nothing free at all it starts, and everything but storing goes on.
+        // Without any free space it starts, and does everything but store messages.
         let world = world.started();
         let carol = world.client("bob", &["--plain"]);
         carol.sees("you are in #lobby");

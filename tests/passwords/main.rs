@@ -22,7 +22,7 @@ use world::pty::Terminal;
 use world::{DEADLINE, Program, World};
 
 const PASSWORD: &str = "tea for two";
-/// What a program is told: a password is wanted, it is in, it is in again.
+/// The states of a program: a password is requested, it is connected, it is connected again.
 const ASKED: &str = r#""type":"password""#;
 const ENTERED: &str = r##""channel":"#lobby""##;
 const BACK: &str = r#""text":"back""#;

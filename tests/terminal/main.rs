@@ -44,7 +44,7 @@ fn what_is_half_typed_survives_incoming_lines_and_is_sent_whole() {
     bob.sees("alice: half of a thought");
     bob.types("a whole one");
     alice.shows_row(|row| row.ends_with("bob: a whole one"));
-    // What was typed stands there already: it is not shown again.
+    // The typed text is on the screen already: it is not shown again.
     alice.shows_row(|row| row == "> half of a thought");
     assert_eq!(alice.screen().matches("half of a thought").count(), 1, "{}", alice.screen());
     alice.types("/exit\r");

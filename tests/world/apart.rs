@@ -8,7 +8,7 @@ use std::process::Command;
 const INSIDE: &str = "PYCHAT_TEST_APART";
 
 /// Runs `body` in this test's own mount namespace (`-m`) or network namespace (`-n`). A machine
-/// that gives none is told of on stderr, and the test does nothing.
+/// that gives none is reported on stderr, and the test does nothing.
 pub fn apart(kind: &str, test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();

@@ -44,7 +44,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_pychat");
 /// same.
 const OTHER_CLIENT: &str = "PYCHAT_CLIENT";
 
-/// Whatever does not happen within this time does not happen.
+/// The deadline of every wait.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A server and the folders of its people.
@@ -304,7 +304,7 @@ impl World {
         self.invite.parse().unwrap()
     }
 
-    /// The server's public key, as it is told to a client that has the invite.
+    /// The server's public key, as a client that has the invite gets it.
     pub fn server_key(&self) -> PublicKey {
         let invite = self.parsed_invite();
         fetch_key(&invite.host, invite.port, &invite.fingerprint.unwrap(), DEADLINE).unwrap()

@@ -35,7 +35,7 @@ impl Plan {
 enum Harm {
     None,
     Cut,
-    /// One direction ends, and the other goes on for a while.
+    /// One direction ends, and the other one lasts for a while.
     HalfClose,
     /// Bytes come twice, which no record survives.
     Double,
@@ -161,7 +161,7 @@ fn draw(chance: &mut StdRng) -> [Plan; 2] {
         2 => Harm::Trickle,
         _ => Harm::Cut,
     };
-    // Some break in the handshake, most in the middle of the talk.
+    // Some break in the handshake, most of them after it.
     let longest = if chance.random_bool(0.2) { 1_500 } else { 40_000 };
     let plan = Plan { after_bytes: chance.random_range(1..longest), harm };
     match chance.random_bool(0.5) {

@@ -94,7 +94,7 @@ pub enum Flow {
     Slows,
     /// They wait, in both directions.
     Stalls,
-    /// They are gone, in both directions, and nobody is told.
+    /// They are lost, in both directions, without a notice.
     Swallows,
     /// The connections end, and so does each new one.
     Ends,

@@ -9,7 +9,7 @@ use crate::crypto::record_cipher::pair;
 use crate::net::link::RecordSink;
 use crate::wire::record;
 
-/// What does not happen within this time does not happen.
+/// The deadline of every wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A connection that accepts a record when the test lets it.

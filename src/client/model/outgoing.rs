@@ -66,7 +66,7 @@ struct OnDisk {
     is_behind: bool,
     /// The last sync has failed.
     fails: bool,
-    /// Waiting messages that the user has not been told of.
+    /// Waiting messages that were not reported to the user.
     untold: Vec<(MsgId, Target)>,
     /// Waiting messages that the user knows to be in memory only.
     in_memory: Vec<(MsgId, Target)>,
@@ -125,7 +125,7 @@ impl Outgoing {
         };
         match stage {
             Stage::Sent => actions.push(Action::Send(Command::Say(message.clone()).into())),
-            // The user is told once it is on disk.
+            // Reported to the user once it is on disk.
             _ => {
                 self.disk.untold.push((id, to));
                 self.disk.is_behind = true;
@@ -145,7 +145,7 @@ impl Outgoing {
         self.disk.fails
     }
 
-    /// Handles the outcome of a sync: the user is told which messages wait.
+    /// Handles the outcome of a sync: reports the messages that wait to the user.
     pub fn synced(&mut self, is_stored: bool) -> Vec<Action> {
         self.disk.is_behind = false;
         self.disk.fails = !is_stored;

@@ -169,7 +169,7 @@ pub enum Notify {
     All,
 }
 
-/// How the terminal is told to show a notification.
+/// The escape sequence by which the terminal shows a notification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Notifications {

@@ -149,7 +149,7 @@ impl Accounts {
         }
     }
 
-    /// Records a change in users/, whoever made it.
+    /// Records a change in users/ by any process.
     fn record(&self, action: &str, name: &UserName, reason: Option<&str>) {
         let (actor, target) = ("users/", name.as_str());
         self.records.record(&Decision { actor, action, target, reason, until_ms: None });

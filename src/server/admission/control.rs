@@ -139,7 +139,7 @@ pub struct Registered {
     offence: Option<Offence>,
 }
 
-/// A place among the connections with a thread, given back on drop.
+/// A slot among the connections with a thread, released on drop.
 pub struct Slot(Arc<Admission>);
 
 impl Waiting {

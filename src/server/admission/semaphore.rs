@@ -17,7 +17,7 @@ struct State {
     waiting: usize,
 }
 
-/// The right to one operation, given back on drop.
+/// The permit for one operation, released on drop.
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {

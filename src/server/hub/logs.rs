@@ -1,4 +1,4 @@
-//! The conversations' tails and who reads them.
+//! The conversations' tails and their readers.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `pychat ctl files`: how much room people's files take.
+//! `pychat ctl files`: the space that users' files take on the disk.
 
 use std::fmt::Write;
 
