@@ -107,11 +107,11 @@ impl Core {
     /// # Errors
     /// A file of the profile cannot be read.
     pub fn open(start: Start) -> Result<Core, StorageError> {
-        let (happen, inputs) = inbox::open();
+        let (inbox, inputs) = inbox::open();
         let outside = start.outside.join("server");
         let profile = Arc::new(profile(start)?);
         let mut engine = restored::engine(&profile, true)?;
-        let (journal, left) = restored::take_up(&profile, &mut engine, &happen);
+        let (journal, left) = restored::take_up(&profile, &mut engine, &inbox);
         let stem = profile.data_folder.journal_stem(profile.founding());
         let rooms = Rooms::load(stem.clone(), engine.record_key());
         let mut channels: BTreeSet<ChannelName> = engine.channels().cloned().collect();
@@ -123,15 +123,14 @@ impl Core {
         let desk = Arc::clone(&previews) as Arc<dyn FileDesk>;
         let pictures = outside.with_extension("pictures");
         let folder = TransferFolder::new(&stem, engine.record_key()).with_pictures(pictures);
-        let (steps, unfinished) = Steps::new(folder, desk, happen.clone());
+        let (steps, unfinished) = Steps::new(folder, desk, inbox.clone());
         let spool = Spool::open(&outside, &unfinished)?;
         let handed = (steps, spool.folder().to_owned());
         let server = (profile.address(), profile.pinned().to_string());
-        let pages = Arc::new(Pages::new(State::new(person, server), spool, happen.clone()));
+        let pages = Arc::new(Pages::new(State::new(person, server), spool, inbox.clone()));
         let outbox: Vec<_> = left.outbox.iter().map(|message| message.id).collect();
         let outgoing = Outbox::of(left.outbox, &left.refused);
-        let (ignored, ignore_list) =
-            restored::ignore_list(Some(stem), engine.record_key(), &happen);
+        let (ignored, ignore_list) = restored::ignore_list(Some(stem), engine.record_key(), &inbox);
         let secrets = Giver::Program;
         let usage = Use { once: false, resumes: true, reads: false, retries: true, secrets };
         let target = Target::Channel(ChannelName::lobby());
@@ -140,7 +139,7 @@ impl Core {
             .with(ignore_list, engine.left().clone())
             .with_transfers(unfinished, &outbox);
         let (ui, disk) = (Box::new(Shown(Arc::clone(&pages))), DiskReports::default());
-        let dialer = Hop::new(Arc::clone(&profile), happen.clone(), handed);
+        let dialer = Hop::new(Arc::clone(&profile), inbox.clone(), handed);
         let waits = Waits::new();
         let mut runtime = Runtime {
             model,
@@ -151,11 +150,11 @@ impl Core {
             disk,
             ignored,
             profile,
-            happen,
+            inbox,
             waits,
             desk: Desk::default(),
         };
-        let (queue, commands) = attach(&pages, &runtime.happen);
+        let (queue, commands) = attach(&pages, &runtime.inbox);
         runtime.start();
         Ok(Core { runtime, inputs, pages, queue, commands, previews, ended: None })
     }
@@ -256,7 +255,7 @@ impl Core {
         outputs.extend(self.queue.take().into_iter().map(Output::Object));
         if self.queue.is_closing() && self.ended.is_none() {
             // One call had more for the page than a queue holds: the page begins again.
-            (self.queue, self.commands) = attach(&self.pages, &self.runtime.happen);
+            (self.queue, self.commands) = attach(&self.pages, &self.runtime.inbox);
             outputs.extend(self.queue.take().into_iter().map(Output::Object));
         }
         outputs.extend(self.ended.map(Output::End));
@@ -265,13 +264,13 @@ impl Core {
 
     /// Begins again for another page: what it has to know is in the next outputs.
     pub fn attach(&mut self) {
-        (self.queue, self.commands) = attach(&self.pages, &self.runtime.happen);
+        (self.queue, self.commands) = attach(&self.pages, &self.runtime.inbox);
     }
 
     /// Ends the client in order.
     pub fn end(&mut self) {
         // The runtime holds the receiver.
-        let _ = self.runtime.happen.send(Input::Interrupt);
+        let _ = self.runtime.inbox.send(Input::Interrupt);
     }
 }
 
@@ -279,10 +278,10 @@ impl Core {
 ///
 /// # Panics
 /// The client has ended.
-fn attach(pages: &Arc<Pages>, happen: &Sender) -> (Arc<Queue>, Commands) {
+fn attach(pages: &Arc<Pages>, inbox: &Sender) -> (Arc<Queue>, Commands) {
     let queue = pages.attach().expect("one page at a time is attached");
     // Nobody else handles inputs: the page cannot wait for that.
-    let commands = Commands::with_sender(Arc::clone(pages), Arc::clone(&queue), happen.clone());
+    let commands = Commands::with_sender(Arc::clone(pages), Arc::clone(&queue), inbox.clone());
     (queue, commands)
 }
 

@@ -203,7 +203,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let password = args.password_file.as_deref().map(password_file::read).transpose()?;
     let mode = Mode::of(args);
     let (listener, server) = listener(args)?;
-    let (happen, inputs) = inbox::open();
+    let (inbox, inputs) = inbox::open();
     let colour = colored::control::SHOULD_COLORIZE.should_colorize();
     let mut screen = if mode.full { Some(Opened::open(colour)?) } else { None };
     let Some(profile) = profile((server, args), screen.as_mut())? else {
@@ -220,14 +220,14 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let is_meant = mode.live || named.as_ref().is_some_and(ChannelName::has_pin);
     let unknown = named.clone().filter(|channel| !is_meant && !channels.contains(channel));
     channels.extend(named.filter(|_| unknown.is_none()));
-    let (journal, left) = take_up(mode, &profile, &mut engine, &happen);
+    let (journal, left) = take_up(mode, &profile, &mut engine, &inbox);
     if mode.live {
         channels.extend(engine.channels().cloned());
     }
     terminal::aim(target.clone());
-    let print = read_input(args, mode, &target, &happen);
+    let print = read_input(args, mode, &target, &inbox);
     if !mode.full {
-        end_on_interrupt(happen.clone());
+        end_on_interrupt(inbox.clone());
         profile.announce();
     }
     let stem = || profile.data_folder.journal_stem(profile.founding());
@@ -239,28 +239,28 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         Person { name, admission, outbox: left.in_transit(), rooms }
     });
     let (key, follows) = (engine.record_key(), args.follow);
-    let (dialer, transfers) = Dialer::new(Arc::clone(&profile), mode.live, happen.clone(), key);
+    let (dialer, transfers) = Dialer::new(Arc::clone(&profile), mode.live, inbox.clone(), key);
     let ui: Box<dyn Ui> = match (screen, listener, person) {
-        (Some(screen), _, Some(person)) => Box::new(screen.play(person, happen.clone())),
+        (Some(screen), _, Some(person)) => Box::new(screen.play(person, inbox.clone())),
         (_, Some(listener), Some(person)) => {
             let spool = page::Spool::open(&stem(), &transfers)?;
             let server = (profile.address(), profile.pinned().to_string());
-            Box::new(listener.serve((person, server), spool, happen.clone()))
+            Box::new(listener.serve((person, server), spool, inbox.clone()))
         }
-        _ => lines_ui(args, mode, &profile, (print, &happen)),
+        _ => lines_ui(args, mode, &profile, (print, &inbox)),
     };
     let outbox: Vec<_> = left.outbox.iter().map(|message| message.id).collect();
     let outgoing = Outbox::of(left.outbox, &left.refused);
     // A program sees every user, unless it ignores some itself.
     let stem = (!mode.json && (mode.live || args.tail.is_some())).then(stem);
-    let (ignored, ignore_list) = restored::ignore_list(stem, engine.record_key(), &happen);
+    let (ignored, ignore_list) = restored::ignore_list(stem, engine.record_key(), &inbox);
     let (disk, waits, desk) = (DiskReports::default(), Waits::new(), Desk::default());
     let tail = args.tail.map(|messages| TailOptions { to: target.clone(), messages, follows });
     let model = Model::new(usage, target, channels, outgoing, Conversations::of(left.positions));
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
     let model = model.with_destination(unknown).with_tail(tail).with_transfers(transfers, &outbox);
     let runtime =
-        Runtime { model, engine, dialer, ui, journal, disk, ignored, profile, happen, waits, desk };
+        Runtime { model, engine, dialer, ui, journal, disk, ignored, profile, inbox, waits, desk };
     Ok(ended(runtime.run(&inputs)))
 }
 
@@ -275,10 +275,10 @@ fn take_up(
     mode: Mode,
     profile: &Profile,
     engine: &mut Engine,
-    happen: &inbox::Sender,
+    inbox: &inbox::Sender,
 ) -> (Option<Journal>, Left) {
     match mode.live {
-        true => restored::take_up(profile, engine, happen),
+        true => restored::take_up(profile, engine, inbox),
         false => (None, Left::default()),
     }
 }
@@ -348,15 +348,15 @@ fn read_input(
     args: &Args,
     mode: Mode,
     target: &Target,
-    happen: &inbox::Sender,
+    inbox: &inbox::Sender,
 ) -> Option<Box<dyn Print>> {
     if let Some(wish) = wish_of(args, target) {
         // The caller holds the receiver.
-        let _ = happen.send(Input::Wish { wish, exactly: true, id: None, reference: None });
-        let _ = happen.send(Input::InputEnd);
+        let _ = inbox.send(Input::Wish { wish, exactly: true, id: None, reference: None });
+        let _ = inbox.send(Input::InputEnd);
         return None;
     }
-    let typed = happen.bounded(UNSETTLED_BYTES_MAX);
+    let typed = inbox.bounded(UNSETTLED_BYTES_MAX);
     match (&args.send, args.tail) {
         _ if mode.full || mode.web => {}
         (Some(text), _) => ui::input::lines_to_send(text.as_deref(), typed),
@@ -396,10 +396,10 @@ fn wish_of(args: &Args, target: &Target) -> Option<Wish> {
 }
 
 /// Ends the client in order on a signal, and after a while in any case.
-fn end_on_interrupt(happen: inbox::Sender) {
+fn end_on_interrupt(inbox: inbox::Sender) {
     // Without the handler a signal still ends the program.
     let _ = ctrlc::set_handler(move || {
-        let _ = happen.send(Input::Interrupt);
+        let _ = inbox.send(Input::Interrupt);
         // A blocked terminal, pipe or disk must not prevent the end.
         thread::sleep(END_PATIENCE);
         std::process::exit(code::INTERRUPTED.into());
@@ -411,10 +411,10 @@ fn lines_ui(
     args: &Args,
     mode: Mode,
     profile: &Profile,
-    (print, happen): (Option<Box<dyn Print>>, &inbox::Sender),
+    (print, inbox): (Option<Box<dyn Print>>, &inbox::Sender),
 ) -> Box<dyn Ui> {
     if mode.json {
-        let out = Stdout::new(happen.clone()).with_reader(happen.clone());
+        let out = Stdout::new(inbox.clone()).with_reader(inbox.clone());
         return Box::new(Json::new(profile.pinned().to_string(), out));
     }
     if args.send_file.is_some() || args.get.is_some() {
@@ -424,9 +424,9 @@ fn lines_ui(
         return Box::new(ui::Mute);
     }
     let print = print.unwrap_or_else(|| {
-        let out = Stdout::new(happen.clone());
+        let out = Stdout::new(inbox.clone());
         // What prints and ends may have printed all when its reader goes.
-        Box::new(if mode.once { out } else { out.with_reader(happen.clone()) })
+        Box::new(if mode.once { out } else { out.with_reader(inbox.clone()) })
     });
     if args.tail.is_some() {
         return Box::new(ui::Messages::new(print));

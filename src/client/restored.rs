@@ -28,7 +28,7 @@ pub fn engine(profile: &Arc<Profile>, retries: bool) -> Result<Engine, StorageEr
 pub fn take_up(
     profile: &Profile,
     engine: &mut Engine,
-    happen: &inbox::Sender,
+    inbox: &inbox::Sender,
 ) -> (Option<Journal>, Left) {
     match journal(profile, engine) {
         Ok((journal, left)) => {
@@ -38,12 +38,12 @@ pub fn take_up(
             }
             for damage in &left.damage {
                 // The caller holds the receiver.
-                let _ = happen.send(Input::Trouble(damage.clone()));
+                let _ = inbox.send(Input::Trouble(damage.clone()));
             }
             (Some(journal), left)
         }
         Err(trouble) => {
-            let _ = happen.send(Input::Trouble(trouble));
+            let _ = inbox.send(Input::Trouble(trouble));
             (None, Left::default())
         }
     }
@@ -61,11 +61,11 @@ fn journal(profile: &Profile, engine: &Engine) -> Result<(Journal, Left), String
 pub fn ignore_list(
     stem: Option<PathBuf>,
     key: Zeroizing<[u8; 32]>,
-    happen: &inbox::Sender,
+    inbox: &inbox::Sender,
 ) -> (Option<IgnoreFile>, IgnoreList) {
     let Some(stem) = stem else { return (None, IgnoreList::default()) };
     let (file, ignore_list, trouble) = IgnoreFile::open(stem, key);
     // The caller holds the receiver.
-    trouble.into_iter().for_each(|text| drop(happen.send(Input::Trouble(text))));
+    trouble.into_iter().for_each(|text| drop(inbox.send(Input::Trouble(text))));
     (Some(file), ignore_list)
 }

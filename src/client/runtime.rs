@@ -35,7 +35,7 @@ pub struct Runtime<C> {
     pub disk: DiskReports,
     pub ignored: Option<IgnoreFile>,
     pub profile: Arc<Profile>,
-    pub happen: Sender,
+    pub inbox: Sender,
     pub waits: Waits,
     pub desk: Desk,
 }
@@ -346,14 +346,14 @@ impl<C: Connects> Runtime<C> {
     fn derive(&mut self, name: ChannelName, pin: SecretText, is_made: bool) {
         let server = *self.profile.founding();
         let wanted = self.dialer.derive(Derivation { name, pin, server, is_made });
-        let (Some(wanted), happen) = (wanted, self.happen.clone()) else { return };
+        let (Some(wanted), inbox) = (wanted, self.inbox.clone()) else { return };
         let job = move || {
             // Each derivation takes 64 MiB, so only one runs at a time.
             static ONE: Mutex<()> = Mutex::new(Rank::PinDerivation, ());
             let _turn = ONE.lock();
             let key = wanted.key();
             // The runtime may already have ended.
-            let _ = happen.send(wanted.done(key));
+            let _ = inbox.send(wanted.done(key));
         };
         threads::start("pin", job);
     }

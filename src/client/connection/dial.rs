@@ -31,7 +31,7 @@ pub struct Dialer {
     resumes: bool,
     writer: Writer,
     asked: Asked,
-    happen: Sender,
+    inbox: Sender,
     /// Server events. The sender blocks while the user interface is behind.
     events: Sender,
     /// Files that are sent and fetched.
@@ -43,15 +43,15 @@ impl Dialer {
     pub fn new(
         profile: Arc<Profile>,
         resumes: bool,
-        happen: Sender,
+        inbox: Sender,
         key: Zeroizing<[u8; 32]>,
     ) -> (Dialer, Left) {
-        let events = happen.bounded(EVENTS_BYTES_MAX);
+        let events = inbox.bounded(EVENTS_BYTES_MAX);
         let (writer, asked) = (Writer::default(), Asked::default());
         let stem = profile.data_folder.journal_stem(profile.founding());
         let (transfers, left) =
-            Transfers::start((&stem, key), !resumes, writer.clone(), happen.clone());
-        (Dialer { profile, resumes, writer, asked, happen, events, transfers }, left)
+            Transfers::start((&stem, key), !resumes, writer.clone(), inbox.clone());
+        (Dialer { profile, resumes, writer, asked, inbox, events, transfers }, left)
     }
 }
 
@@ -87,7 +87,7 @@ impl Connects for Dialer {
         codec::encode(request, &mut body);
         if body.len() > RECORD_BODY_BYTES_MAX {
             // The runtime may already have ended.
-            let _ = self.happen.send(Input::Answer(too_long(&request.command, body.len())));
+            let _ = self.inbox.send(Input::Answer(too_long(&request.command, body.len())));
             return;
         }
         self.asked.note(request);
@@ -123,15 +123,15 @@ impl Connects for Dialer {
 fn connect(
     profile: &Profile,
     resumes: bool,
-    happen: &Sender,
+    inbox: &Sender,
 ) -> Result<(Tunnel, Vec<Event>, Fingerprint), DialError> {
-    let server = server_key(profile, happen)?;
+    let server = server_key(profile, inbox)?;
     let keys = {
         let mut keys = profile.keys();
         if let Some(error) = keys.refresh(&profile.data_folder) {
             let text = format!("the new key cannot be tried: {error}");
             // The runtime may already have ended.
-            let _ = happen.send(Input::Trouble(text));
+            let _ = inbox.send(Input::Trouble(text));
         }
         [keys.next.clone(), Some(Arc::clone(&keys.own))]
     };
@@ -140,7 +140,7 @@ fn connect(
         let (tunnel, first) = log_in(profile, &key, &server, resumes)?;
         if let Err(error) = profile.met() {
             let text = format!("the server cannot be stored: {error}");
-            let _ = happen.send(Input::Trouble(text));
+            let _ = inbox.send(Input::Trouble(text));
         }
         let admitted =
             |event: &Event| matches!(event, Event::Welcome { .. } | Event::Password { .. });
@@ -150,7 +150,7 @@ fn connect(
         if admitted {
             if let Err(error) = profile.keys().admitted(&key, &profile.data_folder) {
                 let text = format!("the new key was admitted and cannot be stored: {error}");
-                let _ = happen.send(Input::Trouble(text));
+                let _ = inbox.send(Input::Trouble(text));
             }
             break;
         }
@@ -190,7 +190,7 @@ fn log_in(
 
 /// The pinned server's public key, stored or fetched by its fingerprint. A server on first use must
 /// also prove its founding key, because it may have been unreachable when the invite was read.
-fn server_key(profile: &Profile, happen: &Sender) -> Result<PublicKey, DialError> {
+fn server_key(profile: &Profile, inbox: &Sender) -> Result<PublicKey, DialError> {
     let (at, print) = (profile.server(), profile.pinned());
     let known = profile.is_known();
     if known && let Ok(Some(key)) = profile.data_folder.server_key(&print) {
@@ -202,7 +202,7 @@ fn server_key(profile: &Profile, happen: &Sender) -> Result<PublicKey, DialError
     }
     if let Err(error) = profile.data_folder.remember_server_key(&key) {
         let text = format!("the server's key cannot be stored: {error}");
-        let _ = happen.send(Input::Trouble(text));
+        let _ = inbox.send(Input::Trouble(text));
     }
     Ok(key)
 }

@@ -105,7 +105,7 @@ struct Live {
 pub struct Hop {
     profile: Arc<Profile>,
     asked: Asked,
-    happen: Sender,
+    inbox: Sender,
     stage: Stage,
     /// The server's key, once it is proven that its fingerprint is the pinned one.
     server: Option<PublicKey>,
@@ -120,18 +120,14 @@ pub struct Hop {
 }
 
 impl Hop {
-    pub fn new(
-        profile: Arc<Profile>,
-        happen: Sender,
-        (transfers, handed): (Steps, PathBuf),
-    ) -> Hop {
+    pub fn new(profile: Arc<Profile>, inbox: Sender, (transfers, handed): (Steps, PathBuf)) -> Hop {
         let (asked, stage, carry) = (Asked::default(), Stage::None, VecDeque::new());
         let (derivations, derivation) = (BTreeMap::new(), 0);
         let server = None;
         Hop {
             profile,
             asked,
-            happen,
+            inbox,
             stage,
             server,
             carry,
@@ -430,7 +426,7 @@ impl Hop {
 
     fn tell(&self, input: Input) {
         // The runtime may already have ended.
-        let _ = self.happen.send(input);
+        let _ = self.inbox.send(input);
     }
 }
 

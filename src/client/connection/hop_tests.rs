@@ -57,7 +57,7 @@ struct Double {
 impl Double {
     fn new() -> Double {
         let home = tempfile::tempdir().unwrap();
-        let (happen, inputs) = inbox::open();
+        let (inbox, inputs) = inbox::open();
         let own = Identity::from_pem(&bob().to_pem(None), None).unwrap();
         let pinned = ana().public().fingerprint();
         let server = Server::new("chat.example".to_owned(), 5_000, &pinned, None);
@@ -65,8 +65,8 @@ impl Double {
         let profile = Arc::new(Profile::of(folder, own, server, "bob".parse().unwrap()));
         let stem = home.path().join("files");
         let transfers = TransferFolder::new(&stem, Zeroizing::new([7; 32]));
-        let (steps, _) = Steps::new(transfers, Arc::new(NoDesk), happen.clone());
-        let hop = Hop::new(profile, happen, (steps, stem));
+        let (steps, _) = Steps::new(transfers, Arc::new(NoDesk), inbox.clone());
+        let hop = Hop::new(profile, inbox, (steps, stem));
         Double { hop, inputs, ciphers: None, _home: home }
     }
 

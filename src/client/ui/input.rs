@@ -20,10 +20,10 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Lines of stdin, as they are. A text that was meant as a command is sent where a person has typed
 /// it twice.
-pub fn lines(happen: Sender) {
+pub fn lines(inbox: Sender) {
     let person = std::io::stdin().is_terminal();
     let (mut asked, mut before) = (None, String::new());
-    read(happen, move |line| match mistyped::mistyped(&before, &line) {
+    read(inbox, move |line| match mistyped::mistyped(&before, &line) {
         Some(_) if person && asked.take().as_ref() == Some(&line) => {
             before.clone_from(&line);
             Input::Line(line)
@@ -45,18 +45,18 @@ pub fn lines(happen: Sender) {
 }
 
 /// Reads objects of stdin (docs/json.md).
-pub fn objects(happen: Sender) {
-    read(happen, |line| json::read(&line));
+pub fn objects(inbox: Sender) {
+    read(inbox, |line| json::read(&line));
 }
 
 /// Sends the given text, or every line of stdin; a leading slash is part of the text.
-pub fn lines_to_send(text: Option<&str>, happen: Sender) {
+pub fn lines_to_send(text: Option<&str>, inbox: Sender) {
     let Some(text) = text else {
-        return read(happen, |line| Input::Line(literal(line)));
+        return read(inbox, |line| Input::Line(literal(line)));
     };
     // The caller holds the receiver.
-    let _ = happen.send(Input::Line(literal(text.to_owned())));
-    let _ = happen.send(Input::InputEnd);
+    let _ = inbox.send(Input::Line(literal(text.to_owned())));
+    let _ = inbox.send(Input::InputEnd);
 }
 
 /// Makes a line a text, whatever it begins with.
@@ -67,7 +67,7 @@ fn literal(line: String) -> String {
     }
 }
 
-fn read(happen: Sender, mut make: impl FnMut(String) -> Input + Send + 'static) {
+fn read(inbox: Sender, mut make: impl FnMut(String) -> Input + Send + 'static) {
     spawn(move || {
         let mut stdin = std::io::stdin().lock();
         let (mut line, mut is_first) = (Vec::new(), true);
@@ -97,13 +97,13 @@ fn read(happen: Sender, mut make: impl FnMut(String) -> Input + Send + 'static) 
                 Ok(text) => make(text.to_owned()),
                 Err(_) => refused("a line is not UTF-8"),
             };
-            let sent = happen.send_sized(input, line.len(), Duration::MAX, || {});
+            let sent = inbox.send_sized(input, line.len(), Duration::MAX, || {});
             if sent.is_err() {
                 return;
             }
         }
         // The runtime may already have ended.
-        let _ = happen.send(Input::InputEnd);
+        let _ = inbox.send(Input::InputEnd);
     });
 }
 
@@ -120,9 +120,9 @@ const RULES: Rules = Rules {
 
 /// Starts a line editor on a terminal, which keeps half-typed text while output appears above it.
 /// Returns `None` if the terminal has none.
-pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
+pub fn editor(inbox: &Sender) -> Option<Box<dyn Print>> {
     let (mut editor, mut printer) = terminal::open()?;
-    let happen = happen.clone();
+    let inbox = inbox.clone();
     spawn(move || {
         loop {
             // The reader stops before the program ends, so that the terminal is restored.
@@ -150,7 +150,7 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
                 Typed::Interrupt => (Input::Interrupt, true),
                 Typed::End => (Input::Line("/exit".into()), true),
             };
-            if happen.send(input).is_err() || end {
+            if inbox.send(input).is_err() || end {
                 return;
             }
         }

@@ -49,7 +49,7 @@ pub struct Stdout {
 
 impl Stdout {
     /// An error ends the program, also a closed pipe, as with every filter.
-    pub fn new(happen: inbox::Sender) -> Stdout {
+    pub fn new(inbox: inbox::Sender) -> Stdout {
         let (lines, said) = mpsc::channel::<(String, Option<Permit>)>();
         let (ends, end) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -60,7 +60,7 @@ impl Stdout {
                 if let Err(error) = write_out(line.as_bytes()) {
                     let _ = ends.send(Err(error));
                     // The runtime may already have ended.
-                    let _ = happen.send(Input::OutputLost);
+                    let _ = inbox.send(Input::OutputLost);
                     return;
                 }
                 count.fetch_sub(1, Ordering::Relaxed);
@@ -75,11 +75,11 @@ impl Stdout {
 
     /// Ends the program as soon as nobody can read the output any more, and not only when the next
     /// line cannot be written.
-    pub fn with_reader(self, happen: inbox::Sender) -> Stdout {
+    pub fn with_reader(self, inbox: inbox::Sender) -> Stdout {
         let watch = move || {
             if wait_for_lost_reader() {
                 // The runtime may already have ended.
-                let _ = happen.send(Input::OutputLost);
+                let _ = inbox.send(Input::OutputLost);
             }
         };
         // Without the thread, the next line that cannot be written ends the program.

@@ -50,7 +50,7 @@ pub struct Engine<O> {
     desk: Arc<dyn Desk>,
     /// Number of the connection that the server's numbers are valid for.
     connection: u64,
-    happen: Sender,
+    inbox: Sender,
     began: Instant,
     /// First passes, each with its cancel flag.
     readings: BTreeMap<TransferId, Arc<AtomicBool>>,
@@ -73,7 +73,7 @@ impl<O: Outlet> Engine<O> {
         (folder, is_script): (Arc<TransferFolder>, bool),
         (outlet, desk): (O, Arc<dyn Desk>),
         jobs: mpsc::Sender<Job>,
-        happen: Sender,
+        inbox: Sender,
     ) -> Engine<O> {
         Engine {
             folder,
@@ -82,7 +82,7 @@ impl<O: Outlet> Engine<O> {
             outlet,
             desk,
             connection: 0,
-            happen,
+            inbox,
             began: Instant::now(),
             readings: BTreeMap::new(),
             steps: None,
@@ -217,13 +217,13 @@ impl<O: Outlet> Engine<O> {
             }
             return;
         }
-        let (happen, jobs) = (self.happen.clone(), self.jobs.clone());
+        let (inbox, jobs) = (self.inbox.clone(), self.jobs.clone());
         let job = move || {
             let mut meter = Meter::default();
             let mut progress = |bytes, of| {
                 if meter.report(Instant::now(), bytes).is_some() {
                     // The runtime may already have ended.
-                    let _ = happen.send(Input::Transfer(id, Report::Read { bytes, of }));
+                    let _ = inbox.send(Input::Transfer(id, Report::Read { bytes, of }));
                 }
             };
             let read = reader.read(file, message, &mut progress);
@@ -469,11 +469,11 @@ impl<O: Outlet> Engine<O> {
         self.pause(id);
         let Some((arrival, _)) = self.arrivals.remove(&id) else { return };
         self.report(id, Report::Written);
-        let (happen, desk) = (self.happen.clone(), Arc::clone(&self.desk));
+        let (inbox, desk) = (self.inbox.clone(), Arc::clone(&self.desk));
         // A sync of the disk may take long.
         let job = move || {
             // The runtime may already have ended.
-            let _ = happen.send(Input::Transfer(id, finished(arrival, &*desk, &happen)));
+            let _ = inbox.send(Input::Transfer(id, finished(arrival, &*desk, &inbox)));
         };
         if let Err(error) = threads::try_start("storing", job) {
             // The bytes stay for another attempt.
@@ -544,12 +544,12 @@ impl<O: Outlet> Engine<O> {
 
     fn send_input(&self, input: Input) {
         // The runtime may already have ended.
-        let _ = self.happen.send(input);
+        let _ = self.inbox.send(input);
     }
 }
 
 /// Gives a whole file its name, and opens or shows it.
-fn finished(arrival: Arrival, desk: &dyn Desk, happen: &Sender) -> Report {
+fn finished(arrival: Arrival, desk: &dyn Desk, inbox: &Sender) -> Report {
     let then = arrival.then();
     let path = match arrival.finish() {
         Ok(path) => path,
@@ -559,7 +559,7 @@ fn finished(arrival: Arrival, desk: &dyn Desk, happen: &Sender) -> Report {
         Then::Keep | Then::Lend => Report::Saved(path),
         Then::Open => {
             if let Err(problem) = desk.open(&path) {
-                let _ = happen.send(Input::Trouble(problem));
+                let _ = inbox.send(Input::Trouble(problem));
             }
             Report::Saved(path)
         }

@@ -26,10 +26,10 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let key = zeroize::Zeroizing::new([7; 32]);
         let store = Arc::new(TransferFolder::new(&folder.path().join("server"), key));
-        let (happen, inputs) = inbox::open();
+        let (inbox, inputs) = inbox::open();
         let (transfers, queue) = Transfers::open(Writer::default());
         let ports = (Writer::default(), Arc::new(Desktop) as Arc<dyn Desk>);
-        let engine = Engine::new((store, false), ports, transfers.jobs.clone(), happen);
+        let engine = Engine::new((store, false), ports, transfers.jobs.clone(), inbox);
         Bench { engine, jobs: queue, inputs, folder }
     }
 

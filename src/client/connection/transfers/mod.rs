@@ -54,16 +54,16 @@ impl Transfers {
         (stem, key): (&Path, Zeroizing<[u8; 32]>),
         is_script: bool,
         writer: Writer,
-        happen: Sender,
+        inbox: Sender,
     ) -> (Transfers, Left) {
         let (transfers, queue) = Transfers::open(writer.clone());
-        let (jobs, panics) = (transfers.jobs.clone(), Panics(happen.clone()));
+        let (jobs, panics) = (transfers.jobs.clone(), Panics(inbox.clone()));
         // The thread ends with the program.
         writer.wakes(move || drop(jobs.send(Job::Room)));
         let folder = Arc::new(TransferFolder::new(stem, key));
         let (ports, finished) =
             ((writer, Arc::new(Desktop) as Arc<dyn Desk>), transfers.jobs.clone());
-        let mut engine = Engine::new((folder, is_script), ports, finished, happen);
+        let mut engine = Engine::new((folder, is_script), ports, finished, inbox);
         let left = if is_script { Left::default() } else { engine.restore() };
         let run = move || {
             let _panics = panics;

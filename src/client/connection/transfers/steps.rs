@@ -33,13 +33,13 @@ struct Lane {
 
 impl Steps {
     /// Restores the transfers of an earlier run, too.
-    pub fn new(folder: TransferFolder, desk: Arc<dyn Desk>, happen: Sender) -> (Steps, Left) {
+    pub fn new(folder: TransferFolder, desk: Arc<dyn Desk>, inbox: Sender) -> (Steps, Left) {
         let (finished, jobs) = mpsc::channel();
         let (sender, records) = mpsc::channel();
         let bytes = Arc::new(AtomicUsize::new(0));
         let lane = Lane { records: sender, bytes: Arc::clone(&bytes) };
         let folder = Arc::new(folder);
-        let mut engine = Engine::new((folder, false), (lane, desk), finished, happen).in_steps();
+        let mut engine = Engine::new((folder, false), (lane, desk), finished, inbox).in_steps();
         let left = engine.restore();
         (Steps { engine, jobs, records, bytes, connection: 0 }, left)
     }

@@ -25,7 +25,7 @@ const VIEW: &str = "view";
 pub struct Commands {
     core: Arc<Core>,
     queue: Arc<Queue>,
-    happen: Sender,
+    inbox: Sender,
     /// The line that the page has sent before.
     before: String,
 }
@@ -56,13 +56,13 @@ struct Complete {
 
 impl Commands {
     pub fn new(core: Arc<Core>, queue: Arc<Queue>) -> Commands {
-        let happen = core.inputs();
-        Commands::with_sender(core, queue, happen)
+        let inbox = core.inputs();
+        Commands::with_sender(core, queue, inbox)
     }
 
     /// Same as [`Commands::new`], with a sender of the caller.
-    pub fn with_sender(core: Arc<Core>, queue: Arc<Queue>, happen: Sender) -> Commands {
-        Commands { core, queue, happen, before: String::new() }
+    pub fn with_sender(core: Arc<Core>, queue: Arc<Queue>, inbox: Sender) -> Commands {
+        Commands { core, queue, inbox, before: String::new() }
     }
 
     /// Handles an object. Waits while too many inputs of the page are not handled yet.
@@ -97,7 +97,7 @@ impl Commands {
     }
 
     fn send(&self, input: Input, bytes: usize) -> Result<(), Gone> {
-        self.happen.send_sized(input, bytes, Duration::MAX, || {})
+        self.inbox.send_sized(input, bytes, Duration::MAX, || {})
     }
 
     /// Answers this page alone.

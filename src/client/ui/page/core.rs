@@ -20,7 +20,7 @@ use crate::sync::{Mutex, MutexGuard, Rank};
 pub struct Core {
     pub spool: Spool,
     inner: Mutex<Inner>,
-    happen: Sender,
+    inbox: Sender,
 }
 
 struct Inner {
@@ -31,14 +31,14 @@ struct Inner {
 }
 
 impl Core {
-    pub fn new(state: State, spool: Spool, happen: Sender) -> Core {
+    pub fn new(state: State, spool: Spool, inbox: Sender) -> Core {
         let inner = Mutex::new(Rank::Page, Inner { state, pages: Vec::new(), has_ended: false });
-        Core { spool, inner, happen }
+        Core { spool, inner, inbox }
     }
 
     /// Returns a sender of its own for the inputs of one page.
     pub fn inputs(&self) -> Sender {
-        self.happen.bounded(UNSETTLED_BYTES_MAX)
+        self.inbox.bounded(UNSETTLED_BYTES_MAX)
     }
 
     /// Attaches a page. The error is the reason to close it.

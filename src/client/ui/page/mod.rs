@@ -87,10 +87,10 @@ impl Opened {
         self,
         (person, server): (Person, (String, String)),
         spool: Spool,
-        happen: Sender,
+        inbox: Sender,
     ) -> Page {
         let Opened { listener, address } = self;
-        let core = Arc::new(Core::new(State::new(person, server), spool, happen));
+        let core = Arc::new(Core::new(State::new(person, server), spool, inbox));
         let (token, names) = (Token::new(), Names::of(address));
         let access = Arc::new(Access { token, names, core: Arc::clone(&core) });
         let accepting = Arc::clone(&access);

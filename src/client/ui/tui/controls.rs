@@ -271,7 +271,7 @@ impl Controls {
             false => line.to_owned(),
         };
         let to = reader.window().target.clone();
-        reader.happen(Input::TypedIn { to, within, line, id: None });
+        reader.send(Input::TypedIn { to, within, line, id: None });
     }
 
     /// Runs a command of the screen itself. Returns whether it was one.
@@ -296,7 +296,7 @@ impl Controls {
             SlashCommand::PartHere if !reader.window().joined => {
                 // The entry may be in progress, so the server is notified in any case.
                 let (index, to) = (reader.windows.current(), reader.window().target.clone());
-                reader.happen(Input::TypedIn {
+                reader.send(Input::TypedIn {
                     to,
                     within: None,
                     line: "/part".to_owned(),
@@ -494,12 +494,12 @@ fn interrupt(reader: &mut Reader) {
     if !reader.input.is_empty() {
         reader.input.set("");
     } else if reader.status.leaves(reader.view.now_ms()) {
-        reader.happen(Input::Interrupt);
+        reader.send(Input::Interrupt);
     }
 }
 
 fn leave(reader: &mut Reader) {
-    reader.happen(Input::Line("/exit".into()));
+    reader.send(Input::Line("/exit".into()));
 }
 
 /// Shows or sets which messages of the conversation on the screen ring the bell.

@@ -134,7 +134,7 @@ impl Opened {
     }
 
     /// Starts the chat.
-    pub fn play(self, person: Person, happen: inbox::Sender) -> Screen {
+    pub fn play(self, person: Person, inbox: inbox::Sender) -> Screen {
         let Opened { mut app, tty, file, causes, told } = self;
         app.reader.view.pass(now_ms());
         app.reader.own = Some(person.name);
@@ -147,7 +147,7 @@ impl Opened {
         person.outbox.into_iter().for_each(|message| app.show(Output::Outgoing(message)));
         let (said, parting) = mpsc::channel();
         let rooms = person.rooms;
-        let stage = Stage { app, tty, file, rooms, gate: KeyGate::default(), happen };
+        let stage = Stage { app, tty, file, rooms, gate: KeyGate::default(), inbox };
         let play = move || {
             let parting = stage.play(&told);
             // The runtime may already have ended.
@@ -246,7 +246,7 @@ struct Stage {
     file: Option<PathBuf>,
     rooms: Rooms,
     gate: KeyGate,
-    happen: inbox::Sender,
+    inbox: inbox::Sender,
 }
 
 impl Stage {
@@ -307,7 +307,7 @@ impl Stage {
     fn gone(self, told: &Receiver<Cause>) -> Parting {
         tty::leave();
         // The runtime may already have ended.
-        let _ = self.happen.send(Input::Interrupt);
+        let _ = self.inbox.send(Input::Interrupt);
         while !matches!(told.recv(), Ok(Cause::End) | Err(_)) {}
         Parting::default()
     }
@@ -344,7 +344,7 @@ impl Stage {
             }
             Word::Gone => return Ok(false),
             // The runtime may already have ended.
-            Word::Stop => drop(self.happen.send(Input::Interrupt)),
+            Word::Stop => drop(self.inbox.send(Input::Interrupt)),
             Word::Suspend => self.suspend()?,
             Word::Continue => self.tty.take_again()?,
             Word::Resize => {}
@@ -372,10 +372,10 @@ impl Stage {
     fn carry_out(&mut self) -> std::io::Result<()> {
         for effect in std::mem::take(&mut self.app.reader.effects) {
             match effect {
-                Effect::Happen(input) => {
+                Effect::Send(input) => {
                     self.gate.passes(&input);
                     // The runtime may already have ended.
-                    drop(self.happen.send(input));
+                    drop(self.inbox.send(input));
                 }
                 Effect::Bell => self.tty.write(b"\x07")?,
                 Effect::Notify(text) => match self.app.settings.notifications {

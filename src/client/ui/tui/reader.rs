@@ -25,7 +25,7 @@ use crate::client::ui::highlights::Highlights;
 /// An effect.
 #[derive(Debug)]
 pub enum Effect {
-    Happen(Input),
+    Send(Input),
     Bell,
     /// A notification with sender and conversation, without message text.
     Notify(String),
@@ -108,8 +108,8 @@ impl Reader {
         }
     }
 
-    pub fn happen(&mut self, input: Input) {
-        self.effects.push(Effect::Happen(input));
+    pub fn send(&mut self, input: Input) {
+        self.effects.push(Effect::Send(input));
     }
 
     pub fn window(&self) -> &Window {
@@ -198,7 +198,7 @@ impl Reader {
             && let Some(seq) = self.window_mut().seen()
         {
             let to = self.window().target.clone();
-            self.happen(Input::Seen { to, seq });
+            self.send(Input::Seen { to, seq });
         }
     }
 
@@ -376,7 +376,7 @@ impl Reader {
             None if up && exhausted => {
                 let line = format!("/search {}", self.scroll.query());
                 let to = self.window().target.clone();
-                self.happen(Input::TypedIn { to, within: None, line, id: None });
+                self.send(Input::TypedIn { to, within: None, line, id: None });
                 if let Some(from) = self.scroll.close() {
                     self.go_to(from, false);
                 }
@@ -514,7 +514,7 @@ impl Reader {
                 Command::History { to, before, messages, span: None, kind: None },
                 reference,
             );
-            self.happen(Input::Ask(Ok(ask)));
+            self.send(Input::Ask(Ok(ask)));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::client::ui::complete::{self, Known};
 pub fn send_secret(reader: &mut Reader) {
     if !reader.input.is_empty() {
         let secret = SecretText::new(reader.input.take_secret());
-        reader.happen(Input::Secret(secret));
+        reader.send(Input::Secret(secret));
     }
 }
 

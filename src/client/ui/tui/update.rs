@@ -181,7 +181,7 @@ impl Updates {
             reader.scroll.unmark();
         }
         if let Some(seq) = read {
-            reader.happen(Input::Seen { to, seq });
+            reader.send(Input::Seen { to, seq });
         }
         if !replay && !own {
             ring(reader, settings, index, mention);

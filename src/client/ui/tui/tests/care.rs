@@ -219,7 +219,7 @@ fn a_text_that_looks_like_a_command_with_a_secret_is_asked_about() {
     let mut desk = Desk::new(100, 12);
     let said = |desk: &mut Desk| {
         let effects = std::mem::take(&mut desk.app.reader.effects);
-        effects.iter().filter(|one| matches!(one, Effect::Happen(Input::TypedIn { .. }))).count()
+        effects.iter().filter(|one| matches!(one, Effect::Send(Input::TypedIn { .. }))).count()
     };
     for line in ["   /join #tea 4711", "//join #tea 4711", ".pm bob psst"] {
         desk.enter(line);
@@ -245,7 +245,7 @@ fn a_pin_in_the_row_after_its_command_is_asked_about() {
     let mut desk = Desk::new(100, 12);
     let said = |desk: &mut Desk| {
         let effects = std::mem::take(&mut desk.app.reader.effects);
-        effects.iter().filter(|one| matches!(one, Effect::Happen(Input::TypedIn { .. }))).count()
+        effects.iter().filter(|one| matches!(one, Effect::Send(Input::TypedIn { .. }))).count()
     };
     desk.enter("4711");
     assert_eq!(said(&mut desk), 1, "nothing is before it");

@@ -182,7 +182,7 @@ impl Client {
         act(&mut self.desk);
         let mut asked = None;
         for effect in std::mem::take(&mut self.desk.app.reader.effects) {
-            if let Effect::Happen(input) = effect {
+            if let Effect::Send(input) = effect {
                 asked = self.happens(input).or(asked);
             }
         }

@@ -133,11 +133,11 @@ impl Desk {
     /// The effects since the last call, as text.
     pub fn effects(&mut self) -> Vec<String> {
         let words = |effect| match effect {
-            Effect::Happen(Input::TypedIn { to, line, .. }) => format!("{to}: {line}"),
-            Effect::Happen(Input::Line(line)) => line,
-            Effect::Happen(Input::Secret(secret)) => format!("secret: {}", secret.reveal()),
-            Effect::Happen(Input::Seen { to, seq }) => format!("seen {to} {seq}"),
-            Effect::Happen(Input::Ask(Ok(ask))) => serde_json::to_string(&ask).unwrap(),
+            Effect::Send(Input::TypedIn { to, line, .. }) => format!("{to}: {line}"),
+            Effect::Send(Input::Line(line)) => line,
+            Effect::Send(Input::Secret(secret)) => format!("secret: {}", secret.reveal()),
+            Effect::Send(Input::Seen { to, seq }) => format!("seen {to} {seq}"),
+            Effect::Send(Input::Ask(Ok(ask))) => serde_json::to_string(&ask).unwrap(),
             effect => format!("{effect:?}"),
         };
         std::mem::take(&mut self.app.reader.effects).into_iter().map(words).collect()

@@ -289,7 +289,7 @@ fn leaving_and_terminal_events() {
         desk.effects()
     };
     assert_eq!(does("ctrl-c"), [""; 0]);
-    assert_eq!(does("ctrl-c"), ["Happen(Interrupt)"]);
+    assert_eq!(does("ctrl-c"), ["Send(Interrupt)"]);
     assert_eq!(does("ctrl-z"), ["Suspend"]);
     assert_eq!(does("ctrl-l"), ["Redraw"]);
     assert_eq!(does("a b ctrl-x"), ["Edit(\"ab\")"]);
