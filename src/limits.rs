@@ -11,6 +11,15 @@ pub const DAY_MS: i64 = 86_400_000;
 pub const RECORD_PLAIN_BYTES_MAX: usize = 16_384;
 /// One record on the wire before login, in bytes (protocol).
 pub const RECORD_LOGIN_BYTES_MAX: usize = 2_048;
+/// A session ticket as a client takes it, in bytes (protocol): R2 with it fits a record of the login.
+pub const SESSION_TICKET_BYTES_MAX: usize = 512;
+/// Time in which a session ticket can be used, in seconds.
+pub const SESSION_TICKET_S_MAX: u64 = 86_400;
+/// Time since the last proof of the RSA key after which no session ticket is accepted, in seconds.
+pub const SESSION_TICKET_PROVEN_S_MAX: u64 = 7 * 86_400;
+/// Time after which a server makes the next key of its session tickets, in seconds. The key before
+/// it opens tickets for as long again.
+pub const SESSION_TICKET_KEY_S: u64 = 86_400;
 /// Head of a request to the web port, in bytes, and the headers in it.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8_192;
 pub const HTTP_HEADERS_MAX: usize = 100;

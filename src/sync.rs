@@ -33,6 +33,7 @@ ranks! {
     PinDerivation "one derivation of a channel's key at a time, each of which takes 64 MiB",
     ClientKeys "the user's keys at this server, the next one and former ones",
     PinnedServer "the address and the keys of the server that the client has pinned",
+    SessionTicket "the session ticket for the next login",
     Page "the page's state, and which pages are attached",
     PageFiles "files that are being sent to and from pages",
     PageSlots "connections of browsers",

@@ -397,6 +397,7 @@ fn the_contract_for_programs_has_each_object() {
         "keys",
         "successor",
         "ticket",
+        "session_ticket",
         "upload",
         "download",
         "kept",

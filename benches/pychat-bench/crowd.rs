@@ -31,12 +31,19 @@ pub fn measure(options: &Options) {
     }
 }
 
+/// The rows of a return: its time, all CPU of the server, and that of a login.
+const BY_TICKET: [&str; 3] =
+    ["kill to everybody's return by tickets, s", "CPU of that, s", "CPU of a login by ticket, ms"];
+const BY_KEY: [&str; 3] =
+    ["kill to everybody's return by keys, s", "CPU of that, s", "CPU of such a login, ms"];
+
 fn column(count: usize, options: &Options) -> Vec<(&'static str, String)> {
     let keys = Crowd::new();
     let home = tempfile::tempdir().unwrap();
     // One connection more than all is turned away.
     let config = format!(r#"{{"limits": {{"connections_max": {count}, {NO_LIMITS}}}}}"#);
-    let server = Server::start(home.path(), &config, &keys);
+    let mut server = Server::start(home.path(), &config, &keys);
+    server.takes_tickets = true;
     let (cpu, memory) = (server.process.cpu(), server.process.memory_kib());
     let began = Instant::now();
     let mut crew = Crew::enter(&server, 1, count);
@@ -67,11 +74,20 @@ fn column(count: usize, options: &Options) -> Vec<(&'static str, String)> {
     let address = server.address.clone();
     drop(server);
     drop(crew);
-    let began = Instant::now();
-    let server = Server::start_at(home.path(), &config, &keys, &address);
-    let crew = Crew::enter(&server, 1, count);
-    rows.push(("kill to everybody's return, s", format!("{:.1}", began.elapsed().as_secs_f64())));
-    rows.push(("CPU of that, s", format!("{:.1}", server.process().cpu().as_secs_f64())));
-    drop(crew);
+    assert_eq!(keys.tickets(), count, "each member has a ticket");
+    for how in [BY_TICKET, BY_KEY] {
+        let began = Instant::now();
+        let mut server = Server::start_at(home.path(), &config, &keys, &address);
+        server.takes_tickets = true;
+        let cpu = server.process().cpu();
+        let crew = Crew::enter(&server, 1, count);
+        let took = began.elapsed().as_secs_f64();
+        let (all, logins) = (server.process().cpu(), server.process().cpu() - cpu);
+        rows.push((how[0], format!("{took:.1}")));
+        rows.push((how[1], format!("{:.1}", all.as_secs_f64())));
+        rows.push((how[2], format!("{:.2}", each(logins.as_secs_f64() * 1e3))));
+        drop((server, crew));
+        keys.forget_tickets();
+    }
     rows
 }

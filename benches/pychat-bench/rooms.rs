@@ -102,18 +102,14 @@ struct Opponent {
     _home: Option<TempDir>,
 }
 
-fn pychat(
-    (build, wire): (&Path, Wire),
-    name: &str,
-    history: &str,
-    keys: &Arc<Crowd>,
-) -> Opponent {
+fn pychat((build, wire): (&Path, Wire), name: &str, history: &str, keys: &Arc<Crowd>) -> Opponent {
     let home = tempfile::tempdir().unwrap();
     let limits = format!("{NO_LIMITS}, {LONG_TAIL}");
     let config = format!(r#"{{"history": "{history}", "limits": {{{limits}}}}}"#);
     let subject =
         Box::new(Server::start_build((build, wire), home.path(), &config, keys, "127.0.0.1:0"));
-    let (name, rank) = (format!("{name}, {wire}, history {history}"), Rank::Pychat(history.to_owned()));
+    let (name, rank) =
+        (format!("{name}, {wire}, history {history}"), Rank::Pychat(history.to_owned()));
     Opponent { name, rank, subject, _home: Some(home) }
 }
 

@@ -5,14 +5,17 @@ use std::io::{self, BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pychat::crypto::handshake::ClientStart;
+use pychat::chat::Event;
+use pychat::crypto::handshake::{ClientStart, Presented};
+use pychat::crypto::session_ticket::HeldTicket;
 use pychat::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use pychat::invite::Invite;
 use pychat::net::tunnel::{BUSY, fetch_key};
 use pychat::suite::Suites;
+use pychat::wire::codec;
 
 use crate::client::{Client, Subject, connect};
 use crate::process::Process;
@@ -41,18 +44,33 @@ pub struct Server {
     pub invite: String,
     key: PublicKey,
     crowd: Arc<Crowd>,
-    /// The way of its members, and the address of its web port.
+    /// The way of the members to it.
     wire: Wire,
+    /// The address of its web port, if the way needs that.
     web: String,
     trust: Option<Trust>,
+    /// Members take session tickets, for their return.
+    pub takes_tickets: bool,
 }
 
-/// The key of all members: making a thousand takes minutes.
-pub struct Crowd(Identity);
+/// The key of all members: making a thousand takes minutes. And the session tickets that they have
+/// for their return, where they take any.
+pub struct Crowd(Identity, Tickets);
+
+type Tickets = Arc<Mutex<Vec<HeldTicket>>>;
 
 impl Crowd {
     pub fn new() -> Arc<Crowd> {
-        Arc::new(Crowd(Identity::generate()))
+        Arc::new(Crowd(Identity::generate(), Tickets::default()))
+    }
+
+    /// Session tickets that nobody has used yet.
+    pub fn tickets(&self) -> usize {
+        self.1.lock().unwrap().len()
+    }
+
+    pub fn forget_tickets(&self) {
+        self.1.lock().unwrap().clear();
     }
 
     pub fn public(&self) -> PublicKey {
@@ -112,7 +130,7 @@ impl Server {
         let print: Fingerprint = fingerprint.unwrap();
         let key = fetch_key(&host, port, &print, PATIENCE).unwrap();
         let crowd = Arc::clone(crowd);
-        Server { process, address, invite, key, crowd, wire, web, trust }
+        Server { process, address, invite, key, crowd, wire, web, trust, takes_tickets: false }
     }
 
     /// A new member, in the lobby.
@@ -136,13 +154,39 @@ impl Server {
         if r1 == BUSY {
             return None;
         }
-        let (sent, r2) = start.answer(&r1).unwrap();
-        pipe.send(&r2).unwrap();
-        let transport = sent.finish(pipe.read().unwrap().expect("the server knows us")).unwrap();
+        let held = crowd.1.lock().unwrap().pop();
+        let mut answer = |record: &[u8]| {
+            pipe.send(record).unwrap();
+            pipe.read().unwrap().expect("the server knows us").to_vec()
+        };
+        let transport = match held {
+            Some(held) => {
+                let (presented, t2) = start.present(&r1, &held).unwrap();
+                match presented.finish(&answer(&t2)).unwrap() {
+                    Presented::Accepted(transport) => *transport,
+                    Presented::Refused(..) => panic!("the server refuses a ticket"),
+                }
+            }
+            None => {
+                let (sent, r2) = start.answer(&r1).unwrap();
+                sent.finish(&answer(&r2)).unwrap()
+            }
+        };
         pipe.stops_waiting();
         let (sealer, opener) = (transport.sealer, transport.opener);
-        let mut member = Member { pipe, sealer, opener, said: rand::random() };
-        member.send(RecordType::Login, br#"{"name":"load","version":"0","major":1}"#);
+        let mut member = Member {
+            pipe,
+            sealer,
+            opener,
+            said: rand::random(),
+            tickets: self.takes_tickets.then(|| Arc::clone(&crowd.1)),
+            prints: [self.key.fingerprint(), crowd.0.public().fingerprint()],
+        };
+        let login: &[u8] = match self.takes_tickets {
+            true => br#"{"name":"load","version":"0","major":1,"features":["session_ticket"]}"#,
+            false => br#"{"name":"load","version":"0","major":1}"#,
+        };
+        member.send(RecordType::Login, login);
         Some(member)
     }
 }
@@ -169,6 +213,10 @@ pub struct Member {
     opener: Opener,
     /// Ids of lines are counted from a number of its own: a repeated id is no new line.
     said: u128,
+    /// Where session tickets go.
+    tickets: Option<Tickets>,
+    /// The server's key and the own one.
+    prints: [Fingerprint; 2],
 }
 
 impl Member {
@@ -198,7 +246,14 @@ impl Client for Member {
         loop {
             match self.pipe.read() {
                 Ok(Some(record)) => match self.opener.open(record).unwrap() {
-                    (RecordType::Json, body) => take(body),
+                    (RecordType::Json, body) => {
+                        if let Some(tickets) = &self.tickets
+                            && let Some(held) = held(body, self.prints)
+                        {
+                            tickets.lock().unwrap().push(held);
+                        }
+                        take(body);
+                    }
                     (RecordType::Close, reason) => panic!("closed: {reason:?}"),
                     _ => {}
                 },
@@ -208,4 +263,18 @@ impl Client for Member {
             }
         }
     }
+}
+
+/// The session ticket in a record.
+fn held(body: &[u8], [server, own]: [Fingerprint; 2]) -> Option<HeldTicket> {
+    const START: &[u8] = br#"{"type":"session_ticket""#;
+    if !body.windows(START.len()).any(|window| window == START) {
+        return None;
+    }
+    codec::decode::<Event>(body).filter_map(Result::ok).find_map(|event| match event {
+        Event::SessionTicket { ticket, secret } => {
+            HeldTicket::new((ticket.bytes(), secret.reveal()), server, own)
+        }
+        _ => None,
+    })
 }

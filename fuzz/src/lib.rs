@@ -26,6 +26,7 @@ use pychat::crypto::header::{ChainLink, claimed_sender};
 use pychat::crypto::hello::{self, Greeting};
 use pychat::crypto::pin_channel::PinChannel;
 use pychat::crypto::private::Parsed;
+use pychat::crypto::session_ticket::{HeldTicket, Issuer, TicketKey};
 use pychat::crypto::succession::{Succession, Whose};
 use pychat::crypto::{Fingerprint, Identity, PublicKey, at_rest, key_request};
 use pychat::e2e::device_keys::DeviceKeys;
@@ -67,6 +68,7 @@ pub const TARGETS: &[Decoder] = &[
     ("transfer", fuzz_transfer),
     ("record", fuzz_record),
     ("handshake", fuzz_handshake),
+    ("session_ticket", fuzz_session_ticket),
     ("key_request", fuzz_key_request),
     ("certificate", fuzz_certificate),
     ("private", fuzz_private),
@@ -203,9 +205,27 @@ pub fn fuzz_handshake(bytes: &[u8]) {
         let suites = Suites::only(suite);
         let _ = ClientStart::new(identity(), identity().public(), suites).0.answer(bytes);
         two_steps(suite, |hello, sent, _| {
-            let _ = hello.gate(bytes);
+            let _ = hello.read(bytes);
             let _ = sent.finish(bytes);
         });
+    }
+}
+
+/// A ticket that a client presents to a server, and what a server answers to one.
+pub fn fuzz_session_ticket(bytes: &[u8]) {
+    let key = TicketKey::from_bytes([7; 32]);
+    let _ = key.open(&Issuer { server: SERVER, log: 7 }, bytes);
+    let Some(held) = HeldTicket::new((bytes, &[7; 32]), SERVER, SERVER) else { return };
+    for suite in Suite::ALL {
+        let suites = Suites::only(suite);
+        let (start, r0) = ClientStart::new(identity(), identity().public(), suites);
+        let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [&*IDENTITY]) else {
+            unreachable!("R0 is what it is")
+        };
+        let (hello, r1) = ServerHello::start(hello, suites);
+        let (presented, t2) = start.present(&r1, &held).expect("a whole R1");
+        let _ = hello.read(&t2);
+        let _ = presented.finish(bytes);
     }
 }
 

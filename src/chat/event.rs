@@ -305,6 +305,13 @@ pub enum Event {
     Ticket {
         ticket: Ticket,
     },
+    /// What this client presents at its next login, in place of its RSA key, and the secret that
+    /// belongs to it.
+    #[serde(rename = "session_ticket")]
+    SessionTicket {
+        ticket: Opaque,
+        secret: Ticket,
+    },
     /// A channel's topic; `who` set it just now, or nobody did and this answers a question.
     Topic {
         to: ChannelName,

@@ -29,7 +29,7 @@ pub use event::{
 pub use file::{BlobId, Descriptor, FileBytes, FileError, FileSecret, Thumb};
 pub use id::{CountedHasher, CountedMap, Epoch, MsgId, Seq, SessionId, SyncPoint};
 pub use message::{Body, Confidentiality, Kind, Message, NewMessage};
-pub use name::{ChannelName, DeviceName, NameError, Target, UserName};
+pub use name::{ChannelName, DeviceName, NAME_CHARS_MAX, NameError, Target, UserName};
 pub use opaque::{Opaque, OpaqueError};
 pub use refusal::{Code, Refusal};
 pub use secret_text::SecretText;

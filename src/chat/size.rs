@@ -54,6 +54,7 @@ impl Event {
                 | Event::Kept { .. }
                 | Event::Dropped { .. }
                 | Event::Ticket { .. }
+                | Event::SessionTicket { .. }
                 | Event::Unknown => 0,
             }
     }

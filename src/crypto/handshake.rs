@@ -13,12 +13,22 @@ use super::hybrid;
 use super::identity::{HOP, MODULUS_BYTES};
 use super::primitives::{Secret, TAG_BYTES, hkdf, open, seal, sha256};
 use super::provider::MlKem;
-use super::{Identity, Opener, PublicKey, Sealer};
+use super::session_ticket::{HeldTicket, SESSION_TICKET_BYTES};
+use super::{Fingerprint, Identity, Opener, PublicKey, Sealer};
 use crate::suite::{Suite, Suites};
 use zeroize::Zeroizing;
 
 /// Bytes of R3.
 pub const R3_BYTES: usize = SEALED_BYTES + TAG_BYTES;
+/// Bytes of T3.
+pub const T3_BYTES: usize = TAG_BYTES;
+
+/// Separates an R2 from a T2 in the transcript.
+const BY_TICKET: &[u8] = b"pychat/1 session ticket";
+/// What R2 has after the encapsulation, and T4 alone: skem, s and tag.
+const KEYS_BYTES: usize = 2 * SEALED_BYTES + TAG_BYTES;
+/// What T2 has after the encapsulation: the ticket and a tag.
+const TICKET_PART_BYTES: usize = SESSION_TICKET_BYTES + 2 * TAG_BYTES;
 
 /// Bytes of the offer, which ends R1.
 const OFFER_BYTES: usize = 8;
@@ -117,6 +127,7 @@ pub struct Transport {
 }
 
 /// Noise's SymmetricState (revision 34, section 5.2).
+#[derive(Clone)]
 struct Symmetric {
     h: [u8; 32],
     ck: Secret,
@@ -183,6 +194,11 @@ impl Symmetric {
         plain[..].try_into().map_err(|_| HandshakeError)
     }
 
+    /// Encrypts nothing.
+    fn tag(&mut self) -> [u8; TAG_BYTES] {
+        self.encrypt_and_hash(b"").try_into().expect("a key is set")
+    }
+
     /// The first key is the sending key of the initiator, the server.
     fn split(self) -> (Secret, Secret, [u8; 32]) {
         let out = hkdf::<64>(&self.ck[..], b"", &[b""]);
@@ -210,7 +226,7 @@ pub struct ServerGated {
     ct: [u8; MODULUS_BYTES],
     rest: Vec<u8>,
     /// The bitmap of the suites that the client offers.
-    pub offered: u16,
+    offered: u16,
 }
 
 impl ServerHello {
@@ -233,19 +249,125 @@ impl ServerHello {
 
     /// Runs the ephemeral KEM and verifies the gate, without RSA. Malformed and replayed records,
     /// and peers that do not have the server's public key, are rejected here.
+    ///
+    /// # Errors
+    /// The record is no R2 of this handshake.
     pub fn gate(self, r2: &[u8]) -> Result<ServerGated, HandshakeError> {
+        let (at_gate, rest) = self.decapsulate(r2)?;
+        at_gate.gate(rest)
+    }
+
+    /// Same as [`ServerHello::gate`], for an R2 or a T2. They differ in their length.
+    ///
+    /// # Errors
+    /// The record is no R2 and no T2 of this handshake.
+    pub fn read(self, record: &[u8]) -> Result<Gated, HandshakeError> {
+        if record.len() != sizes(self.pair.suite()).1 + TICKET_PART_BYTES {
+            return self.gate(record).map(|gated| Gated::Keys(Box::new(gated)));
+        }
+        let (at_gate, rest) = self.decapsulate(record)?;
+        at_gate.ticket(rest).map(|ticket| Gated::Ticket(Box::new(ticket)))
+    }
+
+    /// Returns what comes after the encapsulation, too.
+    fn decapsulate(self, record: &[u8]) -> Result<(AtGate, &[u8]), HandshakeError> {
         let ServerHello { identity, mut symmetric, pair, offered } = self;
-        let (_, bytes) = sizes(pair.suite());
-        if r2.len() != bytes + 2 * SEALED_BYTES + TAG_BYTES {
+        let ekem = record.split_at_checked(sizes(pair.suite()).1);
+        let (ekem, rest) = ekem.ok_or(HandshakeError)?;
+        if rest.len() != KEYS_BYTES && rest.len() != TICKET_PART_BYTES {
             return Err(HandshakeError);
         }
-        let (ekem, rest) = r2.split_at(bytes);
-        let (skem, rest) = rest.split_at(SEALED_BYTES);
         let secret = pair.decapsulate(ekem)?;
         symmetric.mix_hash(ekem);
         symmetric.mix_key(&secret);
+        Ok((AtGate { identity, symmetric, offered }, rest))
+    }
+}
+
+/// What the second record of a client is.
+pub enum Gated {
+    /// R2.
+    Keys(Box<ServerGated>),
+    /// T2.
+    Ticket(Box<ServerTicket>),
+}
+
+impl Gated {
+    /// The bitmap of the suites that the client offers.
+    pub fn offered(&self) -> u16 {
+        match self {
+            Gated::Keys(gated) => gated.offered,
+            Gated::Ticket(ticket) => ticket.at_gate.offered,
+        }
+    }
+}
+
+/// Server state with the ephemeral secret, before the client's keys or its ticket.
+pub struct AtGate {
+    identity: Arc<Identity>,
+    symmetric: Symmetric,
+    offered: u16,
+}
+
+impl AtGate {
+    /// Reads the keys of R2, or T4 after a ticket was refused.
+    ///
+    /// # Errors
+    /// The bytes are none of this handshake.
+    pub fn gate(self, keys: &[u8]) -> Result<ServerGated, HandshakeError> {
+        let AtGate { identity, mut symmetric, offered } = self;
+        if keys.len() != KEYS_BYTES {
+            return Err(HandshakeError);
+        }
+        let (skem, rest) = keys.split_at(SEALED_BYTES);
         let ct = symmetric.decrypt_and_hash(skem)?;
         Ok(ServerGated { identity, symmetric, ct, rest: rest.to_vec(), offered })
+    }
+
+    fn ticket(mut self, part: &[u8]) -> Result<ServerTicket, HandshakeError> {
+        let (sealed, tag) = part.split_last_chunk::<TAG_BYTES>().ok_or(HandshakeError)?;
+        self.symmetric.mix_hash(BY_TICKET);
+        let ticket = self.symmetric.decrypt_and_hash(sealed)?;
+        Ok(ServerTicket { at_gate: self, ticket, tag: *tag })
+    }
+}
+
+/// Server state after T2 has proven that the peer knows the server's public key.
+pub struct ServerTicket {
+    at_gate: AtGate,
+    ticket: [u8; SESSION_TICKET_BYTES],
+    tag: [u8; TAG_BYTES],
+}
+
+impl ServerTicket {
+    /// The presented ticket. Anybody may present anything.
+    pub fn ticket(&self) -> &[u8] {
+        &self.ticket
+    }
+
+    /// The server's key that the client has pinned.
+    pub fn server(&self) -> Fingerprint {
+        self.at_gate.identity.public().fingerprint()
+    }
+
+    /// Accepts the ticket, whose secret this is. Returns T3 and the transport; `None` if the peer
+    /// does not have the secret.
+    pub fn accept(&self, secret: &[u8; 32]) -> Option<([u8; T3_BYTES], Transport)> {
+        let mut symmetric = self.at_gate.symmetric.clone();
+        symmetric.mix_key_and_hash(secret);
+        symmetric.decrypt_and_hash::<0>(&self.tag).ok()?;
+        let t3 = symmetric.tag();
+        let (server, peer, session_id) = symmetric.split();
+        let (sealer, opener) = (Sealer::new(server), Opener::new(peer));
+        Some((t3, Transport { sealer, opener, session_id }))
+    }
+
+    /// Refuses the ticket. Returns T3, and the state that waits for T4.
+    pub fn refuse(self) -> ([u8; T3_BYTES], AtGate) {
+        let mut at_gate = self.at_gate;
+        at_gate.symmetric.mix_hash(&self.tag);
+        let t3 = at_gate.symmetric.tag();
+        (t3, at_gate)
     }
 }
 
@@ -342,21 +464,115 @@ impl<'a> ClientStart<'a> {
         encapsulate: impl FnOnce(Suite, &[u8]) -> Result<(Vec<u8>, Secret), HandshakeError>,
         rsa: impl FnOnce(&PublicKey) -> ([u8; MODULUS_BYTES], Secret),
     ) -> Result<(ClientSent<'a>, Vec<u8>), HandshakeError> {
+        let (symmetric, mut r2) = self.encapsulate_with(r1, encapsulate)?;
+        let (sent, keys) = self.keys_with(symmetric, rsa);
+        r2.extend(keys);
+        Ok((sent, r2))
+    }
+
+    /// Processes R1. Returns T2, which presents the ticket.
+    ///
+    /// # Errors
+    /// The server cannot be talked to, as in [`ClientStart::answer`].
+    pub fn present(
+        self,
+        r1: &[u8],
+        held: &HeldTicket,
+    ) -> Result<(ClientPresented<'a>, Vec<u8>), HandshakeError> {
+        self.present_with(r1, held, encapsulate)
+    }
+
+    fn present_with(
+        self,
+        r1: &[u8],
+        held: &HeldTicket,
+        encapsulate: impl FnOnce(Suite, &[u8]) -> Result<(Vec<u8>, Secret), HandshakeError>,
+    ) -> Result<(ClientPresented<'a>, Vec<u8>), HandshakeError> {
+        let (mut refused, mut t2) = self.encapsulate_with(r1, encapsulate)?;
+        refused.mix_hash(BY_TICKET);
+        t2.extend(refused.encrypt_and_hash(held.ticket()));
+        let mut accepted = refused.clone();
+        accepted.mix_key_and_hash(held.secret());
+        let tag = accepted.tag();
+        refused.mix_hash(&tag);
+        t2.extend(tag);
+        Ok((ClientPresented { start: self, accepted, refused }, t2))
+    }
+
+    fn encapsulate_with(
+        &self,
+        r1: &[u8],
+        encapsulate: impl FnOnce(Suite, &[u8]) -> Result<(Vec<u8>, Secret), HandshakeError>,
+    ) -> Result<(Symmetric, Vec<u8>), HandshakeError> {
         let suite = suite_of(r1).filter(|suite| self.suites.contains(*suite));
         let suite = suite.ok_or(HandshakeError)?;
         let (public, offer) = r1.split_at(sizes(suite).0);
         let mut symmetric = Symmetric::new(suite, &self.r0, &self.server);
         symmetric.mix_hash(public);
         symmetric.mix_hash(offer);
-        let (mut r2, secret) = encapsulate(suite, public)?;
-        symmetric.mix_hash(&r2);
+        let (ekem, secret) = encapsulate(suite, public)?;
+        symmetric.mix_hash(&ekem);
         symmetric.mix_key(&secret);
+        Ok((symmetric, ekem))
+    }
+
+    /// Returns skem, s and tag.
+    fn keys_with(
+        self,
+        mut symmetric: Symmetric,
+        rsa: impl FnOnce(&PublicKey) -> ([u8; MODULUS_BYTES], Secret),
+    ) -> (ClientSent<'a>, Vec<u8>) {
         let (ct, secret) = rsa(&self.server);
-        r2.extend(symmetric.encrypt_and_hash(&ct));
+        let mut keys = symmetric.encrypt_and_hash(&ct);
         symmetric.mix_key_and_hash(&secret);
-        r2.extend(symmetric.encrypt_and_hash(self.identity.public().modulus()));
-        r2.extend(symmetric.encrypt_and_hash(b""));
-        Ok((ClientSent { identity: self.identity, symmetric }, r2))
+        keys.extend(symmetric.encrypt_and_hash(self.identity.public().modulus()));
+        keys.extend(symmetric.tag());
+        (ClientSent { identity: self.identity, symmetric }, keys)
+    }
+}
+
+/// Client state after T2, waiting for T3.
+pub struct ClientPresented<'a> {
+    start: ClientStart<'a>,
+    /// The states after the server's two answers.
+    accepted: Symmetric,
+    refused: Symmetric,
+}
+
+/// What the server has answered to a ticket.
+pub enum Presented<'a> {
+    /// The handshake is done.
+    Accepted(Box<Transport>),
+    /// The handshake continues with T4, and R3 answers it.
+    Refused(ClientSent<'a>, Vec<u8>),
+}
+
+impl<'a> ClientPresented<'a> {
+    /// Processes T3. The server has proven itself if it has accepted the ticket.
+    ///
+    /// # Errors
+    /// The record is none of this handshake.
+    pub fn finish(self, t3: &[u8]) -> Result<Presented<'a>, HandshakeError> {
+        self.finish_with(t3, |key| key.encapsulate(HOP))
+    }
+
+    fn finish_with(
+        self,
+        t3: &[u8],
+        rsa: impl FnOnce(&PublicKey) -> ([u8; MODULUS_BYTES], Secret),
+    ) -> Result<Presented<'a>, HandshakeError> {
+        let ClientPresented { start, mut accepted, mut refused } = self;
+        if t3.len() != T3_BYTES {
+            return Err(HandshakeError);
+        }
+        if accepted.decrypt_and_hash::<0>(t3).is_ok() {
+            let (server, own, session_id) = accepted.split();
+            let (sealer, opener) = (Sealer::new(own), Opener::new(server));
+            return Ok(Presented::Accepted(Box::new(Transport { sealer, opener, session_id })));
+        }
+        refused.decrypt_and_hash::<0>(t3)?;
+        let (sent, t4) = start.keys_with(refused, rsa);
+        Ok(Presented::Refused(sent, t4))
     }
 }
 

@@ -1,4 +1,7 @@
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::RecordType;
@@ -205,4 +208,165 @@ fn a_thief_of_a_modulus_cannot_talk() {
     assert_eq!(&key, CLIENT.public());
     let blind = ClientSent { identity: Own::Lent(&OTHER), symmetric: sent.symmetric };
     assert!(blind.finish(&r3).is_err());
+}
+
+/// A ticket with this secret.
+fn held(secret: u8) -> HeldTicket {
+    let [server, client] = [&SERVER, &CLIENT].map(|key| key.public().fingerprint());
+    HeldTicket::new((&[9; SESSION_TICKET_BYTES], &[secret; 32]), server, client).unwrap()
+}
+
+/// Both sides after T2.
+fn present(suites: Suites) -> (ClientPresented<'static>, ServerHello, Vec<u8>) {
+    let (start, r0) = ClientStart::shared(Arc::clone(&CLIENT), SERVER.public().clone(), suites);
+    let (hello, r1) = answers(&r0).unwrap();
+    let (presented, t2) = start.present(&r1, &held(7)).unwrap();
+    (presented, hello, t2)
+}
+
+/// The ticket that the server reads in T2.
+fn reads(hello: ServerHello, t2: &[u8]) -> Result<ServerTicket, HandshakeError> {
+    match hello.read(t2)? {
+        Gated::Ticket(ticket) => Ok(*ticket),
+        Gated::Keys(_) => panic!("the record is an R2"),
+    }
+}
+
+fn talk(server: &mut Transport, client: &mut Transport) {
+    assert_eq!(server.session_id, client.session_id);
+    for (sealer, opener) in
+        [(&mut client.sealer, &mut server.opener), (&mut server.sealer, &mut client.opener)]
+    {
+        let mut record = Vec::new();
+        sealer.seal(RecordType::Login, b"hello", &mut record).unwrap();
+        assert_eq!(opener.open(&mut record), Ok((RecordType::Login, &b"hello"[..])));
+    }
+}
+
+#[test]
+fn a_ticket_takes_the_place_of_both_rsa_keys() {
+    let mut sessions = BTreeSet::new();
+    for (suites, bytes) in Suite::ALL.map(Suites::only).into_iter().zip([1120, 32]) {
+        for _ in 0..2 {
+            let (presented, hello, t2) = present(suites);
+            assert_eq!(t2.len(), bytes + SESSION_TICKET_BYTES + 32);
+            let ticket = reads(hello, &t2).unwrap();
+            assert_eq!(ticket.ticket(), [9; SESSION_TICKET_BYTES]);
+            assert_eq!(ticket.server(), SERVER.public().fingerprint());
+            let (t3, mut server) = ticket.accept(&[7; 32]).unwrap();
+            let Presented::Accepted(mut client) = presented.finish(&t3).unwrap() else { panic!() };
+            talk(&mut server, &mut client);
+            assert!(sessions.insert(server.session_id), "the ephemeral keys are new");
+        }
+    }
+}
+
+#[test]
+fn after_a_refused_ticket_both_sides_prove_their_keys_in_the_same_connection() {
+    for suites in Suite::ALL.map(Suites::only) {
+        let (presented, hello, t2) = present(suites);
+        let (t3, at_gate) = reads(hello, &t2).unwrap().refuse();
+        let Presented::Refused(sent, t4) = presented.finish(&t3).unwrap() else { panic!() };
+        assert_eq!(t4.len(), KEYS_BYTES);
+        let (key, r3, mut server) = at_gate.gate(&t4).unwrap().finish().unwrap();
+        assert_eq!(&key, CLIENT.public());
+        talk(&mut server, &mut sent.finish(&r3).unwrap());
+    }
+}
+
+#[test]
+fn who_has_a_ticket_and_not_its_secret_is_not_accepted() {
+    let (_, hello, t2) = present(Suites::default());
+    let ticket = reads(hello, &t2).unwrap();
+    for secret in [[0; 32], [8; 32]] {
+        assert!(ticket.accept(&secret).is_none());
+    }
+    assert!(ticket.accept(&[7; 32]).is_some(), "the control");
+}
+
+#[test]
+fn every_byte_of_a_login_by_ticket_counts() {
+    for (suites, ekem) in Suite::ALL.map(Suites::only).into_iter().zip([1120, 32]) {
+        let (_, hello, t2) = present(suites);
+        drop(hello);
+        let tag = t2.len() - TAG_BYTES;
+        let wanted = |byte: &usize| byte.is_multiple_of(13) || *byte >= ekem - 2;
+        for byte in (0..t2.len()).filter(wanted) {
+            let (presented, hello, mut t2) = present(suites);
+            t2[byte] ^= 1;
+            let read = reads(hello, &t2);
+            assert_eq!(read.is_ok(), byte >= tag, "{suites:?}, T2, byte {byte}");
+            let Ok(ticket) = read else { continue };
+            assert!(ticket.accept(&[7; 32]).is_none(), "byte {byte}");
+            assert!(presented.finish(&ticket.refuse().0).is_err(), "byte {byte}");
+        }
+        for byte in 0..T3_BYTES {
+            let (presented, hello, t2) = present(suites);
+            let (mut t3, _) = reads(hello, &t2).unwrap().accept(&[7; 32]).unwrap();
+            t3[byte] ^= 1;
+            assert!(presented.finish(&t3).is_err(), "{suites:?}, T3, byte {byte}");
+        }
+        for byte in (0..KEYS_BYTES).filter(|byte| byte.is_multiple_of(97) || *byte >= 800) {
+            let (presented, hello, t2) = present(suites);
+            let (t3, at_gate) = reads(hello, &t2).unwrap().refuse();
+            let Presented::Refused(_, mut t4) = presented.finish(&t3).unwrap() else { panic!() };
+            t4[byte] ^= 1;
+            let read = at_gate.gate(&t4).and_then(ServerGated::finish);
+            assert!(read.is_err(), "{suites:?}, T4, byte {byte}");
+        }
+    }
+}
+
+#[test]
+fn a_replayed_t2_and_one_of_another_length_fail_at_the_gate() {
+    let (_, hello, recorded) = present(Suites::default());
+    let (_, again, _) = present(Suites::default());
+    assert!(reads(hello, &recorded).is_ok(), "the control");
+    assert!(again.read(&recorded).is_err());
+    for bytes in [0, 1, 1119, 1120, recorded.len() - 1, recorded.len() + 1, 1936, 2048] {
+        let (_, hello, mut t2) = present(Suites::default());
+        t2.resize(bytes, 0);
+        assert!(hello.read(&t2).is_err(), "{bytes} bytes");
+    }
+    // An R2 is still one, and T4 alone is nothing.
+    let (start, hello, r1) = greet(SERVER.public());
+    let (_, r2) = start.answer(&r1).unwrap();
+    assert!(matches!(hello.read(&r2), Ok(Gated::Keys(_))));
+    let (_, hello, t2) = present(Suites::default());
+    let (_, at_gate) = reads(hello, &t2).unwrap().refuse();
+    assert!(at_gate.gate(&r2).is_err());
+}
+
+#[test]
+fn a_server_without_the_secret_and_without_its_key_proves_nothing() {
+    // The impostor knows the server's public key, so that it reads the ticket and refuses it.
+    let (presented, hello, t2) = present(Suites::default());
+    let ticket = reads(hello, &t2).unwrap();
+    let (forged, _) = ticket.accept(&[8; 32]).map_or(([0; T3_BYTES], ()), |(t3, _)| (t3, ()));
+    assert!(presented.finish(&forged).is_err());
+    let (presented, hello, t2) = present(Suites::default());
+    let (t3, _) = reads(hello, &t2).unwrap().refuse();
+    let Presented::Refused(sent, _) = presented.finish(&t3).unwrap() else { panic!() };
+    assert!(sent.finish(&[0; R3_BYTES]).is_err());
+    for t3 in [&[0; 16][..], &[0; 15], &[], &[0; R3_BYTES]] {
+        let (presented, ..) = present(Suites::default());
+        assert!(presented.finish(t3).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn random_records_in_the_place_of_a_ticket_end_the_handshake(
+        part in prop::collection::vec(any::<u8>(), TICKET_PART_BYTES),
+        other in prop::collection::vec(any::<u8>(), 0..2100),
+    ) {
+        let (_, hello, mut t2) = present(Suites::default());
+        let from = t2.len() - TICKET_PART_BYTES;
+        t2[from..].copy_from_slice(&part);
+        prop_assert!(hello.read(&t2).is_err());
+        let (presented, hello, _) = present(Suites::default());
+        prop_assert!(hello.read(&other).is_err());
+        prop_assert!(presented.finish(&other).is_err());
+    }
 }

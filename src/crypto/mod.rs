@@ -22,6 +22,7 @@ mod primitives;
 pub mod private;
 mod provider;
 pub mod record_cipher;
+pub mod session_ticket;
 pub mod succession;
 pub mod ticket;
 

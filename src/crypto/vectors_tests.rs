@@ -152,6 +152,68 @@ fn shake(
     ([r0.to_vec(), r1.to_vec(), r2.to_vec(), r3.to_vec()], at_server, at_client)
 }
 
+/// The records of a login by ticket: one that the server accepts, and one that it refuses.
+fn resumption(handshake: &Value, server: &Arc<Identity>, client: &Identity) -> Value {
+    let secret: Secret = Zeroizing::new(std::array::from_fn(|at| 0xa0 + at as u8));
+    let ticket: Vec<u8> = (0..SESSION_TICKET_BYTES).map(|at| at as u8).collect();
+    let prints = [server.public(), client.public()].map(PublicKey::fingerprint);
+    let held = HeldTicket::new((&ticket, &secret), prints[0], prints[1]).unwrap();
+    let r0 = r0(handshake, server.public());
+    let present = || {
+        let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [server]) else { panic!() };
+        let (hello, r1) = ServerHello::start_with(hello, pair(handshake));
+        let start = ClientStart {
+            identity: Own::Lent(client),
+            server: Cow::Borrowed(server.public()),
+            suites: suites(handshake),
+            r0,
+        };
+        let (presented, t2) =
+            start.present_with(&r1, &held, |_, to| Ok(encap(handshake, to))).unwrap();
+        let Ok(Gated::Ticket(read)) = hello.read(&t2) else { panic!("not a T2") };
+        assert_eq!(read.ticket(), ticket);
+        (presented, read, t2)
+    };
+    let (presented, read, t2) = present();
+    let (t3, at_server) = read.accept(&secret).unwrap();
+    let Ok(Presented::Accepted(at_client)) = presented.finish(&t3) else { panic!("refused") };
+    assert_eq!(at_client.session_id, at_server.session_id);
+    let (presented, read, _) = present();
+    let (refused, at_gate) = read.refuse();
+    let known = presented.finish_with(&refused, |_| kem(handshake, "server"));
+    let Ok(Presented::Refused(sent, t4)) = known else { panic!("accepted") };
+    let gated = at_gate.gate(&t4).unwrap();
+    let (_, r3, full) = gated.finish_with(|_| kem(handshake, "client")).unwrap();
+    assert_eq!(sent.finish(&r3).unwrap().session_id, full.session_id);
+    json!({
+        "ticket": hex(&ticket),
+        "secret": hex(&secret[..]),
+        "t2": hex(&t2),
+        "t3": hex(&t3),
+        "h": hex(&at_server.session_id),
+        "refused_t3": hex(&refused),
+        "t4": hex(&t4),
+        "r3": hex(&r3),
+        "refused_h": hex(&full.session_id),
+    })
+}
+
+/// Those of both suites.
+fn resumptions(of: [&Value; 2], server: &Arc<Identity>, client: &Identity) -> Value {
+    let [classic, hybrid] = of.map(|handshake| resumption(handshake, server, client));
+    json!({"1": classic, "2": hybrid})
+}
+
+#[test]
+fn a_login_by_ticket_byte_for_byte_at_both_ends() {
+    let vectors = vectors();
+    let (server, client) = (identity(&vectors, "server"), identity(&vectors, "client"));
+    for suite in Suite::ALL {
+        let known = &vectors["resumptions"][suite.number().to_string()];
+        assert_eq!(resumption(handshake(&vectors, suite), &server, &client), *known, "{suite:?}");
+    }
+}
+
 #[test]
 fn keys_and_fingerprints() {
     let vectors = vectors();
@@ -463,6 +525,7 @@ fn write() {
             "answer": hex(&lineage::answer(client.public(), lineage.former_keys(), &ask_lineage).unwrap()),
         },
         "handshakes": {"1": classic, "2": hybrid},
+        "resumptions": resumptions([&classic, &hybrid], &server, &client),
         "transport": {
             "rekey_records": REKEY_RECORDS,
             "key_after_rekey": {"server_to_client": renewed(&k1), "client_to_server": renewed(&k2)},

@@ -12,6 +12,8 @@ pub mod sanctions;
 mod seniority;
 mod server_keys;
 mod settings;
+#[cfg(feature = "server")]
+mod ticket_keys;
 mod users;
 
 use std::fs::{self, File};
@@ -27,6 +29,8 @@ pub use ledger_head::{LedgerHead, LedgerHeadFile, LedgerHeads};
 pub use reserve::Reserve;
 pub use server_keys::{KeyStamp, RotateError, ServerKeys};
 pub use settings::Settings;
+#[cfg(feature = "server")]
+pub use ticket_keys::TicketKeys;
 pub use users::{
     AddError, Folder, Reason, Rejected, Users, UsersWatch, add, may_add, remove, remove_key,
     similar, succeed,

@@ -10,10 +10,13 @@ pub use super::dial_error::DialError;
 use super::dial_error::said_in_the_clear;
 use super::link::{Link, Patience, RecordSink, RecordSource, send_record};
 use super::tcp;
-use crate::crypto::handshake::{self, ClientStart};
+use crate::crypto::handshake::{
+    self, ClientPresented, ClientSent, ClientStart, Presented, Transport,
+};
 use crate::crypto::key_request::{self, ANSWER_BYTES};
 use crate::crypto::lineage::{self, AnswerError, Lineage};
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, sealed_bytes};
+use crate::crypto::session_ticket::HeldTicket;
 use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use crate::suite::Suites;
 use crate::wire::codec::{self, Login, Parts};
@@ -161,7 +164,22 @@ pub struct Dial<'a> {
 /// Connects, does the handshake with the pinned key, and sends `login`. One deadline applies to all
 /// of it, and to all reads until the caller sets another timeout.
 pub fn dial(to: &Dial<'_>, identity: &Identity, login: &Login) -> Result<Tunnel, DialError> {
-    let mut tunnel = shake_hands(to, identity)?;
+    dial_by(to, identity, login, &|| None)
+}
+
+/// Same as [`dial`], for a client that may have a session ticket. `ticket` is asked for one after
+/// the server has answered, and gives each ticket once. A server that refuses it continues with the
+/// client's key.
+///
+/// # Errors
+/// As of [`dial`].
+pub fn dial_by(
+    to: &Dial<'_>,
+    identity: &Identity,
+    login: &Login,
+    ticket: &dyn Fn() -> Option<HeldTicket>,
+) -> Result<Tunnel, DialError> {
+    let mut tunnel = shake_hands(to, identity, ticket)?;
     let mut body = Vec::new();
     codec::encode(login, &mut body);
     tunnel.writer.send(RecordType::Login, &body).map_err(|_| DialError::Cut)?;
@@ -173,11 +191,15 @@ pub fn dial(to: &Dial<'_>, identity: &Identity, login: &Login) -> Result<Tunnel,
 /// # Errors
 /// The server cannot be reached, or does not hold the key.
 pub fn prove(to: &Dial<'_>, identity: &Identity) -> Result<(), DialError> {
-    shake_hands(to, identity)?.writer.close("quit");
+    shake_hands(to, identity, &|| None)?.writer.close("quit");
     Ok(())
 }
 
-fn shake_hands(to: &Dial<'_>, identity: &Identity) -> Result<Tunnel, DialError> {
+fn shake_hands(
+    to: &Dial<'_>,
+    identity: &Identity,
+    ticket: &dyn Fn() -> Option<HeldTicket>,
+) -> Result<Tunnel, DialError> {
     let deadline = Instant::now() + to.patience;
     let Link { mut source, sink, peer } = connect(to.host, to.port, deadline)?;
     let (start, r0) = ClientStart::new(identity, to.server, to.suites);
@@ -187,15 +209,49 @@ fn shake_hands(to: &Dial<'_>, identity: &Identity) -> Result<Tunnel, DialError> 
         Some(suite) if !to.suites.contains(suite) => DialError::Suite(suite),
         _ => DialError::Foreign,
     };
-    let (sent, r2) = start.answer(r1).map_err(|_| refused)?;
-    send_record(&*sink, &r2).map_err(|_| DialError::Cut)?;
-    let r3 = answer(&mut *source)?.ok_or(DialError::Cut)?;
-    let transport = sent.finish(r3).map_err(|_| DialError::WrongKey)?;
+    let transport = match ticket() {
+        Some(held) => {
+            let (presented, t2) = start.present(r1, &held).map_err(|_| refused)?;
+            by_ticket((&mut *source, &*sink), presented, &t2)?
+        }
+        None => {
+            let (sent, r2) = start.answer(r1).map_err(|_| refused)?;
+            by_key((&mut *source, &*sink), sent, &r2)?
+        }
+    };
     let writer = TunnelWriter::new(sink, transport.sealer);
     let mut reader = TunnelReader::new(source, transport.opener);
     reader.set_deadline(deadline).map_err(|_| DialError::Cut)?;
     let parts = Parts::default();
     Ok(Tunnel { reader, writer, parts, session_id: transport.session_id, peer })
+}
+
+/// Both halves of a connection in its handshake.
+type Ends<'a> = (&'a mut dyn RecordSource, &'a dyn RecordSink);
+
+/// Sends T2, and the client's keys if the server refuses the ticket.
+fn by_ticket(
+    (source, sink): Ends<'_>,
+    presented: ClientPresented<'_>,
+    t2: &[u8],
+) -> Result<Transport, DialError> {
+    send_record(sink, t2).map_err(|_| DialError::Cut)?;
+    let t3 = answer(source)?.ok_or(DialError::Cut)?;
+    match presented.finish(t3).map_err(|_| DialError::WrongKey)? {
+        Presented::Accepted(transport) => Ok(*transport),
+        Presented::Refused(sent, t4) => by_key((source, sink), sent, &t4),
+    }
+}
+
+/// Sends R2 or T4, and verifies the server's proof.
+fn by_key(
+    (source, sink): Ends<'_>,
+    sent: ClientSent<'_>,
+    keys: &[u8],
+) -> Result<Transport, DialError> {
+    send_record(sink, keys).map_err(|_| DialError::Cut)?;
+    let r3 = answer(source)?.ok_or(DialError::Cut)?;
+    sent.finish(r3).map_err(|_| DialError::WrongKey)
 }
 
 /// Requests a server's public key by the fingerprint in an invite.

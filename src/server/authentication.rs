@@ -1,5 +1,5 @@
-//! Password authentication, the second factor: users with a password prove it inside the tunnel, on
-//! their connection's thread, before they get a session.
+//! Session tickets, which replace the proof of a key, and passwords, the second factor: users with
+//! a password prove it inside the tunnel, on their connection's thread, before they get a session.
 
 use std::io;
 use std::net::IpAddr;
@@ -14,10 +14,14 @@ use super::passwords::prompts::{Prompt, Slot};
 use super::passwords::throttle::Guess;
 use super::passwords::throttle_key::ThrottleKey;
 use super::passwords::tickets::Owner;
+use super::session_tickets::Resumed;
+use crate::chat::rights::State;
 use crate::chat::{Code, Command, Event, Request, SecretText, Ticket, UserName};
 use crate::crypto::password::PasswordHash;
+use crate::crypto::session_ticket::{Claims, password_digest};
 use crate::crypto::ticket::Digest;
 use crate::crypto::{Fingerprint, RecordType};
+use crate::home::sanctions::Whom;
 use crate::limits::{PROMPT_BYTES_MAX, PROMPT_RECORDS_MAX};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
@@ -83,6 +87,11 @@ impl Proof {
         now.is_none() || now.as_ref() == self.0.as_ref().map(|(password, _)| password)
     }
 
+    /// The password of the login, if there is one.
+    pub fn password(&self) -> Option<&PasswordHash> {
+        self.0.as_ref().map(|(password, _)| password)
+    }
+
     /// The ticket for a device that has come in by its password. One that has a valid ticket keeps
     /// it.
     pub fn ticket(&self, context: &Context, user: &UserName, key: Fingerprint) -> Option<Event> {
@@ -94,6 +103,21 @@ impl Proof {
         }
         Some(Event::Ticket { ticket: tickets.give(&Owner { user, key, password }, today()) })
     }
+}
+
+/// Checks a presented ticket. Whatever ends a session of its holder has made it invalid: the user
+/// or the key was removed or banned, or the password changed.
+pub fn resume(context: &Context, ticket: &[u8], server: &Fingerprint) -> Option<Resumed> {
+    let claims = context.session_tickets.read(ticket, server)?;
+    let users = context.accounts.get();
+    let user = &claims.user;
+    let key = users.keys_of(user).find(|key| key.fingerprint() == claims.key)?.clone();
+    let password = users.settings(user).password;
+    let same = password.as_ref().map(password_digest) == claims.password;
+    let whom = Whom { user, key: claims.key, address: None };
+    let banned = context.access.standing(whom).1 == State::Banned;
+    let Claims { secret, proven_s, .. } = claims;
+    (same && !banned).then_some(Resumed { key, secret, proven_s })
 }
 
 /// The result of a prompt.

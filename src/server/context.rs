@@ -17,6 +17,7 @@ use super::overrides::Overrides;
 use super::passwords::Passwords;
 use super::readers::Readers;
 use super::records::Records;
+use super::session_tickets::SessionTickets;
 use super::stop::Stop;
 use crate::config::Config;
 use crate::home::{Decided, Home, ServerKeys};
@@ -46,6 +47,8 @@ pub struct Context {
     pub decisions: Decisions,
     pub access: Arc<Access>,
     pub passwords: Passwords,
+    /// Tickets for logins without RSA operations.
+    pub session_tickets: SessionTickets,
     pub admission: Arc<Admission>,
     /// The audit trail and the key history.
     pub records: Arc<Records>,

@@ -36,6 +36,8 @@ pub fn text(context: &Context) -> String {
         page.row("handshakes_total", &format!("{{result=\"{result}\"}}"), count);
     }
     page.one("rsa_operations_total", "counter", "RSA private operations.", admission.rsa);
+    let help = "Logins by a session ticket, without an RSA operation.";
+    page.one("resumed_logins_total", "counter", help, admission.resumed);
     let files = context.files.as_ref().map(|files| files.totals()).unwrap_or_default();
     page.one("files", "gauge", "Encrypted files, at the last sweep.", files.files);
     page.one("file_bytes", "gauge", "Bytes of them.", files.bytes);

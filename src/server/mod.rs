@@ -23,6 +23,7 @@ mod passwords;
 mod readers;
 mod records;
 mod session;
+mod session_tickets;
 mod stop;
 mod storage;
 mod upkeep;
@@ -40,6 +41,7 @@ use anyhow::Context as _;
 
 use crate::chat::{Code, Event, SessionId};
 use crate::config::{Config, History};
+use crate::crypto::Fingerprint;
 use crate::file::FileError;
 use crate::home::{
     Audit, Decided, Decision, Home, Rejected, Reserve, ServerKeys, Users, UsersWatch,
@@ -69,6 +71,7 @@ use passwords::Passwords;
 use passwords::tickets::Tickets;
 use readers::Readers;
 use records::Records;
+use session_tickets::SessionTickets;
 use stop::{Stop, essential, spawn};
 use storage::Storage;
 pub use storage::check_ledger;
@@ -127,12 +130,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let watch = UsersWatch::new(home.users_dir());
     let users = Users::load(&home.users_dir())
         .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
-    let Storage { hub, readers, commit_thread, files, lost } =
+    let Storage { hub, readers, commit_thread, files, lost, log } =
         storage::open(&home, &config, &users.0, &stop).inspect_err(failed)?;
     let keys = Arc::new(Snapshot::new(keys));
     let admission = Admission::new(Arc::clone(&keys), &config, bound.clone(), recent_logins(&home));
     let given =
-        Given { home, config, users, keys, overrides, hub, readers, files, admission, stop };
+        Given { home, config, users, keys, overrides, hub, readers, files, admission, stop, log };
     let context = Arc::new(open_context(given).inspect_err(failed)?);
     let own = Actor::own("server");
     context.records.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
@@ -224,7 +227,10 @@ fn open_admission(context: &Arc<Context>, ways: Ways) -> anyhow::Result<JoinHand
         let entered = session::enter(&own, holder, id)?;
         Some(Box::new(move || entered.serve()) as admission::Stay)
     };
-    let serve: admission::Serve = Arc::new(serve);
+    let own = Arc::clone(context);
+    let resume =
+        move |ticket: &[u8], server: &Fingerprint| authentication::resume(&own, ticket, server);
+    let serve = admission::Serve { enter: Arc::new(serve), resume: Arc::new(resume) };
     let (admission, stop) = (Arc::clone(&context.admission), Arc::clone(&context.stop));
     essential("admission", &context.stop, move || {
         admission::run(&admission, &ways, &stop, &serve);
@@ -306,11 +312,13 @@ struct Given {
     files: Option<Arc<Files>>,
     admission: Arc<Admission>,
     stop: Arc<Stop>,
+    /// The epoch of the ledger; 0 where nothing is stored.
+    log: u64,
 }
 
 /// Builds the context from the home.
 fn open_context(given: Given) -> anyhow::Result<Context> {
-    let Given { home, config, users, keys, overrides, hub, readers, files, admission, stop } =
+    let Given { home, config, users, keys, overrides, hub, readers, files, admission, stop, log } =
         given;
     let config = Arc::new(Snapshot::new(config));
     let (users, rejected) = users;
@@ -353,6 +361,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
             Reserve::new(home.reserve_file()),
         ),
         passwords: Passwords::new(Arc::clone(&hub), tickets(&home)),
+        session_tickets: SessionTickets::open(&home, Arc::clone(&keys), log),
         config,
         home,
         overrides,

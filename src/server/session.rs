@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 use super::access::PlainMember;
 use super::accounts::{self, host_key};
 use super::admission::{Applicant, KeyHolder, Offence};
-use super::authentication::{self, Candidate};
+use super::authentication::{self, Candidate, Proof};
 use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::hub::Said;
 use super::observe::log as server_log;
 use super::operator::{Actor, moderation};
 use super::readers;
+use super::session_tickets::Holder;
 use crate::chat::registry::{Participant, Purpose, Query};
 use crate::chat::rights::{self, Role, State};
 use crate::chat::{
@@ -96,7 +97,7 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
         not_admitted(context, holder);
         return None;
     };
-    let KeyHolder { login, key, mut reader, outgoing, waiting, peer } = holder;
+    let KeyHolder { login, key, mut reader, outgoing, waiting, peer, proven_s } = holder;
     // Dropped before the peer has entered, it penalises the source.
     let registered = waiting.registered();
     let address = peer.ip();
@@ -154,9 +155,10 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
         let ticket = proof.ticket(context, &session.user, session.queue.key);
         ticket.iter().for_each(|event| session.answer(event));
     }
-    let successor = host_key::successor(&context.host_keys.get());
-    successor.iter().for_each(|event| session.answer(event));
-    context.key_history.missed(&session.queue.key).iter().for_each(|event| session.answer(event));
+    if has("session_ticket") {
+        session.gives_session_ticket(&proof, proven_s);
+    }
+    session.tells_of_keys();
     Some(Entered { leaving, reader })
 }
 
@@ -249,6 +251,21 @@ impl Session {
             motd: self.context.decided.now().motd_over(&self.context.config.get()),
             files: self.file_rules(),
         }
+    }
+
+    /// Sends the ticket for the next login.
+    fn gives_session_ticket(&self, proof: &Proof, proven_s: Option<u64>) {
+        let (user, key) = (&self.user, self.queue.key);
+        let holder = Holder { user, key, password: proof.password(), proven_s };
+        let ticket = self.context.session_tickets.issue(&holder);
+        ticket.iter().for_each(|event| self.answer(event));
+    }
+
+    /// Sends the changes of the server's key and of the user's keys.
+    fn tells_of_keys(&self) {
+        let successor = host_key::successor(&self.context.host_keys.get());
+        let missed = self.context.key_history.missed(&self.queue.key);
+        successor.iter().chain(&missed).for_each(|event| self.answer(event));
     }
 
     /// What the server accepts as files, if it keeps any.

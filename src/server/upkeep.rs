@@ -105,6 +105,7 @@ pub fn sweep(context: &Context) {
         wait = EXPIRE_EVERY;
         keep_sources(context);
         keep_tickets(context);
+        context.session_tickets.keep();
         if context.clock.is_trusted() {
             context.key_history.expire();
             expire(context);

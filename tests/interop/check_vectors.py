@@ -170,6 +170,25 @@ def as_client(known, server, client):
     return sealer.key, opener.key
 
 
+def resumption(known, handshake, server, client):
+    """A login by ticket at the client, and at the server; accepted, and refused."""
+    part = lambda name: bytes.fromhex(known[name])
+    mlkem = lambda _: tuple(bytes.fromhex(handshake["mlkem"][name]) for name in ["ct", "ss"])
+    encap = lambda _: kem(handshake, "server")
+    for refused in [False, True]:
+        nonce = bytes.fromhex(handshake["r0_nonce"])
+        own = hop.Handshake(client, server.public_key(), handshake["suites"], nonce)
+        ephemeral = x25519(handshake, "client")
+        t2 = own.present(bytes.fromhex(handshake["r1"]), part("ticket"), part("secret"), ephemeral, mlkem)
+        same("T2", t2, known["t2"])
+        ends = own.presented(part("refused_t3" if refused else "t3"))
+        same("the server's answer", ends is None, refused)
+        if refused:
+            same("T4", own.keys(encap), known["t4"])
+            ends = own.finish(part("r3"))
+        same("session id", ends[2], known["refused_h" if refused else "h"])
+
+
 def records(known, direction, key):
     period = known["rekey_records"]
     sealer, opener = hop.Cipher(key, period), hop.Cipher(key, period)
@@ -200,6 +219,7 @@ def main():
         for party, key in [("server", server), ("client", client)]:
             ct, ss = kem(handshake, party)
             same(f"RSA KEM of {party}", hop.rsa_decap(key, ct), ss.hex())
+        resumption(vectors["resumptions"][str(suite)], handshake, server, client)
     records(vectors["transport"], "server_to_client", k1)
     records(vectors["transport"], "client_to_server", k2)
     print("tests/data/hop.json: every value agrees")

@@ -153,12 +153,15 @@ class Session:
     """A login, and the messages that come."""
 
     def __init__(
-        self, invite, own, name, device=None, server=None, suites=(2,), ticket=None, job=False, web=None
+        self, invite, own, name, device=None, server=None, suites=(2,), ticket=None, job=False, web=None,
+        session_ticket=None,
     ):
         """`server` is the pinned key; if it is missing, the client requests it from the server. `web` is host and port of
         the web port, to connect there."""
         # What the server has given to this device, to be stored and sent with the next login.
         self.ticket = ticket
+        # The event of that name, for one login; and whether this login was by such a ticket.
+        self.session_ticket, self.resumed = None, False
         host, port, print_, _ = hop.parse_invite(invite)
         self.connection = connection = WebSocketConnection(*web) if web else Connection(host, port)
         self.inbox = []
@@ -171,10 +174,19 @@ class Session:
         r1 = connection.receive()
         if r1.startswith(b"PYCHAT!"):
             raise hop.HopError(r1.decode())
-        connection.send(handshake.answer(r1))
-        self.sealer, self.opener, self.id = handshake.finish(connection.receive())
+        ends = None
+        if session_ticket:
+            held = [base64.b64decode(session_ticket[part] + "==") for part in ["ticket", "secret"]]
+            connection.send(handshake.present(r1, *held))
+            ends = handshake.presented(connection.receive())
+            if ends is None:
+                connection.send(handshake.keys())
+        else:
+            connection.send(handshake.answer(r1))
+        self.resumed = ends is not None
+        self.sealer, self.opener, self.id = ends or handshake.finish(connection.receive())
         connection.bytes_max = RECORD_BYTES_MAX
-        login = {"name": name, "version": "0", "major": 1, "features": ["ticket", "files"]}
+        login = {"name": name, "version": "0", "major": 1, "features": ["ticket", "files", "session_ticket"]}
         if job:
             login["features"].append("job")
         if ticket:
@@ -232,6 +244,8 @@ class Session:
                 for message in self.inbox:
                     if message["type"] == "ticket":
                         self.ticket = message["ticket"]
+                    if message["type"] == "session_ticket":
+                        self.session_ticket = message
 
     def next_record(self):
         """The next transfer record; messages meanwhile are dropped."""

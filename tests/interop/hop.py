@@ -2,6 +2,7 @@
 request, the handshake and the records. Bytes in, bytes out."""
 
 import base64
+import copy
 import hashlib
 import hmac
 import os
@@ -261,6 +262,9 @@ def ephemeral_encap(suite, public, own, mlkem=mlkem_encap):
 # Handshake
 
 
+BY_TICKET = b"pychat/1 session ticket"
+
+
 class Symmetric:
     def __init__(self, suite, r0, server):
         self.h = self.ck = sha256(NAMES[suite])
@@ -292,6 +296,9 @@ class Symmetric:
         self.mix_hash(sealed)
         return plain
 
+    def copy(self):
+        return copy.copy(self)
+
     def split(self):
         out = hkdf(self.ck, b"", b"", 64)
         return out[:32], out[32:]
@@ -306,6 +313,10 @@ class Handshake:
 
     def answer(self, r1, ephemeral=None, encap=rsa_encap, mlkem=mlkem_encap):
         """R1 in, R2 out."""
+        return self.meets(r1, ephemeral, mlkem) + self.keys(encap)
+
+    def meets(self, r1, ephemeral, mlkem):
+        """R1 in, ekem out."""
         public, offer = r1[:-8], r1[-8:]
         lowest, highest, bits, _, _ = struct.unpack(">BBHHH", offer)
         chosen = [suite for suite in self.suites if bitmap([suite]) == bits]
@@ -318,11 +329,40 @@ class Handshake:
         ekem, ss = ephemeral_encap(chosen[0], public, own, mlkem)
         state.mix_hash(ekem)
         state.mix_key(ss)
+        return ekem
+
+    def keys(self, encap=rsa_encap):
+        """What follows ekem in R2, and T4 alone."""
+        state = self.state
         ct, ss = encap(self.server)
         skem = state.encrypt_and_hash(ct)
         state.mix_key_and_hash(ss)
         s = state.encrypt_and_hash(modulus(self.own.public_key()))
-        return ekem + skem + s + state.encrypt_and_hash(b"")
+        return skem + s + state.encrypt_and_hash(b"")
+
+    def present(self, r1, ticket, secret, ephemeral=None, mlkem=mlkem_encap):
+        """R1 in, T2 out."""
+        ekem = self.meets(r1, ephemeral, mlkem)
+        state = self.state
+        state.mix_hash(BY_TICKET)
+        sealed = state.encrypt_and_hash(ticket)
+        self.accepted = state.copy()
+        self.accepted.mix_key_and_hash(secret)
+        tag = self.accepted.encrypt_and_hash(b"")
+        state.mix_hash(tag)
+        return ekem + sealed + tag
+
+    def presented(self, t3):
+        """T3 in; out come what finish() gives, or None where T4 has to follow."""
+        if len(t3) != 16:
+            raise HopError("no T3")
+        try:
+            self.accepted.decrypt_and_hash(t3)
+        except HopError:
+            self.state.decrypt_and_hash(t3)
+            return None
+        k1, k2 = self.accepted.split()
+        return Cipher(k2), Cipher(k1), self.accepted.h
 
     def finish(self, r3):
         """R3 in; out come what seals, what opens, and the session id."""

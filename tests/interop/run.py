@@ -515,6 +515,40 @@ def a_device_that_knew_the_password_has_a_ticket(world):
     assert logs_in(base64_of(bytes(32))) != base64_of(bytes(32))
 
 
+def a_second_login_is_by_a_ticket(world, ben):
+    server = ask_for_key(world)
+
+    def logs_in(ticket, resumed):
+        session = Session(world.invite, ben, "ben", device="slate", server=server, session_ticket=ticket)
+        session.wait(type="welcome", name="ben", device="slate")
+        held = session.wait(type="session_ticket")
+        session.wait(type="message", id=session.say("#lobby", "back again"))
+        session.close()
+        same(session.resumed, resumed)
+        return held
+
+    def bent(held, part):
+        data = bytearray(base64.b64decode(held[part] + "=="))
+        data[40 % len(data)] ^= 1
+        return {**held, part: base64_of(bytes(data))}
+
+    first = logs_in(None, False)
+    second = logs_in(first, True)
+    assert first["ticket"] != second["ticket"] and first["secret"] != second["secret"]
+    # A ticket or a secret of its own making: the server wants the key, in the same connection.
+    logs_in(bent(second, "ticket"), False)
+    logs_in(bent(second, "secret"), False)
+    logs_in({**second, "secret": first["secret"]}, False)
+    return server, logs_in(second, True)
+
+
+def a_ticket_ends_with_the_servers_key(world, ben, server, held):
+    session = Session(world.invite, ben, "ben", device="slate", server=server, session_ticket=held)
+    session.wait(type="welcome", name="ben", device="slate")
+    session.close()
+    same(session.resumed, False)
+
+
 def every_end_has_its_word(world, a, b, ben):
     b.tell(type="quit")
     same(b.ended(), "quit")
@@ -555,7 +589,9 @@ def main():
             keys_are_renewed(b)
             the_web_port_carries_the_same_records(world, a, ben)
             the_real_client_joins_in(world, a, ana)
+            server, held = a_second_login_is_by_a_ticket(world, ben)
             the_server_changes_its_key(world, a, ben)
+            a_ticket_ends_with_the_servers_key(world, ben, server, held)
             suite_1_is_for_those_who_want_it(world, ben)
             a_device_that_knew_the_password_has_a_ticket(world)
             every_end_has_its_word(world, a, b, ben)

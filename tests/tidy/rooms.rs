@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("readers", 3),
             ("admission", 3),
             ("hub", 2),
+            ("session_tickets", 2),
             ("decisions", 2),
             ("records", 2),
             ("delivery", 1),

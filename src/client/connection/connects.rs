@@ -79,13 +79,15 @@ impl Derivation {
 
 /// The first object of a session.
 pub fn login(profile: &Profile, resumes: bool) -> Login {
-    let features = ["ticket", "files", if resumes { "resume" } else { "job" }].into_iter();
+    // A client with one job has no next login in this process.
+    let of_kind: &[&str] = if resumes { &["resume", "session_ticket"] } else { &["job"] };
+    let features = ["ticket", "files"].iter().chain(of_kind);
     Login {
         name: profile.name.clone(),
         device: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         major: 1,
-        features: features.map(str::to_owned).collect(),
+        features: features.map(|feature| (*feature).to_owned()).collect(),
         ticket: profile.ticket(),
     }
 }

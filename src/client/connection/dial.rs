@@ -21,7 +21,7 @@ use crate::client::transfer::{Left, Work};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::e2e::storage::Account;
-use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, dial, fetch_lineage};
+use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, dial_by, fetch_lineage};
 use crate::wire::codec;
 
 /// Makes connections, one at a time.
@@ -170,7 +170,9 @@ fn log_in(
     let at = profile.server();
     let suites = profile.suites;
     let to = Dial { host: &at.host, port: at.port, server, suites, patience: PATIENCE };
-    let mut tunnel = dial(&to, identity, &login)?;
+    let own = identity.public().fingerprint();
+    let ticket = || profile.take_session_ticket(&server.fingerprint(), &own);
+    let mut tunnel = dial_by(&to, identity, &login, &ticket)?;
     let mut first = Vec::new();
     while !first.iter().any(decides) {
         let messages = match tunnel.reader.receive() {

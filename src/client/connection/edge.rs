@@ -212,6 +212,7 @@ fn reference(event: &mut Event) -> Option<&mut Option<String>> {
         | Event::Successor { .. }
         | Event::Stopped { .. }
         | Event::Ticket { .. }
+        | Event::SessionTicket { .. }
         | Event::Goodbye { .. }
         | Event::Unknown => None,
     }
@@ -283,6 +284,7 @@ fn bound(event: &mut Event) {
         | Event::Kept { .. }
         | Event::Dropped { .. }
         | Event::Ticket { .. }
+        | Event::SessionTicket { .. }
         | Event::Unknown => {}
     }
 }

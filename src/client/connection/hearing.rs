@@ -74,6 +74,9 @@ impl Hearing {
             Some(Event::Ticket { ticket }) => {
                 heard.extend(self.store_ticket(profile, &ticket).map(Heard::from));
             }
+            Some(Event::SessionTicket { ticket, secret }) => {
+                profile.keep_session_ticket(&ticket, &secret, self.key);
+            }
             Some(event) => {
                 let bytes = event.bytes_in_memory();
                 heard.push(Heard { input: Input::Event(event), bytes });

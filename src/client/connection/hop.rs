@@ -22,11 +22,14 @@ use super::transfers::steps::Steps;
 use crate::chat::{Event, Request, SecretText};
 use crate::client::model::{Input, Loss};
 use crate::client::transfer::{Failure, Place, Report, Work};
-use crate::crypto::handshake::{self, ClientSent, ClientStart};
+use crate::crypto::handshake::{
+    self, ClientPresented, ClientSent, ClientStart, HandshakeError, Presented, Transport,
+};
 use crate::crypto::key_request::NONCE_BYTES;
 use crate::crypto::lineage::{self, AnswerError};
 use crate::crypto::pin_channel::PinChannel;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
+use crate::crypto::session_ticket::HeldTicket;
 use crate::crypto::{Fingerprint, Opener, PublicKey, RecordType, Sealer};
 use crate::e2e::storage::Account;
 use crate::fault::code;
@@ -78,6 +81,7 @@ enum Dialing {
     Asks([u8; NONCE_BYTES]),
     Opens,
     Greets(Box<ClientStart<'static>>),
+    Presents(Box<ClientPresented<'static>>),
     Proves(Box<ClientSent<'static>>),
     LogsIn(Box<Ciphers>, Vec<Event>),
 }
@@ -224,7 +228,7 @@ impl Hop {
                 DialError::Connect(io::Error::other("the server does not answer"))
             }
             Dialing::Asks(_) | Dialing::Greets(_) => DialError::Silent,
-            Dialing::Proves(_) | Dialing::LogsIn(..) => DialError::Cut,
+            Dialing::Presents(_) | Dialing::Proves(_) | Dialing::LogsIn(..) => DialError::Cut,
         };
         self.fails(error);
     }
@@ -270,19 +274,21 @@ impl Hop {
                     Some(suite) if !self.profile.suites.contains(suite) => DialError::Suite(suite),
                     _ => DialError::Foreign,
                 };
-                let (sent, r2) = start.answer(record).map_err(|_| refused)?;
-                self.carry.push_back(Carry::Record(r2));
-                Dialing::Proves(Box::new(sent))
+                let held = self.ticket();
+                self.greeted(*start, record, held).map_err(|_| refused)?
+            }
+            Dialing::Presents(presented) => {
+                match presented.finish(record).map_err(|_| DialError::WrongKey)? {
+                    Presented::Accepted(transport) => self.logs_in(*transport)?,
+                    Presented::Refused(sent, t4) => {
+                        self.carry.push_back(Carry::Record(t4));
+                        Dialing::Proves(Box::new(sent))
+                    }
+                }
             }
             Dialing::Proves(sent) => {
                 let transport = sent.finish(record).map_err(|_| DialError::WrongKey)?;
-                let (sealer, opener) = (transport.sealer, transport.opener);
-                let mut ciphers = Ciphers { sealer, opener, parts: Parts::default() };
-                let mut body = Vec::new();
-                codec::encode(&login(&self.profile, true), &mut body);
-                let sealed = ciphers.seal(RecordType::Login, &body).ok_or(DialError::Cut)?;
-                self.carry.push_back(Carry::Record(sealed));
-                Dialing::LogsIn(Box::new(ciphers), Vec::new())
+                self.logs_in(transport)?
             }
             Dialing::LogsIn(mut ciphers, mut first) => {
                 let (kind, body) = ciphers.opener.open(record).map_err(|_| DialError::Cut)?;
@@ -306,6 +312,44 @@ impl Hop {
         };
         self.stage = Stage::Dialing(until, next);
         Ok(())
+    }
+
+    /// Takes the session ticket for this server and key.
+    fn ticket(&self) -> Option<HeldTicket> {
+        let own = self.profile.own().public().fingerprint();
+        self.profile.take_session_ticket(&self.server.as_ref()?.fingerprint(), &own)
+    }
+
+    /// Answers R1, by the ticket if there is one.
+    fn greeted(
+        &mut self,
+        start: ClientStart<'static>,
+        r1: &[u8],
+        held: Option<HeldTicket>,
+    ) -> Result<Dialing, HandshakeError> {
+        let (next, record) = match held {
+            Some(held) => {
+                let (presented, t2) = start.present(r1, &held)?;
+                (Dialing::Presents(Box::new(presented)), t2)
+            }
+            None => {
+                let (sent, r2) = start.answer(r1)?;
+                (Dialing::Proves(Box::new(sent)), r2)
+            }
+        };
+        self.carry.push_back(Carry::Record(record));
+        Ok(next)
+    }
+
+    /// Sends LOGIN.
+    fn logs_in(&mut self, transport: Transport) -> Result<Dialing, DialError> {
+        let (sealer, opener) = (transport.sealer, transport.opener);
+        let mut ciphers = Ciphers { sealer, opener, parts: Parts::default() };
+        let mut body = Vec::new();
+        codec::encode(&login(&self.profile, true), &mut body);
+        let sealed = ciphers.seal(RecordType::Login, &body).ok_or(DialError::Cut)?;
+        self.carry.push_back(Carry::Record(sealed));
+        Ok(Dialing::LogsIn(Box::new(ciphers), Vec::new()))
     }
 
     /// Stores the server's key. A server on first use must also prove its founding key.
@@ -433,7 +477,10 @@ impl Hop {
 impl Dialing {
     /// Whether an overloaded server may answer in the clear.
     fn is_in_the_clear(&self) -> bool {
-        matches!(self, Dialing::Asks(_) | Dialing::Greets(_) | Dialing::Proves(_))
+        matches!(
+            self,
+            Dialing::Asks(_) | Dialing::Greets(_) | Dialing::Presents(_) | Dialing::Proves(_)
+        )
     }
 }
 

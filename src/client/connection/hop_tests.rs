@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 use proptest::prelude::*;
 
 use super::*;
+use crate::chat::{Opaque, Ticket};
 use crate::client::connection::inbox::{self, Entry};
 use crate::client::connection::transfers::Desk;
 use crate::client::files::picture::Decoded;
@@ -13,8 +14,9 @@ use crate::client::storage::data_folder::{DataFolder, Server};
 use crate::client::storage::transfer_folder::TransferFolder;
 use crate::client::transfer::Shown;
 use crate::crypto::Identity;
-use crate::crypto::handshake::ServerHello;
+use crate::crypto::handshake::{Gated, ServerHello};
 use crate::crypto::hello::Greeting;
+use crate::crypto::session_ticket::SESSION_TICKET_BYTES;
 use crate::crypto::test_keys::{ana, bob};
 use crate::suite::Suites;
 
@@ -109,6 +111,36 @@ impl Double {
             self.tells(RecordType::Json, format!("{WELCOME}\n").as_bytes());
             assert!(matches!(self.hop.stage, Stage::Live(_)), "it is logged in");
         }
+    }
+
+    /// Gives the session a ticket with the secret 8, ends it, and reads the next R2 or T2.
+    fn comes_back(&mut self, gets_ticket: bool) -> Gated {
+        if gets_ticket {
+            let ticket = Opaque::new(&[9; SESSION_TICKET_BYTES]).unwrap();
+            let event = Event::SessionTicket { ticket, secret: Ticket::new([8; 32]) };
+            let mut body = Vec::new();
+            codec::encode(&event, &mut body);
+            self.tells(RecordType::Json, &body);
+        }
+        self.hop.cut();
+        assert!(self.has_closed());
+        self.hop.dial(0);
+        self.opens();
+        let r0 = self.record();
+        let server = Arc::new(Identity::from_pem(&ana().to_pem(None), None).unwrap());
+        let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [&server]) else { panic!("no R0") };
+        let (hello, r1) = ServerHello::start(hello, Suites::default());
+        self.hop.record(r1);
+        hello.read(&self.record()).unwrap()
+    }
+
+    /// Finishes the login over these keys.
+    fn welcomes(&mut self, transport: Transport) {
+        let (mut opener, mut login) = (transport.opener, self.record());
+        assert_eq!(opener.open(&mut login).unwrap().0, RecordType::Login);
+        self.ciphers = Some((transport.sealer, opener));
+        self.tells(RecordType::Json, format!("{WELCOME}\n").as_bytes());
+        assert!(matches!(self.hop.stage, Stage::Live(_)), "it is logged in");
     }
 
     fn opens(&mut self) {
@@ -239,6 +271,47 @@ fn status_words_in_the_clear_are_accepted_before_the_keys_only() {
         double.hop.record(b"PYCHAT!busy".to_vec());
         let loss = double.loss();
         assert!(matches!(loss, Some(Loss::Cut)), "{step:?}: {loss:?}");
+    }
+}
+
+#[test]
+fn the_next_login_is_by_the_ticket_of_the_last_session_and_the_one_after_it_by_the_key() {
+    let mut double = Double::at(Step::Live);
+    let Gated::Ticket(ticket) = double.comes_back(true) else { panic!("no ticket") };
+    assert_eq!(ticket.ticket(), [9; SESSION_TICKET_BYTES]);
+    let (t3, transport) = ticket.accept(&[8; 32]).unwrap();
+    double.hop.record(t3.to_vec());
+    double.welcomes(transport);
+    // No ticket is used twice.
+    assert!(matches!(double.comes_back(false), Gated::Keys(_)));
+}
+
+#[test]
+fn a_refused_ticket_is_followed_by_the_key_in_the_same_connection() {
+    let mut double = Double::at(Step::Live);
+    let Gated::Ticket(ticket) = double.comes_back(true) else { panic!("no ticket") };
+    let (t3, at_gate) = ticket.refuse();
+    double.hop.record(t3.to_vec());
+    let t4 = double.record();
+    let (_, r3, transport) = at_gate.gate(&t4).unwrap().finish().unwrap();
+    double.hop.record(r3.to_vec());
+    double.welcomes(transport);
+    assert!(double.loss().is_some_and(|loss| matches!(loss, Loss::Cut)), "of the first session");
+}
+
+#[test]
+fn a_server_that_cannot_open_the_ticket_does_not_prove_itself() {
+    for (t3, is_busy) in [(&[0; 16][..], false), (&[0; 416], false), (b"PYCHAT!busy", true)] {
+        let mut double = Double::at(Step::Live);
+        assert!(matches!(double.comes_back(true), Gated::Ticket(_)));
+        assert!(matches!(double.loss(), Some(Loss::Cut)));
+        double.hop.record(t3.to_vec());
+        let loss = double.loss();
+        match is_busy {
+            true => assert!(matches!(loss, Some(Loss::Busy)), "{loss:?}"),
+            false => assert!(matches!(loss, Some(Loss::WrongServer)), "{loss:?}"),
+        }
+        assert!(double.has_closed());
     }
 }
 

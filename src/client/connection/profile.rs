@@ -10,12 +10,13 @@ use super::keys::Keys;
 use super::pinning;
 #[cfg(not(target_family = "wasm"))]
 use super::pinning::{Pinned, pin};
-use crate::chat::{Ticket, UserName};
+use crate::chat::{Opaque, Ticket, UserName};
 #[cfg(not(target_family = "wasm"))]
 use crate::client::prompt::{Prompt, Question};
 use crate::client::storage::data_folder::{DataFolder, Server};
 use crate::client::ticket;
 use crate::crypto::lineage::FORMER_KEYS_MAX;
+use crate::crypto::session_ticket::HeldTicket;
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::e2e::storage::Account;
@@ -45,6 +46,9 @@ pub struct Profile {
     new: bool,
     /// The server has an entry in `servers.json`.
     stored: AtomicBool,
+    /// For the next login. In memory only: whoever reads it from a disk could log in without the
+    /// key's passphrase.
+    session_ticket: Mutex<Option<HeldTicket>>,
 }
 
 impl Profile {
@@ -88,7 +92,18 @@ impl Profile {
         let known = data_folder.servers()?;
         let stored = known.iter().any(|other| other.founding() == Some(founding)).into();
         let server = Mutex::new(Rank::PinnedServer, server);
-        Ok(Profile { data_folder, keys, server, name, suites, founding, new, stored })
+        let session_ticket = Mutex::new(Rank::SessionTicket, None);
+        Ok(Profile {
+            data_folder,
+            keys,
+            server,
+            name,
+            suites,
+            founding,
+            new,
+            stored,
+            session_ticket,
+        })
     }
 
     /// A profile whose server, name and key are known.
@@ -113,6 +128,7 @@ impl Profile {
             founding,
             new: false,
             stored: AtomicBool::new(false),
+            session_ticket: Mutex::new(Rank::SessionTicket, None),
         }
     }
 
@@ -161,6 +177,23 @@ impl Profile {
 
     fn ticket_file(&self) -> PathBuf {
         self.data_folder.journal_stem(&self.founding).with_extension("ticket")
+    }
+
+    /// The server has given this client a session ticket, in the place of the one before. `own` is
+    /// the client's key in the session.
+    pub fn keep_session_ticket(&self, ticket: &Opaque, secret: &Ticket, own: Fingerprint) {
+        let held = HeldTicket::new((ticket.bytes(), secret.reveal()), self.pinned(), own);
+        *self.session_ticket.lock() = held;
+    }
+
+    /// Takes the session ticket for a login to this server with this key. No ticket is used twice,
+    /// so that it shows nobody that two connections are of one client.
+    pub fn take_session_ticket(
+        &self,
+        server: &Fingerprint,
+        own: &Fingerprint,
+    ) -> Option<HeldTicket> {
+        self.session_ticket.lock().take_if(|held| held.is_for(server, own))
     }
 
     /// The server's address and keys.

@@ -111,6 +111,7 @@ fn kind(event: &Event) -> usize {
         Event::Goodbye { .. } => 20,
         Event::Unknown => 21,
         Event::Ticket { .. } => 22,
+        Event::SessionTicket { .. } => 30,
         Event::Count { .. } => 23,
         Event::Upload { .. } => 24,
         Event::Download { .. } => 25,
@@ -165,6 +166,7 @@ pub fn every() -> Vec<Event> {
         json!({"type": "keys", "name": "bob", "keys": [], "ref": WORDS}),
         json!({"type": "successor", "key": "AAAA", "signatures": "AAAA"}),
         json!({"type": "ticket", "ticket": "A".repeat(43)}),
+        json!({"type": "session_ticket", "ticket": "AAAA", "secret": "A".repeat(43)}),
         json!({"type": "topic", "to": "#lobby", "who": "bob", "text": WORDS, "retention": "2d"}),
         json!({"type": "topic", "to": "#lobby", "text": WORDS, "retention": "2d", "ref": WORDS}),
         json!({"type": "refused", "code": "rate", "hint": WORDS, "retry_ms": 1_000, "ref": WORDS}),
@@ -184,7 +186,7 @@ pub fn every() -> Vec<Event> {
     let events: Vec<Event> =
         told.into_iter().map(|told| serde_json::from_value(told).unwrap()).collect();
     let kinds: std::collections::BTreeSet<_> = events.iter().map(kind).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=29).collect::<Vec<_>>());
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=30).collect::<Vec<_>>());
     events
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::control::{Admission, Waiting};
 use super::penalties::Offence;
 use super::table::Stage;
-use crate::crypto::handshake::{ServerGated, ServerHello};
+use crate::crypto::handshake::{Gated, ServerHello};
 use crate::crypto::hello::Greeting;
 use crate::net::link::{Link, send_record};
 use crate::net::tunnel::{BUSY, VERSIONS};
@@ -28,7 +28,7 @@ enum Expected {
     Greeting,
     /// R0, after a key request was answered.
     Hello,
-    /// R2 of this handshake.
+    /// R2 or T2 of this handshake.
     R2(Box<ServerHello>),
 }
 
@@ -37,8 +37,8 @@ pub enum Progress {
     /// More bytes are needed. Contains the ids of connections that were closed to make room for
     /// this one.
     Waits(Vec<u64>),
-    /// R2 passed the gate: RSA is next.
-    Gated(Box<ServerGated>),
+    /// R2 or T2 passed the gate: RSA or the session ticket is next.
+    Gated(Gated),
 }
 
 impl Connection {
@@ -66,8 +66,8 @@ impl Connection {
             };
             let greeting = match std::mem::replace(&mut self.expected, Expected::Greeting) {
                 Expected::R2(hello) => {
-                    let gated = hello.gate(record).map_err(|_| Offence::Garbage)?;
-                    return Ok(Progress::Gated(Box::new(gated)));
+                    let gated = hello.read(record).map_err(|_| Offence::Garbage)?;
+                    return Ok(Progress::Gated(gated));
                 }
                 Expected::Greeting => admission.greeting(record).ok_or(Offence::Garbage)?,
                 Expected::Hello => match admission.greeting(record) {

@@ -99,6 +99,7 @@ struct Counts {
     evicted: AtomicU64,
     busy: AtomicU64,
     rsa: AtomicU64,
+    resumed: AtomicU64,
 }
 
 /// Counters of the admission since the start.
@@ -122,6 +123,8 @@ pub struct AdmissionStats {
     pub busy: u64,
     /// RSA private operations.
     pub rsa: u64,
+    /// Logins by a session ticket.
+    pub resumed: u64,
 }
 
 /// A connection's entry in the table of unauthenticated connections, removed on drop.
@@ -311,6 +314,7 @@ impl Admission {
             evicted: count(&self.counts.evicted),
             busy: count(&self.counts.busy),
             rsa: count(&self.counts.rsa),
+            resumed: count(&self.counts.resumed),
         }
     }
 
@@ -479,6 +483,11 @@ impl Admission {
     /// Counts a peer that has proven its key.
     pub fn logged_in(&self) {
         self.counts.logins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a login by a session ticket.
+    pub fn resumed(&self) {
+        self.counts.resumed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Waits until `deadline` for the permission for an RSA operation, and counts the operation.

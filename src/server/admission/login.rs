@@ -12,12 +12,13 @@ use super::connection::Connection;
 use super::control::{Admission, Slot, Waiting};
 use super::penalties::Offence;
 use super::table::{Stage, Standing};
-use crate::crypto::handshake::ServerGated;
-use crate::crypto::{PublicKey, RecordType};
-use crate::net::link::{Link, Patience, send_record};
+use crate::crypto::handshake::{Gated, ServerTicket, Transport};
+use crate::crypto::{Fingerprint, PublicKey, RecordType};
+use crate::net::link::{Link, Patience, RecordSink, RecordSource, send_record};
 use crate::net::tunnel::{BUSY, Incoming, TunnelReader};
 use crate::server::delivery::send_queue::Outgoing;
 use crate::server::observe::log as server_log;
+use crate::server::session_tickets::Resumed;
 use crate::sync::{Mutex, Rank};
 use crate::wire::codec;
 
@@ -28,10 +29,10 @@ const LOGIN_STACK_BYTES: usize = 128 * 1024;
 /// that has ended for it: 24 KiB of that are in memory, 16 more than an idle session touches.
 const SESSION_STACK_BYTES: usize = LOGIN_STACK_BYTES + 4 * 1024;
 
-/// A connection whose R2 passed the gate.
+/// A connection whose R2 or T2 passed the gate.
 pub struct GatedLogin {
     pub connection: Connection,
-    pub gated: Box<ServerGated>,
+    pub gated: Gated,
 }
 
 /// A peer that has proven to own `key`, registered or not.
@@ -42,13 +43,23 @@ pub struct KeyHolder {
     pub outgoing: Outgoing,
     pub peer: SocketAddr,
     pub waiting: Waiting,
+    /// When the key was proven, in seconds since 1970; `None` for this login.
+    pub proven_s: Option<u64>,
 }
 
 /// Serves a peer's session, on its own thread until it ends.
 pub type Stay = Box<dyn FnOnce() + Send>;
 
-/// Admits a peer, or answers why not.
-pub type Serve = Arc<dyn Fn(KeyHolder) -> Option<Stay> + Send + Sync>;
+/// What the admission asks the server.
+#[derive(Clone)]
+pub struct Serve {
+    /// Admits a peer, or answers why not.
+    pub enter: Arc<dyn Fn(KeyHolder) -> Option<Stay> + Send + Sync>,
+    /// Checks a session ticket that was presented under this key of the server.
+    pub resume: Arc<Resume>,
+}
+
+type Resume = dyn Fn(&[u8], &Fingerprint) -> Option<Resumed> + Send + Sync;
 
 /// How a login queues for the RSA operation.
 struct Queue {
@@ -57,7 +68,22 @@ struct Queue {
 }
 
 /// What a finished handshake gives.
-type Proven = (codec::Login, PublicKey, TunnelReader, Outgoing);
+struct Proven {
+    login: codec::Login,
+    key: PublicKey,
+    reader: TunnelReader,
+    outgoing: Outgoing,
+    proven_s: Option<u64>,
+}
+
+/// Both halves of a connection in its handshake.
+struct Ends {
+    source: Box<dyn RecordSource>,
+    sink: Arc<dyn RecordSink>,
+    peer: SocketAddr,
+    /// The bitmap of the suites that the client offers.
+    offered: u16,
+}
 
 /// Starts a thread for a connection, or answers that the server is full.
 pub fn begin(admission: &Arc<Admission>, login: GatedLogin, serve: &Serve) {
@@ -66,7 +92,7 @@ pub fn begin(admission: &Arc<Admission>, login: GatedLogin, serve: &Serve) {
         connection.end(admission, connection.turned_away(Offence::Full));
     };
     let Some(slot) = admission.slot() else { return full(login) };
-    let (own, serve) = (Arc::clone(admission), Arc::clone(serve));
+    let (own, serve) = (Arc::clone(admission), serve.clone());
     let peer = login.connection.link.peer;
     let job = move |login| log_in(&own, login, slot, &serve);
     if let Err((error, login)) = on_own_thread((peer, LOGIN_STACK_BYTES), login, job) {
@@ -79,7 +105,7 @@ pub fn begin(admission: &Arc<Admission>, login: GatedLogin, serve: &Serve) {
 /// that the login touched are returned before the client stays for hours.
 fn log_in(admission: &Admission, login: GatedLogin, slot: Slot, serve: &Serve) {
     let peer = login.connection.link.peer;
-    let holder = match shake_hands(admission, login) {
+    let holder = match shake_hands(admission, login, serve) {
         Ok(holder) => holder,
         Err((waiting, offence)) => {
             waiting.fails(offence);
@@ -87,7 +113,7 @@ fn log_in(admission: &Admission, login: GatedLogin, slot: Slot, serve: &Serve) {
         }
     };
     admission.logged_in();
-    let Some(stay) = serve(holder) else { return };
+    let Some(stay) = (serve.enter)(holder) else { return };
     let begin = |(stay, _slot): (Stay, Slot)| stay();
     let thread = (peer, SESSION_STACK_BYTES);
     if let Err((_, Some((stay, _slot)))) = on_own_thread(thread, (stay, slot), begin) {
@@ -96,15 +122,19 @@ fn log_in(admission: &Admission, login: GatedLogin, slot: Slot, serve: &Serve) {
     }
 }
 
-/// Performs RSA, R3 and the LOGIN before the deadline.
-fn shake_hands(admission: &Admission, login: GatedLogin) -> Result<KeyHolder, (Waiting, Offence)> {
+/// Finishes the handshake and reads the LOGIN before the deadline.
+fn shake_hands(
+    admission: &Admission,
+    login: GatedLogin,
+    serve: &Serve,
+) -> Result<KeyHolder, (Waiting, Offence)> {
     let GatedLogin { connection, gated } = login;
     let Connection { link, waiting, deadline, .. } = connection;
     let peer = link.peer;
     let queue = Queue { deadline, standing: waiting.standing() };
-    match prove(admission, link, *gated, queue) {
-        Ok((login, key, reader, outgoing)) => {
-            Ok(KeyHolder { login, key, reader, outgoing, peer, waiting })
+    match prove(admission, (link, gated), queue, serve) {
+        Ok(Proven { login, key, reader, outgoing, proven_s }) => {
+            Ok(KeyHolder { login, key, reader, outgoing, peer, waiting, proven_s })
         }
         Err(offence) => {
             let late = Instant::now() >= deadline && offence != Offence::Unserved;
@@ -116,33 +146,80 @@ fn shake_hands(admission: &Admission, login: GatedLogin) -> Result<KeyHolder, (W
 /// A failure closes the socket without a byte.
 fn prove(
     admission: &Admission,
-    link: Link,
-    gated: ServerGated,
+    (link, gated): (Link, Gated),
     queue: Queue,
+    serve: &Serve,
 ) -> Result<Proven, Offence> {
-    let gone = |_: io::Error| Offence::EarlyEnd(Stage::LoggingIn);
     let Link { mut source, sink, peer } = link;
     source.set_patience(Patience::Until(queue.deadline)).map_err(gone)?;
+    let offered = gated.offered();
+    let mut ends = Ends { source, sink, peer, offered };
+    let gated = match gated {
+        Gated::Keys(gated) => *gated,
+        Gated::Ticket(ticket) => {
+            if let Some((resumed, transport)) = accept(&ticket, &ends, serve)? {
+                admission.resumed();
+                return ends.read_login(transport, resumed.key, Some(resumed.proven_s));
+            }
+            let (t3, at_gate) = ticket.refuse();
+            send_record(&*ends.sink, &t3).map_err(gone)?;
+            let t4 = ends.source.read().map_err(gone)?.ok_or_else(early_end)?;
+            at_gate.gate(t4).map_err(|_| Offence::Garbage)?
+        }
+    };
     let Some(permit) = admission.rsa_permit(queue.deadline, queue.standing) else {
         // A peer that does not wait for the answer needs none.
-        let _ = send_record(&*sink, BUSY);
+        let _ = send_record(&*ends.sink, BUSY);
         return Err(Offence::Unserved);
     };
-    let offered = gated.offered;
     let (key, r3, transport) = gated.finish().map_err(|_| Offence::Garbage)?;
     drop(permit);
-    send_record(&*sink, &r3).map_err(gone)?;
-    let mut reader = TunnelReader::new(source, transport.opener);
-    let login = match reader.receive() {
-        Ok(Incoming::Record(RecordType::Login, body)) => {
-            let login = codec::decode::<codec::Login>(body).next();
-            login.and_then(Result::ok).ok_or(Offence::Garbage)?
-        }
-        Ok(Incoming::Record(..)) => return Err(Offence::Garbage),
-        _ => return Err(Offence::EarlyEnd(Stage::LoggingIn)),
-    };
-    let outgoing = Outgoing { sink, sealer: transport.sealer, address: peer.ip(), offered };
-    Ok((login, key, reader, outgoing))
+    send_record(&*ends.sink, &r3).map_err(gone)?;
+    ends.read_login(transport, key, None)
+}
+
+/// Answers a ticket that is valid; `None` for every other one, after which the peer proves its key.
+fn accept(
+    ticket: &ServerTicket,
+    ends: &Ends,
+    serve: &Serve,
+) -> Result<Option<(Resumed, Transport)>, Offence> {
+    let resumed = (serve.resume)(ticket.ticket(), &ticket.server());
+    let accepted = resumed.and_then(|resumed| Some((ticket.accept(&resumed.secret)?, resumed)));
+    let Some(((t3, transport), resumed)) = accepted else { return Ok(None) };
+    send_record(&*ends.sink, &t3).map_err(gone)?;
+    Ok(Some((resumed, transport)))
+}
+
+impl Ends {
+    /// Reads the first encrypted record.
+    fn read_login(
+        self,
+        transport: Transport,
+        key: PublicKey,
+        proven_s: Option<u64>,
+    ) -> Result<Proven, Offence> {
+        let Ends { source, sink, peer, offered } = self;
+        let mut reader = TunnelReader::new(source, transport.opener);
+        let login = match reader.receive() {
+            Ok(Incoming::Record(RecordType::Login, body)) => {
+                let login = codec::decode::<codec::Login>(body).next();
+                login.and_then(Result::ok).ok_or(Offence::Garbage)?
+            }
+            Ok(Incoming::Record(..)) => return Err(Offence::Garbage),
+            _ => return Err(early_end()),
+        };
+        let outgoing = Outgoing { sink, sealer: transport.sealer, address: peer.ip(), offered };
+        Ok(Proven { login, key, reader, outgoing, proven_s })
+    }
+}
+
+fn gone(_: io::Error) -> Offence {
+    early_end()
+}
+
+fn early_end() -> Offence {
+    Offence::EarlyEnd(Stage::LoggingIn)
 }
 
 /// Runs `job` on a thread of its own, with a stack of so many bytes.
@@ -169,10 +246,8 @@ fn on_own_thread<T: Send + 'static>(
     spawned.map(drop).map_err(|error| (error, left.lock().take()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
-    #![cfg(all(target_os = "linux", target_env = "gnu"))]
-
     use std::collections::HashSet;
     use std::sync::mpsc;
     use std::time::Duration;

@@ -83,7 +83,7 @@ fn counters(context: &Context) -> Value {
         "connections": admission.connections, "connections_max": admission.connections_max,
         "unauthenticated": admission.unauthenticated, "evicted": admission.evicted,
         "logins": admission.logins, "login_failures": admission.failures, "key_requests": admission.asked, "refused": admission.refused,
-        "busy": admission.busy, "rsa_operations": admission.rsa,
+        "busy": admission.busy, "rsa_operations": admission.rsa, "resumed_logins": admission.resumed,
         "files": files.files, "file_bytes": files.bytes,
         "disk_free_bytes": context.hub.disk().free_bytes(), "disk_low": context.hub.disk().is_low(),
         "erasing": context.ledger.erasing().map(|(name, messages)| json!({"name": name, "messages": messages})),

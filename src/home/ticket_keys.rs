@@ -1,0 +1,176 @@
+//! keys/tickets.key: the keys of session tickets (`crypto/session_ticket.rs`). They survive a
+//! restart of the server, after which its clients come back with their tickets. The file is sealed
+//! to the server's own key: a copy of it alone opens nothing, and no ticket outlives a change of
+//! the server's key.
+
+use zeroize::Zeroizing;
+
+use super::Home;
+use crate::crypto::session_ticket::{Claims, Issuer, TicketKey};
+use crate::crypto::{Fingerprint, Identity, at_rest};
+use crate::file::{self, FileError};
+use crate::limits::SESSION_TICKET_KEY_S;
+
+/// Bytes read of the file, which has about 1 KiB.
+const FILE_BYTES_MAX: u64 = 4_096;
+/// The format of the sealed bytes.
+const FORMAT: u8 = 1;
+
+/// The present key, and the one before it.
+pub struct TicketKeys {
+    /// The server's key to which they belong.
+    server: Fingerprint,
+    present: TicketKey,
+    /// When it was made, in seconds since 1970.
+    made_s: u64,
+    former: Option<TicketKey>,
+}
+
+impl TicketKeys {
+    /// New keys.
+    pub fn new(server: Fingerprint, now_s: u64) -> TicketKeys {
+        TicketKeys { server, present: TicketKey::generate(), made_s: now_s, former: None }
+    }
+
+    /// Whether another key is due: the present one is a day old, or of a former key of the server.
+    pub fn is_due(&self, server: &Fingerprint, now_s: u64) -> bool {
+        // The clock may have been set back.
+        let young = self.made_s..self.made_s.saturating_add(SESSION_TICKET_KEY_S);
+        self.server != *server || !young.contains(&now_s)
+    }
+
+    /// The next keys. The former key opens tickets that it has sealed, if it is of the same server
+    /// key and was replaced in time.
+    pub fn next(&self, server: Fingerprint, now_s: u64) -> TicketKeys {
+        let age_s = now_s.checked_sub(self.made_s);
+        let keeps =
+            self.server == server && age_s.is_some_and(|age_s| age_s < 2 * SESSION_TICKET_KEY_S);
+        let former = keeps.then(|| self.present.clone());
+        TicketKeys { former, ..TicketKeys::new(server, now_s) }
+    }
+
+    pub fn seal(&self, issuer: &Issuer, claims: &Claims) -> Vec<u8> {
+        self.present.seal(issuer, claims)
+    }
+
+    /// Opens a ticket that was sealed under one of the keys.
+    pub fn open(&self, issuer: &Issuer, ticket: &[u8]) -> Option<Claims> {
+        let keys = [Some(&self.present), self.former.as_ref()];
+        keys.into_iter().flatten().find_map(|key| key.open(issuer, ticket))
+    }
+
+    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut plain = Zeroizing::new(Vec::with_capacity(1 + 8 + 2 * 32));
+        plain.push(FORMAT);
+        plain.extend_from_slice(&self.made_s.to_be_bytes());
+        let keys = [Some(&self.present), self.former.as_ref()];
+        keys.into_iter().flatten().for_each(|key| plain.extend_from_slice(key.reveal()));
+        plain
+    }
+
+    fn from_bytes(server: Fingerprint, plain: &[u8]) -> Option<TicketKeys> {
+        let (head, keys) = plain.split_first_chunk::<9>()?;
+        let (keys, rest) = keys.as_chunks::<32>();
+        let [present, former @ ..] = keys else { return None };
+        let (format, made_s) = (head[0], u64::from_be_bytes(*head.last_chunk()?));
+        let key = |bytes: &[u8; 32]| TicketKey::from_bytes(*bytes);
+        let (present, former) = (key(present), former.first().map(key));
+        let whole = format == FORMAT && rest.is_empty();
+        whole.then_some(TicketKeys { server, present, made_s, former })
+    }
+}
+
+impl Home {
+    /// Reads the keys of session tickets; `None` if there are none for this key of the server.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn ticket_keys(&self, own: &Identity) -> Result<Option<TicketKeys>, FileError> {
+        let sealed = file::read_bytes_up_to(&self.ticket_keys_file(), FILE_BYTES_MAX)?;
+        let plain = sealed.and_then(|sealed| at_rest::open_by(own, &sealed));
+        let server = own.public().fingerprint();
+        Ok(plain.and_then(|plain| TicketKeys::from_bytes(server, &plain)))
+    }
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn keep_ticket_keys(&self, own: &Identity, keys: &TicketKeys) -> Result<(), FileError> {
+        let sealed = at_rest::seal_for(&[own.public()], &keys.to_bytes());
+        file::replace(&self.ticket_keys_file(), &sealed, 0o600)
+    }
+
+    fn ticket_keys_file(&self) -> std::path::PathBuf {
+        self.key_path("tickets.key")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::crypto::session_ticket::fresh_secret;
+    use crate::crypto::test_keys::{ana, bob};
+
+    const DAY_S: u64 = SESSION_TICKET_KEY_S;
+
+    fn ticket(keys: &TicketKeys, issuer: &Issuer) -> Vec<u8> {
+        let (user, key) = ("alice".parse().unwrap(), Fingerprint([5; 32]));
+        let (secret, until_s) = (fresh_secret(&key), 9);
+        keys.seal(issuer, &Claims { user, key, password: None, secret, proven_s: 1, until_s })
+    }
+
+    #[test]
+    fn tickets_open_after_a_restart_and_one_change_of_their_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        home.make_folders().unwrap();
+        assert!(home.ticket_keys(ana()).unwrap().is_none());
+        let server = ana().public().fingerprint();
+        let issuer = Issuer { server, log: 1 };
+        let first = TicketKeys::new(server, 100);
+        let made = ticket(&first, &issuer);
+        home.keep_ticket_keys(ana(), &first).unwrap();
+        let mode = fs::metadata(home.ticket_keys_file()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let read = home.ticket_keys(ana()).unwrap().unwrap();
+        assert!(read.open(&issuer, &made).is_some());
+        assert!(!read.is_due(&server, 100 + DAY_S - 1) && read.is_due(&server, 100 + DAY_S));
+        assert!(read.is_due(&server, 99), "the clock was set back");
+        let second = read.next(server, 100 + DAY_S);
+        assert!(second.open(&issuer, &made).is_some());
+        home.keep_ticket_keys(ana(), &second).unwrap();
+        let second = home.ticket_keys(ana()).unwrap().unwrap();
+        assert!(second.open(&issuer, &made).is_some());
+        assert!(second.next(server, 100 + 2 * DAY_S).open(&issuer, &made).is_none());
+        let late = first.next(server, 100 + 2 * DAY_S);
+        assert!(late.open(&issuer, &made).is_none(), "the server was off for a day");
+    }
+
+    #[test]
+    fn keys_of_another_server_key_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        home.make_folders().unwrap();
+        let [server, other] = [ana(), bob()].map(|key| key.public().fingerprint());
+        let keys = TicketKeys::new(server, 100);
+        let made = ticket(&keys, &Issuer { server: other, log: 1 });
+        assert!(keys.is_due(&other, 100) && !keys.is_due(&server, 100));
+        assert!(keys.next(other, 101).open(&Issuer { server: other, log: 1 }, &made).is_none());
+        home.keep_ticket_keys(ana(), &keys).unwrap();
+        assert!(home.ticket_keys(bob()).unwrap().is_none());
+        let sealed = fs::read(home.ticket_keys_file()).unwrap();
+        assert!(sealed.windows(32).all(|window| window != keys.present.reveal()));
+        for bytes in [&b""[..], b"garbage", &sealed[..sealed.len() - 1]] {
+            fs::write(home.ticket_keys_file(), bytes).unwrap();
+            assert!(home.ticket_keys(ana()).unwrap().is_none());
+        }
+        for plain in [&[1; 40][..], &[2; 41], &[1; 42], b""] {
+            assert!(TicketKeys::from_bytes(server, plain).is_none(), "{plain:?}");
+        }
+        assert!(TicketKeys::from_bytes(server, &[1; 41]).is_some(), "the control");
+    }
+}
