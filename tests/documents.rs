@@ -203,9 +203,20 @@ fn variants(source: &str, name: &str) -> BTreeSet<String> {
     let own = body.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
     let names = own.filter_map(|line| {
         let word = line.trim().split(|c: char| !c.is_alphanumeric()).next()?;
-        word.starts_with(char::is_uppercase).then(|| word.to_lowercase())
+        word.starts_with(char::is_uppercase).then(|| snake_case(word))
     });
     names.filter(|name| name != "unknown").collect()
+}
+
+fn snake_case(word: &str) -> String {
+    let mut snake = String::new();
+    for c in word.chars() {
+        if c.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
 }
 
 /// The sections of a document whose heading is this word and a name in backticks.

@@ -1,5 +1,5 @@
-//! Files and a hostile server, over a socket and at the real binary: what it swaps, cuts or replaces
-//! is no file, and no part of a file is encrypted with two contents.
+//! Files and a hostile server, over a socket and at the real binary: what it swaps, cuts or
+//! replaces is no file, and no part of a file is encrypted with two contents.
 
 mod world;
 

@@ -100,7 +100,7 @@ pub struct FileInfo {
 
 /// One event of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// The first event: the login succeeded. Names are spelled as registered.
     Welcome {
@@ -307,7 +307,6 @@ pub enum Event {
     },
     /// What this client presents at its next login, in place of its RSA key, and the secret that
     /// belongs to it.
-    #[serde(rename = "session_ticket")]
     SessionTicket {
         ticket: Opaque,
         secret: Ticket,

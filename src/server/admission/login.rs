@@ -246,7 +246,8 @@ fn on_own_thread<T: Send + 'static>(
     spawned.map(drop).map_err(|error| (error, left.lock().take()))
 }
 
-#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod tests {
     use std::collections::HashSet;
     use std::sync::mpsc;
