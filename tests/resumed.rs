@@ -233,7 +233,8 @@ fn a_user_who_may_not_come_from_here_may_not_with_a_ticket_either() {
     let settings = world.home().join("users/alice.json");
     fs::write(&settings, r#"{"deny": ["127.0.0.0/8"]}"#).unwrap();
     world.until("the settings hold", || {
-        visits(&world, "alice", Some(&held), "").has("goodbye", Some("forbidden"))
+        let visit = visits(&world, "alice", Some(&held), "");
+        visit.resumed && visit.has("goodbye", Some("forbidden"))
     });
 }
 

@@ -3,7 +3,7 @@
 //! step.
 
 use std::borrow::Cow;
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 
 use super::dhkem::{self, Ephemeral};
@@ -13,8 +13,9 @@ use super::hybrid;
 use super::identity::{HOP, MODULUS_BYTES};
 use super::primitives::{Secret, TAG_BYTES, hkdf, open, seal, sha256};
 use super::provider::MlKem;
-use super::session_ticket::{HeldTicket, SESSION_TICKET_BYTES};
+use super::session_ticket::HeldTicket;
 use super::{Fingerprint, Identity, Opener, PublicKey, Sealer};
+use crate::limits::SESSION_TICKET_BYTES_MAX;
 use crate::suite::{Suite, Suites};
 use zeroize::Zeroizing;
 
@@ -28,7 +29,8 @@ const BY_TICKET: &[u8] = b"pychat/1 session ticket";
 /// What R2 has after the encapsulation, and T4 alone: skem, s and tag.
 const KEYS_BYTES: usize = 2 * SEALED_BYTES + TAG_BYTES;
 /// What T2 has after the encapsulation: the ticket and a tag.
-const TICKET_PART_BYTES: usize = SESSION_TICKET_BYTES + 2 * TAG_BYTES;
+const TICKET_PART_BYTES: RangeInclusive<usize> =
+    1 + 2 * TAG_BYTES..=SESSION_TICKET_BYTES_MAX + 2 * TAG_BYTES;
 
 /// Bytes of the offer, which ends R1.
 const OFFER_BYTES: usize = 8;
@@ -183,6 +185,14 @@ impl Symmetric {
         &mut self,
         sealed: &[u8],
     ) -> Result<[u8; N], HandshakeError> {
+        let plain = self.decrypt_and_hash_bytes(sealed)?;
+        plain[..].try_into().map_err(|_| HandshakeError)
+    }
+
+    fn decrypt_and_hash_bytes(
+        &mut self,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, HandshakeError> {
         let plain = match &mut self.key {
             Some((key, counter)) => {
                 *counter += 1;
@@ -191,7 +201,7 @@ impl Symmetric {
             None => Zeroizing::new(sealed.to_vec()),
         };
         self.mix_hash(sealed);
-        plain[..].try_into().map_err(|_| HandshakeError)
+        Ok(plain)
     }
 
     /// Encrypts nothing.
@@ -262,11 +272,11 @@ impl ServerHello {
     /// # Errors
     /// The record is no R2 and no T2 of this handshake.
     pub fn read(self, record: &[u8]) -> Result<Gated, HandshakeError> {
-        if record.len() != sizes(self.pair.suite()).1 + TICKET_PART_BYTES {
-            return self.gate(record).map(|gated| Gated::Keys(Box::new(gated)));
-        }
         let (at_gate, rest) = self.decapsulate(record)?;
-        at_gate.ticket(rest).map(|ticket| Gated::Ticket(Box::new(ticket)))
+        match rest.len() {
+            KEYS_BYTES => at_gate.gate(rest).map(|gated| Gated::Keys(Box::new(gated))),
+            _ => at_gate.ticket(rest).map(|ticket| Gated::Ticket(Box::new(ticket))),
+        }
     }
 
     /// Returns what comes after the encapsulation, too.
@@ -274,7 +284,7 @@ impl ServerHello {
         let ServerHello { identity, mut symmetric, pair, offered } = self;
         let ekem = record.split_at_checked(sizes(pair.suite()).1);
         let (ekem, rest) = ekem.ok_or(HandshakeError)?;
-        if rest.len() != KEYS_BYTES && rest.len() != TICKET_PART_BYTES {
+        if rest.len() != KEYS_BYTES && !TICKET_PART_BYTES.contains(&rest.len()) {
             return Err(HandshakeError);
         }
         let secret = pair.decapsulate(ekem)?;
@@ -327,7 +337,7 @@ impl AtGate {
     fn ticket(mut self, part: &[u8]) -> Result<ServerTicket, HandshakeError> {
         let (sealed, tag) = part.split_last_chunk::<TAG_BYTES>().ok_or(HandshakeError)?;
         self.symmetric.mix_hash(BY_TICKET);
-        let ticket = self.symmetric.decrypt_and_hash(sealed)?;
+        let ticket = self.symmetric.decrypt_and_hash_bytes(sealed)?.to_vec();
         Ok(ServerTicket { at_gate: self, ticket, tag: *tag })
     }
 }
@@ -335,7 +345,7 @@ impl AtGate {
 /// Server state after T2 has proven that the peer knows the server's public key.
 pub struct ServerTicket {
     at_gate: AtGate,
-    ticket: [u8; SESSION_TICKET_BYTES],
+    ticket: Vec<u8>,
     tag: [u8; TAG_BYTES],
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::crypto::RecordType;
 use crate::crypto::hello::Greeting;
+use crate::crypto::session_ticket::SESSION_TICKET_BYTES;
 
 static SERVER: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate()));
 static CLIENT: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate()));
@@ -342,8 +343,12 @@ fn a_server_without_the_secret_and_without_its_key_proves_nothing() {
     // The impostor knows the server's public key, so that it reads the ticket and refuses it.
     let (presented, hello, t2) = present(Suites::default());
     let ticket = reads(hello, &t2).unwrap();
-    let (forged, _) = ticket.accept(&[8; 32]).map_or(([0; T3_BYTES], ()), |(t3, _)| (t3, ()));
-    assert!(presented.finish(&forged).is_err());
+    let mut state = ticket.at_gate.symmetric.clone();
+    state.mix_key_and_hash(&[8; 32]);
+    let _ = state.decrypt_and_hash::<0>(&ticket.tag);
+    state.mix_hash(&ticket.tag);
+    assert!(presented.finish(&state.tag()).is_err(), "a T3 by another secret");
+    assert!(ticket.accept(&[8; 32]).is_none(), "the tag of T2 needs the secret");
     let (presented, hello, t2) = present(Suites::default());
     let (t3, _) = reads(hello, &t2).unwrap().refuse();
     let Presented::Refused(sent, _) = presented.finish(&t3).unwrap() else { panic!() };
@@ -351,6 +356,23 @@ fn a_server_without_the_secret_and_without_its_key_proves_nothing() {
     for t3 in [&[0; 16][..], &[0; 15], &[], &[0; R3_BYTES]] {
         let (presented, ..) = present(Suites::default());
         assert!(presented.finish(t3).is_err());
+    }
+}
+
+#[test]
+fn a_ticket_of_another_length_is_refused_and_the_keys_follow() {
+    let [server, client] = [&SERVER, &CLIENT].map(|key| key.public().fingerprint());
+    for bytes in [1, SESSION_TICKET_BYTES - 1, SESSION_TICKET_BYTES + 1, SESSION_TICKET_BYTES_MAX] {
+        let suites = Suites::default();
+        let (start, r0) = ClientStart::shared(Arc::clone(&CLIENT), SERVER.public().clone(), suites);
+        let (hello, r1) = answers(&r0).unwrap();
+        let held = HeldTicket::new((&vec![9; bytes], &[7; 32]), server, client).unwrap();
+        let (presented, t2) = start.present(&r1, &held).unwrap();
+        let ticket = reads(hello, &t2).unwrap();
+        assert_eq!(ticket.ticket(), vec![9; bytes]);
+        let (t3, at_gate) = ticket.refuse();
+        let Presented::Refused(_, t4) = presented.finish(&t3).unwrap() else { panic!() };
+        assert!(at_gate.gate(&t4).is_ok());
     }
 }
 
@@ -362,7 +384,7 @@ proptest! {
         other in prop::collection::vec(any::<u8>(), 0..2100),
     ) {
         let (_, hello, mut t2) = present(Suites::default());
-        let from = t2.len() - TICKET_PART_BYTES;
+        let from = t2.len() - (SESSION_TICKET_BYTES + 2 * TAG_BYTES);
         t2[from..].copy_from_slice(&part);
         prop_assert!(hello.read(&t2).is_err());
         let (presented, hello, _) = present(Suites::default());

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::crypto::hello::{Greeting, r0_with};
 use crate::crypto::lineage::{self, FormerKey, Lineage};
+use crate::crypto::session_ticket::SESSION_TICKET_BYTES;
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, RecordType, key_request};
 

@@ -32,6 +32,11 @@ impl TicketKeys {
         TicketKeys { server, present: TicketKey::generate(), made_s: now_s, former: None }
     }
 
+    /// Whether these keys belong to this key of the server.
+    pub fn are_of(&self, server: &Fingerprint) -> bool {
+        self.server == *server
+    }
+
     /// Whether another key is due: the present one is a day old, or of a former key of the server.
     pub fn is_due(&self, server: &Fingerprint, now_s: u64) -> bool {
         // The clock may have been set back.
@@ -46,7 +51,12 @@ impl TicketKeys {
         let keeps =
             self.server == server && age_s.is_some_and(|age_s| age_s < 2 * SESSION_TICKET_KEY_S);
         let former = keeps.then(|| self.present.clone());
-        TicketKeys { former, ..TicketKeys::new(server, now_s) }
+        // However late this is, the former key ends two days after it was made.
+        let made_s = match keeps {
+            true => self.made_s.saturating_add(SESSION_TICKET_KEY_S).min(now_s),
+            false => now_s,
+        };
+        TicketKeys { former, made_s, ..TicketKeys::new(server, now_s) }
     }
 
     pub fn seal(&self, issuer: &Issuer, claims: &Claims) -> Vec<u8> {
@@ -148,6 +158,10 @@ mod tests {
         assert!(second.next(server, 100 + 2 * DAY_S).open(&issuer, &made).is_none());
         let late = first.next(server, 100 + 2 * DAY_S);
         assert!(late.open(&issuer, &made).is_none(), "the server was off for a day");
+        let end = 100 + 2 * DAY_S;
+        let late = first.next(server, end - 1);
+        assert!(late.open(&issuer, &made).is_some() && late.is_due(&server, end));
+        assert!(late.next(server, end).open(&issuer, &made).is_none());
     }
 
     #[test]

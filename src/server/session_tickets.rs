@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::chat::{Event, Opaque, Ticket, UserName};
 use crate::crypto::password::PasswordHash;
 use crate::crypto::session_ticket::{self, Claims, Issuer};
-use crate::crypto::{Fingerprint, PublicKey};
+use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::home::{Home, ServerKeys, TicketKeys};
 use crate::limits::{SESSION_TICKET_PROVEN_S_MAX, SESSION_TICKET_S_MAX};
 use crate::sync::Snapshot;
@@ -51,7 +51,7 @@ impl SessionTickets {
         let tickets =
             SessionTickets { home: home.clone(), keys: Snapshot::new(keys), host_keys, log };
         if is_new {
-            tickets.write();
+            tickets.write(&own);
         }
         tickets.keep();
         tickets
@@ -59,16 +59,16 @@ impl SessionTickets {
 
     /// Makes the next key if it is due.
     pub fn keep(&self) {
-        let (keys, server, now_s) = (self.keys.get(), self.server(), now_s());
+        let own = Arc::clone(&self.host_keys.get().own);
+        let (keys, server, now_s) = (self.keys.get(), own.public().fingerprint(), now_s());
         if keys.is_due(&server, now_s) {
             self.keys.set(keys.next(server, now_s));
-            self.write();
+            self.write(&own);
         }
     }
 
-    fn write(&self) {
-        let own = Arc::clone(&self.host_keys.get().own);
-        if let Err(error) = self.home.keep_ticket_keys(&own, &self.keys.get()) {
+    fn write(&self, own: &Identity) {
+        if let Err(error) = self.home.keep_ticket_keys(own, &self.keys.get()) {
             ::log::error!(
                 "the keys of session tickets cannot be written, and tickets end with this process: {error}"
             );
@@ -83,13 +83,14 @@ impl SessionTickets {
         Issuer { server: self.server(), log: self.log }
     }
 
-    /// A ticket for the next login; `None` if the key was proven too long ago.
+    /// A ticket for the next login; `None` if the key was proven too long ago, or after a change of
+    /// the server's key, until there is a key of tickets for the new one.
     pub fn issue(&self, holder: &Holder) -> Option<Event> {
-        let now_s = now_s();
+        let (keys, issuer, now_s) = (self.keys.get(), self.issuer(), now_s());
         let proven_s = holder.proven_s.unwrap_or(now_s);
         let until_s = (now_s + SESSION_TICKET_S_MAX)
             .min(proven_s.saturating_add(SESSION_TICKET_PROVEN_S_MAX));
-        if until_s <= now_s {
+        if until_s <= now_s || !keys.are_of(&issuer.server) {
             return None;
         }
         let secret = session_ticket::fresh_secret(&holder.key);
@@ -101,18 +102,19 @@ impl SessionTickets {
             proven_s,
             until_s,
         };
-        let ticket = self.keys.get().seal(&self.issuer(), &claims);
+        let ticket = keys.seal(&issuer, &claims);
         let ticket = Opaque::new(&ticket).expect("a ticket has bytes");
         Some(Event::SessionTicket { ticket, secret: Ticket::new(*secret) })
     }
 
     /// Opens a ticket that was presented under this key of the server, and checks its times.
     pub fn read(&self, ticket: &[u8], server: &Fingerprint) -> Option<Claims> {
-        let issuer = self.issuer();
-        if issuer.server != *server {
+        let (keys, issuer) = (self.keys.get(), self.issuer());
+        // A thief of the former key has its keys of tickets, too.
+        if issuer.server != *server || !keys.are_of(server) {
             return None;
         }
-        let claims = self.keys.get().open(&issuer, ticket)?;
+        let claims = keys.open(&issuer, ticket)?;
         is_current(&claims, now_s()).then_some(claims)
     }
 }
@@ -198,7 +200,14 @@ mod tests {
         for server in [old, tickets.server()] {
             assert!(tickets.read(ticket.bytes(), &server).is_none());
         }
+        let secret = session_ticket::fresh_secret(&key);
+        let (proven_s, until_s) = (now_s(), now_s() + 60);
+        let claims = Claims { user: user.clone(), key, password: None, secret, proven_s, until_s };
+        let forged = tickets.keys.get().seal(&tickets.issuer(), &claims);
+        assert!(tickets.read(&forged, &tickets.server()).is_none(), "sealed under a stolen key");
+        assert!(tickets.issue(&holder).is_none(), "before there is a key for the new one");
         tickets.keep();
+        assert!(tickets.issue(&holder).is_some());
         assert!(tickets.read(ticket.bytes(), &tickets.server()).is_none());
         assert!(home.ticket_keys(&keys.get().own).unwrap().is_some());
     }

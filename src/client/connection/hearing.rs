@@ -39,7 +39,8 @@ impl From<Input> for Heard {
 
 /// The state of one connection.
 pub struct Hearing {
-    /// Fingerprint of the own key.
+    /// Fingerprints of the keys that this session has proven: the server's and the own one.
+    server: Fingerprint,
     key: Fingerprint,
     edge: Edge,
     /// Count of answered pings, since the given time.
@@ -51,9 +52,9 @@ pub struct Hearing {
 }
 
 impl Hearing {
-    pub fn new(key: Fingerprint, asked: Asked) -> Hearing {
+    pub fn new((server, key): (Fingerprint, Fingerprint), asked: Asked) -> Hearing {
         let (edge, pongs) = (Edge::new(asked), (0, Instant::now()));
-        Hearing { key, edge, pongs, successors: 0, has_ticket: false }
+        Hearing { server, key, edge, pongs, successors: 0, has_ticket: false }
     }
 
     /// Handles a server event that the edge admits.
@@ -75,7 +76,7 @@ impl Hearing {
                 heard.extend(self.store_ticket(profile, &ticket).map(Heard::from));
             }
             Some(Event::SessionTicket { ticket, secret }) => {
-                profile.keep_session_ticket(&ticket, &secret, self.key);
+                profile.keep_session_ticket(&ticket, &secret, (self.server, self.key));
             }
             Some(event) => {
                 let bytes = event.bytes_in_memory();

@@ -379,7 +379,7 @@ impl Hop {
         self.asked.forget();
         let now = Instant::now();
         let key = self.profile.own().public().fingerprint();
-        let hearing = Hearing::new(key, self.asked.clone());
+        let hearing = Hearing::new((self.profile.pinned(), key), self.asked.clone());
         let keepalive = Keepalive::new(now);
         let (began, pinged) = (now, now);
         let live = Live { ciphers, hearing, keepalive, began, pinged, sent: None };

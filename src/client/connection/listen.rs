@@ -39,7 +39,7 @@ impl<'a> Listener<'a> {
     ) -> Listener<'a> {
         Listener {
             profile,
-            hearing: Hearing::new(key, asked),
+            hearing: Hearing::new((profile.pinned(), key), asked),
             writer,
             transfers,
             events,

@@ -179,10 +179,15 @@ impl Profile {
         self.data_folder.journal_stem(&self.founding).with_extension("ticket")
     }
 
-    /// The server has given this client a session ticket, in the place of the one before. `own` is
-    /// the client's key in the session.
-    pub fn keep_session_ticket(&self, ticket: &Opaque, secret: &Ticket, own: Fingerprint) {
-        let held = HeldTicket::new((ticket.bytes(), secret.reveal()), self.pinned(), own);
+    /// The server has given this client a session ticket, in the place of the one before. `server`
+    /// and `own` are the keys that both have proven in the session.
+    pub fn keep_session_ticket(
+        &self,
+        ticket: &Opaque,
+        secret: &Ticket,
+        (server, own): (Fingerprint, Fingerprint),
+    ) {
+        let held = HeldTicket::new((ticket.bytes(), secret.reveal()), server, own);
         *self.session_ticket.lock() = held;
     }
 

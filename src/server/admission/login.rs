@@ -246,8 +246,8 @@ fn on_own_thread<T: Send + 'static>(
     spawned.map(drop).map_err(|error| (error, left.lock().take()))
 }
 
-#[cfg(test)]
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(test)]
 mod tests {
     use std::collections::HashSet;
     use std::sync::mpsc;
