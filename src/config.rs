@@ -194,13 +194,13 @@ impl Default for LogRules {
     }
 }
 
-/// Log levels as words: `error`, `warn`, `info`, `debug`.
 /// Returns a level of the log; `None` for other words. `off` and `trace` of the library are none.
 pub fn log_level(word: &str) -> Option<LevelFilter> {
     let level = word.parse().ok()?;
     (LevelFilter::Error..=LevelFilter::Debug).contains(&level).then_some(level)
 }
 
+/// Log levels as words: `error`, `warn`, `info`, `debug`.
 mod level {
     use log::LevelFilter;
     use serde::{Deserialize, Deserializer, Serializer, de};
