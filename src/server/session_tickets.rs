@@ -2,11 +2,12 @@
 //! server stores none of them, only the keys that seal them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::chat::{Event, Opaque, Ticket, UserName};
 use crate::crypto::password::PasswordHash;
 use crate::crypto::session_ticket::{self, Claims, Issuer};
-use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::crypto::{Fingerprint, PublicKey};
 use crate::home::{Home, ServerKeys, TicketKeys};
 use crate::limits::{SESSION_TICKET_PROVEN_S_MAX, SESSION_TICKET_S_MAX};
 use crate::sync::Snapshot;
@@ -18,6 +19,8 @@ pub struct SessionTickets {
     host_keys: Arc<Snapshot<ServerKeys>>,
     /// The epoch of the ledger; 0 where nothing is stored.
     log: u64,
+    /// The present keys are on the disk.
+    stored: AtomicBool,
 }
 
 /// The login that a valid ticket stands for.
@@ -46,29 +49,37 @@ impl SessionTickets {
             ::log::error!("the keys of session tickets cannot be read: {error}");
             None
         });
-        let is_new = read.is_none();
+        let stored = AtomicBool::new(read.is_some());
         let keys = read.unwrap_or_else(|| TicketKeys::new(own.public().fingerprint(), now_s()));
-        let tickets =
-            SessionTickets { home: home.clone(), keys: Snapshot::new(keys), host_keys, log };
-        if is_new {
-            tickets.write(&own);
-        }
+        let keys = Snapshot::new(keys);
+        let tickets = SessionTickets { home: home.clone(), keys, host_keys, log, stored };
         tickets.keep();
         tickets
     }
 
-    /// Makes the next key if it is due.
-    pub fn keep(&self) {
-        let own = Arc::clone(&self.host_keys.get().own);
-        let (keys, server, now_s) = (self.keys.get(), own.public().fingerprint(), now_s());
+    /// Makes the next key if it is due, in memory.
+    pub fn renew(&self) {
+        let (keys, server, now_s) = (self.keys.get(), self.server(), now_s());
         if keys.is_due(&server, now_s) {
             self.keys.set(keys.next(server, now_s));
-            self.write(&own);
+            self.stored.store(false, Ordering::Release);
         }
     }
 
-    fn write(&self, own: &Identity) {
-        if let Err(error) = self.home.keep_ticket_keys(own, &self.keys.get()) {
+    /// Makes the next key if it is due, and stores keys that are not stored yet.
+    pub fn keep(&self) {
+        self.renew();
+        if self.stored.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (own, keys) = (Arc::clone(&self.host_keys.get().own), self.keys.get());
+        // The server's key may change between two steps: the next call stores its keys of tickets.
+        let stored = match keys.are_of(&own.public().fingerprint()) {
+            true => self.home.keep_ticket_keys(&own, &keys),
+            false => return self.stored.store(false, Ordering::Release),
+        };
+        if let Err(error) = stored {
+            self.stored.store(false, Ordering::Release);
             ::log::error!(
                 "the keys of session tickets cannot be written, and tickets end with this process: {error}"
             );

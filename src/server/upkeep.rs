@@ -63,7 +63,7 @@ pub fn keep(context: &Context, mut watch: UsersWatch) {
             unread = read.is_err();
             keep_tickets(context);
         }
-        host_key.look(&context.clock);
+        host_key.look(&context.clock, || context.session_tickets.renew());
         if swept.elapsed() >= SWEEP_EVERY {
             context.hub.sweep();
             swept = Instant::now();

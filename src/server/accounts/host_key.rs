@@ -31,12 +31,13 @@ impl HostKey {
         HostKey { home, keys, hub, records, seen: None, logged: false }
     }
 
-    /// Checks whether the key files changed, and whether the former key has expired.
-    pub fn look(&mut self, clock: &ClockGuard) {
+    /// Checks whether the key files changed, and whether the former key has expired. Calls
+    /// `on_change` when the server has a new key, before this is announced.
+    pub fn look(&mut self, clock: &ClockGuard, on_change: impl FnOnce()) {
         let now = self.home.server_key_stamp();
         if now.is_some() && now != self.seen {
             self.seen = now;
-            self.take_up();
+            self.take_up(on_change);
         }
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let over = |until_ms| until_ms <= now_ms;
@@ -49,7 +50,7 @@ impl HostKey {
     }
 
     /// Switches to a new key in keys/ and announces it as the successor.
-    fn take_up(&self) {
+    fn take_up(&self, on_change: impl FnOnce()) {
         let old = self.keys.get();
         let keys = match self.home.server_keys() {
             Ok(Some(keys)) => keys,
@@ -66,6 +67,7 @@ impl HostKey {
         }
         let print = keys.own.public().fingerprint();
         self.keys.set(keys);
+        on_change();
         log::info!("the server's key is {print} now");
         if let Some(event) = successor(&self.keys.get()) {
             self.hub.broadcast(&event);
