@@ -292,7 +292,7 @@ fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
     let (calls, left) = (CALLS.min(lines / 2_000), CALLS * (1 + 64));
     rows.push(("2,000 lines at once, CPU of each", commit(2_000, calls).1));
     let not_indexed = || search(&lobby, "nowhere");
-    rows.push(("`/search`, in no line, before they are indexed", middle(5, not_indexed)));
+    rows.push(("`/search`, no match, before the lines are indexed", middle(5, not_indexed)));
     let cpu = own_cpu_us();
     while ledger.index_some().unwrap() {}
     let cpu = own_cpu_us() - cpu;

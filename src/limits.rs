@@ -11,7 +11,7 @@ pub const DAY_MS: i64 = 86_400_000;
 pub const RECORD_PLAIN_BYTES_MAX: usize = 16_384;
 /// One record on the wire before login, in bytes (protocol).
 pub const RECORD_LOGIN_BYTES_MAX: usize = 2_048;
-/// A session ticket as a client takes it, in bytes (protocol): R2 with it fits a record of the login.
+/// Maximum size of a session ticket, in bytes (protocol): T2 with it fits into a record of the login.
 pub const SESSION_TICKET_BYTES_MAX: usize = 512;
 /// Time in which a session ticket can be used, in seconds.
 pub const SESSION_TICKET_S_MAX: u64 = 86_400;

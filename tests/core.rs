@@ -31,9 +31,9 @@ struct Visitor {
     arrivals: Option<Arrivals>,
     /// Whether the test breaks each connection.
     is_cut_off: bool,
-    /// Whether work that takes long goes on.
+    /// Whether long tasks continue.
     works_on: bool,
-    /// Keys that the core wants, while the work does not go on.
+    /// Keys that the core has asked to derive while long tasks are paused.
     derivations: Vec<Wanted>,
     objects: Vec<Value>,
     ended: Option<u8>,

@@ -1,6 +1,5 @@
-//! What stands in the dependency tree, held against deny.toml: licences, banned crates, where they
-//! come from. `cargo deny check` says the same and knows of advisories; this needs nothing but
-//! cargo.
+//! Compares the dependency tree with deny.toml: licences, banned crates and sources. `cargo deny
+//! check` checks these too, and also advisories. This test needs only cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -57,8 +56,8 @@ impl Rules {
     }
 }
 
-/// Whether an SPDX expression is true of what is allowed; AND binds closer than OR, and the old `/`
-/// is an OR.
+/// Returns whether the allowed licences satisfy an SPDX expression. AND binds more tightly than OR,
+/// and the former `/` means OR.
 fn satisfied(expression: &str, allowed: &dyn Fn(&str) -> bool) -> bool {
     let expression = expression.replace('/', " OR ");
     let any = split(&expression, " OR ");

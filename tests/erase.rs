@@ -123,7 +123,7 @@ fn killed_while_it_erases_bob(messages: u32) -> Option<World> {
         let text = fs::read_to_string(&trail).unwrap();
         text.contains("\"action\":\"erase\",\"target\":\"bob\"")
     });
-    // What is deleted may stay in the files for a minute: the server says whether it is done.
+    // Deleted text may stay in the files for a minute: the server reports whether it is removed.
     let (_, told) = world.operator(&["ctl", "stats", "--json"]);
     let is_under_way = told.contains(r#""erasing":{"messages""#);
     world.server.signal(Signal::KILL);

@@ -1,5 +1,5 @@
-//! Files and a hostile server, over a socket and at the real binary: what it swaps, cuts or
-//! replaces is no file, and no part of a file is encrypted with two contents.
+//! Files and a hostile server, over a socket and at the real binary: the client accepts no swapped,
+//! truncated or replaced file, and never encrypts two contents of the same part.
 
 mod world;
 
@@ -24,7 +24,7 @@ const NUMBER: u32 = 7;
 const PIECE_BYTES: usize = 8_000;
 const BLOB: BlobId = BlobId([9; 16]);
 
-/// What the server does to a download.
+/// A fault that the server makes in a download.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lie {
     None,
@@ -94,11 +94,11 @@ fn falsified(mut stored: Vec<u8>, content: &[u8], lie: Lie) -> Vec<u8> {
 fn sends(guest: &mut Guest, record: TransferRecord) {
     let mut body = Vec::new();
     record.encode(&mut body);
-    // A client that ends the download is the end of the story.
+    // The client may have ended the download and the connection.
     let _ = guest.sends(RecordType::Binary, &body, DEADLINE);
 }
 
-/// Asks the client for the file, and serves it until the client says how it has ended.
+/// Makes the client fetch the file, and serves it until the client reports the outcome.
 fn fetches(client: &mut Program, guest: &mut Guest, lie: Lie, to: &Path) -> Value {
     let content = content();
     let (stored, descriptor) = stored(&content);
@@ -242,7 +242,7 @@ fn no_part_of_a_file_is_encrypted_with_two_contents_whatever_the_server_has() {
     fs::write(&path, &content).unwrap();
     client.types(&json!({"type": "send_file", "to": "#lobby", "path": path}).to_string());
     let before = takes(&mut guest, 2 * SEALED_CHUNK_BYTES + 1_000);
-    // The second chunk changes, the connection breaks, and the server says that it has nothing.
+    // The second chunk changes, the connection is cut, and the server states that it has no bytes.
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     let at = CHUNK_BYTES + 5;
     file.write_all_at(&[content[at] ^ 1], at as u64).unwrap();

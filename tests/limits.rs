@@ -22,7 +22,7 @@ use socket2::{Domain, Socket, Type};
 use world::way::{framed, write_record};
 use world::{DEADLINE, Program, World};
 
-/// One key for everybody who is not a person of the story.
+/// One key for all users without a named client in the test.
 static KEY: LazyLock<Identity> = LazyLock::new(Identity::generate);
 
 /// A client of the test's own, which may say and leave out what a real one would not.

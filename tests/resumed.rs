@@ -1,4 +1,5 @@
-//! Logins by session tickets, on the real binary: what they save, and what makes a ticket invalid.
+//! Logins by session tickets, on the real binary: their cost, and the changes that make a ticket
+//! invalid.
 
 mod world;
 
@@ -42,7 +43,7 @@ fn base64(text: &str) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD_NO_PAD.decode(text).unwrap()
 }
 
-/// How a login went.
+/// The outcome of a login.
 struct Visit {
     /// The server accepted the ticket, and did no RSA operation.
     resumed: bool,
@@ -174,7 +175,7 @@ fn a_ticket_that_is_not_whole_is_refused_and_the_key_decides() {
     }
     let zeros = Held(vec![0; SESSION_TICKET_BYTES], [0; 32]);
     assert!(!visits(&world, "alice", Some(&zeros), "").resumed);
-    // Who has the ticket and not its secret.
+    // A peer that has the ticket and not its secret.
     let stolen = Held(next.0.clone(), held.1);
     assert!(!visits(&world, "alice", Some(&stolen), "").resumed);
     assert!(visits(&world, "alice", Some(&next), "").resumed, "the control");
@@ -249,7 +250,7 @@ fn a_ticket_replaces_no_password_and_ends_with_it() {
     let held = visit.held.unwrap();
     let visit = visits(&world, "alice", Some(&held), "tea for two");
     assert!(visit.resumed && visit.has("password", None) && visit.has("welcome", None));
-    // Who does not know the password gets no ticket.
+    // The server sends no ticket before the password.
     let position = |visit: &Visit, kind: &str| {
         visit.told.iter().position(|event| event["type"] == kind).unwrap()
     };

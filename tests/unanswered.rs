@@ -153,8 +153,8 @@ fn what_is_said_in_the_clear_ends_nobody_who_was_in_and_is_not_shown() {
     let server = world.address.clone();
     let (turns, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let (turn, cut) = (Arc::clone(&turns), Arc::clone(&over));
-    // The first connection is the real server's, and ends; then others say something, and at last
-    // it is back.
+    // The first connection reaches the real server, and ends. The next ones reach other programs,
+    // and the last one reaches the server again.
     let address = peer(move |mut client| {
         let said: &[&[u8]] = &[b"", b"2-9", b"call +1 555 for help", b"2-9 call me", b""];
         let turn = turn.fetch_add(1, Ordering::SeqCst).min(said.len() - 1);

@@ -31,11 +31,11 @@ pub fn measure(options: &Options) {
     }
 }
 
-/// The rows of a return: its time, all CPU of the server, and that of a login.
+/// The rows of a reconnect: its time, the server's whole CPU time, and the CPU time of a login.
 const BY_TICKET: [&str; 3] =
-    ["kill to everybody's return by tickets, s", "CPU of that, s", "CPU of a login by ticket, ms"];
+    ["kill until all are back by tickets, s", "CPU meanwhile, s", "CPU of a login by ticket, ms"];
 const BY_KEY: [&str; 3] =
-    ["kill to everybody's return by keys, s", "CPU of that, s", "CPU of such a login, ms"];
+    ["kill until all are back by keys, s", "CPU meanwhile, s", "CPU of a login by key, ms"];
 
 fn column(count: usize, options: &Options) -> Vec<(&'static str, String)> {
     let keys = Crowd::new();

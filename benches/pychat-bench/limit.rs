@@ -1,7 +1,7 @@
-//! The limit: the least that any server could do for the same deliveries. One thread opens a
-//! sender's record, and seals what came for a room once for each member, with one send each.
-//! Nothing is parsed, checked or looked up. With history, the same bytes are appended to a file and
-//! synced once before they are sent.
+//! The limit: the least that any server could do for the same deliveries. One thread opens the
+//! senders' records, seals the messages of a room once for each member, and sends them in one call
+//! for each. It parses, checks and looks up nothing. With history, it appends the same bytes to a
+//! file and syncs the file once before it sends them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,14 +22,14 @@ use crate::process::Process;
 
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
-/// A record begins with the length of the rest, little-endian.
+/// Bytes of a record's length field: the length of the rest, little-endian.
 const HEAD_BYTES: usize = 4;
-/// Bytes that one call reads from a socket at most.
+/// Maximum bytes that one call reads from a socket.
 const READ_BYTES: usize = 64 * 1024;
-/// Sockets that one call reports as ready at most.
+/// Maximum number of sockets that one call reports as ready.
 const EVENTS: usize = 1_024;
 
-/// How the bench starts itself as this server.
+/// Options with which the bench starts itself as this server.
 #[derive(Parser)]
 pub struct Options {
     /// The file to which messages are appended.
@@ -69,7 +69,7 @@ impl Cipher {
         out.extend_from_slice(tag.as_ref());
     }
 
-    /// Opens all records of `came` that are complete, and leaves the rest in it.
+    /// Opens all complete records in `came`, and leaves an incomplete one there.
     fn open(&mut self, came: &mut Vec<u8>, take: &mut dyn FnMut(&[u8])) {
         let mut done = 0;
         while let Some(head) = came.get(done..done + HEAD_BYTES) {
@@ -93,16 +93,16 @@ struct Connection {
     room: usize,
     sealer: Cipher,
     opener: Cipher,
-    /// The beginning of a record.
+    /// Received bytes of an incomplete record.
     came: Vec<u8>,
-    /// What the socket has not accepted.
+    /// Bytes that the socket has not accepted yet.
     unsent: Vec<u8>,
 }
 
 #[derive(Default)]
 struct Room {
     members: Vec<usize>,
-    /// What came since the room was served.
+    /// Messages that arrived since the room was last served.
     pending: Vec<u8>,
 }
 
@@ -113,7 +113,7 @@ struct Limit {
     rooms: Vec<Room>,
     names: HashMap<String, usize>,
     file: Option<File>,
-    /// What one call reads.
+    /// The buffer for the bytes of one read.
     read: Vec<u8>,
     /// One record.
     sealed: Vec<u8>,
@@ -151,7 +151,7 @@ pub fn serve(options: &Options) {
 }
 
 impl Limit {
-    /// Reads what has come, then serves each room that got something.
+    /// Reads from the ready sockets, then serves each room that has new messages.
     fn turn(&mut self, events: impl Iterator<Item = (u64, EventFlags)>) {
         let mut busy = Vec::new();
         for (number, flags) in events {
@@ -191,7 +191,7 @@ impl Limit {
         }
     }
 
-    /// Lets a member in, who sends a key and the name of a room at once.
+    /// Accepts a member, whose first bytes are its key and the name of its room.
     fn accept(&mut self) {
         let (mut stream, _) = self.listener.accept().unwrap();
         stream.set_nodelay(true).unwrap();
@@ -218,7 +218,7 @@ impl Limit {
 }
 
 impl Connection {
-    /// Appends the bodies of the records that have come to `pending`. Returns whether the member is
+    /// Appends the bodies of the received records to `pending`. Returns whether the member is
     /// still connected.
     fn receive(&mut self, buffer: &mut [u8], pending: &mut Vec<u8>) -> bool {
         let bytes = match recv(&self.stream, &mut *buffer, RecvFlags::DONTWAIT) {
@@ -265,7 +265,7 @@ impl Connection {
     }
 }
 
-/// The limit's server as a process, ended with this.
+/// The process of the limit's server, killed on drop.
 pub struct Server {
     process: Process,
     address: String,
@@ -307,7 +307,7 @@ impl Subject for Server {
     }
 }
 
-/// One member's end.
+/// A member's connection to the limit.
 struct Member {
     stream: Arc<TcpStream>,
     sealer: Cipher,

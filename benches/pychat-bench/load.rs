@@ -1,5 +1,5 @@
-//! One run: members in rooms, of whom some keep a window of lines in flight or a pace, and what
-//! that costs the server.
+//! One run: members in rooms. Some of them send, with a fixed window of lines in flight or at a
+//! fixed rate. The run measures the cost for the server.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -83,8 +83,8 @@ struct Part {
 struct Run {
     began: Instant,
     plan: Plan,
-    /// Lines that have come home, by sender: to a member on the sender's thread of the load, and to
-    /// one on another. A thread that gets no core would else fall behind without end.
+    /// Lines delivered of each sender: to a member on the sender's own load thread, and to one on
+    /// another thread. The window counts both, so that a thread without a core cannot fall behind.
     home: Vec<[AtomicU64; 2]>,
     deliveries: AtomicU64,
     /// Threads whose lines are not all home.

@@ -18,11 +18,11 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use crate::client::{Client, Subject, WhatIsThere, connect};
 use crate::process::Process;
 
-/// Lines in one record of TLS. ngircd reads 2,048 bytes at a time, and what is left of a longer
-/// record waits until more comes.
+/// Lines in one TLS record. ngircd reads 2,048 bytes at a time, and leaves the rest of a longer
+/// record unread until more bytes arrive.
 const RECORD_LINES: usize = 16;
-/// InspIRCd leaves what came in one segment with the end of the handshake until more comes: after
-/// this time something does.
+/// InspIRCd leaves bytes that arrive in one segment with the end of the handshake unread until more
+/// bytes arrive: the bench sends more after this time.
 const NUDGE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// A server that does not answer within this time has not started.
 const PATIENCE: Duration = Duration::from_secs(20);

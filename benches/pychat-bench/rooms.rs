@@ -32,11 +32,11 @@ pub struct Options {
     /// Whether lines are kept on disk.
     #[arg(long, value_delimiter = ',', default_value = "off,on")]
     history: Vec<String>,
-    /// The ways of the members to the server: tcp, ws, wss.
+    /// Transports of the members: tcp, ws, wss.
     #[arg(long, value_delimiter = ',', default_value = "tcp")]
     wire: Vec<Wire>,
-    /// Other servers in the same minutes: ngircd, inspircd, redis (benches/peers/peer installs
-    /// them), and `limit`, the least that any server could do.
+    /// Other servers, measured in turn with pychat: ngircd, inspircd, redis (benches/peers/peer
+    /// installs them), and `limit`, the least that any server could do.
     #[arg(long, value_delimiter = ',')]
     against: Vec<String>,
     /// Other builds of pychat in the same minutes, by their paths.
@@ -85,7 +85,7 @@ impl Options {
     }
 }
 
-/// What the rows of an opponent are compared with.
+/// The kind of an opponent, which determines the comparisons of its rows.
 #[derive(Clone, PartialEq)]
 enum Rank {
     /// A build of pychat, or the limit, with this history.
@@ -176,8 +176,8 @@ pub fn measure(options: &Options) {
     }
 }
 
-/// A row for each opponent. Ratios are the medians of the rounds' ratios; where there is nothing to
-/// compare with, a dash.
+/// Prints a row for each opponent. A ratio is the median of the rounds' ratios, or a dash if there
+/// is nothing to compare with.
 fn print_rows(shape: Shape, all: &[Opponent], runs: &[Vec<Measurement>]) {
     let of_rank = |rank: &Rank| all.iter().position(|one| one.rank == *rank);
     let peers: Vec<usize> = (0..all.len()).filter(|one| all[*one].rank == Rank::Peer).collect();

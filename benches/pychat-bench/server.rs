@@ -44,17 +44,17 @@ pub struct Server {
     pub invite: String,
     key: PublicKey,
     crowd: Arc<Crowd>,
-    /// The way of the members to it.
+    /// The transport of the members.
     wire: Wire,
-    /// The address of its web port, if the way needs that.
+    /// The address of its web port, if the transport needs one.
     web: String,
     trust: Option<Trust>,
-    /// Members take session tickets, for their return.
+    /// Whether members take session tickets, for their reconnect.
     pub takes_tickets: bool,
 }
 
-/// The key of all members: making a thousand takes minutes. And the session tickets that they have
-/// for their return, where they take any.
+/// The key of all members, because generating a thousand keys takes minutes, and the members'
+/// session tickets, if they take any.
 pub struct Crowd(Identity, Tickets);
 
 type Tickets = Arc<Mutex<Vec<HeldTicket>>>;
@@ -88,7 +88,7 @@ impl Server {
         Server::start_build((Path::new(BUILD), Wire::Tcp), home, config, crowd, listen)
     }
 
-    /// The same with any build of pychat, and for members of a wire.
+    /// The same with any build of pychat, and for members of one transport.
     pub fn start_build(
         (build, wire): (&Path, Wire),
         home: &Path,
@@ -157,7 +157,7 @@ impl Server {
         let held = crowd.1.lock().unwrap().pop();
         let mut answer = |record: &[u8]| {
             pipe.send(record).unwrap();
-            pipe.read().unwrap().expect("the server knows us").to_vec()
+            pipe.read().unwrap().expect("the server accepts the key").to_vec()
         };
         let transport = match held {
             Some(held) => {
@@ -213,9 +213,9 @@ pub struct Member {
     opener: Opener,
     /// Ids of lines are counted from a number of its own: a repeated id is no new line.
     said: u128,
-    /// Where session tickets go.
+    /// The store of received session tickets.
     tickets: Option<Tickets>,
-    /// The server's key and the own one.
+    /// The server's key and the member's key.
     prints: [Fingerprint; 2],
 }
 

@@ -1,4 +1,4 @@
-//! The ways to a server: TCP, WebSocket, and WebSocket over TLS, and one member's end of each.
+//! The transports to a server: TCP, WebSocket, and WebSocket over TLS, at the member's side.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ const UPGRADE: &[u8] = b"GET /hop HTTP/1.1\r\nHost: localhost\r\nUpgrade: websoc
 /// FIN and binary.
 const MESSAGE: u8 = 0x82;
 const MASKED: u8 = 0x80;
-/// A mask that changes each byte: the server has to take it off, as a browser's.
+/// A mask that changes each byte: the server unmasks it as it unmasks a browser's frames.
 const MASK: [u8; 4] = [0x5a, 0xa5, 0x3c, 0xc3];
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -56,11 +56,11 @@ impl fmt::Display for Wire {
     }
 }
 
-/// What members trust at a web port with TLS.
+/// The certificates that members trust at a web port with TLS.
 pub type Trust = Arc<ClientConfig>;
 
 /// Writes a certificate for localhost and its key into a home. Returns the setting that names both,
-/// and what members trust.
+/// and the certificates that members trust.
 pub fn certify(home: &Path) -> (String, Trust) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(home.join("web.pem"), made.cert.pem()).unwrap();
@@ -74,7 +74,7 @@ pub fn certify(home: &Path) -> (String, Trust) {
     (r#""web_tls": {"certificate": "web.pem", "key": "web.key"}"#.to_owned(), Arc::new(config))
 }
 
-/// A member's end of a connection: whole records.
+/// A member's side of a connection, which sends and receives whole records.
 pub struct Pipe {
     pub stream: Arc<TcpStream>,
     wire: Wire,
@@ -114,7 +114,7 @@ impl Pipe {
         pipe
     }
 
-    /// From now on, reads take what is there.
+    /// Makes reads return at once with the bytes that have arrived.
     pub fn stops_waiting(&mut self) {
         self.waits = false;
     }
@@ -192,7 +192,7 @@ impl Pipe {
     }
 }
 
-/// What TLS has decrypted, from as many bytes of the socket as that needs.
+/// Returns decrypted bytes, and reads from the socket until there are some.
 fn decrypted(
     tls: &mut ClientConnection,
     socket: &mut Socket,

@@ -215,8 +215,8 @@ impl Core {
         self.runtime.dialer.derived(number, root);
     }
 
-    /// The time that the last `run` has returned has come: does the next part of work that takes
-    /// long. `run` follows.
+    /// Does the next part of a long task, at the time that the last `run` has returned. The caller
+    /// then calls `run`.
     pub fn works_on(&mut self) {
         self.runtime.dialer.works_on();
     }

@@ -30,8 +30,8 @@ const SECRET: [(&str, Secret); 6] = [
     ("reply", Secret::Reply),
 ];
 
-/// Their names in other programs, and a command that takes no text, each with the command that was
-/// meant.
+/// Names of these commands in other programs, and a command without a text, each with the intended
+/// command.
 const ELSEWHERE: [(&str, Secret); 13] = [
     ("j", Secret::Join),
     ("m", Secret::Pm),
@@ -48,7 +48,7 @@ const ELSEWHERE: [(&str, Secret); 13] = [
     ("password", Secret::Password),
 ];
 
-/// A name that behind a digit is a time of day: 7 is the slash with Shift, on some keyboards.
+/// A name that is a time of day after a digit: on some keyboards, 7 is the slash with Shift.
 const HOUR: &str = "pm";
 
 /// Characters on keys near the slash, in several keyboard layouts.

@@ -425,7 +425,7 @@ fn lines_ui(
     }
     let print = print.unwrap_or_else(|| {
         let out = Stdout::new(inbox.clone());
-        // What prints and ends may have printed all when its reader goes.
+        // A job that prints and ends may have printed everything when its reader ends.
         Box::new(if mode.once { out } else { out.with_reader(inbox.clone()) })
     });
     if args.tail.is_some() {

@@ -26,9 +26,9 @@ pub const T3_BYTES: usize = TAG_BYTES;
 
 /// Separates an R2 from a T2 in the transcript.
 const BY_TICKET: &[u8] = b"pychat/1 session ticket";
-/// What R2 has after the encapsulation, and T4 alone: skem, s and tag.
+/// Bytes of skem, s and tag: in R2 after the encapsulation, and the whole of T4.
 const KEYS_BYTES: usize = 2 * SEALED_BYTES + TAG_BYTES;
-/// What T2 has after the encapsulation: the ticket and a tag.
+/// Bytes of T2 after the encapsulation: the encrypted ticket and a tag.
 const TICKET_PART_BYTES: RangeInclusive<usize> =
     1 + 2 * TAG_BYTES..=SESSION_TICKET_BYTES_MAX + 2 * TAG_BYTES;
 
@@ -279,7 +279,7 @@ impl ServerHello {
         }
     }
 
-    /// Returns what comes after the encapsulation, too.
+    /// Decrypts the encapsulation. Returns the state, and the bytes after the encapsulation.
     fn decapsulate(self, record: &[u8]) -> Result<(AtGate, &[u8]), HandshakeError> {
         let ServerHello { identity, mut symmetric, pair, offered } = self;
         let ekem = record.split_at_checked(sizes(pair.suite()).1);
@@ -294,7 +294,7 @@ impl ServerHello {
     }
 }
 
-/// What the second record of a client is.
+/// The second record of a client.
 pub enum Gated {
     /// R2.
     Keys(Box<ServerGated>),
@@ -350,7 +350,7 @@ pub struct ServerTicket {
 }
 
 impl ServerTicket {
-    /// The presented ticket. Anybody may present anything.
+    /// The presented ticket. It is not authenticated: a peer may present any bytes.
     pub fn ticket(&self) -> &[u8] {
         &self.ticket
     }
@@ -360,7 +360,7 @@ impl ServerTicket {
         self.at_gate.identity.public().fingerprint()
     }
 
-    /// Accepts the ticket, whose secret this is. Returns T3 and the transport; `None` if the peer
+    /// Accepts the ticket, which has this secret. Returns T3 and the transport; `None` if the peer
     /// does not have the secret.
     pub fn accept(&self, secret: &[u8; 32]) -> Option<([u8; T3_BYTES], Transport)> {
         let mut symmetric = self.at_gate.symmetric.clone();
@@ -483,7 +483,7 @@ impl<'a> ClientStart<'a> {
     /// Processes R1. Returns T2, which presents the ticket.
     ///
     /// # Errors
-    /// The server cannot be talked to, as in [`ClientStart::answer`].
+    /// The same as those of [`ClientStart::answer`].
     pub fn present(
         self,
         r1: &[u8],
@@ -549,7 +549,7 @@ pub struct ClientPresented<'a> {
     refused: Symmetric,
 }
 
-/// What the server has answered to a ticket.
+/// The server's answer to a ticket.
 pub enum Presented<'a> {
     /// The handshake is done.
     Accepted(Box<Transport>),

@@ -1,5 +1,5 @@
-//! Session tickets: a server seals who has logged in and a secret under a key of its own, and the
-//! client presents the ticket at its next login, which then needs no RSA operation
+//! Session tickets: a server seals the identity of a client and a secret under a key of its own.
+//! The client presents the ticket at its next login, which then needs no RSA operation
 //! (docs/protocol.md, "Session tickets").
 
 use zeroize::Zeroizing;
@@ -27,7 +27,7 @@ const FORMAT: u8 = 1;
 #[derive(Clone, PartialEq, Eq)]
 pub struct TicketKey(Secret);
 
-/// What a ticket is bound to.
+/// The server's key and the ledger to which a ticket is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Issuer {
     /// The server's key in the login that the ticket is for.
@@ -36,7 +36,7 @@ pub struct Issuer {
     pub log: u64,
 }
 
-/// What a ticket says, to the server alone.
+/// The content of a ticket, which only the server can read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Claims {
     pub user: UserName,
@@ -44,7 +44,7 @@ pub struct Claims {
     pub key: Fingerprint,
     /// Identifies the password of the login, if the user had one.
     pub password: Option<[u8; 32]>,
-    /// What both sides mix into the handshake.
+    /// The secret that both sides mix into the handshake.
     pub secret: Secret,
     /// When the client last proved its RSA key, in seconds since 1970.
     pub proven_s: u64,
@@ -52,7 +52,7 @@ pub struct Claims {
     pub until_s: u64,
 }
 
-/// A ticket in the hands of a client.
+/// A ticket as a client stores it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeldTicket {
     ticket: Vec<u8>,
@@ -61,7 +61,7 @@ pub struct HeldTicket {
     key: Fingerprint,
 }
 
-/// Returns what identifies a password in a ticket. Another hash of the same password differs.
+/// Returns the id of a password hash in a ticket. Another hash of the same password has another id.
 pub fn password_digest(password: &PasswordHash) -> [u8; 32] {
     sha256(&[LABEL, b" password", password.text().as_bytes()])
 }
@@ -244,7 +244,7 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..2 * SESSION_TICKET_BYTES),
         ) {
             prop_assert!(TicketKey::from_bytes([1; 32]).open(&issuer(7), &bytes).is_none());
-            // The form of what is inside never panics either.
+            // Malformed claims under a valid seal do not panic either.
             let _ = Claims::from_bytes(&bytes);
         }
     }

@@ -1,7 +1,7 @@
 //! keys/tickets.key: the keys of session tickets (`crypto/session_ticket.rs`). They survive a
-//! restart of the server, after which its clients come back with their tickets. The file is sealed
-//! to the server's own key: a copy of it alone opens nothing, and no ticket outlives a change of
-//! the server's key.
+//! restart of the server, so that clients can log in with their tickets afterwards. The file is
+//! sealed to the server's own key: a copy of it alone is useless, and every ticket becomes invalid
+//! when the server's key changes.
 
 use zeroize::Zeroizing;
 
@@ -11,7 +11,7 @@ use crate::crypto::{Fingerprint, Identity, at_rest};
 use crate::file::{self, FileError};
 use crate::limits::SESSION_TICKET_KEY_S;
 
-/// Bytes read of the file, which has about 1 KiB.
+/// Maximum bytes that are read from the file, which has about 1 KiB.
 const FILE_BYTES_MAX: u64 = 4_096;
 /// The format of the sealed bytes.
 const FORMAT: u8 = 1;
@@ -37,7 +37,7 @@ impl TicketKeys {
         self.server == *server
     }
 
-    /// Whether another key is due: the present one is a day old, or of a former key of the server.
+    /// Returns whether another key is due: the present one is a day old, or of a former server key.
     pub fn is_due(&self, server: &Fingerprint, now_s: u64) -> bool {
         // The clock may have been set back.
         let young = self.made_s..self.made_s.saturating_add(SESSION_TICKET_KEY_S);
@@ -51,7 +51,7 @@ impl TicketKeys {
         let keeps =
             self.server == server && age_s.is_some_and(|age_s| age_s < 2 * SESSION_TICKET_KEY_S);
         let former = keeps.then(|| self.present.clone());
-        // However late this is, the former key ends two days after it was made.
+        // The former key expires two days after it was made, however late this call is.
         let made_s = match keeps {
             true => self.made_s.saturating_add(SESSION_TICKET_KEY_S).min(now_s),
             false => now_s,

@@ -30,8 +30,8 @@ pub(super) fn sqlite() -> Made {
     Made { ledger: Box::new(ledger), reader: Box::new(reader), _folder }
 }
 
-/// A ledger on disk whose messages are in the full-text index right after their commit. In the one
-/// of `sqlite` no message is.
+/// A ledger on disk whose messages are in the full-text index right after their commit. In the
+/// ledger of `sqlite`, no messages are.
 pub(super) fn indexed() -> Made {
     let _folder = tempfile::tempdir().unwrap();
     let mut ledger = Sqlite::open(&_folder.path().join("ledger.db"), CHANGE_S_MAX).unwrap();

@@ -303,7 +303,7 @@ fn an_erasure_is_measured() {
     );
 }
 
-/// A merge that is not at its end leaves words of pages that it has removed.
+/// An unfinished merge leaves words of pages that it has removed.
 #[test]
 fn nothing_is_left_of_pages_that_a_merge_of_the_index_has_removed() {
     let gone = "SELECT count(*) FROM words_idx i WHERE NOT EXISTS \

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// An error of the storage engine.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What an error of the storage engine is about.
+/// The cause of an error of the storage engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineFault {
     /// The disk is full or fails.

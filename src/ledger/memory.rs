@@ -16,7 +16,7 @@ use blobs::MemoryBlobs;
 
 /// Counted for each message beside its text: about its size in memory.
 const MESSAGE_BYTES: usize = 256;
-/// How many messages before its removal a message is read for the processor's cache.
+/// Number of messages by which the read for the processor's cache precedes a removal.
 const WARM_MESSAGES: usize = 8;
 /// Messages that a reader copies at once under the lock that commits need. Texts are shared, so
 /// that a copy is about this many reference counts.
@@ -200,7 +200,7 @@ impl Memory {
         job(&mut self.lock().blobs)
     }
 
-    /// Returns which holder of a name its present one is.
+    /// Returns the number of the present holder among all holders of a name.
     fn holder(&self, user: &UserName) -> u64 {
         self.lock().holder(user)
     }
@@ -211,7 +211,7 @@ impl Memory {
 }
 
 impl Conversations {
-    /// Returns which holder of a name its present one is.
+    /// Returns the number of the present holder among all holders of a name.
     fn holder(&self, user: &UserName) -> u64 {
         // Most servers never give a name to another user.
         if self.owners.is_empty() { 0 } else { self.owners.get(user).copied().unwrap_or(0) }

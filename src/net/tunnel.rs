@@ -167,12 +167,12 @@ pub fn dial(to: &Dial<'_>, identity: &Identity, login: &Login) -> Result<Tunnel,
     dial_by(to, identity, login, &|| None)
 }
 
-/// Same as [`dial`], for a client that may have a session ticket. `ticket` is asked for one after
-/// the server has answered, and gives each ticket once. A server that refuses it continues with the
-/// client's key.
+/// Same as [`dial`], for a client that may have a session ticket. `ticket` is called
+/// after the server has answered, and returns each ticket once. If the server refuses it, the
+/// handshake continues with the client's key.
 ///
 /// # Errors
-/// As of [`dial`].
+/// The same as those of [`dial`].
 pub fn dial_by(
     to: &Dial<'_>,
     identity: &Identity,

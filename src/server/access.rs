@@ -25,8 +25,8 @@ pub struct Access {
 pub struct PlainMember(Cell<Option<(usize, usize)>>);
 
 impl Access {
-    /// Whether a user is a member and no sanction exists: the standing of most, and the same until
-    /// the users or the decisions change. `known` remembers it for one user.
+    /// Returns whether a user is a member and no sanction exists, as for most users. The result is
+    /// valid until the users or the decisions change: `known` caches it for one user.
     pub fn is_plain_member(&self, user: &UserName, known: &PlainMember) -> bool {
         let versions = (self.users.version(), self.decided.version());
         if known.0.get() == Some(versions) {

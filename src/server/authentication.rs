@@ -105,8 +105,8 @@ impl Proof {
     }
 }
 
-/// Checks a presented ticket. Whatever ends a session of its holder has made it invalid: the user
-/// or the key was removed or banned, or the password changed.
+/// Checks a presented ticket. Every change that ends a session of its holder makes it invalid: the
+/// removal or the ban of the user or the key, and a change of the password.
 pub fn resume(context: &Context, ticket: &[u8], server: &Fingerprint) -> Option<Resumed> {
     let claims = context.session_tickets.read(ticket, server)?;
     let users = context.accounts.get();

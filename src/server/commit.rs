@@ -33,8 +33,8 @@ pub fn run(hub: &Hub, mut ledger: SplitLedger) {
     index_rest(&mut ledger);
 }
 
-/// Indexes the last messages before the server stops, for a short time. The next start does what
-/// is left.
+/// Indexes the last messages before the server stops, for a short time. The next start indexes the
+/// rest.
 fn index_rest(ledger: &mut SplitLedger) {
     let until = Instant::now() + INDEXING_MAX;
     while Instant::now() < until {
@@ -68,7 +68,7 @@ pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Queued) {
     for one in waiting.entries.drain(..) {
         match one {
             Waiting::Message(QueuedMessage { sent, fields, queue }) => {
-                // Allocated and freed on this thread, with which no other thread waits.
+                // Allocated and freed on this thread, without contention with others.
                 let sent = Arc::new(sent);
                 batch.records.push(Record::Message(Arc::clone(&sent)));
                 batch.messages.push(Some(GivenMessage { sent, queue }));

@@ -290,7 +290,7 @@ fn shut_down(
             "the last decisions are missing in the audit trail: it could not be written in time"
         );
     }
-    // What it does after that can be done by the next start.
+    // The next start can do the commit thread's remaining work.
     if !context.hub.ledger.is_abandoned() {
         context.stop.fail("the disk is too slow for the last messages".to_owned());
     }

@@ -1,5 +1,5 @@
-//! Session tickets: which logins need no RSA operation (docs/protocol.md, "Session tickets"). The
-//! server stores none of them, only the keys that seal them.
+//! Session tickets, with which logins need no RSA operation (docs/protocol.md, "Session tickets").
+//! The server stores no tickets, only the keys that seal them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,11 +19,11 @@ pub struct SessionTickets {
     host_keys: Arc<Snapshot<ServerKeys>>,
     /// The epoch of the ledger; 0 where nothing is stored.
     log: u64,
-    /// The present keys are on the disk.
+    /// Whether the present keys are on disk.
     stored: AtomicBool,
 }
 
-/// The login that a valid ticket stands for.
+/// The login that a valid ticket replaces.
 pub struct Resumed {
     pub key: PublicKey,
     pub secret: session_ticket::Secret,
@@ -31,7 +31,7 @@ pub struct Resumed {
     pub proven_s: u64,
 }
 
-/// Who has logged in, and with which password.
+/// The user, the key and the password of a login.
 pub struct Holder<'a> {
     pub user: &'a UserName,
     pub key: Fingerprint,
@@ -41,8 +41,8 @@ pub struct Holder<'a> {
 }
 
 impl SessionTickets {
-    /// Loads the keys, or makes new ones: then no ticket from before is valid, and each client logs
-    /// in with its RSA key once.
+    /// Loads the keys, or makes new ones. New keys make all earlier tickets invalid: each client
+    /// logs in with its RSA key once.
     pub fn open(home: &Home, host_keys: Arc<Snapshot<ServerKeys>>, log: u64) -> SessionTickets {
         let own = Arc::clone(&host_keys.get().own);
         let read = home.ticket_keys(&own).unwrap_or_else(|error| {
@@ -81,7 +81,7 @@ impl SessionTickets {
         if let Err(error) = stored {
             self.stored.store(false, Ordering::Release);
             ::log::error!(
-                "the keys of session tickets cannot be written, and tickets end with this process: {error}"
+                "the keys of session tickets cannot be written, so tickets expire with this process: {error}"
             );
         }
     }
@@ -94,8 +94,8 @@ impl SessionTickets {
         Issuer { server: self.server(), log: self.log }
     }
 
-    /// A ticket for the next login; `None` if the key was proven too long ago, or after a change of
-    /// the server's key, until there is a key of tickets for the new one.
+    /// Returns a ticket for the next login; `None` if the key was proven too long ago, or after a
+    /// change of the server's key, until there is a key of tickets for the new one.
     pub fn issue(&self, holder: &Holder) -> Option<Event> {
         let (keys, issuer, now_s) = (self.keys.get(), self.issuer(), now_s());
         let proven_s = holder.proven_s.unwrap_or(now_s);
@@ -130,7 +130,7 @@ impl SessionTickets {
     }
 }
 
-/// Whether a ticket is of this time. The clock may have been set back since it was sealed.
+/// Returns whether a ticket is valid now. The clock may have been set back since it was sealed.
 fn is_current(claims: &Claims, now_s: u64) -> bool {
     let lives = (now_s + 1..=now_s + SESSION_TICKET_S_MAX).contains(&claims.until_s);
     let age_s = now_s.checked_sub(claims.proven_s);

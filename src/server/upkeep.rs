@@ -38,7 +38,7 @@ const INDEX_LOOK: Duration = Duration::from_millis(250);
 /// words, which takes up to 5 us for each.
 const INDEX_AFTER: u64 = 2_000;
 
-/// ... or at the latest after this time.
+/// New messages are indexed after this time at the latest.
 const INDEX_EVERY: Duration = Duration::from_secs(30);
 
 /// Maximum age of copies of a former ledger. A shorter retention applies to them too.

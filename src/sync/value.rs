@@ -34,8 +34,8 @@ impl<T> Snapshot<T> {
     }
 
     /// Returns a number that differs after each `set`. A reader that asks for it before `get` may
-    /// keep what it derives from the value for as long as the number is the same. Threads that ask
-    /// for it do not slow each other down, as those that call `get` do.
+    /// keep what it derives from the value for as long as the number is the same. Threads that
+    /// read it do not contend with each other, unlike threads that call `get`.
     pub fn version(&self) -> usize {
         self.version.load(Ordering::Acquire)
     }

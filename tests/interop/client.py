@@ -160,7 +160,7 @@ class Session:
         the web port, to connect there."""
         # What the server has given to this device, to be stored and sent with the next login.
         self.ticket = ticket
-        # The event of that name, for one login; and whether this login was by such a ticket.
+        # The last event session_ticket, for the next login; whether this login was by ticket.
         self.session_ticket, self.resumed = None, False
         host, port, print_, _ = hop.parse_invite(invite)
         self.connection = connection = WebSocketConnection(*web) if web else Connection(host, port)

@@ -332,7 +332,7 @@ class Handshake:
         return ekem
 
     def keys(self, encap=rsa_encap):
-        """What follows ekem in R2, and T4 alone."""
+        """Returns skem, s and tag: in R2 after ekem, and the whole of T4."""
         state = self.state
         ct, ss = encap(self.server)
         skem = state.encrypt_and_hash(ct)
@@ -353,7 +353,7 @@ class Handshake:
         return ekem + sealed + tag
 
     def presented(self, t3):
-        """T3 in; out come what finish() gives, or None where T4 has to follow."""
+        """Handles T3. Returns the same as finish(), or None if the server wants T4."""
         if len(t3) != 16:
             raise HopError("no T3")
         try:

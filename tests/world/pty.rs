@@ -13,7 +13,7 @@ use vt100::{Callbacks, Screen};
 
 use super::DEADLINE;
 
-/// With job control, runs the program, says how it ended, and reads one more line as any shell
+/// With job control, runs the program, prints its exit status, and reads one more line as a shell
 /// would.
 const SHELL: &str =
     r#"set -m; trap : INT; "$@"; echo "[ended $?]"; IFS= read -r line; echo "[read $line]""#;

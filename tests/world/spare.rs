@@ -1,5 +1,5 @@
-//! RSA keys that `pychat keygen` has made once for all worlds: making one takes longer than all
-//! else that most tests do, and no two people of one world have the same.
+//! RSA keys that `pychat keygen` has made once for all worlds: generating a key takes
+//! longer than the rest of most tests. No two people of one world have the same key.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;

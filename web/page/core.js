@@ -100,7 +100,7 @@ async function perform() {
 		return stop(error instanceof Taken ? { taken: true } : { unstored: String(error.message ?? error) });
 	}
 	const gone = blobs.gone.splice(0);
-	// What stays is removed at the next start.
+	// The next start removes files that could not be removed now.
 	if (gone.length) vault.unchoose(gone).catch(() => {});
 	if (objects.length) postMessage({ objects });
 	for (const [name, bytes] of rest) act(name, bytes);
@@ -145,7 +145,7 @@ function act(name, bytes) {
 	}
 }
 
-/** Lets the client work at that time at the latest. A timer that ends earlier stays: many events would delay it for ever. */
+/** Sets the timer of the client's next work, in milliseconds from now. A timer that ends earlier stays: otherwise many events would delay it for ever. */
 function wake(ms) {
 	const wait = Math.min(Math.max(ms, 1), 60000);
 	const at = performance.now() + wait;

@@ -46,8 +46,8 @@ pub trait Connects: Send {
     /// Waits for the engine of transfers before the program ends.
     fn finish(&mut self);
 
-    /// Takes over the derivation of a key; `Input::Derived` follows. Returns it if a thread has to
-    /// do it.
+    /// Accepts the derivation of a key; `Input::Derived` follows. Returns the derivation if the
+    /// caller has to run it on a thread.
     fn derive(&mut self, wanted: Derivation) -> Option<Derivation> {
         Some(wanted)
     }

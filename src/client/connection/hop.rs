@@ -181,7 +181,7 @@ impl Hop {
         }
     }
 
-    /// Does the next part of work that takes long: files are read.
+    /// Does the next part of a long task: reads files.
     pub fn works_on(&mut self) {
         self.transfers.reads_on();
     }

@@ -46,8 +46,8 @@ pub struct Profile {
     new: bool,
     /// The server has an entry in `servers.json`.
     stored: AtomicBool,
-    /// For the next login. In memory only: whoever reads it from a disk could log in without the
-    /// key's passphrase.
+    /// The ticket for the next login. It is in memory only: from the disk, an attacker could use it
+    /// to log in without the key's passphrase.
     session_ticket: Mutex<Option<HeldTicket>>,
 }
 
@@ -179,8 +179,8 @@ impl Profile {
         self.data_folder.journal_stem(&self.founding).with_extension("ticket")
     }
 
-    /// The server has given this client a session ticket, in the place of the one before. `server`
-    /// and `own` are the keys that both have proven in the session.
+    /// Stores a session ticket of the server, which replaces the earlier one. `server` and `own`
+    /// are the keys that both sides have proven in the session.
     pub fn keep_session_ticket(
         &self,
         ticket: &Opaque,
@@ -192,7 +192,7 @@ impl Profile {
     }
 
     /// Takes the session ticket for a login to this server with this key. No ticket is used twice,
-    /// so that it shows nobody that two connections are of one client.
+    /// so that tickets do not link two connections to one client.
     pub fn take_session_ticket(
         &self,
         server: &Fingerprint,

@@ -93,8 +93,8 @@ impl TransferFolder {
         TransferFolder { pictures: folder.clone(), folder, key }
     }
 
-    /// Lets the pictures be in another folder, which may be empty in the next run: a picture is
-    /// then made again from the file.
+    /// Sets another folder for the pictures. It may be empty in the next run: a picture is then
+    /// made again from the file.
     pub fn with_pictures(self, pictures: PathBuf) -> TransferFolder {
         TransferFolder { pictures, ..self }
     }

@@ -51,7 +51,8 @@ struct Part {
 }
 
 impl Fresh {
-    /// Finds what an earlier process has not indexed. Detached conversations are removed soon.
+    /// Finds the messages that an earlier process has not indexed. Ignores detached conversations,
+    /// which are removed soon.
     pub fn load(connection: &Connection) -> rusqlite::Result<Fresh> {
         let find = format!("SELECT conversation FROM conversations {ATTACHED} AND indexed < last");
         let rows = connection

@@ -231,7 +231,7 @@ impl<'a> Damage<'a> {
             self.take(connection, rows, page)
         };
         match find() {
-            // What was compared before stays in the result.
+            // Matches that were found earlier stay in the result.
             Err(error) if is_interrupted(&error) => Ok((Vec::new(), true)),
             found => found,
         }

@@ -25,8 +25,8 @@ use crate::wire::codec;
 /// Stack of a login's thread, in bytes: enough for the handshake.
 const LOGIN_STACK_BYTES: usize = 128 * 1024;
 /// Stack of a session's thread, in bytes: enough for parsing, and small enough for ten thousand
-/// threads. It is larger than a login's by a page, so that glibc does not take the stack of a login
-/// that has ended for it: 24 KiB of that are in memory, 16 more than an idle session touches.
+/// threads. It is a page larger than a login's, so that glibc does not reuse the stack of an ended
+/// login: such a stack has 24 KiB in memory, 16 KiB more than an idle session touches.
 const SESSION_STACK_BYTES: usize = LOGIN_STACK_BYTES + 4 * 1024;
 
 /// A connection whose R2 or T2 passed the gate.
@@ -50,7 +50,7 @@ pub struct KeyHolder {
 /// Serves a peer's session, on its own thread until it ends.
 pub type Stay = Box<dyn FnOnce() + Send>;
 
-/// What the admission asks the server.
+/// The functions of the server that the admission calls.
 #[derive(Clone)]
 pub struct Serve {
     /// Admits a peer, or answers why not.

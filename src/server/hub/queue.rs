@@ -86,7 +86,7 @@ impl LedgerQueue {
         self.lock.lock().waiting.abandon();
     }
 
-    /// Returns whether the commit thread has written all that waited, or has ended.
+    /// Returns whether the commit thread has written the whole queue, or has ended.
     pub fn is_abandoned(&self) -> bool {
         self.lock.lock().waiting.is_abandoned()
     }

@@ -110,7 +110,7 @@ impl State {
         arrived
     }
 
-    /// The registry learns the newest seq of a conversation, if there is one.
+    /// Reports the newest seq of a conversation, if there is one, to the registry.
     fn note_committed(&mut self, run: Option<(Conversation, ConversationId, Option<Seq>)>) {
         if let Some((conversation, _, Some(seq))) = run {
             self.registry.committed(&conversation, seq);

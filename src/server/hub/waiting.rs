@@ -26,7 +26,7 @@ pub struct QueuedMessage {
     pub queue: Arc<SendQueue>,
 }
 
-/// A message that the ledger has been given.
+/// A message that was passed to the ledger.
 pub struct GivenMessage {
     pub sent: Arc<SentMessage>,
     pub queue: Arc<SendQueue>,

@@ -304,7 +304,7 @@ fn called(words: &[String]) -> Option<&'static OperatorCommand> {
 fn next(words: &[String]) -> &'static str {
     match called(words).map(|command| command.name) {
         Some(Name::Kick | Name::Ban | Name::Mute | Name::Op | Name::Deop) => {
-            "pychat ctl users says who is registered, and who is connected"
+            "pychat ctl users shows who is registered, and who is connected"
         }
         Some(Name::Unban | Name::Unmute) => "pychat ctl banlist lists bans and mutes",
         Some(Name::Reload) => "pychat check lists all faults of this home",

@@ -98,7 +98,7 @@ pub fn write_out(mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Waits until nobody can read stdout any more, because its other end is closed. Returns false if
-/// the system does not tell.
+/// the system cannot report this.
 pub fn wait_for_lost_reader() -> bool {
     let stdout = io::stdout();
     loop {

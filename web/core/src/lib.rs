@@ -104,8 +104,8 @@ pub extern "C" fn chosen(bytes: f64) -> u32 {
     })
 }
 
-/// Derives the secret of a channel's key. The buffer has what follows the number in a `Derive`
-/// output. The next output is the secret; empty if the buffer has something else.
+/// Derives the secret of a channel's key. The buffer has the bytes after the number of a `Derive`
+/// output. The next output is the secret; it is empty if the buffer is malformed.
 #[unsafe(no_mangle)]
 pub extern "C" fn derive() {
     STATE.with_borrow_mut(|state| {
@@ -132,8 +132,8 @@ pub extern "C" fn start(now_ms: f64, since_ms: f64) {
     });
 }
 
-/// Handles what has happened; its bytes are in the buffer. Without an event the time is handled,
-/// and work that takes long goes on.
+/// Handles what has happened; its bytes are in the buffer. Without an event, the client
+/// handles the time and continues long tasks.
 #[unsafe(no_mangle)]
 pub extern "C" fn input(event: u32, now_ms: f64, since_ms: f64) {
     set_clock(now_ms as i64, micros(since_ms));

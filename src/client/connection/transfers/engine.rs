@@ -54,7 +54,7 @@ pub struct Engine<O> {
     began: Instant,
     /// First passes, each with its cancel flag.
     readings: BTreeMap<TransferId, Arc<AtomicBool>>,
-    /// Those in steps; `None` if each has a thread.
+    /// Files that are read in steps; `None` if each file has a thread.
     steps: Option<VecDeque<(TransferId, Box<Reading>, Meter)>>,
     uploads: BTreeMap<TransferId, (Upload, Meter)>,
     /// Downloads of an earlier run whose message is not there yet.

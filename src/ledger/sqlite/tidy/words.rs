@@ -50,8 +50,8 @@ pub(super) fn merge(connection: &Connection, first: bool, pages: usize) -> rusql
 /// more.
 ///
 /// A page is looked up by a word that is not behind its first one. The index leaves that word as it
-/// was when the page's first words are removed: the page's own first word is as good. A merge that
-/// is not at its end has removed the first pages of its segments and left their words, which the
+/// was when the page's first words are removed: the page's own first word is as good. An
+/// unfinished merge has removed the first pages of its segments and left their words, which the
 /// index ignores.
 pub(super) fn mend(
     connection: &Connection,
