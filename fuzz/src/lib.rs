@@ -21,7 +21,7 @@ use pychat::client::storage::journal::Journal;
 use pychat::config::{Config, IpRange, WebOrigin, host_of};
 use pychat::crypto::certificate::{Certificate, OpeningKey};
 use pychat::crypto::context::Context;
-use pychat::crypto::handshake::{ClientSent, ClientStart, ServerHello};
+use pychat::crypto::handshake::{ClientSent, ClientStart, Gated, ServerGated, ServerHello};
 use pychat::crypto::header::{ChainLink, claimed_sender};
 use pychat::crypto::hello::{self, Greeting};
 use pychat::crypto::pin_channel::PinChannel;
@@ -214,7 +214,7 @@ pub fn fuzz_handshake(bytes: &[u8]) {
 /// A ticket that a client presents to a server, and what a server answers to one.
 pub fn fuzz_session_ticket(bytes: &[u8]) {
     let key = TicketKey::from_bytes([7; 32]);
-    let _ = key.open(&Issuer { server: SERVER, log: 7 }, bytes);
+    let _ = key.open(&Issuer { server: SERVER, epoch: 7 }, bytes);
     let Some(held) = HeldTicket::new((bytes, &[7; 32]), SERVER, SERVER) else { return };
     for suite in Suite::ALL {
         let suites = Suites::only(suite);
@@ -224,7 +224,10 @@ pub fn fuzz_session_ticket(bytes: &[u8]) {
         };
         let (hello, r1) = ServerHello::start(hello, suites);
         let (presented, t2) = start.present(&r1, &held).expect("a whole R1");
-        let _ = hello.read(&t2);
+        let Ok(Gated::Ticket(ticket)) = hello.read(&t2) else { panic!("a whole T2") };
+        assert_eq!(ticket.ticket(), bytes);
+        let (_, at_gate) = ticket.refuse();
+        let _ = at_gate.gate(bytes).and_then(ServerGated::finish);
         let _ = presented.finish(bytes);
     }
 }
@@ -304,6 +307,7 @@ pub fn fuzz_home(bytes: &[u8]) {
         users.join("alice.json"),
         home.server_key_file(),
         keys.join("server.json"),
+        keys.join("tickets.key"),
         keys.join("audit.head"),
         data.join("audit.jsonl"),
     ];
@@ -313,6 +317,7 @@ pub fn fuzz_home(bytes: &[u8]) {
         let _ = Config::load(&home.config_file());
         let _ = Decisions::load(&home.decisions_file());
         let _ = Known::load(&home.known_file());
+        let _ = home.ticket_keys(identity());
         let _ = Directory::open(home.certificates_file());
         let _ = Users::load(&users);
         let _ = Settings::read(&users.join("alice.json"));

@@ -263,11 +263,13 @@ impl ServerHello {
     /// # Errors
     /// The record is no R2 of this handshake.
     pub fn gate(self, r2: &[u8]) -> Result<ServerGated, HandshakeError> {
-        let (at_gate, rest) = self.decapsulate(r2)?;
-        at_gate.gate(rest)
+        match self.read(r2)? {
+            Gated::Keys(gated) => Ok(*gated),
+            Gated::Ticket(_) => Err(HandshakeError),
+        }
     }
 
-    /// Same as [`ServerHello::gate`], for an R2 or a T2. They differ in their length.
+    /// Reads R2 or T2, which differ in their length.
     ///
     /// # Errors
     /// The record is no R2 and no T2 of this handshake.

@@ -245,7 +245,7 @@ fn talk(server: &mut Transport, client: &mut Transport) {
 }
 
 #[test]
-fn a_ticket_takes_the_place_of_both_rsa_keys() {
+fn a_ticket_replaces_both_rsa_operations() {
     let mut sessions = BTreeSet::new();
     for (suites, bytes) in Suite::ALL.map(Suites::only).into_iter().zip([1120, 32]) {
         for _ in 0..2 {
@@ -288,8 +288,7 @@ fn who_has_a_ticket_and_not_its_secret_is_not_accepted() {
 #[test]
 fn every_byte_of_a_login_by_ticket_counts() {
     for (suites, ekem) in Suite::ALL.map(Suites::only).into_iter().zip([1120, 32]) {
-        let (_, hello, t2) = present(suites);
-        drop(hello);
+        let (_, _, t2) = present(suites);
         let tag = t2.len() - TAG_BYTES;
         let wanted = |byte: &usize| byte.is_multiple_of(13) || *byte >= ekem - 2;
         for byte in (0..t2.len()).filter(wanted) {
@@ -379,7 +378,7 @@ fn a_ticket_of_another_length_is_refused_and_the_keys_follow() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn random_records_in_the_place_of_a_ticket_end_the_handshake(
+    fn random_records_instead_of_a_ticket_end_the_handshake(
         part in prop::collection::vec(any::<u8>(), TICKET_PART_BYTES),
         other in prop::collection::vec(any::<u8>(), 0..2100),
     ) {

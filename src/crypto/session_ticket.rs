@@ -33,7 +33,7 @@ pub struct Issuer {
     /// The server's key in the login that the ticket is for.
     pub server: Fingerprint,
     /// The epoch of the server's ledger; 0 where nothing is stored.
-    pub log: u64,
+    pub epoch: u64,
 }
 
 /// The content of a ticket, which only the server can read.
@@ -88,12 +88,8 @@ impl TicketKey {
     /// Seals a ticket. All tickets have the same length.
     pub fn seal(&self, issuer: &Issuer, claims: &Claims) -> Vec<u8> {
         let plain = claims.to_bytes();
-        self.seal_with(issuer, &plain, hedged(&[LABEL, b" salt", &plain[..]]))
-    }
-
-    fn seal_with(&self, issuer: &Issuer, plain: &[u8], salt: [u8; SALT_BYTES]) -> Vec<u8> {
-        let key = self.one(&salt);
-        [&salt[..], &seal(&key, 0, &issuer.to_bytes(), plain)].concat()
+        let salt: [u8; SALT_BYTES] = hedged(&[LABEL, b" salt", &plain[..]]);
+        [&salt[..], &seal(&self.one(&salt), 0, &issuer.to_bytes(), &plain)].concat()
     }
 
     /// Opens a ticket that this key has sealed for this issuer. Its times are not checked.
@@ -111,7 +107,7 @@ impl TicketKey {
 
 impl Issuer {
     fn to_bytes(self) -> Vec<u8> {
-        [LABEL, &self.server.0, &self.log.to_be_bytes()].concat()
+        [LABEL, &self.server.0, &self.epoch.to_be_bytes()].concat()
     }
 }
 
@@ -184,7 +180,7 @@ mod tests {
     use super::*;
 
     fn issuer(number: u8) -> Issuer {
-        Issuer { server: Fingerprint([number; 32]), log: u64::from(number) }
+        Issuer { server: Fingerprint([number; 32]), epoch: u64::from(number) }
     }
 
     fn claims(name: &str, password: Option<[u8; 32]>) -> Claims {
@@ -202,9 +198,11 @@ mod tests {
             assert_eq!(ticket.len(), SESSION_TICKET_BYTES);
             assert!(key.open(&issuer(7), &ticket) == Some(claims.clone()));
             assert!(other.open(&issuer(7), &ticket).is_none());
-            let [server, log] =
-                [Issuer { server: issuer(8).server, ..issuer(7) }, Issuer { log: 8, ..issuer(7) }];
-            assert!(key.open(&server, &ticket).is_none() && key.open(&log, &ticket).is_none());
+            let [server, epoch] = [
+                Issuer { server: issuer(8).server, ..issuer(7) },
+                Issuer { epoch: 8, ..issuer(7) },
+            ];
+            assert!(key.open(&server, &ticket).is_none() && key.open(&epoch, &ticket).is_none());
             for index in 0..ticket.len() {
                 let mut bent = ticket.clone();
                 bent[index] ^= 1;

@@ -1,4 +1,4 @@
-//! keys/tickets.key: the keys of session tickets (`crypto/session_ticket.rs`). They survive a
+//! keys/tickets.key: the session ticket keys (`crypto/session_ticket.rs`). They survive a
 //! restart of the server, so that clients can log in with their tickets afterwards. The file is
 //! sealed to the server's own key: a copy of it alone is useless, and every ticket becomes invalid
 //! when the server's key changes.
@@ -63,10 +63,12 @@ impl TicketKeys {
         self.present.seal(issuer, claims)
     }
 
-    /// Opens a ticket that was sealed under one of the keys.
-    pub fn open(&self, issuer: &Issuer, ticket: &[u8]) -> Option<Claims> {
-        let keys = [Some(&self.present), self.former.as_ref()];
-        keys.into_iter().flatten().find_map(|key| key.open(issuer, ticket))
+    /// Opens a ticket that was sealed under one of the keys. A key is valid for two days.
+    pub fn open(&self, issuer: &Issuer, ticket: &[u8], now_s: u64) -> Option<Claims> {
+        let age_s = now_s.checked_sub(self.made_s)?;
+        let present = Some(&self.present).filter(|_| age_s < 2 * SESSION_TICKET_KEY_S);
+        let former = self.former.as_ref().filter(|_| age_s < SESSION_TICKET_KEY_S);
+        [present, former].into_iter().flatten().find_map(|key| key.open(issuer, ticket))
     }
 
     fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -81,17 +83,21 @@ impl TicketKeys {
     fn from_bytes(server: Fingerprint, plain: &[u8]) -> Option<TicketKeys> {
         let (head, keys) = plain.split_first_chunk::<9>()?;
         let (keys, rest) = keys.as_chunks::<32>();
-        let [present, former @ ..] = keys else { return None };
+        let (present, former) = match keys {
+            [present] => (present, None),
+            [present, former] => (present, Some(former)),
+            _ => return None,
+        };
         let (format, made_s) = (head[0], u64::from_be_bytes(*head.last_chunk()?));
         let key = |bytes: &[u8; 32]| TicketKey::from_bytes(*bytes);
-        let (present, former) = (key(present), former.first().map(key));
+        let (present, former) = (key(present), former.map(key));
         let whole = format == FORMAT && rest.is_empty();
         whole.then_some(TicketKeys { server, present, made_s, former })
     }
 }
 
 impl Home {
-    /// Reads the keys of session tickets; `None` if there are none for this key of the server.
+    /// Reads the session ticket keys; `None` if there are none for this key of the server.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -140,28 +146,28 @@ mod tests {
         home.make_folders().unwrap();
         assert!(home.ticket_keys(ana()).unwrap().is_none());
         let server = ana().public().fingerprint();
-        let issuer = Issuer { server, log: 1 };
+        let issuer = Issuer { server, epoch: 1 };
         let first = TicketKeys::new(server, 100);
         let made = ticket(&first, &issuer);
         home.keep_ticket_keys(ana(), &first).unwrap();
         let mode = fs::metadata(home.ticket_keys_file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let read = home.ticket_keys(ana()).unwrap().unwrap();
-        assert!(read.open(&issuer, &made).is_some());
+        assert!(read.open(&issuer, &made, 100).is_some());
         assert!(!read.is_due(&server, 100 + DAY_S - 1) && read.is_due(&server, 100 + DAY_S));
         assert!(read.is_due(&server, 99), "the clock was set back");
         let second = read.next(server, 100 + DAY_S);
-        assert!(second.open(&issuer, &made).is_some());
+        assert!(second.open(&issuer, &made, 100 + DAY_S).is_some());
         home.keep_ticket_keys(ana(), &second).unwrap();
         let second = home.ticket_keys(ana()).unwrap().unwrap();
-        assert!(second.open(&issuer, &made).is_some());
-        assert!(second.next(server, 100 + 2 * DAY_S).open(&issuer, &made).is_none());
-        let late = first.next(server, 100 + 2 * DAY_S);
-        assert!(late.open(&issuer, &made).is_none(), "the server was off for a day");
         let end = 100 + 2 * DAY_S;
         let late = first.next(server, end - 1);
-        assert!(late.open(&issuer, &made).is_some() && late.is_due(&server, end));
-        assert!(late.next(server, end).open(&issuer, &made).is_none());
+        for keys in [&first, &second, &late] {
+            assert!(keys.open(&issuer, &made, end - 1).is_some());
+            assert!(keys.open(&issuer, &made, end).is_none() && keys.is_due(&server, end));
+            assert!(keys.next(server, end).open(&issuer, &made, end).is_none());
+        }
+        assert!(second.open(&issuer, &made, 99).is_none(), "the clock was set back");
     }
 
     #[test]
@@ -171,9 +177,11 @@ mod tests {
         home.make_folders().unwrap();
         let [server, other] = [ana(), bob()].map(|key| key.public().fingerprint());
         let keys = TicketKeys::new(server, 100);
-        let made = ticket(&keys, &Issuer { server: other, log: 1 });
+        let made = ticket(&keys, &Issuer { server: other, epoch: 1 });
         assert!(keys.is_due(&other, 100) && !keys.is_due(&server, 100));
-        assert!(keys.next(other, 101).open(&Issuer { server: other, log: 1 }, &made).is_none());
+        assert!(
+            keys.next(other, 101).open(&Issuer { server: other, epoch: 1 }, &made, 101).is_none()
+        );
         home.keep_ticket_keys(ana(), &keys).unwrap();
         assert!(home.ticket_keys(bob()).unwrap().is_none());
         let sealed = fs::read(home.ticket_keys_file()).unwrap();
@@ -182,7 +190,7 @@ mod tests {
             fs::write(home.ticket_keys_file(), bytes).unwrap();
             assert!(home.ticket_keys(ana()).unwrap().is_none());
         }
-        for plain in [&[1; 40][..], &[2; 41], &[1; 42], b""] {
+        for plain in [&[1; 40][..], &[2; 41], &[1; 42], &[1; 105], b""] {
             assert!(TicketKeys::from_bytes(server, plain).is_none(), "{plain:?}");
         }
         assert!(TicketKeys::from_bytes(server, &[1; 41]).is_some(), "the control");

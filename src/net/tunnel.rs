@@ -209,7 +209,7 @@ fn shake_hands(
         Some(suite) if !to.suites.contains(suite) => DialError::Suite(suite),
         _ => DialError::Foreign,
     };
-    let transport = match ticket() {
+    let transport = match handshake::suite_of(r1).and_then(|_| ticket()) {
         Some(held) => {
             let (presented, t2) = start.present(r1, &held).map_err(|_| refused)?;
             by_ticket((&mut *source, &*sink), presented, &t2)?

@@ -105,8 +105,8 @@ impl Proof {
     }
 }
 
-/// Checks a presented ticket. Every change that ends a session of its holder makes it invalid: the
-/// removal or the ban of the user or the key, and a change of the password.
+/// Checks a presented ticket. It is invalid if the user or the key was removed or is banned, or if
+/// the password has changed.
 pub fn resume(context: &Context, ticket: &[u8], server: &Fingerprint) -> Option<Resumed> {
     let claims = context.session_tickets.read(ticket, server)?;
     let users = context.accounts.get();

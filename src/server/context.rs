@@ -48,7 +48,7 @@ pub struct Context {
     pub access: Arc<Access>,
     pub passwords: Passwords,
     /// Tickets for logins without RSA operations.
-    pub session_tickets: SessionTickets,
+    pub session_tickets: Arc<SessionTickets>,
     pub admission: Arc<Admission>,
     /// The audit trail and the key history.
     pub records: Arc<Records>,

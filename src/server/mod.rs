@@ -130,12 +130,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let watch = UsersWatch::new(home.users_dir());
     let users = Users::load(&home.users_dir())
         .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
-    let Storage { hub, readers, commit_thread, files, lost, log } =
+    let Storage { hub, readers, commit_thread, files, lost, epoch } =
         storage::open(&home, &config, &users.0, &stop).inspect_err(failed)?;
     let keys = Arc::new(Snapshot::new(keys));
     let admission = Admission::new(Arc::clone(&keys), &config, bound.clone(), recent_logins(&home));
     let given =
-        Given { home, config, users, keys, overrides, hub, readers, files, admission, stop, log };
+        Given { home, config, users, keys, overrides, hub, readers, files, admission, stop, epoch };
     let context = Arc::new(open_context(given).inspect_err(failed)?);
     let own = Actor::own("server");
     context.records.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
@@ -313,12 +313,12 @@ struct Given {
     admission: Arc<Admission>,
     stop: Arc<Stop>,
     /// The epoch of the ledger; 0 where nothing is stored.
-    log: u64,
+    epoch: u64,
 }
 
 /// Builds the context from the home.
 fn open_context(given: Given) -> anyhow::Result<Context> {
-    let Given { home, config, users, keys, overrides, hub, readers, files, admission, stop, log } =
+    let Given { home, config, users, keys, overrides, hub, readers, files, admission, stop, epoch } =
         given;
     let config = Arc::new(Snapshot::new(config));
     let (users, rejected) = users;
@@ -361,7 +361,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
             Reserve::new(home.reserve_file()),
         ),
         passwords: Passwords::new(Arc::clone(&hub), tickets(&home)),
-        session_tickets: SessionTickets::open(&home, Arc::clone(&keys), log),
+        session_tickets: Arc::new(SessionTickets::open(&home, Arc::clone(&keys), epoch)),
         config,
         home,
         overrides,

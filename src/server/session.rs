@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use super::access::PlainMember;
 use super::accounts::{self, host_key};
 use super::admission::{Applicant, KeyHolder, Offence};
-use super::authentication::{self, Candidate, Proof};
+use super::authentication::{self, Candidate};
 use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::hub::Said;
 use super::observe::log as server_log;
 use super::operator::{Actor, moderation};
 use super::readers;
-use super::session_tickets::Holder;
+use super::session_tickets::{self, Holder};
 use crate::chat::registry::{Participant, Purpose, Query};
 use crate::chat::rights::{self, Role, State};
 use crate::chat::{
@@ -31,7 +31,7 @@ use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::home::sanctions::{Subject, Whom};
-use crate::limits::{FILE_PAUSE_MS_MAX, REF_BYTES_MAX};
+use crate::limits::{FILE_PAUSE_MS_MAX, REF_BYTES_MAX, SESSION_TICKET_S_MAX};
 use crate::net::link::is_timeout;
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::{codec, stored_fields};
@@ -88,6 +88,29 @@ impl End {
 pub struct Entered {
     leaving: Leaving,
     reader: TunnelReader,
+    /// For a client that takes session tickets.
+    tickets: Option<Tickets>,
+}
+
+/// Sends session tickets to a client: after its login, and again before they expire.
+struct Tickets {
+    holder: Holder,
+    sent_s: u64,
+}
+
+impl Tickets {
+    fn send(&mut self, session: &Session) {
+        self.sent_s = session_tickets::now_s();
+        let ticket = session.context.session_tickets.issue(&self.holder);
+        ticket.iter().for_each(|event| session.answer(event));
+    }
+
+    fn renew(&mut self, session: &Session) {
+        let age_s = session_tickets::now_s().saturating_sub(self.sent_s);
+        if age_s >= SESSION_TICKET_S_MAX / 2 {
+            self.send(session);
+        }
+    }
 }
 
 /// Starts a session for a peer that has proven its key; `None` if it may not connect, after it was
@@ -155,19 +178,26 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
         let ticket = proof.ticket(context, &session.user, session.queue.key);
         ticket.iter().for_each(|event| session.answer(event));
     }
-    if has("session_ticket") {
-        session.gives_session_ticket(&proof, proven_s);
-    }
-    session.tells_of_keys();
-    Some(Entered { leaving, reader })
+    let mut tickets = has("session_ticket").then(|| Tickets {
+        holder: Holder {
+            user: session.user.clone(),
+            key: session.queue.key,
+            password: proof.password().cloned(),
+            proven_s: proven_s.unwrap_or_else(session_tickets::now_s),
+        },
+        sent_s: 0,
+    });
+    tickets.iter_mut().for_each(|tickets| tickets.send(session));
+    session.send_key_changes();
+    Some(Entered { leaving, reader, tickets })
 }
 
 impl Entered {
     /// Serves the peer until the session ends. Runs on the peer's own thread.
     pub fn serve(self) {
-        let Entered { mut leaving, reader } = self;
+        let Entered { mut leaving, reader, tickets } = self;
         let session = &leaving.session;
-        let end = match session.run(reader) {
+        let end = match session.run(reader, tickets) {
             End::Cut if session.queue.was_ended() => End::Ended,
             end => end,
         };
@@ -253,16 +283,8 @@ impl Session {
         }
     }
 
-    /// Sends the ticket for the next login.
-    fn gives_session_ticket(&self, proof: &Proof, proven_s: Option<u64>) {
-        let (user, key) = (&self.user, self.queue.key);
-        let holder = Holder { user, key, password: proof.password(), proven_s };
-        let ticket = self.context.session_tickets.issue(&holder);
-        ticket.iter().for_each(|event| self.answer(event));
-    }
-
     /// Sends the changes of the server's key and of the user's keys.
-    fn tells_of_keys(&self) {
+    fn send_key_changes(&self) {
         let successor = host_key::successor(&self.context.host_keys.get());
         let missed = self.context.key_history.missed(&self.queue.key);
         successor.iter().chain(&missed).for_each(|event| self.answer(event));
@@ -327,7 +349,7 @@ impl Session {
         }
     }
 
-    fn run(&self, mut reader: TunnelReader) -> End {
+    fn run(&self, mut reader: TunnelReader, mut tickets: Option<Tickets>) -> End {
         let config = self.context.config.get();
         let limits = &config.limits;
         let ping = Duration::from_secs(limits.ping_s);
@@ -345,6 +367,9 @@ impl Session {
             match reader.receive() {
                 Ok(Incoming::Record(kind, body)) => {
                     heard = Instant::now();
+                    if kind == RecordType::Ping {
+                        tickets.iter_mut().for_each(|tickets| tickets.renew(self));
+                    }
                     if let Some(end) = self.record(kind, body) {
                         return end;
                     }
@@ -359,6 +384,7 @@ impl Session {
                     if silent >= idle_timeout {
                         return End::Idle;
                     }
+                    tickets.iter_mut().for_each(|tickets| tickets.renew(self));
                     self.send(RecordType::Ping, b"");
                     if reader.set_timeout(ping.min(idle_timeout - silent)).is_err() {
                         return End::Cut;

@@ -2,7 +2,7 @@
 //! The server stores no tickets, only the keys that seal them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::chat::{Event, Opaque, Ticket, UserName};
 use crate::crypto::password::PasswordHash;
@@ -17,10 +17,10 @@ pub struct SessionTickets {
     home: Home,
     keys: Snapshot<TicketKeys>,
     host_keys: Arc<Snapshot<ServerKeys>>,
-    /// The epoch of the ledger; 0 where nothing is stored.
-    log: u64,
-    /// Whether the present keys are on disk.
-    stored: AtomicBool,
+    /// The epoch of the ledger when this process began; 0 if nothing is stored.
+    epoch: u64,
+    /// The version of the keys that are on disk.
+    stored: AtomicUsize,
 }
 
 /// The login that a valid ticket replaces.
@@ -32,57 +32,57 @@ pub struct Resumed {
 }
 
 /// The user, the key and the password of a login.
-pub struct Holder<'a> {
-    pub user: &'a UserName,
+pub struct Holder {
+    pub user: UserName,
     pub key: Fingerprint,
-    pub password: Option<&'a PasswordHash>,
-    /// When the key was proven, in seconds since 1970; `None` for this login.
-    pub proven_s: Option<u64>,
+    pub password: Option<PasswordHash>,
+    /// When the client last proved its key, in seconds since 1970.
+    pub proven_s: u64,
 }
 
 impl SessionTickets {
     /// Loads the keys, or makes new ones. New keys make all earlier tickets invalid: each client
     /// logs in with its RSA key once.
-    pub fn open(home: &Home, host_keys: Arc<Snapshot<ServerKeys>>, log: u64) -> SessionTickets {
+    pub fn open(home: &Home, host_keys: Arc<Snapshot<ServerKeys>>, epoch: u64) -> SessionTickets {
         let own = Arc::clone(&host_keys.get().own);
         let read = home.ticket_keys(&own).unwrap_or_else(|error| {
-            ::log::error!("the keys of session tickets cannot be read: {error}");
+            ::log::error!("the ticket keys cannot be read: {error}");
             None
         });
-        let stored = AtomicBool::new(read.is_some());
+        let is_new = read.is_none();
         let keys = read.unwrap_or_else(|| TicketKeys::new(own.public().fingerprint(), now_s()));
         let keys = Snapshot::new(keys);
-        let tickets = SessionTickets { home: home.clone(), keys, host_keys, log, stored };
-        tickets.keep();
+        let stored = AtomicUsize::new(if is_new { usize::MAX } else { keys.version() });
+        let tickets = SessionTickets { home: home.clone(), keys, host_keys, epoch, stored };
+        tickets.renew();
+        tickets.store();
         tickets
     }
 
-    /// Makes the next key if it is due, in memory.
+    /// Makes the next key if it is due, in memory. Runs on one thread at a time.
     pub fn renew(&self) {
         let (keys, server, now_s) = (self.keys.get(), self.server(), now_s());
         if keys.is_due(&server, now_s) {
             self.keys.set(keys.next(server, now_s));
-            self.stored.store(false, Ordering::Release);
         }
     }
 
-    /// Makes the next key if it is due, and stores keys that are not stored yet.
-    pub fn keep(&self) {
-        self.renew();
-        if self.stored.swap(true, Ordering::AcqRel) {
+    /// Writes the keys if they are not on disk yet.
+    pub fn store(&self) {
+        let version = self.keys.version();
+        if self.stored.load(Ordering::Acquire) == version {
             return;
         }
         let (own, keys) = (Arc::clone(&self.host_keys.get().own), self.keys.get());
-        // The server's key may change between two steps: the next call stores its keys of tickets.
-        let stored = match keys.are_of(&own.public().fingerprint()) {
-            true => self.home.keep_ticket_keys(&own, &keys),
-            false => return self.stored.store(false, Ordering::Release),
-        };
-        if let Err(error) = stored {
-            self.stored.store(false, Ordering::Release);
-            ::log::error!(
-                "the keys of session tickets cannot be written, so tickets expire with this process: {error}"
-            );
+        // After a change of the server's key, `renew` comes first.
+        if !keys.are_of(&own.public().fingerprint()) {
+            return;
+        }
+        match self.home.keep_ticket_keys(&own, &keys) {
+            Ok(()) => self.stored.store(version, Ordering::Release),
+            Err(error) => ::log::error!(
+                "the ticket keys cannot be written, so tickets expire with this process: {error}"
+            ),
         }
     }
 
@@ -91,16 +91,15 @@ impl SessionTickets {
     }
 
     fn issuer(&self) -> Issuer {
-        Issuer { server: self.server(), log: self.log }
+        Issuer { server: self.server(), epoch: self.epoch }
     }
 
     /// Returns a ticket for the next login; `None` if the key was proven too long ago, or after a
-    /// change of the server's key, until there is a key of tickets for the new one.
+    /// change of the server's key, until there is a ticket key for the new one.
     pub fn issue(&self, holder: &Holder) -> Option<Event> {
         let (keys, issuer, now_s) = (self.keys.get(), self.issuer(), now_s());
-        let proven_s = holder.proven_s.unwrap_or(now_s);
         let until_s = (now_s + SESSION_TICKET_S_MAX)
-            .min(proven_s.saturating_add(SESSION_TICKET_PROVEN_S_MAX));
+            .min(holder.proven_s.saturating_add(SESSION_TICKET_PROVEN_S_MAX));
         if until_s <= now_s || !keys.are_of(&issuer.server) {
             return None;
         }
@@ -108,9 +107,9 @@ impl SessionTickets {
         let claims = Claims {
             user: holder.user.clone(),
             key: holder.key,
-            password: holder.password.map(session_ticket::password_digest),
+            password: holder.password.as_ref().map(session_ticket::password_digest),
             secret: secret.clone(),
-            proven_s,
+            proven_s: holder.proven_s,
             until_s,
         };
         let ticket = keys.seal(&issuer, &claims);
@@ -121,16 +120,17 @@ impl SessionTickets {
     /// Opens a ticket that was presented under this key of the server, and checks its times.
     pub fn read(&self, ticket: &[u8], server: &Fingerprint) -> Option<Claims> {
         let (keys, issuer) = (self.keys.get(), self.issuer());
-        // A thief of the former key has its keys of tickets, too.
+        // A thief of the former server key may also have its ticket keys.
         if issuer.server != *server || !keys.are_of(server) {
             return None;
         }
-        let claims = keys.open(&issuer, ticket)?;
-        is_current(&claims, now_s()).then_some(claims)
+        let now_s = now_s();
+        let claims = keys.open(&issuer, ticket, now_s)?;
+        is_current(&claims, now_s).then_some(claims)
     }
 }
 
-/// Returns whether a ticket is valid now. The clock may have been set back since it was sealed.
+/// Returns whether a ticket is valid now. Times in the future are refused: the clock was set back.
 fn is_current(claims: &Claims, now_s: u64) -> bool {
     let lives = (now_s + 1..=now_s + SESSION_TICKET_S_MAX).contains(&claims.until_s);
     let age_s = now_s.checked_sub(claims.proven_s);
@@ -138,7 +138,7 @@ fn is_current(claims: &Claims, now_s: u64) -> bool {
 }
 
 /// Seconds since 1970.
-fn now_s() -> u64 {
+pub fn now_s() -> u64 {
     jiff::Timestamp::now().as_second().max(0).unsigned_abs()
 }
 
@@ -176,10 +176,11 @@ mod tests {
         let home = Home::new(folder.path());
         home.make_folders().unwrap();
         let keys = Arc::new(Snapshot::new(home.make_server_key().unwrap()));
-        let tickets = |log: u64| SessionTickets::open(&home, Arc::clone(&keys), log);
-        let (user, key) = ("alice".parse().unwrap(), Fingerprint([5; 32]));
-        let holder = |proven_s: Option<u64>| Holder { user: &user, key, password: None, proven_s };
-        let Some(Event::SessionTicket { ticket, secret }) = tickets(7).issue(&holder(None)) else {
+        let tickets = |epoch: u64| SessionTickets::open(&home, Arc::clone(&keys), epoch);
+        let (user, key): (UserName, _) = ("alice".parse().unwrap(), Fingerprint([5; 32]));
+        let holder = |proven_s| Holder { user: user.clone(), key, password: None, proven_s };
+        let Some(Event::SessionTicket { ticket, secret }) = tickets(7).issue(&holder(now_s()))
+        else {
             panic!("no ticket")
         };
         let server = tickets(7).server();
@@ -189,8 +190,8 @@ mod tests {
         assert!(tickets(8).read(ticket.bytes(), &server).is_none());
         assert!(tickets(7).read(ticket.bytes(), &Fingerprint([1; 32])).is_none());
         let long_ago = now_s() - SESSION_TICKET_PROVEN_S_MAX;
-        assert!(tickets(7).issue(&holder(Some(long_ago))).is_none());
-        assert!(tickets(7).issue(&holder(Some(long_ago + 60))).is_some());
+        assert!(tickets(7).issue(&holder(long_ago)).is_none());
+        assert!(tickets(7).issue(&holder(long_ago + 60)).is_some());
     }
 
     #[test]
@@ -200,8 +201,8 @@ mod tests {
         home.make_folders().unwrap();
         let keys = Arc::new(Snapshot::new(home.make_server_key().unwrap()));
         let tickets = SessionTickets::open(&home, Arc::clone(&keys), 7);
-        let (user, key) = ("alice".parse().unwrap(), Fingerprint([5; 32]));
-        let holder = Holder { user: &user, key, password: None, proven_s: None };
+        let (user, key): (UserName, _) = ("alice".parse().unwrap(), Fingerprint([5; 32]));
+        let holder = Holder { user: user.clone(), key, password: None, proven_s: now_s() };
         let Some(Event::SessionTicket { ticket, .. }) = tickets.issue(&holder) else {
             panic!("no ticket")
         };
@@ -217,7 +218,8 @@ mod tests {
         let forged = tickets.keys.get().seal(&tickets.issuer(), &claims);
         assert!(tickets.read(&forged, &tickets.server()).is_none(), "sealed under a stolen key");
         assert!(tickets.issue(&holder).is_none(), "before there is a key for the new one");
-        tickets.keep();
+        tickets.renew();
+        tickets.store();
         assert!(tickets.issue(&holder).is_some());
         assert!(tickets.read(ticket.bytes(), &tickets.server()).is_none());
         assert!(home.ticket_keys(&keys.get().own).unwrap().is_some());

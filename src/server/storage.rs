@@ -35,7 +35,7 @@ pub struct Storage {
     /// Number of lost messages, if a loss was detected.
     pub lost: Option<u64>,
     /// The epoch of the ledger; 0 where nothing is stored.
-    pub log: u64,
+    pub epoch: u64,
 }
 
 /// Checks that a home that was used before has a ledger.
@@ -72,7 +72,7 @@ pub fn open(
         History::Off => None,
         History::On => notice_loss(home, &mut ledger)?,
     };
-    let log = if config.history == History::On { ledger.epoch().0 } else { 0 };
+    let epoch = if config.history == History::On { ledger.epoch().0 } else { 0 };
     let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
     let registry = registry(&ledger, config, users)?;
     let hub = Arc::new(Hub::new(registry, &config.limits, flusher));
@@ -90,7 +90,7 @@ pub fn open(
     let commit_thread = essential("commit", stop, move || commit::run(&own, ledger))?;
     let readers = read_for(&hub, reader, stop)?;
     hub.note_lost(lost.unwrap_or(0));
-    Ok(Storage { hub, readers, commit_thread, files, lost, log })
+    Ok(Storage { hub, readers, commit_thread, files, lost, epoch })
 }
 
 /// Detects by its head that a ledger has lost messages. The ledger then begins a new epoch, so that

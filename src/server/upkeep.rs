@@ -63,7 +63,12 @@ pub fn keep(context: &Context, mut watch: UsersWatch) {
             unread = read.is_err();
             keep_tickets(context);
         }
-        host_key.look(&context.clock, || context.session_tickets.renew());
+        host_key.look(&context.clock, || {
+            context.session_tickets.renew();
+            let tickets = Arc::clone(&context.session_tickets);
+            context.records.save(move || tickets.store());
+        });
+        context.session_tickets.renew();
         if swept.elapsed() >= SWEEP_EVERY {
             context.hub.sweep();
             swept = Instant::now();
@@ -105,7 +110,7 @@ pub fn sweep(context: &Context) {
         wait = EXPIRE_EVERY;
         keep_sources(context);
         keep_tickets(context);
-        context.session_tickets.keep();
+        context.session_tickets.store();
         if context.clock.is_trusted() {
             context.key_history.expire();
             expire(context);

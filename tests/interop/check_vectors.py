@@ -171,7 +171,7 @@ def as_client(known, server, client):
 
 
 def resumption(known, handshake, server, client):
-    """A login by ticket at the client, and at the server; accepted, and refused."""
+    """A login by ticket at the client: accepted, and refused."""
     part = lambda name: bytes.fromhex(known[name])
     mlkem = lambda _: tuple(bytes.fromhex(handshake["mlkem"][name]) for name in ["ct", "ss"])
     encap = lambda _: kem(handshake, "server")

@@ -160,8 +160,8 @@ class Session:
         the web port, to connect there."""
         # What the server has given to this device, to be stored and sent with the next login.
         self.ticket = ticket
-        # The last event session_ticket, for the next login; whether this login was by ticket.
-        self.session_ticket, self.resumed = None, False
+        # Whether this login was by ticket.
+        self.resumed = False
         host, port, print_, _ = hop.parse_invite(invite)
         self.connection = connection = WebSocketConnection(*web) if web else Connection(host, port)
         self.inbox = []
@@ -244,8 +244,6 @@ class Session:
                 for message in self.inbox:
                     if message["type"] == "ticket":
                         self.ticket = message["ticket"]
-                    if message["type"] == "session_ticket":
-                        self.session_ticket = message
 
     def next_record(self):
         """The next transfer record; messages meanwhile are dropped."""

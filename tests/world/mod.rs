@@ -3,6 +3,8 @@
 
 pub mod apart;
 pub mod checker;
+#[cfg(target_os = "linux")]
+pub mod clocks;
 pub mod disk;
 pub mod double;
 pub mod hostile;

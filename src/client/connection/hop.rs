@@ -274,7 +274,7 @@ impl Hop {
                     Some(suite) if !self.profile.suites.contains(suite) => DialError::Suite(suite),
                     _ => DialError::Foreign,
                 };
-                let held = self.ticket();
+                let held = handshake::suite_of(record).and_then(|_| self.ticket());
                 self.greeted(*start, record, held).map_err(|_| refused)?
             }
             Dialing::Presents(presented) => {

@@ -158,8 +158,9 @@ fn prove(
         Gated::Keys(gated) => *gated,
         Gated::Ticket(ticket) => {
             if let Some((resumed, transport)) = accept(&ticket, &ends, serve)? {
+                let proven = ends.read_login(transport, resumed.key, Some(resumed.proven_s))?;
                 admission.resumed();
-                return ends.read_login(transport, resumed.key, Some(resumed.proven_s));
+                return Ok(proven);
             }
             let (t3, at_gate) = ticket.refuse();
             send_record(&*ends.sink, &t3).map_err(gone)?;

@@ -14,7 +14,7 @@ pub enum Stage {
     Silent,
     /// The hello or the key request was valid.
     Greeted,
-    /// R2 passed the gate: the connection has a thread and costs an RSA operation.
+    /// R2 or T2 passed the gate: the connection has a thread and may cost an RSA operation.
     LoggingIn,
 }
 
