@@ -12,6 +12,8 @@ const BYTES = 32;
 const OAEP_BYTES = 384;
 /** Longest time that the key needs for an operation. */
 const KEY_MS = 30000;
+/** Time limit of the derivation of a PIN's key, which takes seconds on a phone. */
+const DERIVE_MS = 60000;
 
 let wasm;
 let module;
@@ -165,22 +167,26 @@ function derive(wanted) {
 		const root = await derived(wanted.slice(4));
 		wanted.fill(0);
 		queue(async () => {
-			await handle(DERIVED, Uint8Array.of(...number, ...root));
+			const bytes = Uint8Array.of(...number, ...root);
 			root.fill(0);
+			await handle(DERIVED, bytes);
+			bytes.fill(0);
 		});
 	});
 }
 
-/** Resolves to the secret that a Worker has derived; to no bytes if this browser cannot do so. */
+/** Resolves to the secret that a Worker has derived; to no bytes if it could not do so in time. */
 function derived(wanted) {
 	return new Promise((resolve) => {
 		try {
 			const url = new URL('page/locker.js', start.base).href;
 			const worker = new Worker(policy ? policy.createScriptURL(url) : url, { type: 'module' });
 			const ends = (root = new Uint8Array()) => {
+				clearTimeout(limit);
 				worker.terminate();
 				resolve(root);
 			};
+			const limit = setTimeout(ends, DERIVE_MS);
 			worker.onmessage = ({ data }) => ends(data.root);
 			worker.onerror = () => ends();
 			worker.postMessage({ module, wanted }, [wanted.buffer]);
