@@ -150,7 +150,7 @@ export const SERVED_FILES = {
     const row = (name) => judy.page.locator('#list .row', { hasText: name });
     const kept = () => judy.page.evaluate(async () => {
       const { whole } = await import(new URL('page/vault.js', document.baseURI).href);
-      return (await (await whole()).chosen()).map(({ name, file }) => `${name} ${file.size}`);
+      return (await (await whole()).chosen()).map(({ path: at, file }) => `${at.split('/').at(-1)} ${file.size}`);
     });
     const large = crypto.randomBytes(2_000_000);
     const photo = picture(120, 90, 'SECRET-PLACE');

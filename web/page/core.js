@@ -95,15 +95,13 @@ async function perform() {
 		else if (name === 'object') objects.push(text.decode(bytes));
 		else rest.push([name, bytes]);
 	}
+	const gone = blobs.gone.splice(0);
 	try {
-		if (changes.length) await store(changes);
+		if (changes.length || gone.length) await store(changes, gone);
 	} catch (error) {
 		// Nothing is sent or shown unless its changes are stored for a later start of the client.
 		return stop(error instanceof Taken ? { taken: true } : { unstored: String(error.message ?? error) });
 	}
-	const gone = blobs.gone.splice(0);
-	// The next start removes files that could not be removed now.
-	if (gone.length) vault.unchoose(gone).catch(() => {});
 	if (objects.length) postMessage({ objects });
 	for (const [name, bytes] of rest) act(name, bytes);
 	return undefined;
@@ -115,10 +113,13 @@ function written(bytes) {
 	return { path: text.decode(bytes.subarray(8, path)), from: head.getUint32(0, true), bytes: bytes.subarray(path) };
 }
 
-/** Stores changes. If that fails, it opens the database again and tries once more. */
-async function store(changes) {
+/**
+ * Stores changes, and removes the copies of chosen files that are `gone`. If that fails, it opens the
+ * database again, removes all copies and tries once more.
+ */
+async function store(changes, gone) {
 	try {
-		await vault.store(changes, own);
+		await vault.store(changes, own, gone);
 	} catch (error) {
 		if (error instanceof Taken) throw error;
 		vault.close();
@@ -275,11 +276,15 @@ async function begin(given) {
 	const unread = chosen.filter(({ number }) => !blobs.has(number));
 	await perform();
 	// The client has started, and does not know these files.
-	if (unread.length) postMessage({ objects: unread.map(({ name }) => JSON.stringify(unsent(name))) });
+	if (unread.length) postMessage({ objects: unread.map(({ path }) => JSON.stringify(unsent(path))) });
 }
 
-/** Reports a file that the user has chosen before the page was closed, and that the client had not read to its end. */
-const unsent = (name) => ({ type: 'error', code: 'client', hint: `the page was closed before the client had read ${name}: send the file again`, origin: 'client' });
+/** Reports a file that was chosen before the page was closed, and of which no transfer is stored. */
+const unsent = (path) => {
+	const name = path.split('/').at(-1);
+	const hint = `${name} may not have been sent, because the page was closed. Look for it in the conversation before you send it again`;
+	return { type: 'error', code: 'client', hint, origin: 'client' };
+};
 
 onmessage = ({ data }) => {
 	if (data.begin) return queue(() => begin(data.begin));

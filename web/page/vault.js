@@ -1,6 +1,7 @@
 // The browser's store for the client: its key, which WebCrypto does not export, and its files, which the
-// client has encrypted. A file is stored in parts, so that a change writes little. A file that the user has chosen is
-// stored as it is until it is sent, so that its upload continues after the page was closed.
+// client has encrypted. A file is stored in parts, so that a change writes little. A copy of a file that
+// the user has chosen is stored, unencrypted, until the file is sent, so that its upload continues after
+// the page was closed.
 
 const NAME = 'pychat profile';
 const [PROFILE, FILES, CHOSEN] = ['profile', 'files', 'chosen'];
@@ -58,14 +59,22 @@ class Vault {
 
 	files() { return this.database.transaction(FILES).objectStore(FILES); }
 
-	/** Stores changes of files of the client `id`, all of them or none: `bytes` from one byte on, or that the file is gone. */
-	async store(changes, id) {
-		const transaction = this.database.transaction([PROFILE, FILES], 'readwrite', { durability: 'strict' });
+	/**
+	 * Stores changes of files of the client `id`: `bytes` from one byte on, or that the file is gone.
+	 * Removes the copies of chosen files under the paths `gone`. All of this is done, or nothing.
+	 */
+	async store(changes, id, gone = []) {
+		// Without CHOSEN, the transaction does not wait for a large copy that is being stored.
+		const names = gone.length ? [PROFILE, FILES, CHOSEN] : [PROFILE, FILES];
+		const transaction = this.database.transaction(names, 'readwrite', { durability: 'strict' });
 		const owner = transaction.objectStore(PROFILE).get('owner');
 		let isTaken = false;
 		owner.onsuccess = () => {
 			isTaken = owner.result !== id;
-			if (isTaken) transaction.abort(); else putAll(transaction.objectStore(FILES), changes);
+			if (isTaken) return transaction.abort();
+			putAll(transaction.objectStore(FILES), changes);
+			gone.forEach((path) => transaction.objectStore(CHOSEN).delete(path));
+			return undefined;
 		};
 		try {
 			await settled(transaction);
@@ -74,25 +83,18 @@ class Vault {
 		}
 	}
 
-	/** Stores a file that the user has chosen, under the path that the client has given to it. */
-	async choose(path, file, name) {
+	/** Stores a copy of a file that the user has chosen, under the path that the client has given to it. */
+	async choose(path, file) {
 		const transaction = this.database.transaction(CHOSEN, 'readwrite');
-		transaction.objectStore(CHOSEN).put({ file, name }, path);
+		transaction.objectStore(CHOSEN).put({ file }, path);
 		await settled(transaction);
 	}
 
-	/** The chosen files: path, file and name of each. */
+	/** The copies of chosen files: path and file of each. */
 	async chosen() {
 		const store = this.database.transaction(CHOSEN).objectStore(CHOSEN);
 		const [paths, values] = await Promise.all([asked(store.getAllKeys()), asked(store.getAll())]);
-		return paths.map((path, at) => ({ path, ...values[at] }));
-	}
-
-	/** Removes chosen files. */
-	async unchoose(paths) {
-		const transaction = this.database.transaction(CHOSEN, 'readwrite');
-		paths.forEach((path) => transaction.objectStore(CHOSEN).delete(path));
-		await settled(transaction);
+		return paths.map((path, at) => ({ path, file: values[at].file }));
 	}
 
 	/** Removes everything, for good. */
