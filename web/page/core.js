@@ -14,6 +14,8 @@ const OAEP_BYTES = 384;
 const KEY_MS = 30000;
 /** Time limit of the derivation of a PIN's key, which takes seconds on a phone. */
 const DERIVE_MS = 60000;
+/** A copy of a chosen file may take this part of the free space, so that messages can still be stored. */
+const COPY_SHARE = 4;
 
 let wasm;
 let module;
@@ -30,6 +32,8 @@ const own = crypto.randomUUID();
 let events = Promise.resolve();
 /** Keys of PINs are derived one after another: each needs 64 MiB. */
 let derivations = Promise.resolve();
+/** Copies are stored one after another, so that each is counted before the next one. */
+let copies = Promise.resolve();
 const text = new TextDecoder();
 
 const policy = self.trustedTypes?.createPolicy('pychat', { createScriptURL: (url) => url });
@@ -124,6 +128,8 @@ async function store(changes, gone) {
 		if (error instanceof Taken) throw error;
 		vault.close();
 		vault = await whole();
+		// Messages have priority over the copies, which may have filled the browser's store.
+		await vault.store([], own, (await vault.chosen()).map(({ path }) => path));
 		await vault.store(changes, own);
 	}
 }
@@ -231,11 +237,18 @@ async function takeFile({ id, file, name, picture }) {
 	const told = text.decode(memory(wasm.output(), wasm.output_bytes()).slice());
 	if (number) {
 		blobs.put(number, file, told);
-		// Without it, the upload ends with the page. The copy may take long, and nothing waits for it.
-		vault.choose(told, file, name).catch(() => {});
+		copies = copies.then(() => copy(number, told, file)).catch(() => {});
 	}
 	await perform();
 	return postMessage({ answer: id, ...(number ? { path: told } : { refused: told }) });
+}
+
+/** Stores a copy of a chosen file, if there is room. Without the copy, the upload ends with the page. */
+async function copy(number, path, file) {
+	const { quota = 0, usage = 0 } = await navigator.storage.estimate();
+	const hasRoom = file.size <= (quota - usage) / COPY_SHARE;
+	// The client may have sent the file meanwhile.
+	if (hasRoom && blobs.has(number)) await vault.choose(path, file);
 }
 
 /** Answers with the bytes of a fetched file, and removes the file if the page saves it. */
