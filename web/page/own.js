@@ -61,6 +61,9 @@ function isSafariTab() {
 const ofInvite = (print) => print.replace(/^SHA256:/, '').replaceAll('+', '-').replaceAll('/', '_');
 
 export class OwnLink {
+	/** The small picture of each file: the page hands a file over again while the client is busy. */
+	#previews = new WeakMap();
+
 	constructor(server, heard, told) {
 		Object.assign(this, { server, heard, told, attached: false, isOwn: true, checkedMs: 0, asked: new Map() });
 		addEventListener('online', () => this.retry());
@@ -294,10 +297,8 @@ export class OwnLink {
 
 	/** Hands a file to the client. Returns its path; `busy` while the client has the maximum number of files; or why it is `refused`. */
 	async hand(file, name) {
-		// The page repeats this while the client is busy. The picture is decoded only once.
-		this.small ??= new WeakMap();
-		if (!this.small.has(file)) this.small.set(file, smallPicture(file));
-		const { path, refused } = await this.#ask({ file: { file, name, picture: await this.small.get(file) } });
+		if (!this.#previews.has(file)) this.#previews.set(file, smallPicture(file));
+		const { path, refused } = await this.#ask({ file: { file, name, picture: await this.#previews.get(file) } });
 		return refused === '' ? { busy: true } : { path, refused };
 	}
 
