@@ -21,7 +21,7 @@ const KILLS: usize = 25;
 
 /// The window at the start of a connection, in bytes.
 const WINDOW_BYTES: usize = 4_096;
-/// More than a client writes for a login and for what it asks afterwards, in bytes.
+/// More than a client sends for a login and for its requests afterwards, in bytes.
 const LOGIN_BYTES: usize = 16_000;
 
 /// Bytes of the file whose link is cut, and time for it.
@@ -37,13 +37,6 @@ fn world() -> World {
         "file_bytes_per_s": 1e12, "file_bytes_max": 2000000000, "files_per_user_bytes_max": 4000000000, "logins_per_s": 100,
         "file_reserve_bytes": 0}"#,
     )
-}
-
-/// Bytes that a process has written, to its connections and to files.
-fn written(program: &Program) -> usize {
-    let io = fs::read_to_string(format!("/proc/{}/io", program.pid().as_raw_nonzero())).unwrap();
-    let line = io.lines().find_map(|line| line.strip_prefix("wchar:")).unwrap();
-    line.trim().parse().unwrap()
 }
 
 /// Lets a client dial at once after each cut, until it shows `end`.
@@ -81,8 +74,10 @@ fn a_file_arrives_over_two_hundred_cuts() {
     // A window is lost with each cut. It begins with 4 KiB and grows by what arrives, so that all
     // of them together are smaller than the file and these.
     let most = 2 * bytes + CUTS * (WINDOW_BYTES + LOGIN_BYTES);
-    let all = written(&alice);
-    assert!(all < most, "{all} bytes were written for {bytes}, and {most} are the bound");
+    let all = up.sent();
+    assert!(all < most, "{all} bytes were sent for {bytes}, and {most} are the bound");
+    // The control: each byte of the file was counted.
+    assert!(all > bytes, "{all} bytes were counted for {bytes}");
     let down = to(2);
     let mut bob = starts(&world, "bob", &down.address, &["--json"]);
     bob.types(&json!({"type": "get_file", "to": "#lobby", "seq": sent["seq"]}).to_string());

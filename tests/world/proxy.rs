@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,8 @@ const HANDSHAKE_BYTES: usize = 12_000;
 pub struct Proxy {
     pub address: String,
     left: Arc<AtomicI64>,
+    /// Bytes that have come from clients.
+    up: Arc<AtomicUsize>,
 }
 
 /// What happens to a connection once so many bytes have gone through it.
@@ -77,7 +79,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let left = Arc::new(AtomicI64::new(harms));
-        let (server, own_left) = (server.to_owned(), Arc::clone(&left));
+        let up = Arc::new(AtomicUsize::new(0));
+        let (server, own_left, own_up) = (server.to_owned(), Arc::clone(&left), Arc::clone(&up));
         let chance = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -87,16 +90,22 @@ impl Proxy {
                     true => draw(&mut chance.lock().unwrap()),
                     false => [Plan::NONE; 2],
                 };
-                pump(client.try_clone().unwrap(), upstream.try_clone().unwrap(), first);
-                pump(upstream, client, second);
+                let both = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                pump(both, first, Arc::clone(&own_up));
+                pump((upstream, client), second, Arc::default());
             }
         });
-        Proxy { address, left }
+        Proxy { address, left, up }
     }
 
     /// Connections that are still to be harmed.
     pub fn left(&self) -> i64 {
         self.left.load(Ordering::SeqCst).max(0)
+    }
+
+    /// Bytes that clients have sent so far.
+    pub fn sent(&self) -> usize {
+        self.up.load(Ordering::SeqCst)
     }
 }
 
@@ -119,7 +128,8 @@ impl OneWay {
                 let Ok(upstream) = TcpStream::connect(&server) else { continue };
                 let both = [&client, &upstream].map(|stream| stream.try_clone().unwrap());
                 open.lock().unwrap().extend(both);
-                pump(client.try_clone().unwrap(), upstream.try_clone().unwrap(), Plan::NONE);
+                let both = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+                pump(both, Plan::NONE, Arc::default());
                 carry(upstream, client, Arc::clone(&silent));
             }
         });
@@ -170,7 +180,8 @@ fn draw(chance: &mut StdRng) -> [Plan; 2] {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, plan: Plan) {
+/// Carries one direction of a connection, and counts its bytes.
+fn pump((mut from, mut to): (TcpStream, TcpStream), plan: Plan, count: Arc<AtomicUsize>) {
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         let mut passed = 0;
@@ -180,6 +191,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, plan: Plan) {
                 _ => buffer.len().min(plan.after_bytes - passed),
             };
             let Ok(bytes @ 1..) = from.read(&mut buffer[..wanted]) else { break };
+            count.fetch_add(bytes, Ordering::SeqCst);
             if to.write_all(&buffer[..bytes]).is_err() {
                 break;
             }
@@ -188,7 +200,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, plan: Plan) {
                 match plan.harm {
                     Harm::HalfClose => return drop(to.shutdown(Shutdown::Write)),
                     Harm::Double => drop(to.write_all(&buffer[..bytes])),
-                    Harm::Trickle => trickle(&mut from, &mut to),
+                    Harm::Trickle => trickle(&mut from, &mut to, &count),
                     Harm::Cut | Harm::None => {}
                 }
                 break;
@@ -199,10 +211,14 @@ fn pump(mut from: TcpStream, mut to: TcpStream, plan: Plan) {
     });
 }
 
-fn trickle(from: &mut TcpStream, to: &mut TcpStream) {
+fn trickle(from: &mut TcpStream, to: &mut TcpStream, count: &AtomicUsize) {
     let mut byte = [0];
     for _ in 0..200 {
-        if !matches!(from.read(&mut byte), Ok(1)) || to.write_all(&byte).is_err() {
+        if !matches!(from.read(&mut byte), Ok(1)) {
+            return;
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        if to.write_all(&byte).is_err() {
             return;
         }
         thread::sleep(Duration::from_millis(1));
