@@ -1,5 +1,5 @@
-//! Files and a hostile server, over a socket and at the real binary: the client accepts no swapped,
-//! truncated or replaced file, and never encrypts two contents of the same part.
+//! A hostile server and files, over a socket and with the real binary: a falsified download is not
+//! saved, and no part of a file is encrypted with two contents.
 
 mod world;
 
@@ -36,7 +36,7 @@ enum Lie {
     Changes,
     /// The answer has another size.
     Shortens,
-    /// More than the client wanted comes at once.
+    /// Sends more than the client has requested.
     Floods,
     /// The file is gone after the first chunk.
     Ends,
@@ -94,11 +94,11 @@ fn falsified(mut stored: Vec<u8>, content: &[u8], lie: Lie) -> Vec<u8> {
 fn sends(guest: &mut Guest, record: TransferRecord) {
     let mut body = Vec::new();
     record.encode(&mut body);
-    // The client may have ended the download and the connection.
+    // The client may already have ended the download.
     let _ = guest.sends(RecordType::Binary, &body, DEADLINE);
 }
 
-/// Makes the client fetch the file, and serves it until the client reports the outcome.
+/// Makes the client fetch the file, and serves it until the client reports the end.
 fn fetches(client: &mut Program, guest: &mut Guest, lie: Lie, to: &Path) -> Value {
     let content = content();
     let (stored, descriptor) = stored(&content);
@@ -164,12 +164,9 @@ fn serves(guest: &mut Guest, stored: &[u8], lie: Lie) {
 }
 
 #[test]
-fn what_a_server_falsifies_is_no_file() {
+fn a_falsified_download_is_not_saved() {
     let double = Double::new();
-    let mut client = double.client("alice", &["--json"]);
-    let mut guest = double.lets_in();
-    guest.welcomes("alice");
-    client.sees(r#""type":"entered""#);
+    let (mut client, mut guest) = double.enters("alice");
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("tea.bin");
     for (lie, code) in [
@@ -190,7 +187,7 @@ fn what_a_server_falsifies_is_no_file() {
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
         assert!(left.is_empty(), "{lie:?} leaves {left:?}");
     }
-    // The same client gets the file of an honest server.
+    // The same client fetches the file from an honest server.
     let end = fetches(&mut client, &mut guest, Lie::None, &to);
     assert_eq!(end["state"], "saved", "{end}");
     assert!(fs::read(&to).unwrap() == content());
@@ -230,12 +227,9 @@ fn takes(guest: &mut Guest, most: usize) -> Vec<u8> {
 }
 
 #[test]
-fn no_part_of_a_file_is_encrypted_with_two_contents_whatever_the_server_has() {
+fn a_changed_file_is_not_encrypted_again() {
     let double = Double::new();
-    let mut client = double.client("alice", &["--json"]);
-    let mut guest = double.lets_in();
-    guest.welcomes("alice");
-    client.sees(r#""type":"entered""#);
+    let (mut client, mut guest) = double.enters("alice");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tea.bin");
     let content = content();

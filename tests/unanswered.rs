@@ -275,10 +275,7 @@ fn a_stalled_upload_keeps_no_line_no_ping_and_no_exit() {
     let double = Double::new();
     let film = double.data_folder("alice").join("film.bin");
     fs::write(&film, vec![7; 40_000_000]).unwrap();
-    let mut alice = double.client("alice", &["--json"]);
-    let mut guest = double.lets_in();
-    guest.welcomes("alice");
-    alice.sees("\"type\":\"entered\"");
+    let (mut alice, mut guest) = double.enters("alice");
     alice.types(&json!({"type": "send_file", "path": film, "to": "#lobby"}).to_string());
     let put = guest.is_asked("put");
     guest.says(

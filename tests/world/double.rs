@@ -86,6 +86,16 @@ impl Double {
         Terminal::run(&self.command(name, &[]))
     }
 
+    /// Starts a client that is in #lobby.
+    #[track_caller]
+    pub fn enters(&self, name: &str) -> (Program, Guest) {
+        let client = self.client(name, &["--json"]);
+        let mut guest = self.lets_in();
+        guest.welcomes(name);
+        client.sees(r#""type":"entered""#);
+        (client, guest)
+    }
+
     /// The next client that comes and logs in, before the deadline.
     pub fn lets_in(&self) -> Guest {
         self.lets_in_before(Instant::now() + DEADLINE).expect("nobody came")
