@@ -6,6 +6,7 @@ use std::path::Path;
 use pychat::client::core::{Output, Wanted};
 use pychat::system::clock::Instant;
 use pychat::system::disk::Change;
+use zeroize::Zeroizing;
 
 /// The kinds of outputs, as `core.js` knows them.
 #[derive(Clone, Copy)]
@@ -39,20 +40,21 @@ pub enum Kind {
     Derive = 13,
 }
 
+/// Outputs may have a PIN or a derived secret: each is erased once the next one is taken.
 #[derive(Default)]
 pub struct Outputs {
-    waiting: VecDeque<(Kind, Vec<u8>)>,
-    current: Vec<u8>,
+    waiting: VecDeque<(Kind, Zeroizing<Vec<u8>>)>,
+    current: Zeroizing<Vec<u8>>,
 }
 
 impl Outputs {
     pub fn push(&mut self, kind: Kind, bytes: Vec<u8>) {
-        self.waiting.push_back((kind, bytes));
+        self.waiting.push_back((kind, Zeroizing::new(bytes)));
     }
 
     /// Adds an output before all others.
     pub fn first(&mut self, kind: Kind, bytes: Vec<u8>) {
-        self.waiting.push_front((kind, bytes));
+        self.waiting.push_front((kind, Zeroizing::new(bytes)));
     }
 
     pub fn file(&mut self, change: Change) {
@@ -90,7 +92,7 @@ impl Outputs {
     /// Makes the next output the current one. Returns its kind, 0 if there is none.
     pub fn advance(&mut self) -> u32 {
         let Some((kind, bytes)) = self.waiting.pop_front() else {
-            self.current = Vec::new();
+            self.current = Zeroizing::default();
             return 0;
         };
         self.current = bytes;
