@@ -31,9 +31,9 @@ struct Visitor {
     arrivals: Option<Arrivals>,
     /// Whether the test breaks each connection.
     is_cut_off: bool,
-    /// Whether long tasks continue.
-    works_on: bool,
-    /// Keys that the core has asked to derive while long tasks are paused.
+    /// Whether the test lets long work continue.
+    continues_work: bool,
+    /// Keys that the core has requested and that are not derived yet.
     derivations: Vec<Wanted>,
     objects: Vec<Value>,
     ended: Option<u8>,
@@ -59,7 +59,7 @@ impl World {
             stream: None,
             arrivals: None,
             is_cut_off: false,
-            works_on: true,
+            continues_work: true,
             derivations: Vec::new(),
             objects: Vec::new(),
             ended: None,
@@ -68,9 +68,20 @@ impl World {
 
     /// Registers a new key for a name, and starts a core with it.
     fn admits(&self, name: &str, folder: &Path) -> Visitor {
+        self.admits_with_key(name, folder).0
+    }
+
+    /// The same, with the key as PEM, for `returns`.
+    fn admits_with_key(&self, name: &str, folder: &Path) -> (Visitor, String) {
         let identity = Identity::generate();
+        let pem = identity.to_pem(None).to_string();
         self.registers(name, identity.public());
-        self.visits(name, folder, identity)
+        (self.visits(name, folder, identity), pem)
+    }
+
+    /// Starts a core again with its key.
+    fn returns(&self, name: &str, folder: &Path, pem: &str) -> Visitor {
+        self.visits(name, folder, Identity::from_pem(pem, None).unwrap())
     }
 }
 
@@ -92,8 +103,8 @@ impl Visitor {
                 Output::End(code) => self.ended = Some(code),
             }
         }
-        if self.works_on {
-            self.core.works_on();
+        if self.continues_work {
+            self.core.continue_work();
             for Wanted { number, pin, server, letters } in std::mem::take(&mut self.derivations) {
                 let key = PinChannel::derive(&Pin::new(pin.reveal()), &server, &letters);
                 self.core.derived(number, Some(key.root().clone()));
@@ -217,10 +228,7 @@ fn a_message_that_was_not_sent_survives_the_end_of_the_core_and_is_sent_once() {
     let world = World::new();
     let alice = world.enters("alice");
     let folder = tempfile::tempdir().unwrap();
-    let identity = Identity::generate();
-    let pem = identity.to_pem(None);
-    world.registers("carol", identity.public());
-    let mut carol = world.visits("carol", folder.path(), identity);
+    let (mut carol, pem) = world.admits_with_key("carol", folder.path());
     carol.enters();
     carol.is_cut_off = true;
     carol.closes();
@@ -229,8 +237,7 @@ fn a_message_that_was_not_sent_survives_the_end_of_the_core_and_is_sent_once() {
     carol.sees("outgoing", |object| object["text"] == "written without a network");
     carol.turn();
     drop(carol);
-    let identity = Identity::from_pem(&pem, None).unwrap();
-    let mut carol = world.visits("carol", folder.path(), identity);
+    let mut carol = world.returns("carol", folder.path(), &pem);
     carol.sees_text("written without a network");
     alice.sees("carol: written without a network");
     carol.says("#lobby", "and one more");
@@ -279,14 +286,14 @@ fn messages_arrive_while_a_file_is_read_and_while_a_key_is_derived() {
     let folder = tempfile::tempdir().unwrap();
     let mut carol = world.admits("carol", folder.path());
     carol.enters();
-    carol.works_on = false;
+    carol.continues_work = false;
     sends(&mut carol, "large.bin", &vec![7; 3 << 20]);
     carol.sees("transfer", |object| object["state"] == "reading");
     carol.types("#lobby", "/join #tea 4711");
     carol.sees("deriving", |object| object["channels"] == json!(["#tea"]));
     alice.types("still there?");
     carol.sees_text("still there?");
-    carol.works_on = true;
+    carol.continues_work = true;
     // All of these come after the message.
     carol.sees("deriving", |object| object["channels"] == json!([]));
     carol.sees("transfer", |object| object["state"] == "waiting");
@@ -315,10 +322,7 @@ fn an_upload_continues_in_the_next_run_of_the_core() {
     let world = World::new();
     let alice = world.enters("alice");
     let folder = tempfile::tempdir().unwrap();
-    let identity = Identity::generate();
-    let pem = identity.to_pem(None);
-    world.registers("carol", identity.public());
-    let mut carol = world.visits("carol", folder.path(), identity);
+    let (mut carol, pem) = world.admits_with_key("carol", folder.path());
     carol.enters();
     let large: Vec<u8> = (0..3_000_001_u32).map(|at| (at * 7 % 251) as u8).collect();
     let files = [("large.bin", &large), ("photo.png", &photo()), ("lost.bin", &large)];
@@ -340,8 +344,7 @@ fn an_upload_continues_in_the_next_run_of_the_core() {
     std::fs::create_dir(outside.join("server.pictures")).unwrap();
     let run = std::fs::read_dir(outside.join("server.pages")).unwrap().next().unwrap().unwrap();
     std::fs::remove_file(run.path().join("3/lost.bin")).unwrap();
-    let identity = Identity::from_pem(&pem, None).unwrap();
-    let mut carol = world.visits("carol", folder.path(), identity);
+    let mut carol = world.returns("carol", folder.path(), &pem);
     carol.sees("error", |object| {
         let hint = object["hint"].as_str().unwrap_or_default();
         hint.contains("lost.bin") && hint.contains("not there any more: send it again")

@@ -215,10 +215,9 @@ impl Core {
         self.runtime.dialer.derived(number, root);
     }
 
-    /// Does the next part of a long task, at the time that the last `run` has returned. The caller
-    /// then calls `run`.
-    pub fn works_on(&mut self) {
-        self.runtime.dialer.works_on();
+    /// Does the next part of long work. Called at the time that `run` has returned; `run` follows.
+    pub fn continue_work(&mut self) {
+        self.runtime.dialer.continue_work();
     }
 
     /// Handles what has happened, and the time. Returns the time of the next call, if nothing

@@ -181,8 +181,8 @@ impl Hop {
         }
     }
 
-    /// Does the next part of a long task: reads files.
-    pub fn works_on(&mut self) {
+    /// Does the next part of long work: reads files.
+    pub fn continue_work(&mut self) {
         self.transfers.reads_on();
     }
 

@@ -132,8 +132,8 @@ pub extern "C" fn start(now_ms: f64, since_ms: f64) {
     });
 }
 
-/// Handles what has happened; its bytes are in the buffer. Without an event, the client
-/// handles the time and continues long tasks.
+/// Handles what has happened; its bytes are in the buffer. Without an event, handles the time and
+/// continues long work.
 #[unsafe(no_mangle)]
 pub extern "C" fn input(event: u32, now_ms: f64, since_ms: f64) {
     set_clock(now_ms as i64, micros(since_ms));
@@ -154,7 +154,7 @@ pub extern "C" fn input(event: u32, now_ms: f64, since_ms: f64) {
                     core.derived(u32::from_le_bytes(*number), root);
                 }
             }
-            _ => core.works_on(),
+            _ => core.continue_work(),
         }
         state.run();
     });
