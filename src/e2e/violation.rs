@@ -125,7 +125,7 @@ impl Violation {
                 )
             }
             Violation::Dated(time_ms) => {
-                let time = Utc::or_first(time_ms).minute();
+                let time = Utc::of_or_1970(time_ms).to_minute();
                 format!("the next message of {from} was signed at {time}, by the clock of {from}")
             }
         }

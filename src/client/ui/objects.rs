@@ -178,7 +178,7 @@ fn state(state: &State) -> Value {
         State::Silent { for_ms } => {
             let now_ms = clock::now_ms();
             let since_ms = now_ms.saturating_sub_unsigned(*for_ms);
-            let since = Utc::or_first(since_ms).to_string();
+            let since = Utc::of_or_1970(since_ms).to_string();
             json!({"type": "state", "state": "silent", "since": since})
         }
         State::Offline { retry_ms } => {
@@ -239,7 +239,7 @@ fn message(message: &Message) -> Value {
     };
     let mut object = json!({
         "type": "message", "to": message.to, "from": message.from, "device": message.device,
-        "seq": message.seq, "id": message.id, "time": Utc::or_first(message.time_ms).to_string(),
+        "seq": message.seq, "id": message.id, "time": Utc::of_or_1970(message.time_ms).to_string(),
         "text": text, "kind": message.kind.word(), "replay": message.replay,
         "confidentiality": match message.confidentiality {
             Confidentiality::Open => "open",

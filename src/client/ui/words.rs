@@ -121,7 +121,7 @@ fn usage((bytes, of): (FileBytes, FileBytes), files: &[FileInfo], omitted: usize
         *until_ms = file.until_ms.min(*until_ms);
     }
     let row = |(to, (count, sum, until_ms)): (&Target, (usize, u64, i64))| {
-        let (sum, until) = (FileBytes(sum), local(until_ms, Utc::spoken));
+        let (sum, until) = (FileBytes(sum), local(until_ms, Utc::date_and_time));
         match count {
             1 => format!("{to}: 1 file, {sum}, until {until}"),
             _ => format!("{to}: {count} files, {sum}, the first until {until}"),
@@ -139,7 +139,7 @@ fn usage((bytes, of): (FileBytes, FileBytes), files: &[FileInfo], omitted: usize
 
 /// Writes a time in the local time zone, or in UTC in a browser, which gives no time zone.
 fn local(ms: i64, write: fn(&Utc) -> String) -> String {
-    write(&Utc::or_first(ms.saturating_add(offset_ms(ms))))
+    write(&Utc::of_or_1970(ms.saturating_add(offset_ms(ms))))
 }
 
 /// The local time without UTC at a time, in milliseconds.
@@ -185,7 +185,7 @@ pub fn describe(state: &State) -> String {
         State::Connected { name } => format!("connected as {name}"),
         State::Silent { for_ms } => {
             let since_ms = clock::now_ms().saturating_sub_unsigned(*for_ms);
-            format!("no response from the server since {}", local(since_ms, Utc::second))
+            format!("no response from the server since {}", local(since_ms, Utc::time_of_day))
         }
         State::Offline { retry_ms } => {
             format!("offline, retry in {}, and again until it works", span(*retry_ms))
