@@ -137,9 +137,10 @@ fn usage((bytes, of): (FileBytes, FileBytes), files: &[FileInfo], omitted: usize
         .join("\n")
 }
 
-/// Writes a time in the local time zone, or in UTC in a browser, which gives no time zone.
+/// Writes a time in the local time zone, or marked as UTC in a browser, which gives no time zone.
 fn local(ms: i64, write: fn(&Utc) -> String) -> String {
-    write(&Utc::of_or_1970(ms.saturating_add(offset_ms(ms))))
+    let time = write(&Utc::of_or_1970(ms.saturating_add(offset_ms(ms))));
+    if cfg!(target_family = "wasm") { format!("{time} UTC") } else { time }
 }
 
 /// The local time without UTC at a time, in milliseconds.
