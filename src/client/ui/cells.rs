@@ -1,7 +1,7 @@
 //! The cells of a grapheme in a terminal. Many terminals, such as xterm, tmux and VTE, add up the
 //! widths of its characters. Where that sum is larger than the width of the grapheme, the terminal
 //! would draw a letter in the cell of the next character, which then covers it. Fillers reserve the
-//! further cells.
+//! additional cells.
 
 use std::borrow::Cow;
 
@@ -33,7 +33,7 @@ pub fn excess(grapheme: &str) -> usize {
 
 /// Returns how many cells a terminal draws for a grapheme at most, also for an emoji that it does
 /// not join.
-pub fn at_most(grapheme: &str) -> usize {
+pub fn cells_max(grapheme: &str) -> usize {
     let each = |c| match c {
         _ if is_flag(c) => 2,
         _ if is_spacing(c) => 1,
@@ -56,7 +56,7 @@ pub fn is_wide(grapheme: &str) -> bool {
         && grapheme.chars().any(|c| c == EMOJI_STYLE || width(c) > 1 || is_flag(c))
 }
 
-/// Returns a text with a filler for each further cell that a terminal may draw.
+/// Returns a text with a filler for each additional cell that a terminal may draw.
 pub fn filled(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -70,16 +70,17 @@ pub fn filled(text: &str) -> Cow<'_, str> {
 }
 
 /// Marks and letters with a cell of their own (`General_Category` Mc and Lo) whose width is 0 in
-/// the table of graphemes (`Grapheme_Extend`, `Prepend`), of Unicode 14.
+/// the table of graphemes (`Grapheme_Extend`, `Prepend`), among the characters of Unicode 14.
 fn is_spacing(c: char) -> bool {
     matches!(c,
         '\u{9be}' | '\u{9d7}' | '\u{b3e}' | '\u{b57}' | '\u{bbe}' | '\u{bd7}' | '\u{cc0}'
         | '\u{cc2}' | '\u{cc7}'..='\u{cc8}' | '\u{cca}'..='\u{ccb}' | '\u{cd5}'..='\u{cd6}'
-        | '\u{d3e}' | '\u{d4e}' | '\u{d57}' | '\u{dcf}' | '\u{ddf}' | '\u{1715}' | '\u{1734}' | '\u{1b35}'
-        | '\u{1b3b}' | '\u{1b3d}' | '\u{1b43}'..='\u{1b44}' | '\u{1baa}'
-        | '\u{1bf2}'..='\u{1bf3}' | '\u{302e}'..='\u{302f}' | '\u{a953}' | '\u{a9c0}'
-        | '\u{111c0}' | '\u{11235}' | '\u{1133e}' | '\u{1134d}' | '\u{11357}' | '\u{114b0}'
-        | '\u{114bd}' | '\u{115af}' | '\u{116b6}' | '\u{11930}' | '\u{1193d}' | '\u{1193f}' | '\u{11d46}'
+        | '\u{d3e}' | '\u{d4e}' | '\u{d57}' | '\u{dcf}' | '\u{ddf}' | '\u{1715}' | '\u{1734}'
+        | '\u{1b35}' | '\u{1b3b}' | '\u{1b3d}' | '\u{1b43}'..='\u{1b44}' | '\u{1baa}'
+        | '\u{1bf2}'..='\u{1bf3}' | '\u{302e}'..='\u{302f}' | '\u{a953}' | '\u{a9c0}' | '\u{111c0}'
+        | '\u{111c2}'..='\u{111c3}' | '\u{11235}' | '\u{1133e}' | '\u{1134d}' | '\u{11357}'
+        | '\u{114b0}' | '\u{114bd}' | '\u{115af}' | '\u{116b6}' | '\u{11930}' | '\u{1193d}'
+        | '\u{1193f}' | '\u{11941}' | '\u{11a3a}' | '\u{11a84}'..='\u{11a89}' | '\u{11d46}'
         | '\u{16ff0}'..='\u{16ff1}' | '\u{1d165}'..='\u{1d166}' | '\u{1d16d}'..='\u{1d172}')
 }
 
@@ -99,9 +100,20 @@ mod tests {
         ] {
             assert_eq!(filled(text), wanted);
         }
-        assert_eq!(["a", "漢", "ক\u{9be}", "🇩🇪"].map(at_most), [1, 2, 2, 4]);
-        assert_eq!(["❤\u{fe0f}", "👨\u{200d}👩\u{200d}👧"].map(at_most), [2, 6]);
+        assert_eq!(["a", "漢", "ক\u{9be}", "🇩🇪"].map(cells_max), [1, 2, 2, 4]);
+        assert_eq!(["❤\u{fe0f}", "👨\u{200d}👩\u{200d}👧"].map(cells_max), [2, 6]);
         assert!(is_wide("漢") && is_wide("❤\u{fe0f}") && is_wide("🇩🇪") && is_wide("👍"));
         assert!(!is_wide("a") && !is_wide("क\u{94d}ष") && !is_wide("द\u{947}"));
+    }
+
+    #[test]
+    fn marks_and_letters_without_a_width_get_a_cell_where_terminals_draw_one() {
+        for c in ['\u{9be}', '\u{d4e}', '\u{111c2}', '\u{11941}', '\u{11a3a}', '\u{11a89}'] {
+            assert_eq!((width(c), is_spacing(c)), (0, true), "{c:?}");
+        }
+        // Marks above and below a letter.
+        for c in ['\u{301}', '\u{94d}', '\u{17bb}'] {
+            assert_eq!((width(c), is_spacing(c)), (0, false), "{c:?}");
+        }
     }
 }

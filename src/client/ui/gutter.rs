@@ -64,11 +64,11 @@ fn wrapped(row: &str, mark: &str, cells: Option<usize>) -> String {
 fn with_width(piece: String) -> (String, usize) {
     let is_colour = piece.starts_with('\u{1b}');
     // At most: a terminal that wrapped the row would begin a row with inner text.
-    let width = if is_colour { 0 } else { cells::at_most(&piece) };
+    let width = if is_colour { 0 } else { cells::cells_max(&piece) };
     (piece, width)
 }
 
-/// Returns whether a row may end behind a piece: a blank, a zero width space, or a wide character.
+/// Returns whether a row may end after a piece: a blank, a zero width space, or a wide character.
 fn ends_word(piece: &str) -> bool {
     matches!(piece, " " | "\u{200b}") || cells::is_wide(piece)
 }
