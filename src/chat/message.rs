@@ -252,6 +252,33 @@ impl Message {
     }
 }
 
+#[cfg(test)]
+impl Message {
+    /// A text as a client has it: private ones were sealed.
+    pub fn said(seq: u64, to: &str, from: &str, text: &str) -> Message {
+        let to: Target = to.parse().unwrap();
+        let confidentiality = match to {
+            Target::User(_) => Confidentiality::Sealed,
+            Target::Channel(_) => Confidentiality::Open,
+        };
+        Message {
+            seq: Seq(seq),
+            to,
+            from: from.parse().unwrap(),
+            device: "main".parse().unwrap(),
+            id: MsgId([seq as u8; 16]),
+            time_ms: 0,
+            kind: Kind::Say,
+            body: text.into(),
+            confidentiality,
+            edited: false,
+            deleted: false,
+            replay: false,
+            reference: None,
+        }
+    }
+}
+
 fn kind_of(word: &str, of: Option<Seq>, blob: Option<BlobId>) -> Result<Kind, &'static str> {
     let code = WORDS.iter().position(|known| *known == word).ok_or("an unknown kind of message")?;
     let fault = "an edit or a deletion names a message with `of`, a file has a `blob`, and nothing \

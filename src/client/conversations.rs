@@ -250,24 +250,10 @@ impl Conversations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Kind, MsgId, Retention};
+    use crate::chat::Retention;
 
     fn line(seq: u64) -> Message {
-        Message {
-            seq: Seq(seq),
-            to: "#lobby".parse().unwrap(),
-            from: "alice".parse().unwrap(),
-            device: "main".parse().unwrap(),
-            id: MsgId([seq as u8; 16]),
-            time_ms: 0,
-            kind: Kind::Say,
-            body: "hi".into(),
-            confidentiality: crate::chat::Confidentiality::Open,
-            edited: false,
-            deleted: false,
-            replay: true,
-            reference: None,
-        }
+        Message { replay: true, ..Message::said(seq, "#lobby", "alice", "hi") }
     }
 
     /// The messages before which a divider is shown, for a user who reads each.

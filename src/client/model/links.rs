@@ -109,29 +109,9 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Confidentiality, MsgId};
 
     fn said(seq: u64, to: &str, kind: Kind, text: &str) -> Action {
-        let to: Target = to.parse().unwrap();
-        let confidentiality = match to {
-            Target::User(_) => Confidentiality::Sealed,
-            Target::Channel(_) => Confidentiality::Open,
-        };
-        Action::Output(Output::Message(Message {
-            seq: Seq(seq),
-            to,
-            from: "bob".parse().unwrap(),
-            device: "main".parse().unwrap(),
-            id: MsgId([seq as u8; 16]),
-            time_ms: 0,
-            kind,
-            body: text.into(),
-            confidentiality,
-            edited: false,
-            deleted: false,
-            replay: false,
-            reference: None,
-        }))
+        Action::Output(Output::Message(Message { kind, ..Message::said(seq, to, "bob", text) }))
     }
 
     #[test]

@@ -421,7 +421,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::chat::{Confidentiality, MsgId, Seq};
+    use crate::chat::Confidentiality;
 
     fn shown(shows: &[Output]) -> Vec<String> {
         colored::control::set_override(false);
@@ -438,25 +438,9 @@ mod tests {
     }
 
     fn message(from: &str, to: &str, kind: Kind, text: &str) -> Output {
-        Output::Message(Message {
-            seq: Seq(1),
-            to: to.parse().unwrap(),
-            from: from.parse().unwrap(),
-            device: "main".parse().unwrap(),
-            id: MsgId([0; 16]),
-            time_ms: jiff::Timestamp::now().as_millisecond() / 86_400_000 * 86_400_000 + 50_591_000,
-            kind,
-            body: text.into(),
-            confidentiality: if to.starts_with('@') {
-                Confidentiality::Sealed
-            } else {
-                Confidentiality::Open
-            },
-            edited: false,
-            deleted: false,
-            replay: false,
-            reference: None,
-        })
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let time_ms = now_ms / 86_400_000 * 86_400_000 + 50_591_000;
+        Output::Message(Message { time_ms, kind, ..Message::said(1, to, from, text) })
     }
 
     #[test]

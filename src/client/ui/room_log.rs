@@ -151,25 +151,13 @@ fn without_colours(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Confidentiality, Kind, Message, MsgId};
+    use crate::chat::Message;
     use crate::client::model::Origin;
 
     fn message(seq: u64, reference: Option<&str>) -> Output {
-        Output::Message(Message {
-            seq: Seq(seq),
-            to: "#lobby".parse().unwrap(),
-            from: "alice".parse().unwrap(),
-            device: "main".parse().unwrap(),
-            id: MsgId([seq as u8; 16]),
-            time_ms: 0,
-            kind: Kind::Say,
-            body: format!("text {seq}").as_str().into(),
-            confidentiality: Confidentiality::Open,
-            edited: false,
-            deleted: false,
-            replay: false,
-            reference: reference.map(str::to_owned),
-        })
+        let reference = reference.map(str::to_owned);
+        let said = Message::said(seq, "#lobby", "alice", &format!("text {seq}"));
+        Output::Message(Message { reference, ..said })
     }
 
     #[test]

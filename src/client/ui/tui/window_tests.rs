@@ -1,7 +1,6 @@
 //! Tests of a conversation's lines and members.
 
 use super::*;
-use crate::chat::Confidentiality;
 
 fn said(seq: u64) -> Line {
     let what = What::Said {
@@ -61,20 +60,9 @@ fn joins_and_parts_are_folded() {
 
 #[test]
 fn an_edit_is_shown_and_a_deletion_is_final() {
-    let change = |from: &str, kind: Kind| Message {
-        seq: Seq(9),
-        to: "#tea".parse().unwrap(),
-        from: from.parse().unwrap(),
-        device: "main".parse().unwrap(),
-        id: MsgId([9; 16]),
-        time_ms: 0,
-        kind,
-        body: "corrected".into(),
-        confidentiality: Confidentiality::Open,
-        edited: false,
-        deleted: false,
-        replay: false,
-        reference: None,
+    let change = |from: &str, kind: Kind| {
+        let said = Message::said(9, "#tea", from, "corrected");
+        Message { kind, ..said }
     };
     let mut window = Window::new("#tea".parse().unwrap());
     window.push(said(5));
