@@ -118,6 +118,10 @@ impl Storage for Memory {
         Ok(())
     }
 
+    fn set_aside_device_key(&mut self, name: &str) {
+        self.content().device_keys.remove(name);
+    }
+
     fn sequences(&self, _: FileKey) -> Result<Sequenced, StorageError> {
         Ok(self.content().sequences.clone())
     }

@@ -75,7 +75,7 @@ pub trait Storage: Send {
 
     /// Renames a damaged device key, whose damage was reported, so that no client reads it again.
     /// If this fails, the next start reports the damage again.
-    fn set_aside_device_key(&mut self, _name: &str) {}
+    fn set_aside_device_key(&mut self, name: &str);
 
     /// Takes the damage that was found in files, for the user.
     fn take_damage(&mut self) -> Vec<String> {
