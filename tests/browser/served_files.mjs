@@ -136,7 +136,7 @@ export const SERVED_FILES = {
     home.close();
   },
 
-  async 'served: an upload continues after the page was closed, and nothing stays'({ world, browser, carol }) {
+  async 'served: an upload continues after the page was closed, and its copy is removed'({ world, browser, carol }) {
     const home = await house(world);
     const judy = await visit(browser, 'judy', home.url);
     await world.call('server', 'users', 'add', await begins(judy), '--yes', '--home', world.home);
@@ -160,7 +160,10 @@ export const SERVED_FILES = {
       await hands(judy, 'drop', name, bytes);
       await sends(judy);
       await until(`the browser keeps ${name}`, async () => (await kept()).includes(`${name} ${bytes.length}`));
-      await until(`${name} was read`, async () => /of|waiting|stor|sent/.test(await row(name).last().textContent()));
+      await until(`${name} was read`, async () => {
+        const told = await row(name).last().textContent();
+        return !/reading/.test(told) && /of|waiting|stor|sent/.test(told);
+      });
     }
     await until('a part is sent', async () => /[1-9]\d* kB of 2/.test((await row('later.bin').first().textContent()).replaceAll('\u00a0', ' ')));
     // The page asks before it is closed with a transfer.
@@ -187,7 +190,7 @@ export const SERVED_FILES = {
     home.close();
   },
 
-  async 'served: the quota is explained, and messages arrive while a key is derived'({ world, browser, carol }) {
+  async 'served: the quota is explained'({ world, browser, carol }) {
     const home = await house(world);
     const kim = await visit(browser, 'kim', home.url);
     await world.call('server', 'users', 'add', await begins(kim), '--yes', '--home', world.home);
@@ -201,26 +204,47 @@ export const SERVED_FILES = {
     await world.call('server', 'ctl', 'reload', '--home', world.home);
     await hands(kim, 'drop', 'second.bin', crypto.randomBytes(500_000));
     await sends(kim);
-    await until('the second is refused', async () => /files here|quota|delete/i.test(await row('second.bin').first().textContent()));
-    const told = (await row('second.bin').first().textContent()).replaceAll('\u00a0', ' ');
-    assert.match(told, /take|\/delete/, 'it says what to do');
+    const reason = /your files here take .+ of 1\.00 MB, and this one takes .+: delete an older one/;
+    await until('the second is refused', async () => reason.test((await row('second.bin').first().textContent()).replaceAll('\u00a0', ' ')));
     await kim.check();
-    // The reason stays until the user removes the row, and the chat goes on.
+    // The reason stays until the user removes the row. The chat continues.
     await row('second.bin').locator('button', { hasText: 'Drop' }).click();
+    await until('its row is removed', async () => !(await row('second.bin').count()));
+    await kim.says('a word afterwards');
+    await carol.hears('the word', (one) => one.type === 'message' && one.text === 'a word afterwards');
     world.configure(limits.limits);
     await world.call('server', 'ctl', 'reload', '--home', world.home);
-    // A key is derived in a Worker of its own, and the page shows that.
-    await kim.page.click('#rooms [aria-label^="Join a channel"]');
-    await kim.page.fill('dialog [name=name]', '#pie');
-    await kim.page.fill('dialog [name=pin]', '47114711');
-    const shown = kim.page.waitForSelector('#deriving:not([hidden])');
-    await kim.page.click('dialog button.primary');
-    await shown;
-    await until('kim is in #pie', async () => (await kim.page.textContent('#bar h1')) === '#pie');
-    await until('the bar is gone', () => kim.page.locator('#deriving').isHidden());
-    assert.equal(kim.page.workers().length, 2, 'the Worker that has derived the key is ended');
     await kim.check();
     await kim.context.close();
+    home.close();
+  },
+
+  async 'served: messages arrive while a key is derived'({ world, browser, carol }) {
+    const home = await house(world);
+    const lena = await visit(browser, 'lena', home.url);
+    await world.call('server', 'users', 'add', await begins(lena), '--yes', '--home', world.home);
+    await lena.state('connected');
+    // A key is derived in a Worker of its own, and the page shows that.
+    await lena.page.click('#rooms [aria-label^="Join a channel"]');
+    await lena.page.fill('dialog [name=name]', '#pie');
+    await lena.page.fill('dialog [name=pin]', '47114711');
+    const shown = lena.page.waitForSelector('#deriving:not([hidden])');
+    await lena.page.click('dialog button.primary');
+    await shown;
+    carol.tell({ type: 'say', to: '#lobby', text: 'while a key is derived' });
+    const arrives = await lena.page.evaluate(async () => {
+      while (!document.querySelector('#deriving').hidden) {
+        if (document.querySelector('#list').textContent.includes('while a key is derived')) return true;
+        await new Promise(requestAnimationFrame);
+      }
+      return false;
+    });
+    assert.ok(arrives, 'the message is shown while the key is derived');
+    await until('lena is in #pie', async () => (await lena.page.textContent('#bar h1')) === '#pie');
+    await until('the bar is gone', () => lena.page.locator('#deriving').isHidden());
+    assert.equal(lena.page.workers().length, 2, 'the Worker that has derived the key is ended');
+    await lena.check();
+    await lena.context.close();
     home.close();
   },
 };

@@ -214,7 +214,7 @@ const UNITS = {
         const { pixels } = structuredClone(picture, { transfer: moved });
         link.asked.get(id).resolve(pixels.length === 200 ? { refused: '' } : { refused: 'no pixels' });
       } };
-      const file = new Blob(['\x89PNG\r\n\x1a\n'.split('').map((c) => c.charCodeAt(0))].map((bytes) => new Uint8Array(bytes)));
+      const file = new Blob([Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10)]);
       for (let i = 0; i < 3; i += 1) assert.deepEqual(await link.hand(file, 'a.png'), { busy: true });
       assert.equal(decoded, 1);
       await link.hand(file.slice(), 'b.png');
