@@ -9,7 +9,7 @@ pub fn nearest<N: AsRef<str> + Ord>(
     names.map(|name| (typing_errors(name.as_ref(), word), name)).min()
 }
 
-/// A word that has so many characters more than a name is no spelling of it.
+/// A word with this many more characters than a name is not a misspelling of it.
 const LONGER_MAX: usize = 32;
 
 /// Returns the number of typing errors between a word and a name. The cost of a comparison is the

@@ -89,7 +89,7 @@ fn each_signal_ends_a_client_on_a_terminal_that_nobody_reads() {
     let mut bob = world.enters("bob");
     world.admit("alice");
     for (round, signal) in SIGNALS.into_iter().enumerate() {
-        // More than a terminal takes before somebody reads.
+        // More than a terminal buffers.
         for number in 0..100 {
             bob.types(&format!("{} {round}-{number}", "x".repeat(800)));
         }
@@ -100,7 +100,7 @@ fn each_signal_ends_a_client_on_a_terminal_that_nobody_reads() {
         let pid = Pid::from_raw(client.process_id().unwrap() as i32).unwrap();
         let (until, mut rests) = (Instant::now() + DEADLINE, 0);
         while rests < 20 {
-            assert!(Instant::now() < until, "it goes on");
+            assert!(Instant::now() < until, "the client does not fall asleep");
             rests = if is_asleep(pid) { rests + 1 } else { 0 };
             thread::park_timeout(Duration::from_millis(100));
         }
@@ -199,7 +199,8 @@ fn output_that_cannot_be_written_is_an_error_in_every_face() {
     }
 }
 
-/// A pipeline such as `pychat client --tail 1 --follow | head -1` ends also where nobody speaks.
+/// A pipeline such as `pychat client --tail 1 --follow | head -1` ends even if no further message
+/// arrives.
 #[test]
 fn a_client_ends_when_its_reader_goes_also_without_a_further_line() {
     let world = World::new();

@@ -13,7 +13,8 @@ pub fn separates(previous: Option<char>, next: Option<char>) -> bool {
     previous.is_some_and(has_no_blanks) && next.is_some_and(|c| has_no_blanks(c) && !is_mark(c))
 }
 
-/// Characters of scripts without blanks between words: `Line_Break` SA of Unicode 14.
+/// Characters of scripts without blanks between words: `Line_Break` SA of Unicode 14, without the
+/// two invisible vowels of Khmer.
 fn has_no_blanks(c: char) -> bool {
     matches!(c,
         // Thai, Lao.

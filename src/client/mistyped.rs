@@ -30,8 +30,8 @@ const SECRET: [(&str, Secret); 6] = [
     ("reply", Secret::Reply),
 ];
 
-/// Names of these commands in other programs, and a command without a text, each with the intended
-/// command.
+/// Names of such commands in other programs, and `/query`, which takes no text here, each with the
+/// command that was probably meant.
 const ELSEWHERE: [(&str, Secret); 13] = [
     ("j", Secret::Join),
     ("m", Secret::Pm),
@@ -48,7 +48,7 @@ const ELSEWHERE: [(&str, Secret); 13] = [
     ("password", Secret::Password),
 ];
 
-/// A name that is a time of day after a digit: on some keyboards, 7 is the slash with Shift.
+/// After a digit, this name is a time of day. On some keyboards, 7 with Shift is the slash.
 const HOUR: &str = "pm";
 
 /// Characters on keys near the slash, in several keyboard layouts.

@@ -425,7 +425,8 @@ fn lines_ui(
     }
     let print = print.unwrap_or_else(|| {
         let out = Stdout::new(inbox.clone());
-        // A job that prints and ends may have printed everything when its reader ends.
+        // A client that prints and exits may have printed everything when its reader closes the
+        // pipe.
         Box::new(if mode.once { out } else { out.with_reader(inbox.clone()) })
     });
     if args.tail.is_some() {

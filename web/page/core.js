@@ -154,7 +154,10 @@ function act(name, bytes) {
 	}
 }
 
-/** Sets the timer of the client's next work, in milliseconds from now. A timer that ends earlier stays: otherwise many events would delay it for ever. */
+/**
+ * Wakes the client at that time at the latest, in milliseconds from now. An earlier timer stays, so
+ * that frequent events cannot delay it.
+ */
 function wake(ms) {
 	const wait = Math.min(Math.max(ms, 1), 60000);
 	const at = performance.now() + wait;

@@ -33,7 +33,8 @@ export class Files {
 		});
 		document.body.append(this.input);
 		this.#drops();
-		// The client in a page, and its transfers, end when the page is closed.
+		// The client in a page ends with it: uploads pause, and downloads begin again, when the page is
+		// opened again.
 		addEventListener('beforeunload', (event) => {
 			const isMoving = ({ state }) => !['sent', 'saved', 'failed', 'cancelled'].includes(state);
 			if (app.link.isOwn && [...app.store.transfers.values()].some(isMoving)) event.preventDefault();

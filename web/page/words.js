@@ -80,7 +80,7 @@ export function size(bytes) {
 	return `${unit ? value.toFixed(2) : value} ${units[unit]}`;
 }
 
-/** The same with three digits, for a number that moves. */
+/** The same with three digits, so that a changing number keeps its width. */
 export function brief(bytes) {
 	const [value, unit] = size(bytes).split(' ');
 	if (unit === 'B') return `${value} B`;

@@ -96,7 +96,7 @@ fn a_command_of_elsewhere_or_with_a_sign_at_its_name_is_found() {
         " /password hunter2",
         "\t/login hunter2",
         " /identify bob hunter2",
-        // A sign behind the name.
+        // A sign after the name.
         " /join, #tea 4711",
         " /pm: eve the secret",
         "/join; #tea 4711\n",

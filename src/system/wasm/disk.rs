@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub const PART_BYTES: usize = 64 << 10;
 /// All files together, in bytes. A search log has at most a quarter of it.
 const DISK_BYTES_MAX: usize = 256 << 20;
-/// The folder of files whose bytes are outside of this memory. The Worker stores none of them.
+/// The folder of files whose bytes are outside of this memory. The Worker stores copies of those
+/// that the user has chosen, in the clear.
 pub const OUTSIDE: &str = "/outside";
 /// Maximum bytes of the files that arrive there, all together.
 const OUTSIDE_BYTES_MAX: u64 = 2 << 30;

@@ -128,7 +128,7 @@ pub fn stop() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Returns false: this system does not report that stdout has no reader any more.
+/// Returns false: this system cannot report that.
 pub fn wait_for_lost_reader() -> bool {
     false
 }

@@ -267,7 +267,7 @@ fn swept(all: &Path, left: &BTreeMap<TransferId, PathBuf>) -> Vec<File> {
         }
         let entries = fs::read_dir(&run).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
         for folder in entries.filter(|entry| !entry.ends_with(LOCK) && !is_needed(entry)) {
-            // A path that is not a folder stays until the folder of the whole run is removed.
+            // Other files stay until the folder of the run is removed.
             let _ = fs::remove_dir_all(folder);
         }
         Some(lock)
