@@ -5,7 +5,6 @@ mod world;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use world::clocks::Clocks;
 use world::pty::Terminal;
