@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::access::PlainMember;
 use super::accounts::{self, host_key};
 use super::admission::{Applicant, KeyHolder, Offence};
-use super::authentication::{self, Candidate};
+use super::authentication::{self, Candidate, Proof};
 use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::hub::Said;
@@ -28,8 +28,8 @@ use crate::chat::{
     SessionId, Target, UserName,
 };
 use crate::clean;
-use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
+use crate::crypto::{PublicKey, RecordType};
 use crate::home::sanctions::{Subject, Whom};
 use crate::limits::{FILE_PAUSE_MS_MAX, REF_BYTES_MAX, SESSION_TICKET_S_MAX};
 use crate::net::link::is_timeout;
@@ -164,14 +164,7 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     log::info!("{} ({}) entered", session.user, session.device);
     context.admission.note_login(&session.user, address);
     let leaving = Leaving { session, cut: true };
-    // The key may have been removed since the login checked it, or the password changed.
-    if context.accounts.admit(&key).is_none() {
-        context.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
-    }
-    if !proof.holds(context, &leaving.session.user) {
-        let subject = Subject::User(leaving.session.user.clone());
-        context.access.end_subject(&subject, Code::Password, accounts::PASSWORD_CHANGED, None);
-    }
+    end_unless_admitted(context, &leaving.session, &key, &proof);
     let session = &leaving.session;
     session.is_barred();
     if keeps_ticket {
@@ -190,6 +183,17 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     tickets.iter_mut().for_each(|tickets| tickets.send(session));
     session.send_key_changes();
     Some(Entered { leaving, reader, tickets })
+}
+
+/// Ends the session if its key was removed, or its password changed, while it logged in.
+fn end_unless_admitted(context: &Context, session: &Session, key: &PublicKey, proof: &Proof) {
+    if context.accounts.admit(key).is_none() {
+        context.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
+    }
+    if !proof.holds(context, &session.user) {
+        let subject = Subject::User(session.user.clone());
+        context.access.end_subject(&subject, Code::Password, accounts::PASSWORD_CHANGED, None);
+    }
 }
 
 impl Entered {
