@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { BUSY, core, entered, LOGIN, message, READY } from './core.mjs';
-import { DESKTOP, Person } from './person.mjs';
+import { DESKTOP, NO_CONNECTION, Person } from './person.mjs';
 import { picture } from './picture.mjs';
 import { until } from './world.mjs';
 
@@ -11,7 +11,7 @@ const STATES = { alice: [...LOGIN, ...BUSY, READY], bob: BOB };
 const typed = (script) => script.heard.filter((one) => one.type === 'input').map((one) => one.line);
 const field = (page) => page.inputValue('#text');
 /** The page of the next connection attaches with this token. */
-const reaches = (page, state) => page.evaluate((token) => sessionStorage.setItem('pychat token', token), `${state}--${'x'.repeat(16)}`);
+const reaches = (page, state) => page.evaluate((token) => sessionStorage.setItem('pychat token', token), `${state}--${'x'.repeat(22)}`);
 
 /** A page of alice for each check. */
 export const CHECKS = {
@@ -74,8 +74,8 @@ export const CHECKS = {
   },
 
   async 'check: another address'({ page, script }) {
-    await page.evaluate((hash) => { location.hash = hash; }, `bob--${'y'.repeat(16)}`);
-    await until('the page attaches with it', () => script.heard.some((one) => one.token === `bob--${'y'.repeat(16)}`));
+    await page.evaluate((hash) => { location.hash = hash; }, `bob--${'y'.repeat(22)}`);
+    await until('the page attaches with it', () => script.heard.some((one) => one.token === `bob--${'y'.repeat(22)}`));
     await until('the token is taken', () => new URL(page.url()).hash === '');
     await page.waitForFunction(() => document.querySelector('#rooms .who')?.textContent.includes('bob'));
     await page.goto(`${new URL(page.url()).origin}/?again#%`);
@@ -387,7 +387,7 @@ export async function checks({ browser, names, say }) {
   for (const name of names) {
     const script = await core(STATES);
     const person = await Person.look(browser, 'alice', DESKTOP, script.origin);
-    person.allowed.push(/WebSocket|ERR_CONNECTION/);
+    person.allowed.push(NO_CONNECTION);
     try {
       const { page } = person;
       await page.goto(script.url('alice'));

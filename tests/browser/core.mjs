@@ -120,7 +120,7 @@ export async function core(states) {
   });
   await new Promise((done) => { server.listen(0, '127.0.0.1', done); });
   return {
-    url: (state) => `http://127.0.0.1:${server.address().port}/#${state}--${'x'.repeat(16)}`,
+    url: (state) => `http://127.0.0.1:${server.address().port}/#${state}--${'x'.repeat(22)}`,
     origin: `http://127.0.0.1:${server.address().port}`,
     /** What the pages have sent, and the names of files that they have handed over. */
     heard,

@@ -3,13 +3,13 @@
 
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { launch } from './browsers.mjs';
 import { core } from './core.mjs';
 import { DESKTOP, PHONE } from './person.mjs';
 import { STATES } from './states.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+const browser = await launch();
 
 // The system rounds the corners of an icon itself.
 const icon = fs.readFileSync(`${ROOT}/web/icons/icon.svg`, 'utf8').replace(' rx="104"', '');

@@ -1,7 +1,7 @@
 // Figures of the page (docs/performance.md): node tests/browser/figures.mjs
 // Run it on a machine that does nothing else.
 
-import { chromium } from 'playwright-core';
+import { launch } from './browsers.mjs';
 import { core, LOGIN, message, READY } from './core.mjs';
 import { DESKTOP } from './person.mjs';
 
@@ -14,7 +14,7 @@ const many = (count) => [entered('#lobby', 0), entered('#many', count), ...Array
   message('#many', ['bob', 'carol', 'alice'][i % 3], i + 1, `this is a message of a usual length, number ${i}`, { time: time(i) }))];
 const COUNTS = [10000, 50000];
 const script = await core(Object.fromEntries(COUNTS.map((count) => [`many${count}`, [...LOGIN, ...many(count), READY]])));
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+const browser = await launch();
 const shown = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
   return `p50 ${sorted[sorted.length >> 1].toFixed(1)} ms, p95 ${sorted[Math.floor(sorted.length * 0.95)].toFixed(1)} ms, longest ${sorted.at(-1).toFixed(1)} ms`;

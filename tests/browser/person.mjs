@@ -2,10 +2,13 @@
 
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
+import { IS_FIREFOX } from './browsers.mjs';
 import { until } from './world.mjs';
 
 const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-export const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
+export const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, ...(IS_FIREFOX ? {} : { isMobile: true }) };
+/** What browsers tell on the console of a connection that fails. */
+export const NO_CONNECTION = /WebSocket|ERR_CONNECTION|can.t establish a connection/;
 export const DESKTOP = { viewport: { width: 1280, height: 800 } };
 
 /** While the page is written: its files as they are, instead of those in the program. */
@@ -51,6 +54,8 @@ export class Person {
       const { origin, protocol } = new URL(request.url());
       if (origin !== this.origin && !['blob:', 'about:'].includes(protocol)) fault(`foreign request: ${request.url()}`);
     });
+    // Chromium gives each page the focus; Firefox one at a time.
+    if (IS_FIREFOX) await this.page.addInitScript(() => { Document.prototype.hasFocus = () => true; });
     await this.page.addInitScript(() => addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`)));
   }
 
@@ -129,8 +134,9 @@ export class Person {
     });
   }
 
-  /** Accessibility faults, found in a world of its own beside the page's. */
+  /** Accessibility faults, found in a world of its own beside the page's, which only chromium has. */
   async axe() {
+    if (IS_FIREFOX) return [];
     const session = await this.context.newCDPSession(this.page);
     const { frameTree } = await session.send('Page.getFrameTree');
     const { executionContextId } = await session.send('Page.createIsolatedWorld', { frameId: frameTree.frame.id, worldName: 'axe' });

@@ -5,21 +5,21 @@ export const WRONG_TOKEN = 4401;
 /** Too many pages are attached, or this one was too far behind. */
 const TRY_LATER = 1013;
 const TOKEN = 'pychat token';
+/** A token, at the end of an address or alone. The beginning of a typed one is shorter than any. */
+const WHOLE = /(?:^|#)([\w-]{22,64})$/;
 /** The status of an answer while the client has the maximum number of files. */
 const BUSY = 503;
 
 /** Stores the token of the address bar for this tab, and removes it from the address bar. Returns whether there was one. */
 function takeToken() {
-	const given = location.hash.slice(1);
-	if (!/^[\w-]{16,64}$/.test(given)) return false;
-	sessionStorage.setItem(TOKEN, given);
+	if (!storeToken(location.hash)) return false;
 	history.replaceState(history.state, '', location.pathname + location.search);
 	return true;
 }
 
-/** Stores the token of a pasted line, if it has one. */
-export function pasteToken(text) {
-	const token = text.trim().match(/(?:^|#)([\w-]{16,64})$/)?.[1];
+/** Stores the token at the end of an address, or alone. Returns whether there was one. */
+export function storeToken(text) {
+	const token = text.trim().match(WHOLE)?.[1];
 	if (token) sessionStorage.setItem(TOKEN, token);
 	return !!token;
 }

@@ -5,7 +5,7 @@ import { Disk, Settings } from './disk.js';
 import { $, batch, button, h, scriptUrl } from './dom.js';
 import { Files } from './files.js';
 import { bindKeys } from './keys.js';
-import { Link, pasteToken, WRONG_TOKEN } from './link.js';
+import { Link, storeToken, WRONG_TOKEN } from './link.js';
 import { List } from './list.js';
 import { Notify } from './notify.js';
 import { OwnLink, servedBy } from './own.js';
@@ -176,7 +176,7 @@ class App {
 		const known = $('start').querySelector('.why');
 		if (known) return known.replaceChildren(why);
 		const line = h('input', { id: 'token', type: 'text', autocomplete: 'off', spellcheck: 'false' });
-		line.addEventListener('input', () => pasteToken(line.value) && this.#again());
+		line.addEventListener('input', () => storeToken(line.value) && this.#again());
 		return $('start').replaceChildren(h('main', { class: 'card' }, h('h1', {}, 'pychat'), h('p', { class: 'why', role: 'status' }, why),
 			h('p', {}, 'Start ', h('code', {}, 'pychat client --web'), ' in a terminal, and open the address that it prints, or paste it here:'),
 			h('div', { class: 'field' }, h('label', { for: 'token' }, 'Address of the client'), line)));
