@@ -53,15 +53,26 @@ pub struct Server {
     pub takes_tickets: bool,
 }
 
-/// The key of all members, because generating a thousand keys takes minutes, and the members'
-/// session tickets, if they take any.
-pub struct Crowd(Identity, Tickets);
+/// The keys of the members, who share few, because generating a thousand takes minutes, and the
+/// members' session tickets, if they take any.
+pub struct Crowd(Vec<Identity>, Tickets);
 
 type Tickets = Arc<Mutex<Vec<HeldTicket>>>;
 
 impl Crowd {
+    /// One person is all members.
     pub fn new() -> Arc<Crowd> {
-        Arc::new(Crowd(Identity::generate(), Tickets::default()))
+        Crowd::of(1)
+    }
+
+    /// So many people are the members in turn.
+    pub fn of(people: usize) -> Arc<Crowd> {
+        let keys = (0..people.max(1)).map(|_| Identity::generate()).collect();
+        Arc::new(Crowd(keys, Tickets::default()))
+    }
+
+    fn key(&self, number: usize) -> &Identity {
+        &self.0[number % self.0.len()]
     }
 
     /// Session tickets that nobody has used yet.
@@ -73,8 +84,15 @@ impl Crowd {
         self.1.lock().unwrap().clear();
     }
 
+    /// Takes a session ticket of this key.
+    fn take_ticket(&self, server: &Fingerprint, key: &Identity) -> Option<HeldTicket> {
+        let (mut tickets, key) = (self.1.lock().unwrap(), key.public().fingerprint());
+        let index = tickets.iter().rposition(|held| held.is_for(server, &key))?;
+        Some(tickets.swap_remove(index))
+    }
+
     pub fn public(&self) -> PublicKey {
-        self.0.public().clone()
+        self.0[0].public().clone()
     }
 }
 
@@ -109,7 +127,10 @@ impl Server {
         let web = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let web_port = if wire == Wire::Tcp { "off" } else { &web };
         fs::create_dir_all(home.join("users")).unwrap();
-        fs::write(home.join("users/load.pem"), crowd.0.public().to_pem()).unwrap();
+        for (number, key) in crowd.0.iter().enumerate() {
+            let name = if number == 0 { String::new() } else { number.to_string() };
+            fs::write(home.join(format!("users/load{name}.pem")), key.public().to_pem()).unwrap();
+        }
         let process = Command::new(build)
             .args(["server", "--no-owner", "--log", "error", "--listen", listen])
             .args(["--web", web_port, "--home"])
@@ -148,13 +169,14 @@ impl Server {
         let address = if self.wire == Wire::Tcp { &self.address } else { &self.web };
         let stream = Arc::new(connect(address, number));
         let mut pipe = Pipe::open(stream, self.wire, self.trust.as_ref());
-        let (start, r0) = ClientStart::new(&crowd.0, &self.key, Suites::default());
+        let key = crowd.key(number);
+        let (start, r0) = ClientStart::new(key, &self.key, Suites::default());
         pipe.send(&r0).unwrap();
         let r1 = pipe.read().unwrap().expect("the server answers").to_vec();
         if r1 == BUSY {
             return None;
         }
-        let held = crowd.1.lock().unwrap().pop();
+        let held = crowd.take_ticket(&self.key.fingerprint(), key);
         let mut answer = |record: &[u8]| {
             pipe.send(record).unwrap();
             pipe.read().unwrap().expect("the server accepts the key").to_vec()
@@ -180,7 +202,7 @@ impl Server {
             opener,
             said: rand::random(),
             tickets: self.takes_tickets.then(|| Arc::clone(&crowd.1)),
-            prints: [self.key.fingerprint(), crowd.0.public().fingerprint()],
+            prints: [self.key.fingerprint(), key.public().fingerprint()],
         };
         let login: &[u8] = match self.takes_tickets {
             true => br#"{"name":"load","version":"0","major":1,"features":["session_ticket"]}"#,
