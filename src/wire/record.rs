@@ -35,9 +35,12 @@ impl<R: Read> RecordReader<R> {
         }
     }
 
-    /// Allows longer records after the login.
+    /// Allows longer records after the login, whose records have enlarged the buffer.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.bytes_max = bytes_max;
+        if self.start == self.end {
+            self.shrink(IDLE_BYTES);
+        }
     }
 
     pub fn source_mut(&mut self) -> &mut R {
@@ -206,6 +209,21 @@ mod tests {
             }
             assert_eq!(reader.buffer.len(), if is_silent { IDLE_BYTES } else { BUFFER_BYTES });
         }
+    }
+
+    #[test]
+    fn the_end_of_a_login_frees_its_buffer_and_keeps_unread_bytes() {
+        let record = |bytes: usize| [&head(bytes)[..], &vec![7; bytes]].concat();
+        let source = io::Cursor::new([record(1_500), record(20), record(300)].concat());
+        let mut reader = RecordReader::new(source, 2_048);
+        assert_eq!(reader.read().unwrap().unwrap().len(), 1_500);
+        assert!(reader.buffer.len() > IDLE_BYTES, "the control: a login enlarges the buffer");
+        reader.set_bytes_max(65_535);
+        assert_eq!(reader.read().unwrap().unwrap(), [7; 20]);
+        assert_eq!(reader.read().unwrap().unwrap(), [7; 300]);
+        reader.set_bytes_max(65_535);
+        assert_eq!(reader.buffer.capacity(), IDLE_BYTES);
+        assert!(reader.read().unwrap().is_none());
     }
 
     #[test]
