@@ -1,5 +1,5 @@
-//! The part of a login that costs a thread: the RSA operation and the LOGIN record. One thread
-//! performs the login; a fresh one serves the session.
+//! The part of a login that costs a thread: the RSA operation and the LOGIN record. A thread of
+//! `login_threads.rs` performs it; a fresh one serves the session.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::control::{Admission, Slot, Waiting};
+use super::login_threads::LoginThreads;
 use super::penalties::Offence;
 use super::table::{Stage, Standing};
 use crate::crypto::handshake::{Gated, ServerTicket, Transport};
@@ -85,19 +86,27 @@ struct Ends {
     offered: u16,
 }
 
-/// Starts a thread for a connection, or answers that the server is full.
-pub fn begin(admission: &Arc<Admission>, login: GatedLogin, serve: &Serve) {
-    let full = |login: GatedLogin| {
-        let connection = login.connection;
-        connection.end(admission, connection.turned_away(Offence::Full));
-    };
-    let Some(slot) = admission.slot() else { return full(login) };
-    let (own, serve) = (Arc::clone(admission), serve.clone());
-    let peer = login.connection.link.peer;
-    let job = move |login| log_in(&own, login, slot, &serve);
-    if let Err((error, login)) = on_own_thread((peer, LOGIN_STACK_BYTES), login, job) {
-        log::warn!("no thread for {}: {error}", server_log::address(peer));
-        login.into_iter().for_each(full);
+/// Logins, each with its slot, and the threads that perform them.
+pub struct Logins(LoginThreads<(GatedLogin, Slot)>);
+
+impl Logins {
+    pub fn new(admission: &Arc<Admission>, serve: &Serve) -> Logins {
+        let (admission, serve) = (Arc::clone(admission), serve.clone());
+        Logins(LoginThreads::new(move |(login, slot)| log_in(&admission, login, slot, &serve)))
+    }
+
+    /// Gives a connection to a thread, or answers that the server is full.
+    pub fn begin(&self, admission: &Arc<Admission>, login: GatedLogin) {
+        let full = |login: GatedLogin| {
+            let connection = login.connection;
+            connection.end(admission, connection.turned_away(Offence::Full));
+        };
+        let Some(slot) = admission.slot() else { return full(login) };
+        let peer = login.connection.link.peer;
+        if let Err((error, login)) = self.0.give((login, slot), LOGIN_STACK_BYTES) {
+            log::warn!("no thread for {}: {error}", server_log::address(peer));
+            login.into_iter().for_each(|(login, _)| full(login));
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod connection;
 mod control;
 pub mod entrance;
 mod login;
+mod login_threads;
 mod penalties;
 mod recent_logins;
 pub mod semaphore;

@@ -11,7 +11,7 @@ use super::Ways;
 use super::accepting::Accepting;
 use super::connection::{Connection, Progress};
 use super::control::{Admission, Via};
-use super::login::{GatedLogin, Serve, begin};
+use super::login::{GatedLogin, Logins, Serve};
 use super::penalties::Offence;
 use super::table::Stage;
 use crate::net::link::Link;
@@ -26,15 +26,16 @@ const ACCEPTS_MAX: usize = 64;
 /// The connections without a thread.
 pub struct Unauthenticated<'a> {
     admission: &'a Arc<Admission>,
-    serve: &'a Serve,
+    logins: Logins,
     connections: BTreeMap<u64, Connection>,
     accepting: Accepting,
 }
 
 impl<'a> Unauthenticated<'a> {
-    pub fn new(admission: &'a Arc<Admission>, serve: &'a Serve) -> Self {
+    pub fn new(admission: &'a Arc<Admission>, serve: &Serve) -> Self {
         let (connections, accepting) = (BTreeMap::new(), Accepting::default());
-        Unauthenticated { admission, serve, connections, accepting }
+        let logins = Logins::new(admission, serve);
+        Unauthenticated { admission, logins, connections, accepting }
     }
 
     /// Runs until the server stops.
@@ -96,7 +97,7 @@ impl<'a> Unauthenticated<'a> {
                 match connection.waiting.moves_on(Stage::LoggingIn) {
                     Ok(evicted) => {
                         self.forget(&evicted);
-                        begin(self.admission, GatedLogin { connection, gated }, self.serve);
+                        self.logins.begin(self.admission, GatedLogin { connection, gated });
                     }
                     Err(_) => {
                         connection.end(self.admission, connection.turned_away(Offence::Unserved));
