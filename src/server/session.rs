@@ -28,6 +28,7 @@ use crate::chat::{
     SessionId, Target, UserName,
 };
 use crate::clean;
+use crate::crypto::password::PasswordHash;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{PublicKey, RecordType};
 use crate::home::sanctions::{Subject, Whom};
@@ -99,16 +100,25 @@ struct Tickets {
 }
 
 impl Tickets {
-    fn send(&mut self, session: &Session) {
+    fn new(session: &Session, password: Option<&PasswordHash>, proven_s: Option<u64>) -> Tickets {
+        let holder = Holder {
+            user: session.user.clone(),
+            key: session.queue.key,
+            password: password.cloned(),
+            proven_s: proven_s.unwrap_or_else(session_tickets::now_s),
+        };
+        Tickets { holder, sent_s: 0 }
+    }
+
+    fn issue(&mut self, context: &Context) -> Option<Event> {
         self.sent_s = session_tickets::now_s();
-        let ticket = session.context.session_tickets.issue(&self.holder);
-        ticket.iter().for_each(|event| session.answer(event));
+        context.session_tickets.issue(&self.holder)
     }
 
     fn renew(&mut self, session: &Session) {
         let age_s = session_tickets::now_s().saturating_sub(self.sent_s);
         if age_s >= SESSION_TICKET_S_MAX / 2 {
-            self.send(session);
+            self.issue(&session.context).iter().for_each(|event| session.answer(event));
         }
     }
 }
@@ -150,13 +160,12 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     let has = |wanted: &str| login.features.iter().any(|feature| feature == wanted);
     let (purpose, keeps_ticket) = (purpose(has("job"), has("resume")), has("ticket"));
     session.standing();
-    let welcome = session.welcome();
-    if let Err(refusal) = context.hub.enter(&session.queue, session.participant(purpose), welcome) {
-        let (code, reason) = (refusal.code(), refusal.to_string());
-        context.hub.counters().refused(code);
-        let retry_ms = refusal.retry_ms().or(Some(10_000));
-        let event = Event::Goodbye { code, reason, retry_ms };
-        session.queue.end(Some(&event), "refused");
+    let mut tickets =
+        has("session_ticket").then(|| Tickets::new(&session, proof.password(), proven_s));
+    let mut first = vec![session.welcome()];
+    first.extend(tickets.iter_mut().filter_map(|tickets| tickets.issue(context)));
+    if let Err(refusal) = context.hub.enter(&session.queue, session.participant(purpose), first) {
+        session.refuse(&refusal);
         registered.refused(Offence::Unserved);
         return None;
     }
@@ -171,16 +180,6 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
         let ticket = proof.ticket(context, &session.user, session.queue.key);
         ticket.iter().for_each(|event| session.answer(event));
     }
-    let mut tickets = has("session_ticket").then(|| Tickets {
-        holder: Holder {
-            user: session.user.clone(),
-            key: session.queue.key,
-            password: proof.password().cloned(),
-            proven_s: proven_s.unwrap_or_else(session_tickets::now_s),
-        },
-        sent_s: 0,
-    });
-    tickets.iter_mut().for_each(|tickets| tickets.send(session));
     session.send_key_changes();
     Some(Entered { leaving, reader, tickets })
 }
@@ -285,6 +284,15 @@ impl Session {
             motd: self.context.decided.now().motd_over(&self.context.config.get()),
             files: self.file_rules(),
         }
+    }
+
+    /// Ends the connection of a peer that gets no session.
+    fn refuse(&self, refusal: &Refusal) {
+        let (code, reason) = (refusal.code(), refusal.to_string());
+        self.context.hub.counters().refused(code);
+        let retry_ms = refusal.retry_ms().or(Some(10_000));
+        let event = Event::Goodbye { code, reason, retry_ms };
+        self.queue.end(Some(&event), "refused");
     }
 
     /// Sends the changes of the server's key and of the user's keys.

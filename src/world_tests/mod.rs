@@ -288,7 +288,7 @@ impl World {
             files: None,
         };
         let participant = Participant { user, device: name, purpose: Purpose::Resume };
-        self.server.hub.enter(&queue, participant, welcome).expect("there is room");
+        self.server.hub.enter(&queue, participant, vec![welcome]).expect("there is room");
     }
 
     /// The session's thread takes the next message.

@@ -313,12 +313,12 @@ impl SendQueue {
         self.lock().held = true;
     }
 
-    /// Sends the welcome and then what was queued since `hold`. Returns true if the socket has
-    /// become full.
+    /// Sends the first events and then what was queued since `hold`, in one call. Returns true if
+    /// the socket has become full.
     #[must_use = "a blocked queue must be watched"]
-    pub fn welcome(&self, event: &Event) -> bool {
-        let mut body = Vec::with_capacity(256);
-        codec::encode(event, &mut body);
+    pub fn welcome(&self, first: &[Event]) -> bool {
+        let mut body = Vec::with_capacity(1_024);
+        first.iter().for_each(|event| codec::encode(event, &mut body));
         let mut state = self.lock();
         state.held = false;
         body.append(&mut state.answers);

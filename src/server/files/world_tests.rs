@@ -200,7 +200,7 @@ impl World {
         let welcome = Event::Notice { text: "hello".into(), reference: None };
         let (user, device) = (self.user(owner), format!("d{owner}").parse().unwrap());
         let participant = Participant { user, device, purpose: Purpose::Visit };
-        self.server.hub.enter(&queue, participant, welcome).unwrap();
+        self.server.hub.enter(&queue, participant, vec![welcome]).unwrap();
         let reader = TunnelReader::new(other.source, opener);
         let (uploads, client) = Default::default();
         self.sessions.push(Session { id, owner, queue, pipe, reader, uploads, client, last: 0 });

@@ -86,9 +86,9 @@ impl Delivery {
         }
     }
 
-    /// Sends a session its first event.
-    pub(super) fn welcome(&self, queue: &Arc<SendQueue>, event: &Event) {
-        if queue.welcome(event) {
+    /// Sends a session its first events.
+    pub(super) fn welcome(&self, queue: &Arc<SendQueue>, first: &[Event]) {
+        if queue.welcome(first) {
             self.flusher.watch(Arc::clone(queue));
         }
     }

@@ -113,7 +113,7 @@ impl Room {
             ("alice".parse().unwrap(), "main".parse().unwrap());
         let welcome = Event::Notice { text: "hello".into(), reference: None };
         let participant = Participant { user, device, purpose: Purpose::Visit };
-        self.hub.enter(&queue, participant, welcome).unwrap();
+        self.hub.enter(&queue, participant, vec![welcome]).unwrap();
         self.members.push(Member { faults, pipe, queue, reader, first: self.messages + 1 });
     }
 
