@@ -98,6 +98,8 @@ fn run((count, build): (usize, &Path), seconds: f64, keys: &Arc<Crowd>) -> Vec<R
         ("resident for each, KiB", resident, 1),
         ("threads", server.process.threads() as f64, 0),
     ];
+    // The threads of logins end after a second without one.
+    thread::sleep(Duration::from_secs(2));
     let cpu_us = server.process.cpu_of_threads_us();
     thread::sleep(Duration::from_secs_f64(seconds));
     let idle = (server.process.cpu_of_threads_us() - cpu_us) / seconds / 1e4;
