@@ -212,7 +212,7 @@ limits! {
     channels_per_user_max: usize = 100,
     /// Channels on this server.
     channels_max: usize = 10_000,
-    /// Time after which the server forgets an empty channel, in seconds.
+    /// Time after which the server removes an empty channel from memory, in seconds. Messages stay.
     channel_empty_s: u64 = 60,
     /// Members of a channel up to which joins and departures are announced. `/list` shows the members of larger channels.
     announce_people_max: usize = 200,

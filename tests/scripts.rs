@@ -113,6 +113,32 @@ fn a_channel_that_is_not_there_is_created_only_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_channel_with_messages_exists_while_nobody_is_in_it() {
+    let world = World::with(r#"{"channel_empty_s": 0}"#);
+    let mut alice = world.enters("alice");
+    alice.types("/join alerts");
+    alice.sees("you are in #alerts");
+    alice.types("the kettle is on");
+    alice.sees("#alerts You: the kettle is on");
+    alice.types("/part #alerts");
+    world.admit("bob");
+    world.until("the server keeps only the lobby in memory", || world.counter("channels") == 1);
+    let (_, channels) = world.operator(&["ctl", "channels"]);
+    assert!(channels.contains("#alerts  0 members"), "{channels}");
+    let (code, out, told) = ended(&job(&world, &["--tail", "5", "--to", "#alerts"]));
+    assert!(code == 0 && out.contains("alice: the kettle is on"), "{out}{told}");
+    let (code, _, told) = ended(&job(&world, &["--send", "tea", "--to", "#alerts"]));
+    assert_eq!(code, 0, "{told}");
+    // One without messages does not.
+    let (code, _, told) = ended(&job(&world, &["--send", "tea", "--to", "#alarms"]));
+    assert_eq!(code, 8, "{told}");
+    // The same in the next run of the server.
+    let world = world.restarted();
+    let (code, _, told) = ended(&job(&world, &["--send", "tea again", "--to", "#alerts"]));
+    assert_eq!(code, 0, "{told}");
+}
+
+#[test]
 fn a_tail_prints_the_last_messages_and_nothing_else() {
     let world = World::with(r#"{"history_messages_max": 2, "messages_burst": 1000}"#);
     let mut alice = world.enters("alice");

@@ -157,10 +157,22 @@ impl Logs {
         log.map(|log| log.stored = false).is_some()
     }
 
+    /// Whether the ledger has messages of a conversation.
+    pub fn is_stored(&self, conversation: &Conversation) -> bool {
+        self.logs.get(conversation).is_some_and(|log| log.stored)
+    }
+
+    /// Returns the channels of which the ledger has messages.
+    pub fn stored_channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.logs.iter().filter(|(_, log)| log.stored).filter_map(|(name, _)| match name {
+            Conversation::Channel(channel) => Some(channel),
+            Conversation::Private(..) => None,
+        })
+    }
+
     /// Whether a conversation's messages are on disk.
     fn is_on_disk(&self, conversation: &Conversation) -> bool {
-        let is_stored = self.logs.get(conversation).is_some_and(|log| log.stored);
-        is_stored && (self.rules.retention)(conversation) != Retention::Off
+        self.is_stored(conversation) && (self.rules.retention)(conversation) != Retention::Off
     }
 
     /// Nobody is left in a channel. Drops its log, unless it stays for those who return. Returns

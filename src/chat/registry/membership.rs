@@ -348,14 +348,20 @@ impl Membership {
         Some(left.chain(entered).collect())
     }
 
-    /// Checks whether a session may see the members of a channel. Open channels are visible to
-    /// everybody. Channels with a PIN are visible to members only; others do not even learn whether
-    /// they exist.
-    pub(super) fn may_look(&self, from: SessionId, channel: &ChannelName) -> Result<(), Refusal> {
+    /// Checks whether a session may see the members of a channel, of which `is_stored` says whether
+    /// it has messages: such a channel exists although nobody is in it. Open channels are visible
+    /// to everybody. Channels with a PIN are visible to members only; others do not even learn
+    /// whether they exist.
+    pub(super) fn may_look(
+        &self,
+        from: SessionId,
+        channel: &ChannelName,
+        is_stored: bool,
+    ) -> Result<(), Refusal> {
         if channel.has_pin() {
             self.check_member(from, channel)?;
         }
-        match self.channels.exists(channel) {
+        match is_stored || self.channels.exists(channel) {
             true => Ok(()),
             false => Err(Refusal::NoSuchChannel(channel.clone())),
         }

@@ -135,6 +135,12 @@ impl Registry {
         self.membership.users.refused(conversation, from);
     }
 
+    /// Returns the channels that have people or messages, and the people in them.
+    pub fn channels(&self) -> BTreeMap<&ChannelName, Vec<&UserName>> {
+        let empty = self.logs.stored_channels().map(|channel| (channel, Vec::new()));
+        empty.chain(self.membership.channels()).collect()
+    }
+
     /// Returns the newest seq of a conversation.
     pub fn last(&self, conversation: &Conversation) -> Seq {
         self.logs.last(conversation)
@@ -285,7 +291,8 @@ impl Registry {
                 Decision::Effects(self.part(from, channel, reference.clone(), now)?)
             }
             Command::People { channel } => {
-                self.membership.may_look(from, channel)?;
+                let is_stored = self.logs.is_stored(&Conversation::Channel(channel.clone()));
+                self.membership.may_look(from, channel, is_stored)?;
                 let event = self.membership.people_event(channel, reference.clone());
                 Decision::Effects(vec![Effect::Answer(event)])
             }

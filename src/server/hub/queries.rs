@@ -69,14 +69,14 @@ impl Hub {
         self.lock().registry.membership.presence(name, requester, now)
     }
 
-    /// Returns the channels and the people in them, ordered by name.
+    /// Returns the channels that have people or messages, and the people in them, ordered by name.
     pub fn channels(&self) -> Vec<(ChannelName, Vec<UserName>)> {
         let state = self.lock();
         let own = |people: Vec<&UserName>| people.into_iter().cloned().collect();
         state
             .registry
-            .membership
             .channels()
+            .into_iter()
             .map(|(name, people)| (name.clone(), own(people)))
             .collect()
     }

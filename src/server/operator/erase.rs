@@ -92,7 +92,7 @@ fn with_channel(call: &Call, text: &str, job: fn(&Call, &ChannelName) -> Reply) 
     match meant.as_slice() {
         [] if named.is_empty() => {
             let error = format!("there is no channel {}", clean::line(text));
-            failed(&error, "pychat ctl channels shows the channels that have members")
+            failed(&error, "pychat ctl channels lists the channels that have members or messages")
         }
         [] => {
             let (name, others) = (clean::line(text), listed(named.iter()));
