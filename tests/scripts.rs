@@ -174,6 +174,7 @@ fn what_a_program_types_wrongly_is_an_error_with_a_code() {
     let world = World::new();
     let bob = world.enters("bob");
     world.admit("alice");
+    assert!(world.operator(&["users", "role", "alice", "moderator"]).0);
     for line in ["/frobnicate", "//join #tea 4711", "/whois b!b", "/"] {
         let mut alice = world.client("alice", &["--json"]);
         alice.sees("connected");
@@ -185,11 +186,24 @@ fn what_a_program_types_wrongly_is_an_error_with_a_code() {
     }
     let mut alice = world.client("alice", &["--json"]);
     alice.sees("connected");
+    alice.types(r#"{"type":"slash","line":"/kick"}"#);
+    let told = alice.sees("whom? kick");
+    assert!(told.contains(r#""code":"bad_request""#), "{told}");
+    alice.types(r##"{"type":"send_file","path":"none.jpg","to":"#lobby"}"##);
+    let told = alice.sees(r#""state":"failed""#);
+    assert!(told.contains(r#""code":"not_a_file""#), "{told}");
     alice.types(r##"{"type":"history","to":"#lobby","messages":0}"##);
     alice.sees("messages is 1 or more");
     alice.types(r##"{"type":"say","to":"#lobby","text":" /join #tea as it is"}"##);
     bob.sees("alice:  /join #tea as it is");
     assert_eq!(bob.seen("4711"), 0);
+    alice.types(r#"{"type":"quit"}"#);
+    assert_eq!(alice.ends().code(), Some(8), "a line has failed before `quit`");
+    // The control: nothing has failed.
+    let mut alice = world.client("alice", &["--json"]);
+    alice.sees("connected");
+    alice.types(r#"{"type":"quit"}"#);
+    assert_eq!(alice.ends().code(), Some(0));
 }
 
 #[test]

@@ -166,6 +166,9 @@ pub enum Refusal {
     /// An operator command failed.
     #[error("{0}")]
     Operator(String),
+    /// An operator command is malformed.
+    #[error("{0}")]
+    OperatorMisused(String),
     #[error("the file has {bytes} after encryption, and this server accepts at most {max_bytes}")]
     FileTooLarge { bytes: FileBytes, max_bytes: FileBytes },
     #[error("{}", over_quota((*bytes, *used, *max_bytes), frees.as_ref()))]
@@ -233,6 +236,7 @@ impl Refusal {
             | Refusal::EarlyCertificate
             | Refusal::TooManyNames
             | Refusal::TooManyCounted { .. }
+            | Refusal::OperatorMisused(_)
             | Refusal::LongReference => Code::BadRequest,
             Refusal::FileTooLarge { .. } => Code::FileTooLarge,
             Refusal::Quota { .. } => Code::Quota,

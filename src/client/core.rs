@@ -132,7 +132,7 @@ impl Core {
         let outgoing = Outbox::of(left.outbox, &left.refused);
         let (ignored, ignore_list) = restored::ignore_list(Some(stem), engine.record_key(), &inbox);
         let secrets = Giver::Program;
-        let usage = Use { once: false, resumes: true, reads: false, retries: true, secrets };
+        let usage = Use { once: false, resumes: true, reads: false, is_program: false, secrets };
         let target = Target::Channel(ChannelName::lobby());
         let positions = Conversations::of(left.positions);
         let model = Model::new(usage, target, channels, outgoing, positions)

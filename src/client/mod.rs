@@ -179,7 +179,7 @@ impl Mode {
             once: self.once,
             resumes: self.live,
             reads: self.live && !self.json && !self.web && !self.full,
-            retries: !self.json,
+            is_program: self.json,
             secrets: self.giver(),
         }
     }
@@ -210,7 +210,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         return Ok(code::INTERRUPTED);
     };
     let (usage, profile) = (mode.usage(), Arc::new(profile));
-    let mut engine = restored::engine(&profile, usage.retries).map_err(storage::fault)?;
+    let mut engine = restored::engine(&profile, !usage.is_program).map_err(storage::fault)?;
     if let Some(file) = &args.join_file {
         channels.extend(invited::from_file(file, profile.founding(), &mut engine)?);
     }

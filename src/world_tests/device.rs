@@ -64,7 +64,7 @@ pub fn model(
     joined: BTreeSet<ChannelName>,
 ) -> Model {
     let secrets = Giver::Nobody;
-    let usage = Use { once: false, resumes: true, reads: true, retries: true, secrets };
+    let usage = Use { once: false, resumes: true, reads: true, is_program: false, secrets };
     let target = Target::Channel(ChannelName::lobby());
     let (outbox, conversations) =
         (Outbox::of(outbox.to_vec(), refused), Conversations::of(positions.to_vec()));

@@ -83,6 +83,11 @@ impl Ending {
         self.failed = Some(code);
     }
 
+    /// The exit code so far.
+    pub fn code(&self) -> u8 {
+        self.failed.unwrap_or(0)
+    }
+
     /// Records whether requests wait for their answers.
     pub fn awaits(&mut self, answers: bool) {
         self.answers_due = answers;
@@ -110,7 +115,7 @@ impl Ending {
         match (self.phase, self.answers_due && is_up) {
             (Phase::Running, _) => Next::Stay,
             (Phase::ClosingWhenSettled, true) => Next::Answers,
-            (Phase::ClosingWhenSettled, false) => Next::Quit(self.failed.unwrap_or(0)),
+            (Phase::ClosingWhenSettled, false) => Next::Quit(self.code()),
         }
     }
 }

@@ -206,8 +206,9 @@ impl Exchange {
             }
             false => {}
         }
+        let code = if self.usage.is_program { self.ending.code() } else { 0 };
         let bye = Action::Output(Output::Bye("you left".into()));
-        actions.extend([Action::Close, bye, Action::Quit(0)]);
+        actions.extend([Action::Close, bye, Action::Quit(code)]);
         actions
     }
 

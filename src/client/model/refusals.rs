@@ -29,7 +29,7 @@ pub fn refused(exchange: &mut Exchange, mut refused: Refused, origin: Origin) ->
     let Refused { code, id, retry_ms, .. } = refused;
     match (code, id, retry_ms) {
         (Code::Rate, Some(id), Some(wait_ms))
-            if exchange.usage.retries && exchange.outgoing.postpone(id) =>
+            if !exchange.usage.is_program && exchange.outgoing.postpone(id) =>
         {
             let text = format!("too fast: wait {} s; it is then sent", wait_ms.div_ceil(1000));
             return vec![notice(text), Action::Wait(wait_ms)];
@@ -61,7 +61,7 @@ pub fn refused(exchange: &mut Exchange, mut refused: Refused, origin: Origin) ->
         refused.reference.clone_from(&wish.theirs);
     }
     let mut actions = vec![Action::Output(Output::Event(origin, refused.event()))];
-    let retries = exchange.usage.retries;
+    let retries = !exchange.usage.is_program;
     if let Some(refused) = id.and_then(|id| exchange.outgoing.refuse(id, retries)) {
         exchange.ending.fails();
         actions.extend(refused);

@@ -9,7 +9,7 @@ mod hostile;
 use std::collections::HashSet;
 
 const LIVE: Use =
-    Use { once: false, resumes: true, reads: true, retries: true, secrets: Giver::Person };
+    Use { once: false, resumes: true, reads: true, is_program: false, secrets: Giver::Person };
 
 fn model(usage: Use) -> Model {
     let lobby = Target::Channel(ChannelName::lobby());
@@ -17,7 +17,13 @@ fn model(usage: Use) -> Model {
 }
 
 fn model_once() -> Model {
-    model(Use { once: true, resumes: false, reads: false, retries: true, secrets: Giver::Nobody })
+    model(Use {
+        once: true,
+        resumes: false,
+        reads: false,
+        is_program: false,
+        secrets: Giver::Nobody,
+    })
 }
 
 fn connected() -> Model {

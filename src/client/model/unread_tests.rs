@@ -5,7 +5,7 @@ use crate::chat::{ConversationInfo, Epoch, Event, MessageCount, Retention, Sende
 
 fn connected() -> Model {
     let usage =
-        Use { once: false, resumes: true, reads: false, retries: true, secrets: Giver::Person };
+        Use { once: false, resumes: true, reads: false, is_program: false, secrets: Giver::Person };
     let lobby = Target::Channel(ChannelName::lobby());
     let mut model =
         Model::new(usage, lobby, BTreeSet::new(), Outbox::default(), Conversations::default());

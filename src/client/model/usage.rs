@@ -11,7 +11,8 @@ pub struct Use {
     pub resumes: bool,
     /// A user reads the output.
     pub reads: bool,
-    /// Messages refused for their rate are sent again automatically; a program decides that itself.
-    pub retries: bool,
+    /// A program decides itself whether to send a message again that was refused for its rate. Its
+    /// exit code reports a failure also after `quit`.
+    pub is_program: bool,
     pub secrets: Giver,
 }

@@ -152,8 +152,10 @@ impl Answers<'_> {
     ) -> Result<(), Refusal> {
         let mut reply = operator::run_command(self.context, actor, words);
         clip(&mut reply.text, REPLY_BYTES_MAX);
-        if !reply.ok {
-            return Err(Refusal::Operator(reply.text));
+        match (reply.ok, reply.misused) {
+            (true, _) => {}
+            (false, true) => return Err(Refusal::OperatorMisused(reply.text)),
+            (false, false) => return Err(Refusal::Operator(reply.text)),
         }
         self.context
             .hub

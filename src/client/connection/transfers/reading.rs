@@ -1,7 +1,7 @@
 //! The first pass over a file before it is sent: removes metadata and stores the digests on disk.
 //! Its time grows with the file's size, so it runs on its own thread.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -294,6 +294,11 @@ pub fn not_stored(error: StoreError) -> Failure {
 pub fn failure(error: SourceError) -> Failure {
     let name = match &error {
         SourceError::NotAFile { .. } => "not_a_file",
+        SourceError::Io { error, .. }
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+        {
+            "not_a_file"
+        }
         SourceError::Io { .. } | SourceError::Record(_) => "disk",
         SourceError::TooLarge { .. } => "file_too_large",
         SourceError::Changed { .. } => "changed",

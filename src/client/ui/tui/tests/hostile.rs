@@ -128,8 +128,13 @@ fn pin() -> ChannelName {
 
 impl Client {
     fn new() -> Client {
-        let usage =
-            Use { once: false, resumes: true, reads: false, retries: true, secrets: Giver::Person };
+        let usage = Use {
+            once: false,
+            resumes: true,
+            reads: false,
+            is_program: false,
+            secrets: Giver::Person,
+        };
         let lobby = Target::Channel(ChannelName::lobby());
         let (outbox, conversations) = (Outbox::default(), Conversations::default());
         let model = Model::new(usage, lobby, BTreeSet::new(), outbox, conversations);
