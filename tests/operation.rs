@@ -115,6 +115,9 @@ fn a_stop_that_was_named_for_later_is_moved_and_taken_back() {
         assert!(world.operator(&["ctl", "shutdown", delay]).0);
         alice.sees(told);
     }
+    let (ok, told) = world.operator(&["ctl", "shutdown", "-"]);
+    assert!(!ok && told.contains("no shutdown is scheduled"), "{told}");
+    assert_eq!(alice.seen("the server does not stop now"), 1, "nobody is told again");
     for delay in ["30m", "1s"] {
         assert!(world.operator(&["ctl", "shutdown", delay]).0);
     }
@@ -126,6 +129,11 @@ fn a_stop_that_was_named_for_later_is_moved_and_taken_back() {
 #[test]
 fn metrics_are_for_this_computer_only_and_a_log_is_where_one_can_be() {
     let world = World::new().stopped();
+    // Nobody is told to remove a folder of the home.
+    fs::write(world.home().join("config.json"), r#"{"read_socket": "data"}"#).unwrap();
+    let (ok, told) = world.operator(&["check"]);
+    assert!(!ok && told.contains("read_socket cannot be"), "{told}");
+    assert!(!told.contains("remove the folder"), "{told}");
     fs::write(world.home().join("config.json"), r#"{"metrics": "0.0.0.0:9464"}"#).unwrap();
     let (ok, told) = world.operator(&["server", "--no-owner"]);
     assert!(!ok && told.contains("metrics: ") && told.contains("loopback"), "{told}");
@@ -307,6 +315,7 @@ fn check_names_everything_that_is_wrong_at_once() {
     fs::write(home.join("config.json"), "{\"server_prot\": 1}").unwrap();
     let (_, told) = world.operator(&["check"]);
     assert!(told.contains("server_prot") && told.contains("did you mean server_port"), "{told}");
+    assert!(!told.contains("the server listens on"), "its addresses are unknown: {told}");
 }
 
 /// Where nobody reads any more.

@@ -208,6 +208,7 @@ fn a_ban_of_many_is_confirmed_first() {
     for (range, wanted) in [
         ("10.0.0.0/8", "16777216 addresses would be banned (10.0.0.0/8)"),
         ("0.0.0.0/1", "many people share 127.0.0.0 in this range"),
+        ("127.0.0.9", "many people share 127.0.0.9 in this range"),
         ("::/0", "all IPv6 addresses would be banned"),
         ("2001:db8::/31", "addresses would be banned"),
     ] {

@@ -23,6 +23,7 @@ struct State {
     requested: bool,
     /// Number of times that a stop was scheduled or cancelled: only the last one applies.
     plan: u64,
+    is_scheduled: bool,
 }
 
 impl Default for Stop {
@@ -56,7 +57,8 @@ impl Stop {
 
     /// Schedules a stop, replacing an earlier schedule.
     pub fn request_after(self: &Arc<Self>, delay: Duration) {
-        let (stop, plan) = (Arc::clone(self), self.forget_time());
+        let (plan, _) = self.plan(true);
+        let stop = Arc::clone(self);
         let later = move || {
             if stop.lasts(delay, |state| !state.requested && state.plan == plan) {
                 stop.request();
@@ -67,12 +69,18 @@ impl Stop {
         }
     }
 
-    /// Cancels a scheduled stop. Returns the number of this change.
-    pub fn forget_time(&self) -> u64 {
+    /// Cancels a scheduled stop. Returns whether there was one.
+    pub fn forget_time(&self) -> bool {
+        self.plan(false).1
+    }
+
+    /// Replaces the schedule. Returns the number of this change, and whether a stop was scheduled.
+    fn plan(&self, is_scheduled: bool) -> (u64, bool) {
         let mut state = self.lock();
         state.plan += 1;
+        let was_scheduled = std::mem::replace(&mut state.is_scheduled, is_scheduled);
         self.changed.notify_all();
-        state.plan
+        (state.plan, was_scheduled)
     }
 
     pub fn is_requested(&self) -> bool {
@@ -167,7 +175,8 @@ mod tests {
         let soon = Duration::from_secs(1);
         stop.request_after(soon);
         stop.request_after(soon);
-        stop.forget_time();
+        assert!(stop.forget_time(), "a stop was scheduled");
+        assert!(!stop.forget_time(), "it was cancelled already");
         assert!(!stop.wait_for(2 * soon), "it was taken back");
         stop.request_after(long);
         let begun = Instant::now();

@@ -128,6 +128,7 @@ fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
         }
         Err(error) => found.fault(&error.into()),
     }
+    let is_known = config.is_some();
     let config = config.unwrap_or_default();
     people(home, config.passwords, found);
     found.take(Decisions::load(&home.decisions_file()));
@@ -171,7 +172,10 @@ fn look(home: &Home, listen: Vec<SocketAddr>, found: &mut Findings) {
             Ok(()) => log_file(home, file, found),
         }
     }
-    network(home, &config, listen, found);
+    // The addresses of a damaged config.json are unknown.
+    if is_known {
+        network(home, &config, listen, found);
+    }
 }
 
 /// Checks the number of stored messages that is kept outside of the ledger.
@@ -186,7 +190,9 @@ fn ledger_head(home: &Home, found: &mut Findings) {
 
 /// Checks the path of the socket for readers.
 fn read_socket(home: &Home, path: &Path, found: &mut Findings) {
-    found.take(check_readers(home, path));
+    if found.take(check_readers(home, path)).is_none() {
+        return;
+    }
     socket(path, found);
     if !path.parent().is_some_and(Path::is_dir) {
         let what = format!("there is no folder for read_socket: {}", path.display());

@@ -415,11 +415,13 @@ impl Admission {
         self.recent.lock().users_in(range, today())
     }
 
-    /// Returns an address in the range from which many people connect, as through a proxy.
+    /// Returns an address of the range from which many people connect, as through a proxy: the
+    /// first one of the smaller of two ranges that overlap.
     pub fn shared_in(&self, range: &IpRange) -> Option<IpAddr> {
         let rules = self.rules();
         let mut shared = rules.shared.iter().chain(&rules.web_proxies);
-        shared.find(|one| range.overlaps(one)).map(|one| one.network)
+        let shared = shared.find(|one| range.overlaps(one))?;
+        Some(if range.prefix_bits > shared.prefix_bits { range.network } else { shared.network })
     }
 
     /// Returns the new content of the file of recent logins, if it changed.

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::call::Call;
-use super::reply::{Reply, misused, yes};
+use super::reply::{Reply, failed, misused, yes};
 use crate::home::Decision;
 
 pub fn shutdown(call: &Call) -> Reply {
     let context = call.context;
     if call.operands.first().is_some_and(|text| text == "-") {
+        if !context.stop.forget_time() {
+            return failed("no shutdown is scheduled", "shutdown 10m schedules one");
+        }
         context.records.record(&Decision { target: "taken back", ..call.done() });
-        context.stop.forget_time();
         context.hub.notice_all("the server does not stop now");
         return yes("scheduled shutdown cancelled");
     }
