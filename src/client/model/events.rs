@@ -156,8 +156,8 @@ impl Incoming<'_> {
         actions.extend(self.exchange.tail_begins());
         actions.extend(self.exchange.transfers.connected());
         if old > 0 {
-            let what = if old == 1 { "a message" } else { "messages" };
-            let text = format!("{what} from the last run were refused: /retry or /cancel");
+            let what = if old == 1 { "a message was" } else { "messages were" };
+            let text = format!("{what} refused in the last run: /retry or /cancel");
             actions.push(notice(text));
         }
         actions.extend(self.exchange.end_when_settled());
