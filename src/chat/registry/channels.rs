@@ -125,13 +125,13 @@ impl Channels {
         self.channels.get(name).is_some_and(|channel| channel.counts_for(who))
     }
 
-    /// Restores a channel of an earlier run. One without stored messages is dropped again unless
-    /// somebody joins.
-    pub fn remember(&mut self, name: ChannelName, is_stored: bool, topic: Option<Topic>) {
+    /// Restores a channel of an earlier run. One that does not stay without members is dropped
+    /// again unless somebody joins.
+    pub fn remember(&mut self, name: ChannelName, stays: bool, topic: Option<Topic>) {
         if let Some(topic) = topic {
             self.topics.insert(name.clone(), topic);
         }
-        if !is_stored {
+        if !stays {
             self.channels.entry(name).or_default().empty_since = Some(Stamp(0));
         }
     }

@@ -468,6 +468,22 @@ fn a_channel_with_erase_on_empty_is_dropped_at_once() {
 }
 
 #[test]
+fn a_channel_with_erase_on_empty_is_dropped_after_a_restart_unless_somebody_joins() {
+    let leaky = |number: usize| format!("#leaky~{}{number}0", "0".repeat(24));
+    let mut chat = Chat::new();
+    (0..2).for_each(|number| chat.registry.remember(past(&leaky(number), 4)));
+    chat.registry.remember(past("#stays", 4));
+    let alice = chat.enters("alice");
+    chat.joins(alice, &leaky(1)).unwrap();
+    let channel_empty_ms = chat.limits.channel_empty_s * 1000;
+    assert_eq!(chat.registry.sweep(Stamp(channel_empty_ms - 1)), []);
+    let forgotten = Effect::Forget(leaky(0).parse().unwrap());
+    assert_eq!(chat.registry.sweep(Stamp(channel_empty_ms)), [forgotten]);
+    assert_eq!([leaky(0), leaky(1)].map(|name| traces(&chat, &name)), [0, 1]);
+    assert_eq!(traces(&chat, "#stays"), 1);
+}
+
+#[test]
 fn lists_fit_an_answer_and_count_what_is_left_out() {
     let mut chat = Chat::new();
     chat.tune(|limits| (limits.announce_people_max, limits.channels_max) = (0, 2_000));

@@ -63,11 +63,13 @@ impl Registry {
     pub fn remember(&mut self, known: Remembered) {
         let Remembered { conversation, first, last, stored, topic, reads, waiting } = known;
         self.logs.remember(&conversation, (first, last), stored, reads);
+        // Nobody is in it after a restart.
+        let stays = stored && !(self.rules.forgets)(&conversation);
         for (name, count) in waiting {
             self.membership.users.remember(&name, &conversation, count);
         }
         let Conversation::Channel(channel) = conversation else { return };
-        self.membership.channels.remember(channel, stored, topic);
+        self.membership.channels.remember(channel, stays, topic);
     }
 
     /// Starts a session, in the lobby.
