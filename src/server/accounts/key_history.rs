@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context as _;
+
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, Event, TimeSpan, UserName};
 use crate::config::Config;
 use crate::crypto::{Fingerprint, PublicKey};
-use crate::file::FileError;
 use crate::home::known::{Change, Known};
 use crate::home::{self, Decision, Home, Users};
 use crate::server::hub::Hub;
@@ -38,11 +39,17 @@ impl KeyHistory {
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be read or written.
-    pub fn open(home: &Home, around: Around) -> Result<KeyHistory, FileError> {
+    /// Fails if the file cannot be read or written, or if the ledger cannot store that a name has
+    /// another user.
+    pub fn open(home: &Home, around: Around) -> anyhow::Result<KeyHistory> {
         let mut known = Known::load(&home.known_file())?;
         known.begin(now_ms());
-        known.reassigned(&around.users.get()).iter().for_each(|name| around.hub.ledger.renew(name));
+        let reassigned = known.reassigned(&around.users.get());
+        let renewed: Vec<_> = reassigned.iter().map(|name| around.hub.ledger.renew(name)).collect();
+        // The saved history has the new users: no later start would find them again.
+        for one in renewed {
+            one.recv().context("the commit thread has ended")??;
+        }
         let changes = known.compare(&around.users.get(), now_ms());
         known.save(&home.known_file())?;
         let history = KeyHistory {
@@ -60,7 +67,7 @@ impl KeyHistory {
     /// messages of the former one.
     pub fn renew_reassigned(&self, users: &Users) {
         let reassigned = self.known.lock().reassigned(users);
-        reassigned.iter().for_each(|name| self.around.hub.ledger.renew(name));
+        reassigned.iter().for_each(|name| drop(self.around.hub.ledger.renew(name)));
     }
 
     /// Detects changed keys, and notifies all members.
@@ -163,4 +170,73 @@ impl KeyHistory {
 
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::thread;
+
+    use super::*;
+    use crate::chat::registry::{Epochs, Registry};
+    use crate::chat::{Epoch, Seq};
+    use crate::crypto::test_keys::spare;
+    use crate::home::{Audit, add};
+    use crate::ledger::{Memory, SplitLedger};
+    use crate::server::delivery::flusher::Flusher;
+    use crate::server::{commit, hub};
+
+    fn around(home: &Home) -> Around {
+        let config = Config::default();
+        let ids = Epochs { persistent: Epoch(1), ephemeral: Epoch(2), next: Epoch(3) };
+        let registry = Registry::new(hub::rules(&config), ids, Seq(0));
+        let hub = Arc::new(Hub::new(registry, &config.limits, Flusher::new().unwrap().0));
+        let users = Arc::new(Snapshot::new(Users::load(&home.users_dir()).unwrap().0));
+        let config = Arc::new(Snapshot::new(config));
+        let records = Arc::new(Records::start(Audit::of(home), Arc::clone(&config)).unwrap());
+        Around { config, users, hub, records }
+    }
+
+    /// The start of a server. Without a commit thread the ledger stores nothing.
+    fn opens(home: &Home, has_commit_thread: bool) -> bool {
+        let around = around(home);
+        let hub = Arc::clone(&around.hub);
+        if !has_commit_thread {
+            hub.ledger.abandon_jobs();
+            return KeyHistory::open(home, around).is_ok();
+        }
+        let memory = Memory::new(Epoch(1), (1 << 20, 1 << 30), 60);
+        let (ledger, _) = SplitLedger::new(None, memory, Config::default().retentions());
+        thread::scope(|scope| {
+            scope.spawn(|| commit::run(&hub, ledger));
+            let opened = KeyHistory::open(home, around).is_ok();
+            hub.ledger.close();
+            opened
+        })
+    }
+
+    #[test]
+    fn the_history_has_a_new_user_of_a_name_only_after_the_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        for name in ["users", "keys", "data"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let gives = |key| {
+            let bob = "bob".parse().unwrap();
+            add(&home.users_dir(), spare(key).public(), &bob, None, key > 0).unwrap();
+        };
+        let is_reassigned = || {
+            let known = Known::load(&home.known_file()).unwrap();
+            !known.reassigned(&Users::load(&home.users_dir()).unwrap().0).is_empty()
+        };
+        gives(0);
+        assert!(opens(&home, false), "a first user changes no messages");
+        assert!(!is_reassigned());
+        gives(1);
+        assert!(!opens(&home, false));
+        assert!(is_reassigned(), "the next start finds it again");
+        assert!(opens(&home, true));
+        assert!(!is_reassigned());
+    }
 }

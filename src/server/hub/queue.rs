@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
 
 use super::deliver::Delivery;
 use super::lock::Lock;
 use super::waiting::{GivenMessage, Job, Queued};
 use crate::chat::registry::Mailbox;
 use crate::chat::{Event, MsgId, Refusal, Target, UserName};
-use crate::ledger::{Feed, Outcome, SplitLedger};
+use crate::ledger::{Feed, LedgerError, Outcome, SplitLedger};
 use crate::server::delivery::send_queue::ConversationId;
 
 /// The way to the ledger, and back from it.
@@ -53,14 +54,23 @@ impl LedgerQueue {
     }
 
     /// Records that a name was registered for somebody else. Messages from now on are committed
-    /// after it.
-    pub fn renew(&self, user: &UserName) {
+    /// after it. The receiver gets the result, or none if the commit thread has ended.
+    pub fn renew(&self, user: &UserName) -> Receiver<Result<(), LedgerError>> {
         let user = user.clone();
-        let renew = move |ledger: &mut SplitLedger| match ledger.renew(&user) {
-            Ok(()) => log::info!("the name {user} belongs to a new user; earlier messages stay"),
-            Err(error) => log::error!("cannot store that {user} is a new user: {error}"),
+        let (done, result) = channel();
+        let renew = move |ledger: &mut SplitLedger| {
+            let renewed = ledger.renew(&user);
+            match &renewed {
+                Ok(()) => {
+                    log::info!("the name {user} belongs to a new user; earlier messages stay");
+                }
+                Err(error) => log::error!("cannot store that {user} is a new user: {error}"),
+            }
+            // The caller may not wait for it.
+            let _ = done.send(renewed);
         };
         self.lock.push_job(self.lock.lock(), Box::new(renew));
+        result
     }
 
     /// Returns the mailboxes of absent users.
@@ -73,7 +83,7 @@ impl LedgerQueue {
         self.lock.lock().registry.membership.recount(counts);
     }
 
-    /// Stops accepting work for the ledger; queued records are still written.
+    /// Stops accepting work for the ledger; queued records are still written, and queued jobs done.
     pub fn close(&self) {
         let mut state = self.lock.lock();
         state.waiting.close();

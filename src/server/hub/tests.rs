@@ -307,3 +307,22 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
         });
     }
 }
+
+#[test]
+fn jobs_that_were_queued_before_the_stop_are_done_and_later_ones_are_not() {
+    let Room { hub, kept, .. } = Room::new();
+    let (done, jobs) = std::sync::mpsc::channel();
+    let job = |number: u32| {
+        let done = done.clone();
+        Box::new(move |_: &mut SplitLedger| done.send(number).unwrap())
+    };
+    hub.ledger.add_job(job(1));
+    let renewed = hub.ledger.renew(&"bob".parse().unwrap());
+    hub.ledger.close();
+    hub.ledger.add_job(job(2));
+    let refused = hub.ledger.renew(&"bob".parse().unwrap());
+    commit::run(&hub, kept);
+    assert!(renewed.recv().unwrap().is_ok());
+    assert!(refused.recv().is_err(), "nobody waits for it");
+    assert_eq!(jobs.try_iter().collect::<Vec<_>>(), [1]);
+}

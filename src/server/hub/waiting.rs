@@ -84,7 +84,7 @@ impl WaitingList {
 
     /// Whether requests that add something have to wait.
     pub fn is_full(&self) -> bool {
-        self.queued.entries.len() >= self.entries_max && !self.drops_jobs()
+        self.queued.entries.len() >= self.entries_max && !self.refuses_jobs()
     }
 
     /// Whether nothing more is accepted.
@@ -97,7 +97,7 @@ impl WaitingList {
         self.abandoned
     }
 
-    fn drops_jobs(&self) -> bool {
+    fn refuses_jobs(&self) -> bool {
         self.closed || self.abandoned
     }
 
@@ -115,24 +115,20 @@ impl WaitingList {
 
     /// Adds a job, unless nobody would do it.
     pub fn push_job(&mut self, job: Job) {
-        if !self.drops_jobs() {
+        if !self.refuses_jobs() {
             self.push(Waiting::Job(job));
         }
     }
 
-    /// Stops accepting work; queued records are still written.
+    /// Stops accepting work. What is queued is still done: nobody repeats a job that stores a
+    /// decision.
     pub fn close(&mut self) {
         self.closed = true;
-        self.drop_jobs();
     }
 
     /// The commit thread has ended: jobs are dropped, so that nobody waits for their results.
     pub fn abandon(&mut self) {
         self.abandoned = true;
-        self.drop_jobs();
-    }
-
-    fn drop_jobs(&mut self) {
         self.queued.entries.retain(|one| !matches!(one, Waiting::Job(_)));
     }
 
