@@ -93,9 +93,12 @@ impl Delivery {
         }
     }
 
-    /// Leaves the delivery of a conversation to the flusher.
+    /// Leaves the delivery of a conversation to the flusher, unless another thread delivers it.
     pub(super) fn hand_over(&self, conversation: ConversationId) {
-        self.flusher.take_over(conversation);
+        let is_claimed = self.lock.lock().logs.claim(conversation);
+        if is_claimed {
+            self.flusher.take_over(conversation);
+        }
     }
 
     /// Sends answers, then moves cursors, then delivers: outside the lock.

@@ -163,6 +163,13 @@ impl Logs {
         }
     }
 
+    /// Reserves the delivery of a conversation for the caller. Returns false if another thread
+    /// delivers it: that one also delivers what was appended before this call.
+    pub fn claim(&mut self, id: ConversationId) -> bool {
+        let log = self.logs.get_mut(&id);
+        log.is_some_and(|log| !std::mem::replace(&mut log.delivering, true))
+    }
+
     /// Returns what to do next for a conversation. One thread at a time delivers it: the one whose
     /// `mine` is set.
     pub fn next(&mut self, id: ConversationId, mine: &mut bool) -> Next {

@@ -81,7 +81,6 @@ impl Hub {
             .collect()
     }
 
-    /// Returns who is connected: name, device, session.
     /// Returns each session's user, device and queue.
     pub fn people(&self) -> Vec<(UserName, DeviceName, Arc<SendQueue>)> {
         let state = self.lock();

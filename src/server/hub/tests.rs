@@ -22,6 +22,7 @@ use crate::net::link::RecordSink;
 use crate::net::memory::{self, Pipe};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::server::commit;
+use crate::server::delivery::flusher;
 use crate::server::delivery::send_queue::Outgoing;
 use crate::server::stop::{Stop, essential};
 use crate::wire::{codec, stored_fields};
@@ -325,4 +326,34 @@ fn jobs_that_were_queued_before_the_stop_are_done_and_later_ones_are_not() {
     assert!(renewed.recv().unwrap().is_ok());
     assert!(refused.recv().is_err(), "nobody waits for it");
     assert_eq!(jobs.try_iter().collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn the_flusher_does_not_deliver_a_conversation_that_another_thread_delivers() {
+    let mut room = Room::new();
+    (0..2).for_each(|_| room.enters());
+    let Room { hub, mut kept, mut members, .. } = room;
+    let (sender, receiver) = (Arc::clone(&members[0].queue), &mut members[1]);
+    let lobby = hub.lock.lock().logs.known(&"#lobby".parse().unwrap()).unwrap();
+    let claims = || hub.lock.lock().logs.claim(lobby);
+    let flushes = || drop(flusher::turn(&*hub.delivery, Vec::new(), &[]));
+    let mut commits = |number: u64| {
+        say(&hub, &sender, number);
+        let mut waiting = hub.ledger.take_waiting();
+        // More waits, so that the flusher is to deliver.
+        hub.ledger.add_job(Box::new(|_| {}));
+        commit::work(&hub, &mut kept, &mut waiting);
+    };
+    assert!(claims());
+    commits(1);
+    flushes();
+    assert_eq!(seqs(receiver), [0; 0]);
+    // The thread that delivers finds what was appended meanwhile.
+    hub.delivery.deliver(lobby, true);
+    assert_eq!(seqs(receiver), [1]);
+    commits(2);
+    assert!(!claims(), "the flusher is to deliver");
+    flushes();
+    assert_eq!(seqs(receiver), [2]);
+    assert!(claims(), "all is delivered");
 }
