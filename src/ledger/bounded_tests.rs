@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::contract_tests::{
-    Made, PAGE, free, indexed, memory, on_disk, sent, since, sqlite, wanted,
+    Made, PAGE, contract, free, indexed, memory, memory_of, on_disk, sent, since, sqlite, wanted,
 };
 use super::doubles::Acting;
 use super::*;
@@ -246,4 +246,40 @@ fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_conversation_once()
     }
     assert_eq!((gone.messages, gone.conversations), (452, 3));
     assert!(turns >= 3, "{turns} turns");
+}
+
+/// A conversation keeps its newest message; a large one must not keep those of others.
+#[test]
+fn a_large_single_message_does_not_lift_the_bound_of_memory() {
+    let kept = |with_large: bool| {
+        let mut made = memory_of(20_000);
+        if with_large {
+            made.says(sent("#large", "ana", 1, &"x".repeat(5_000)));
+        }
+        for number in 0..10 {
+            fill(&mut made, &format!("#small{number}"), 20, &|_| "x".repeat(100));
+        }
+        let count = |number: u32| {
+            let conversation = format!("#small{number}").parse().unwrap();
+            made.reader.read(&conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap().len()
+        };
+        (0..10).map(count).sum::<usize>()
+    };
+    // A message of 100 bytes counts 356.
+    let (alone, beside) = (kept(false), kept(true));
+    assert!((28..=56).contains(&alone), "the control: {alone} messages");
+    assert!((20..=42).contains(&beside), "{beside} messages");
+}
+
+contract! {
+    an_answer_of_sealed_messages_is_bounded_by_its_bytes_on_the_wire(made) {
+        let tea: Conversation = "#tea".parse().unwrap();
+        let sealed = || Body::Sealed(crate::chat::Opaque::new(&[7; 900]).unwrap());
+        for id in 1..=10 {
+            made.says(SentMessage { body: sealed(), ..sent("#tea", "ana", id, "") });
+        }
+        let page = Page { messages_max: 100, bytes_max: 4 * (sealed().wire_len() + 200) };
+        let (messages, more) = made.reader.history(&tea, since(None), page, &free()).unwrap();
+        assert_eq!((messages.len(), more), (4, true));
+    }
 }

@@ -18,7 +18,12 @@ const CHANGE_S_MAX: u64 = 60;
 pub(super) const PAGE: Page = Page { messages_max: 1_000, bytes_max: 1 << 20 };
 
 pub(super) fn memory() -> Made {
-    let memory = Memory::new(Epoch(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
+    memory_of(1 << 30)
+}
+
+/// A ledger that keeps so many bytes in all.
+pub(super) fn memory_of(bytes_max: usize) -> Made {
+    let memory = Memory::new(Epoch(7), (1 << 20, bytes_max), CHANGE_S_MAX);
     let _folder = tempfile::tempdir().unwrap();
     Made { ledger: Box::new(memory.clone()), reader: Box::new(memory), _folder }
 }

@@ -16,8 +16,6 @@ use blobs::MemoryBlobs;
 
 /// Counted for each message beside its text: about its size in memory.
 const MESSAGE_BYTES: usize = 256;
-/// Number of messages by which the read for the processor's cache precedes a removal.
-const WARM_MESSAGES: usize = 8;
 /// Messages that a reader copies at once under the lock that commits need. Texts are shared, so
 /// that a copy is about this many reference counts.
 const SLICE_MESSAGES: usize = 500;
@@ -184,7 +182,7 @@ impl Memory {
                 if !wanted(&message) {
                     continue;
                 }
-                bytes += page.cost(message.sent.body.len());
+                bytes += page.cost(message.sent.body.wire_len());
                 if !page.holds(newest.len(), bytes) {
                     break 'slices true;
                 }
@@ -236,8 +234,9 @@ impl Conversations {
         self.bytes = self.bytes - before + after;
         while self.bytes > self.bytes_max {
             // Removes half of the largest conversation at once, so that the search for it is rare.
-            let largest = self.conversations.values_mut().max_by_key(|log| log.bytes);
-            let Some(log) = largest.filter(|log| log.messages.len() > 1) else { break };
+            // The newest message of each one is kept.
+            let logs = self.conversations.values_mut().filter(|log| log.messages.len() > 1);
+            let Some(log) = logs.max_by_key(|log| log.bytes) else { break };
             let before = log.bytes;
             log.shrink(before / 2);
             self.bytes = self.bytes - before + log.bytes;
@@ -300,16 +299,6 @@ impl Log {
         while self.bytes > bytes_max && self.messages.len() > 1 {
             let Some(gone) = self.messages.pop_front() else { break };
             self.forget(gone);
-            self.warm_up();
-        }
-    }
-
-    /// Reads a message that is removed soon. It is the oldest in memory, and therefore not in the
-    /// processor's cache: nothing depends on what is read now, so that the processor does not wait
-    /// for it.
-    fn warm_up(&self) {
-        if let Some(next) = self.messages.get(WARM_MESSAGES) {
-            std::hint::black_box((next.sent.id.0[0], next.sent.body.text().bytes().next()));
         }
     }
 
