@@ -202,7 +202,7 @@ impl LedgerJobs {
         }
         on_begun();
         self.hub.forget_texts(user);
-        self.go_on_erasing(user)
+        self.go_on_erasing(user, 0)
     }
 
     /// Erases the topic and all messages of a channel, and sends `notice` to its members. Calls
@@ -244,23 +244,26 @@ impl LedgerJobs {
         if let Some(Ok(Some(erased))) = erased {
             log::info!("the erasure of {} continues", erased.user);
             self.hub.forget_texts(&erased.user);
-            if let Some(Err(error)) = self.go_on_erasing(&erased.user) {
+            if let Some(Err(error)) = self.go_on_erasing(&erased.user, erased.messages) {
                 log::error!("the erasure stops until the next start: {error}");
             }
         }
     }
 
-    fn go_on_erasing(&self, user: &UserName) -> Option<Result<usize, LedgerError>> {
-        let mut messages = 0;
+    /// Erases the rest of a user's texts, after `before` of them. Returns the number of both.
+    fn go_on_erasing(&self, user: &UserName, before: usize) -> Option<Result<usize, LedgerError>> {
+        let mut messages = before;
         let erased = self.in_turns(SplitLedger::erase_some, |erased| {
             let Some(erased) = erased else { return false };
-            let is_own = erased.user == *user;
-            if is_own {
-                messages = erased.messages;
-            }
-            // The ledger has no spelling of names.
-            let of = if is_own { user.clone() } else { erased.user };
-            self.erasing.set(erased.more.then_some((of, erased.messages)));
+            let so_far = if erased.user == *user {
+                // Memory and disk count their own texts each.
+                messages += erased.part;
+                // The ledger has no spelling of names.
+                (user.clone(), messages)
+            } else {
+                (erased.user, erased.messages)
+            };
+            self.erasing.set(erased.more.then_some(so_far));
             true
         });
         if let Err(error) = erased? {
@@ -417,6 +420,18 @@ mod tests {
         assert_eq!(jobs.hub.ledger.take_waiting().entries.len(), 1);
     }
 
+    fn says(conversation: &str, from: &str, number: u128) -> Record {
+        Record::message(SentMessage {
+            conversation: conversation.parse().unwrap(),
+            from: from.parse().unwrap(),
+            device: "main".parse().unwrap(),
+            id: MsgId(number.to_be_bytes()),
+            time_ms: 1_000,
+            kind: Kind::Say,
+            body: Body::Text(format!("message {number}")),
+        })
+    }
+
     /// Runs a job on a ledger of 3,000 messages of bob, in each of whose parts another message
     /// arrives. It waits for one part and its commit, and for its own commit: the bound of the wait
     /// in commits, whatever they take. Returns the number of parts, and the ledger with its folder.
@@ -431,17 +446,7 @@ mod tests {
         let halves = Some((Box::new(disk) as _, Box::new(reader) as _));
         let (mut ledger, _reader) =
             SplitLedger::new(halves, memory, Config::default().retentions());
-        let says = |from: &str, number: u128| {
-            Record::message(SentMessage {
-                conversation: "#tea".parse().unwrap(),
-                from: from.parse().unwrap(),
-                device: "main".parse().unwrap(),
-                id: MsgId(number.to_be_bytes()),
-                time_ms: 1_000,
-                kind: Kind::Say,
-                body: Body::Text(format!("message {number}")),
-            })
-        };
+        let says = |from: &str, number: u128| says("#tea", from, number);
         ledger.commit((0..3_000).map(|number| says("bob", number)).collect());
         let own = Arc::clone(&jobs);
         let works = thread::spawn(move || job(&own));
@@ -460,6 +465,58 @@ mod tests {
         }
         works.join().unwrap();
         (parts, ledger, folder)
+    }
+
+    #[test]
+    fn an_erasure_counts_texts_on_disk_and_in_memory_also_those_before_a_restart() {
+        let bob: UserName = "bob".parse().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let disk = Sqlite::open(&folder.path().join("ledger.db"), 60).unwrap();
+            let reader = disk.reader();
+            let memory = Memory::new(Epoch(1), (1 << 20, 1 << 30), 60);
+            let config = r##"{"channels": {"#aside": {"retention": "off"}}}"##;
+            let retentions = serde_json::from_str::<Config>(config).unwrap().retentions();
+            let halves = Some((Box::new(disk) as _, Box::new(reader) as _));
+            SplitLedger::new(halves, memory, retentions).0
+        };
+        let works = |mut ledger: SplitLedger, job: &(dyn Fn(&LedgerJobs) + Sync)| {
+            let (jobs, _) = jobs();
+            thread::scope(|scope| {
+                let job = scope.spawn(|| job(&jobs));
+                while !job.is_finished() {
+                    commit::work(&jobs.hub, &mut ledger, &mut jobs.hub.ledger.take_waiting());
+                }
+                job.join().unwrap();
+            });
+            ledger
+        };
+        let erases = |jobs: &LedgerJobs| jobs.erase(&bob, || ()).unwrap().unwrap();
+        let mut ledger = open();
+        let stored = (0..2).map(|number| says("#tea", "bob", number));
+        ledger.commit(stored.chain((2..7).map(|number| says("#aside", "bob", number))).collect());
+        let ledger = works(ledger, &|jobs| assert_eq!(erases(jobs), 7));
+        let mut ledger = works(ledger, &|jobs| assert_eq!(erases(jobs), 0));
+        ledger.commit((7..12).map(|number| says("#aside", "bob", number)).collect());
+        let mut ledger = works(ledger, &|jobs| assert_eq!(erases(jobs), 5));
+        // Some parts before the restart, the rest after it.
+        ledger.commit((12..5_012).map(|number| says("#tea", "bob", number)).collect());
+        ledger.begin_erasing(&bob).unwrap();
+        let before = loop {
+            // Those in memory come first.
+            let erased = ledger.erase_some().unwrap().unwrap();
+            if erased.part > 0 {
+                break erased;
+            }
+        };
+        assert!(before.more, "the control");
+        drop(ledger);
+        works(open(), &|jobs| {
+            let erased = jobs.ask(|ledger| ledger.erase_some()).unwrap().unwrap().unwrap();
+            assert!(erased.messages > before.part && erased.more, "the control");
+            let all = jobs.go_on_erasing(&erased.user, erased.messages);
+            assert_eq!(all.unwrap().unwrap(), 5_000);
+        });
     }
 
     #[test]
