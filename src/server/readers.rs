@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_is_stuck_holds_no_session_for_long_and_collects_no_requests() {
-        let ((go_on, held), (begins, begun)) = (channel(), channel());
+        let ((go_on, held), (begins, begun)) = (channel::<()>(), channel());
         let hold = std::sync::Mutex::new((begins, held));
         let stuck = Acting::searching(move |_, _| {
             let (begins, held) = &*hold.lock().unwrap();
@@ -288,14 +288,17 @@ mod tests {
             search: ReadQueue::with_patience(Duration::from_millis(500)),
             ..Readers::default()
         };
+        let (looks, looked) = channel();
         let searches = |name: &str| {
+            let (looks, own) = (looks.clone(), name.to_owned());
             let search = move |reader: &dyn Reader, work: &Arc<Work>| {
-                let conversation = "#tea".parse().unwrap();
                 // What was given up is not looked for any more.
-                work.is_spent()
-                    || reader
-                        .search(&[conversation], &Wanted::new("te").unwrap(), page, work)
-                        .is_err()
+                if work.is_spent() {
+                    return;
+                }
+                looks.send(own).unwrap();
+                let (conversation, wanted) = ("#tea".parse().unwrap(), Wanted::new("te").unwrap());
+                reader.search(&[conversation], &wanted, page, work).unwrap();
             };
             readers.search.slot(&user(name))?.read(&queue(), LONG, search).map(|_| ())
         };
@@ -306,17 +309,23 @@ mod tests {
             assert!(liveness::answers(&readers.search.ask(), Instant::now() + LONG, || false));
             assert_eq!(searches("alice"), Err(Refusal::Storage), "it does not come back");
             begun.recv_timeout(LONG).unwrap();
-            for number in 0..READS_WAITING_MAX {
-                assert_eq!(searches(&format!("bob{number}")), Err(Refusal::Storage));
-            }
+            assert_eq!(looked.try_iter().collect::<Vec<_>>(), ["alice"]);
+            thread::scope(|scope| {
+                for number in 0..READS_WAITING_MAX {
+                    let searches = &searches;
+                    scope.spawn(move || {
+                        assert_eq!(searches(&format!("bob{number}")), Err(Refusal::Storage));
+                    });
+                }
+            });
             assert_eq!(searches("carol"), Err(Refusal::ReadersBusy), "enough wait");
             // Once it is back, nobody waits for those who have gone.
-            go_on.send(()).unwrap();
-            while searches("carol") == Err(Refusal::ReadersBusy) {
+            drop(go_on);
+            while searches("carol").is_err() {
                 thread::yield_now();
             }
-            assert_eq!(begun.try_iter().count(), 1, "it looked for carol's alone");
-            drop((go_on, closing));
+            assert!(looked.try_iter().all(|name| name == "carol"), "it looked for carol's alone");
+            drop(closing);
         });
     }
 
