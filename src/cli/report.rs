@@ -112,6 +112,7 @@ fn registration(error: &AddError) -> Advice {
             "pychat users replace NAME LINE, after you have compared it over the phone"
         }
         AddError::Refused(Reason::Confusable(_)) => "--as NAME registers it under another name",
+        AddError::NoDevice(..) => "pychat users show NAME lists the user's devices",
         AddError::Nobody(_) | AddError::Refused(_) => "pychat users list shows who is registered",
     };
     (Some(hint.into()), code::OTHER)
@@ -188,6 +189,9 @@ fn on_disk(path: &Path, kind: ErrorKind) -> String {
             "run the command as the owner of the folder, or as root".into()
         }
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "free space on the disk".into(),
+        (ErrorKind::AlreadyExists, _) if path.is_dir() => {
+            "it is a folder: name a file in the folder".into()
+        }
         (ErrorKind::AlreadyExists, _) => "the file exists: name another one".into(),
         _ => DISK.into(),
     }

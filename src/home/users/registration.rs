@@ -24,6 +24,8 @@ pub enum AddError {
     Taken(UserName),
     #[error("nobody is registered as {0}")]
     Nobody(UserName),
+    #[error("{0} has no device {1}")]
+    NoDevice(UserName, DeviceName),
     #[error("the new key and a registered key of {0} have not both signed this line")]
     Unsigned(UserName),
     #[error("{0}")]
@@ -124,10 +126,13 @@ pub fn remove(
 ) -> Result<Vec<PathBuf>, AddError> {
     let folder = Folder::read(dir)?;
     let mut gone: Vec<_> = folder.keys_of(name, device).map(Path::to_owned).collect();
-    if gone.is_empty() {
-        return Err(AddError::Nobody(name.clone()));
+    let keys = folder.keys_of(name, None).count();
+    match device {
+        _ if !gone.is_empty() => {}
+        Some(device) if keys > 0 => return Err(AddError::NoDevice(name.clone(), device.clone())),
+        _ => return Err(AddError::Nobody(name.clone())),
     }
-    if folder.keys_of(name, None).count() == gone.len() {
+    if keys == gone.len() {
         // Another user of this name starts with the defaults.
         gone.extend_from_slice(folder.settings_of(name));
     }

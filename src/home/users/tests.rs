@@ -107,6 +107,8 @@ fn adding_checks_and_removing_removes() {
     let taken = add(folder.path(), two.public(), &name("alice"), None, false);
     assert!(matches!(taken, Err(AddError::Taken(_))));
     let phone = "phone".parse().unwrap();
+    let absent = remove(folder.path(), &name("alice"), Some(&phone));
+    assert!(matches!(absent, Err(AddError::NoDevice(..))), "{absent:?}");
     add(folder.path(), two.public(), &name("alice"), Some(&phone), false).unwrap();
     assert_eq!(remove(folder.path(), &name("alice"), None).unwrap().len(), 2);
     let gone = remove(folder.path(), &name("alice"), None);

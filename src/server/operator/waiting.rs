@@ -63,7 +63,8 @@ fn notes(one: &Unregistered, users: &Users, all: &[Unregistered]) -> Vec<String>
     let mut notes = Vec::new();
     if let Some(known) = users.find(name) {
         notes.push(format!(
-            "{known} is registered: add --device DEVICE for a second device, or --replace for a lost key"
+            "{known} is registered: --device DEVICE adds the key as a further device, --replace \
+             puts it in place of a lost key"
         ));
     } else if let Err(reason) = users.check(key, name) {
         notes.push(format!("cannot be registered under this name: {reason}"));
