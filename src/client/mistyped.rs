@@ -6,6 +6,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 use super::slash::{self, SlashCommand, Typed};
+use crate::chat::UserName;
 use crate::clean;
 use crate::nearest::typing_errors;
 
@@ -62,6 +63,13 @@ const TYPOS_MAX: usize = 2;
 
 /// Bound on characters before the slash: a time, a name and the marks of a copied row.
 const BEFORE_MAX: usize = 80;
+
+/// Words that follow `pm`, `dm` or `msg` in everyday text, where a command has a name.
+const NO_NAMES: [&str; 38] = [
+    "a", "about", "an", "and", "are", "at", "for", "from", "her", "him", "if", "in", "is", "it",
+    "later", "me", "my", "not", "on", "only", "or", "our", "sent", "that", "the", "them", "this",
+    "to", "today", "tomorrow", "us", "was", "were", "when", "will", "works", "would", "you",
+];
 
 /// Rows over which a command, its channel and its PIN may be spread.
 const ROWS_MAX: usize = 3;
@@ -285,12 +293,21 @@ impl Meant<'_> {
         self.operands.starts_with(if self.has_channel() { '#' } else { '@' })
     }
 
-    /// Returns whether this is no everyday text, if the name is spelt correctly: it names its aim,
-    /// or a number with the length of a PIN stands alone behind one word.
+    /// Returns whether a word that can be a user's name follows `pm`, `dm` or `msg`.
+    fn names_a_person(&self) -> bool {
+        let word = self.operands.split_whitespace().next().unwrap_or_default().to_lowercase();
+        self.command == Secret::Pm
+            && !NO_NAMES.contains(&word.as_str())
+            && word.parse::<UserName>().is_ok()
+    }
+
+    /// Returns whether this is no everyday text, if the name is spelt correctly: it names its aim
+    /// or a person, or a number with the length of a PIN stands alone behind one word.
     fn is_certain_exactly(&self) -> bool {
         let pin = self.operands.split_whitespace().nth(1).unwrap_or_default();
         let is_number = pin.len() >= PIN_CHARS_MIN && pin.bytes().all(|byte| byte.is_ascii_digit());
-        self.names_its_aim() || self.has_channel() && is_number && self.fits(Pin::Unusual)
+        let is_pin = self.has_channel() && is_number && self.fits(Pin::Unusual);
+        self.names_its_aim() || self.names_a_person() || is_pin
     }
 
     /// Returns whether this is no everyday text, even with two typing errors.

@@ -115,6 +115,10 @@ fn a_command_of_elsewhere_or_with_a_sign_at_its_name_is_found() {
         "JOIN tea 4711",
         "JOIN #tea hunter",
         "PM @eve the secret",
+        "pm eve the secret",
+        " dm eve the secret",
+        "msg eve the secret",
+        "PM eve the secret",
     ] {
         assert!(mistyped("", line).is_some(), "{line:?}");
     }
@@ -133,6 +137,12 @@ fn a_text_that_is_none_and_a_command_are_let_through() {
         "join us at five",
         "Join #tea at five",
         "dm me later",
+        "msg from eve about the tea",
+        "pm works for me",
+        "Dm eve about the tea",
+        "msg eve",
+        "- msg eve about the tea",
+        "msg #4711 is lost",
         "2pm works for me",
         "7pm works for me",
         "reply to this one",
