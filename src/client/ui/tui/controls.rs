@@ -255,6 +255,7 @@ impl Controls {
         settings: &mut Settings,
     ) {
         reader.input.accept(line);
+        reader.status.settle();
         reader.go_to_end();
         // Writing in a conversation acknowledges its bell.
         let window = reader.window_mut();

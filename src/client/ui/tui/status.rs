@@ -178,6 +178,13 @@ impl Status {
         self.flash = Some((text, now_ms + FLASH_MS));
     }
 
+    /// Removes the passing notice: it was about a line that is sent now. Missed messages stay.
+    pub fn settle(&mut self) {
+        if let Some((text, _)) = &mut self.flash {
+            text.clear();
+        }
+    }
+
     pub fn clear(&mut self) {
         (self.flash, self.missed) = (None, None);
     }

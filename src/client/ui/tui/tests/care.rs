@@ -256,6 +256,7 @@ fn a_pin_in_the_row_after_its_command_is_asked_about() {
     assert!(desk.picture().contains("looks like /join"), "{}", desk.picture());
     desk.presses("enter");
     assert_eq!(said(&mut desk), 1);
+    assert!(!desk.picture().contains("not sent"), "it is sent: {}", desk.picture());
     desk.enter("4711");
     assert_eq!(said(&mut desk), 1, "the command is no longer the row before");
     pastes(&mut desk, "/join #tea\n4711");
