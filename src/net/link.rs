@@ -1,6 +1,6 @@
 //! A connection of whole records, the only view of a transport that sessions, hub and delivery
-//! have. A transport implements [`RecordSource`] and [`RecordSink`] (`tcp.rs`; `memory.rs` in
-//! tests).
+//! have. A transport implements [`RecordSource`] and [`RecordSink`] (`tcp.rs`, `websocket.rs`;
+//! `memory.rs` in tests).
 
 use std::io;
 use std::net::SocketAddr;

@@ -19,7 +19,7 @@ pub struct Arrival {
     pub deadline: Instant,
 }
 
-/// The web port's end.
+/// The end of another transport, which hands its connections to the admission: the web port.
 pub struct Entrance {
     arrivals: SyncSender<Arrival>,
     bell: PipeWriter,
