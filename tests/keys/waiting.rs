@@ -101,7 +101,7 @@ fn only_the_code_tells_keys_of_one_name_apart() {
     // The other key is not bob's, or a second device of his.
     let keys = waiting(&world);
     assert_eq!((keys.len(), keys[0]["code"].as_str()), (1, Some(&*wrong)));
-    assert!(keys[0]["notes"][0].as_str().unwrap().contains("bob is registered: add --device"));
+    assert!(keys[0]["notes"][0].as_str().unwrap().contains("bob is registered: --device"));
     let (was, told) = add(&world, &["--waiting", &wrong, "--yes"]);
     assert!(was == 1 && told.contains("bob has another key already"), "{told}");
     let (was, told) = add(&world, &["--waiting", &wrong, "--device", "phone", "--yes"]);
