@@ -329,13 +329,21 @@ impl Config {
 
     /// Reads a configuration; the defaults if the file does not exist.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        match file::read_bytes_up_to(path, json_file::LARGE)? {
-            Some(bytes) => {
-                let text = String::from_utf8(bytes);
-                Config::parse(&text.map_err(|_| FileError::damaged(path, "it is not text"))?, path)
-            }
-            None => Ok(Config::default()),
-        }
+        Ok(Config::read(path)?.unwrap_or_default())
+    }
+
+    /// Reads a configuration; `None` if the file does not exist. A link that leads to no file is an
+    /// error: the rules of the configuration would not apply.
+    pub fn read(path: &Path) -> Result<Option<Config>, ConfigError> {
+        let Some(bytes) = file::read_bytes_up_to(path, json_file::LARGE)? else {
+            return match path.is_symlink() {
+                true => Err(FileError::damaged(path, "it leads to no file").into()),
+                false => Ok(None),
+            };
+        };
+        let text = String::from_utf8(bytes);
+        let text = text.map_err(|_| FileError::damaged(path, "it is not text"))?;
+        Config::parse(&text, path).map(Some)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {

@@ -108,6 +108,32 @@ fn an_ipv4_address_is_the_same_when_it_comes_mapped_into_ipv6() {
 }
 
 #[test]
+fn a_reload_without_a_config_json_lifts_no_rule() {
+    let world = World::configured(r#"{"deny": ["127.0.0.0/8"]}"#);
+    let (config, kept) = (world.home().join("config.json"), world.home().join("kept.json"));
+    fs::rename(&config, &kept).unwrap();
+    let stays = |why: &str| {
+        let (ok, told) = world.operator(&["ctl", "reload"]);
+        assert!(!ok && told.contains(why) && told.contains("everything stays as it was"), "{told}");
+        assert!(!answers(&world), "the rule is in force");
+    };
+    stays("config.json is missing");
+    std::os::unix::fs::symlink("nowhere.json", &config).unwrap();
+    stays("config.json: it leads to no file");
+    // The control: the rule can be lifted.
+    fs::remove_file(&config).unwrap();
+    assert!(reload(&world, "{}").0);
+    assert!(answers(&world));
+    let world = world.stopped();
+    fs::remove_file(&config).unwrap();
+    std::os::unix::fs::symlink("nowhere.json", &config).unwrap();
+    for command in [&["check"][..], &["server", "--no-owner"]] {
+        let (ok, told) = world.operator(command);
+        assert!(!ok && told.contains("config.json: it leads to no file"), "{command:?}: {told}");
+    }
+}
+
+#[test]
 fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
     let world = World::with(r#"{"messages_burst": 2, "messages_per_s": 0.01}"#);
     let mut alice = world.enters("alice");

@@ -108,8 +108,8 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
 /// Reads the configuration; where there is none, writes one for the chosen mode.
 fn configure(home: &Home, mode: Option<Mode>, made: &mut Vec<&str>) -> anyhow::Result<Config> {
     let path = home.config_file();
-    if path.exists() {
-        return Ok(Config::load(&path)?);
+    if let Some(config) = Config::read(&path)? {
+        return Ok(config);
     }
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let mode = match mode {

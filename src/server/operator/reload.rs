@@ -30,6 +30,9 @@ struct Reloaded {
 enum ReloadError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The start has read or made one. The defaults would admit whom it excludes.
+    #[error("config.json is missing")]
+    NoConfig,
     #[error("{0:#}")]
     Log(anyhow::Error),
     #[error("users/: {0}")]
@@ -76,7 +79,7 @@ fn exclusion(actor: &Actor, config: &Config, users: &Users) -> Option<String> {
 /// its author in the chat.
 fn read_again(context: &Context, actor: &Actor) -> Result<Reloaded, ReloadError> {
     let old = context.config.get();
-    let mut new = Config::load(&context.home.config_file())?;
+    let mut new = Config::read(&context.home.config_file())?.ok_or(ReloadError::NoConfig)?;
     context.overrides.apply(&mut new);
     let waiting = keep_until_start(&mut new, &old);
     // Everything that can fail is done before anything is changed. No session waits for the log's
