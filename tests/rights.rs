@@ -113,7 +113,7 @@ fn every_cell_of_the_table_holds() {
         client.sees("entered");
         for (act, cells) in &table {
             if request(act).is_empty() {
-                // tests/files.rs has somebody muted who sends a file.
+                // tests/files/main.rs has somebody muted who sends a file.
                 assert_eq!(cells[column], act != "put" || column != 4, "{act}");
                 continue;
             }

@@ -1,13 +1,14 @@
 //! What was said stays said: history, resume, mailboxes, read positions, changes, forgetting and
 //! upkeep on the real binary.
 
+mod export;
+mod faults;
+#[path = "../world/mod.rs"]
 mod world;
 
 use std::fs;
 
 use world::World;
-#[cfg(target_os = "linux")]
-use world::disk::{Disk, Syncs};
 
 #[test]
 fn history_and_search_outlive_the_server() {
@@ -388,108 +389,6 @@ fn backups_are_made_while_it_runs_and_restored_while_it_does_not() {
 }
 
 #[test]
-fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
-    let world = World::full_after(200);
-    let mut alice = world.enters("alice");
-    let mut bob = world.enters("bob");
-    let text = "x".repeat(8_000);
-    let mut sent = 0;
-    while alice.shown().iter().all(|line| !line.contains("the server cannot store messages now")) {
-        alice.types(&text);
-        sent += 1;
-        assert!(sent < 60, "the disk never got full");
-        let seen = |lines: &[String]| {
-            let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
-            count("You: xxx") + count("cannot store") >= sent
-        };
-        alice.shows("an answer to each line", seen);
-    }
-    alice.types("/whois bob");
-    alice.sees("bob on main");
-    alice.types("/history 1");
-    alice.sees("server| 1 message");
-    // Behind them comes what needs no room.
-    let stored = alice.seen("You: xxx") - 1;
-    bob.shows("all that is stored", |lines| {
-        lines.iter().filter(|line| line.contains("alice: xxx")).count() >= stored
-    });
-    bob.types("/whois alice");
-    bob.sees("alice on main");
-    assert_eq!(bob.seen("alice: xxx"), stored, "one is from the history");
-}
-
-/// How many read positions are stored.
-#[cfg(target_os = "linux")]
-fn reads(world: &World) -> u64 {
-    let ledger = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
-    ledger.query_row("SELECT count(*) FROM reads", [], |row| row.get(0)).unwrap()
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn a_sync_that_fails_leaves_nobody_with_a_lie() {
-    let (disk, world) = Disk::of_server(Syncs::Fail);
-    let mut alice = world.enters("alice");
-    let mut bob = world.enters("bob");
-    alice.types("first");
-    bob.sees("alice: first");
-    // That both have read it is stored a moment later.
-    world.until("the disk is at rest", || reads(&world) == 2);
-
-    disk.misbehaves();
-    alice.types("in doubt");
-    world.server.is_told("the disk failed while it synced");
-    alice.sees("a restart of the server will show whether this message is stored");
-    disk.works();
-    alice.types("too late");
-    alice.sees("the server cannot store messages now");
-    alice.types("/whois bob");
-    alice.sees("bob on main");
-    bob.types("/whois alice");
-    bob.sees("alice on main");
-    assert_eq!((alice.seen("You: in doubt"), bob.seen("in doubt")), (0, 0), "no answer is known");
-    assert_eq!(alice.seen("cannot store"), 1, "and none is given");
-
-    let _world = world.killed();
-    bob.sees("alice: in doubt");
-    alice.sees("You: in doubt");
-    alice.types("/retry");
-    bob.sees("alice: too late");
-    alice.types("last");
-    bob.sees("alice: last");
-    assert_eq!((alice.seen("You: in doubt"), bob.seen("in doubt")), (1, 1));
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn who_only_sends_is_told_what_a_failing_disk_leaves_open() {
-    let (disk, world) = Disk::of_server(Syncs::Fail);
-    world.admit("alice");
-    disk.misbehaves();
-    let mut alice = world.client("alice", &["--send", "in doubt"]);
-    assert_eq!(alice.ends().code(), Some(8), "{:?}", alice.told());
-    alice.is_told("whether this message is stored");
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn a_sync_that_fails_while_old_lines_are_removed_is_no_better() {
-    let (disk, world) = Disk::of_server(Syncs::Fail);
-    let mut alice = world.enters("alice");
-    alice.types("first");
-    alice.sees("You: first");
-    alice.types("/delete");
-    alice.sees("deleted");
-    disk.misbehaves();
-    let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
-    assert!(!ok, "{told}");
-    disk.works();
-    alice.types("too late");
-    alice.sees("the server cannot store messages now");
-    assert_eq!(alice.seen("You: too late"), 0);
-}
-
-#[test]
 fn a_memory_only_channel_that_is_made_anew_begins_anew() {
     let world = World::configured(
         r##"{"channels": {"#tea": {"retention": "off"}}, "limits": {"channel_empty_s": 0}}"##,
@@ -542,106 +441,4 @@ fn whoever_reads_beside_the_server_is_waited_for_and_named() {
     let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
     assert!(ok && !told.contains("still"), "{told}");
     assert_eq!(world.found_in("home/data", "zebramarker"), 0);
-}
-
-/// Whether a folder, or one in it, has a file of this name.
-fn has_file(folder: &std::path::Path, name: &str) -> bool {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut entries = entries.filter(|path| path.is_dir() || path.is_file());
-    entries.any(|path| path.ends_with(name) || path.is_dir() && has_file(&path, name))
-}
-
-#[test]
-fn a_user_and_a_channel_are_exported_as_text_and_json() {
-    let world = World::new();
-    let [mut alice, mut bob] = ["alice", "bob"].map(|name| world.enters(name));
-    for client in [&mut alice, &mut bob] {
-        client.types("/join #tea");
-        client.sees("you are in #tea");
-    }
-    alice.types("about tea");
-    bob.sees("alice: about tea");
-    bob.types("bob about tea");
-    alice.sees("bob: bob about tea");
-    alice.types("/msg bob privately");
-    bob.sees("privately");
-    let folder = world.home().parent().unwrap().to_owned();
-    // A file is sealed: the export lists it, and leaves its content where it is.
-    let sent = folder.join("walrus.bin");
-    fs::write(&sent, [b'x'; 5_000]).unwrap();
-    let sent = sent.display().to_string();
-    let mut sender =
-        world.client("alice", &["--send-file", &sent, "--to", "#tea", "--join", "#tea"]);
-    assert!(sender.ends().success(), "{:?}", sender.told());
-    assert!(world.operator(&["ctl", "mute", "alice", "1h", "testing"]).0);
-    let export = |world: &World, what: [&str; 2], file: &str, format: &str| {
-        let file = folder.join(file);
-        let path = file.display().to_string();
-        let args = ["export", what[0], what[1], &path, "--format", format];
-        let (ok, told) = world.operator(&args);
-        assert!(ok, "{told}");
-        let about = fs::metadata(&file).unwrap();
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777, 0o600);
-        (told, fs::read_to_string(file).unwrap())
-    };
-    let (told, text) = export(&world, ["channel", "#tea"], "tea.txt", "text");
-    assert!(told.contains("3 messages were written"), "{told}");
-    assert!(told.contains("1 uploaded files are listed"), "{told}");
-    assert!(text.contains("from alice, ") && text.contains("to #tea"), "{text}");
-    let (told, of_bob) = export(&world, ["user", "bob"], "bob.txt", "text");
-    assert!(!told.contains("uploaded") && !of_bob.contains("file: "), "{told} {of_bob}");
-    assert!(text.contains(" UTC  #tea  alice: about tea\n"), "{text}");
-    assert!(text.contains("  #tea  bob: bob about tea\n") && !text.contains("privately"), "{text}");
-    let (told, text) = export(&world, ["user", "alice"], "alice.json", "json");
-    assert!(told.contains("1 of them are end-to-end encrypted"), "{told}");
-    let objects: Vec<serde_json::Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of = |kind: &str| -> Vec<_> { objects.iter().filter(|one| one["type"] == kind).collect() };
-    assert_eq!(of("user")[0]["role"], "member");
-    assert_eq!(of("key").len(), 1);
-    assert!(of("last_seen")[0]["time_ms"].as_i64().unwrap() > 0);
-    assert_eq!(of("sanction")[0]["sanction"]["reason"], "testing");
-    let actions: Vec<_> = of("decision").iter().map(|one| &one["decision"]["action"]).collect();
-    assert!(actions.contains(&&"mute".into()), "{actions:?}");
-    let files = of("file");
-    assert_eq!(files.len(), 1, "{text}");
-    assert_eq!((&files[0]["to"], &files[0]["is_complete"]), (&"#tea".into(), &true.into()));
-    assert!(files[0]["bytes"].as_u64() > Some(5_000), "{text}");
-    let name = files[0]["name"].as_str().unwrap();
-    assert!(world.found_in("home/data/files", "x".repeat(64).as_str()) == 0, "it is encrypted");
-    assert!(has_file(&world.home().join("data/files"), name), "{name}");
-    let messages = of("message");
-    assert_eq!(messages.len(), 3, "{text}");
-    assert_eq!((&messages[0]["to"], &messages[0]["text"]), (&"#tea".into(), &"about tea".into()));
-    assert!(messages[1]["sealed"].is_string() && messages[1]["text"].is_null(), "{text}");
-    assert_eq!(messages[2]["kind"], "file", "{text}");
-    assert!(!text.contains("bob about tea") && !text.contains("privately"), "{text}");
-    // An existing file is not replaced, and no file is written for an unknown user.
-    let file = folder.join("alice.json").display().to_string();
-    let (ok, told) = world.operator(&["export", "user", "alice", &file]);
-    assert!(!ok && told.contains("exists already"), "{told}");
-    let file = folder.join("nobody.txt");
-    let (ok, told) = world.operator(&["export", "user", "carol", &file.display().to_string()]);
-    assert!(!ok && told.contains("nothing is stored under this name") && !file.exists(), "{told}");
-    let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
-    assert!(trail.contains("\"action\":\"export\",\"target\":\"alice\""), "{trail}");
-    // The same without a server, and with a line of the audit trail that is not UTF-8. A new holder
-    // of a name gets no records of the former one.
-    let world = world.stopped();
-    let path = world.home().join("data/audit.jsonl");
-    let trail = fs::read(&path).unwrap();
-    fs::write(&path, [&b"\xff\n"[..], &trail[..]].concat()).unwrap();
-    let (told, text) = export(&world, ["user", "alice"], "again.txt", "text");
-    assert!(told.contains("3 messages were written"), "{told}");
-    assert!(told.contains("damaged lines of the audit trail were left out: 1"), "{told}");
-    assert!(text.contains("decision: "), "{text}");
-    fs::remove_file(world.home().join("users/alice.pem")).unwrap();
-    let world = world.started();
-    assert!(world.operator(&["ctl", "unmute", "alice"]).0);
-    fs::remove_dir_all(world.data_folder("alice")).unwrap();
-    let mut other = world.enters("alice");
-    other.types("of the other alice");
-    other.sees("You: of the other alice");
-    let (told, text) = export(&world, ["user", "alice"], "other.txt", "text");
-    assert!(told.contains("1 messages") && text.contains("of the other alice"), "{told} {text}");
 }
