@@ -10,8 +10,11 @@ use rusqlite::Connection;
 use world::World;
 
 /// Reverts the later steps of the schema of a ledger.
-const TO_SCHEMA_1: &str =
-    concat!(include_str!("data/to_schema_9.sql"), include_str!("data/to_schema_1.sql"));
+const TO_SCHEMA_1: &str = concat!(
+    include_str!("data/to_schema_11.sql"),
+    include_str!("data/to_schema_9.sql"),
+    include_str!("data/to_schema_1.sql")
+);
 
 /// What of a home was there at first: the seeds' two keys in config.json, the server's key,
 /// people's keys, and a ledger of the first schema.

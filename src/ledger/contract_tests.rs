@@ -190,7 +190,7 @@ contract! {
 
     reading_goes_by_seq_and_by_page(made) {
         for id in 1..=20 {
-            made.says(sent("#tea", "ana", id, &format!("line {id}")));
+            made.says(sent("#tea", "ana", id, &format!("message {id}")));
         }
         let conversation: Conversation = "#tea".parse().unwrap();
         let read = |after, upto, page| {
@@ -454,7 +454,7 @@ fn a_commit_that_fails_at_any_message_stores_nothing_and_the_next_goes_on() {
         let (mut ledger, _folder, _path) = on_disk();
         ledger.commit(&[Record::message(sent("#tea", "ana", 100, "before"))]).unwrap();
         ledger.break_with(&format!(
-            "CREATE TEMP TRIGGER fails BEFORE INSERT ON main.lines WHEN new.line & 0xffffffffff = {} \
+            "CREATE TEMP TRIGGER fails BEFORE INSERT ON main.messages WHEN new.message & 0xffffffffff = {} \
              BEGIN SELECT RAISE(ABORT, 'disk full'); END",
             failing + 1
         ));

@@ -25,7 +25,7 @@ fn seqs(reader: &impl Reader) -> Vec<u64> {
 }
 
 fn numbered(seq: u64) -> String {
-    format!("line number {seq} {}", "x".repeat(300))
+    format!("message number {seq} {}", "x".repeat(300))
 }
 
 /// Creates a ledger of 300 messages, runs a statement on it, and damages the page of message 150.
@@ -59,7 +59,7 @@ fn a_damaged_message_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     let reader = ledger.reader();
     assert_eq!(seqs(&reader), [1, 2, 3]);
     // Changes one letter of the edited text, which is stored in the row of the first message.
-    ledger.break_with("UPDATE lines SET text = replace(text, 'mended', 'mendet')");
+    ledger.break_with("UPDATE messages SET text = replace(text, 'mended', 'mendet')");
     assert_eq!(seqs(&reader), [2], "neither the message nor the edit that repeats its text");
     let (told, more) =
         reader.history(&"#tea".parse().unwrap(), since(None), PAGE, &free()).unwrap();
@@ -128,7 +128,7 @@ fn all_readable_messages_around_a_damaged_page_are_indexed() {
     let tea: Conversation = "#tea".parse().unwrap();
     let told = reader.read(&tea, Seq(0), Seq(300), ALL).unwrap();
     assert!((280..300).contains(&told.len()), "{} messages", told.len());
-    let (found, more) = reader.search(&[tea], &wanted("line"), ALL, &free()).unwrap();
+    let (found, more) = reader.search(&[tea], &wanted("message"), ALL, &free()).unwrap();
     let seqs = |messages: &[Message]| messages.iter().map(|one| one.seq.0).collect::<Vec<_>>();
     assert_eq!((seqs(&found), more), (seqs(&told), false));
 }
@@ -137,13 +137,13 @@ fn all_readable_messages_around_a_damaged_page_are_indexed() {
 fn where_the_newest_page_or_all_are_damaged_an_answer_still_comes() {
     for page_of in [300, 0] {
         let (mut ledger, _folder, path) = on_disk();
-        let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
+        let text = |seq: u64| format!("message number {seq} {}", "x".repeat(300));
         for seq in 1..=300u64 {
             let id = MsgId(u128::from(seq).to_be_bytes());
             let message = SentMessage { id, ..sent("#tea", "alice", 0, &text(seq)) };
             assert_eq!(commit(&mut ledger, message), Outcome::Stored(Seq(seq)));
         }
-        let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'lines'";
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'messages'";
         let root: usize = ledger.ask(root);
         drop(ledger);
         let mut bytes = std::fs::read(&path).unwrap();
@@ -166,7 +166,7 @@ fn where_the_newest_page_or_all_are_damaged_an_answer_still_comes() {
 fn of_200_flipped_bits_none_changes_what_anybody_said() {
     let (mut ledger, folder, path) = on_disk();
     for id in 1..=120 {
-        said(&mut ledger, id, &format!("line {id} of words that are looked for"));
+        said(&mut ledger, id, &format!("message {id} of words that are looked for"));
     }
     assert_eq!(commit(&mut ledger, edit("alice", 121, 7, "mended")), Outcome::Stored(Seq(121)));
     let tea: Conversation = "#tea".parse().unwrap();

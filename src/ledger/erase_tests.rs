@@ -218,7 +218,7 @@ fn a_reader_in_the_way_is_told_of_and_nothing_waits_for_it() {
     ledger.begin_erasing(&"alice".parse().unwrap()).unwrap();
     while ledger.erase_some().unwrap().is_some() {}
     let look = rusqlite::Connection::open(&path).unwrap();
-    look.execute_batch("BEGIN; SELECT count(*) FROM lines").unwrap();
+    look.execute_batch("BEGIN; SELECT count(*) FROM messages").unwrap();
     let began = Instant::now();
     assert!(!ledger.scrub(0).unwrap());
     assert!(began.elapsed() < Duration::from_secs(4));

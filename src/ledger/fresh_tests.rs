@@ -142,11 +142,18 @@ fn a_killed_process_a_backup_and_a_restore_leave_the_rest_to_the_next_start() {
 }
 
 #[test]
-fn a_file_of_the_version_before_is_not_indexed_again() {
+fn a_file_of_a_former_version_is_not_indexed_again() {
+    for to_former in [super::jobs_tests::TO_SCHEMA_10, super::jobs_tests::TO_SCHEMA_11] {
+        continues_without_a_new_index(to_former);
+    }
+}
+
+/// Reverts the schema of a ledger whose messages are indexed, and opens it again.
+fn continues_without_a_new_index(to_former: &str) {
     let (mut ledger, _folder, path) = on_disk();
     says(&mut ledger, "#tea", 1..=20);
     index(&mut ledger);
-    ledger.break_with(super::jobs_tests::TO_SCHEMA_10);
+    ledger.break_with(to_former);
     drop(ledger);
     assert_eq!(jobs(&path).verify().unwrap().messages, 20, "before the step");
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
@@ -188,7 +195,7 @@ fn messages_of_many_conversations_are_one_batch() {
 #[test]
 fn a_message_on_a_damaged_page_is_left_out_and_the_others_are_indexed() {
     let (mut ledger, _folder, path) = on_disk();
-    let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
+    let text = |seq: u64| format!("message number {seq} {}", "x".repeat(300));
     let message = |seq: u64| {
         let id = MsgId(u128::from(seq).to_be_bytes());
         Record::message(SentMessage { id, ..sent("#tea", "alice", 0, &text(seq)) })
@@ -206,8 +213,8 @@ fn a_message_on_a_damaged_page_is_left_out_and_the_others_are_indexed() {
     let told = ledger.reader().read(&tea, Seq(0), Seq(300), PAGE).unwrap();
     let told: Vec<u64> = told.iter().map(|message| message.seq.0).collect();
     assert!((280..300).contains(&told.len()), "{} messages", told.len());
-    assert_eq!(found(&ledger, "line"), told, "compared");
+    assert_eq!(found(&ledger, "message"), told, "compared");
     index(&mut ledger);
-    assert_eq!(found(&ledger, "line"), told, "indexed");
+    assert_eq!(found(&ledger, "message"), told, "indexed");
     assert_eq!(ledger.ask::<i64>("SELECT last - indexed FROM conversations"), 0);
 }

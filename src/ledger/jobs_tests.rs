@@ -31,11 +31,20 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
 }
 
-/// Reverts the steps of the schema that changed the index of words.
-pub(crate) const TO_SCHEMA_9: &str = include_str!("../../tests/data/to_schema_9.sql");
+/// Reverts the step of the schema that renamed the tables of messages and of used ids.
+pub(super) const TO_SCHEMA_11: &str = include_str!("../../tests/data/to_schema_11.sql");
 
-/// Reverts the step of the schema after which new messages are indexed later.
-pub(super) const TO_SCHEMA_10: &str = include_str!("../../tests/data/to_schema_10.sql");
+/// Reverts the steps of the schema down to the one after which new messages are indexed later.
+pub(super) const TO_SCHEMA_10: &str = concat!(
+    include_str!("../../tests/data/to_schema_11.sql"),
+    include_str!("../../tests/data/to_schema_10.sql")
+);
+
+/// Reverts the steps of the schema down to those that changed the index of words.
+pub(crate) const TO_SCHEMA_9: &str = concat!(
+    include_str!("../../tests/data/to_schema_11.sql"),
+    include_str!("../../tests/data/to_schema_9.sql")
+);
 
 /// Reverts the earlier steps of the schema, down to version 1.
 pub(super) const TO_SCHEMA_1: &str = include_str!("../../tests/data/to_schema_1.sql");
@@ -196,7 +205,7 @@ fn a_restore_keeps_the_write_ahead_log_that_a_reader_keeps_from_the_ledger() {
     let copy = folder.path().join("copy.db");
     jobs(&path).backup(&copy, &mut |_| {}).unwrap();
     let reader = rusqlite::Connection::open(&path).unwrap();
-    reader.execute_batch("BEGIN; SELECT * FROM lines").unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM messages").unwrap();
     says(&mut ledger, 2, "two");
     drop(ledger);
     let aside = restore(&copy, &path).unwrap();
@@ -226,7 +235,7 @@ fn an_erasure_is_blocked_by_a_reader_of_the_former_state_and_goes_on_after_it() 
     let (mut ledger, folder, path) = on_disk();
     says(&mut ledger, 1, "zebramarker");
     let look = rusqlite::Connection::open(&path).unwrap();
-    look.execute_batch("BEGIN; SELECT count(*) FROM lines").unwrap();
+    look.execute_batch("BEGIN; SELECT count(*) FROM messages").unwrap();
     ledger.begin_erasing(&"alice".parse().unwrap()).unwrap();
     while ledger.erase_some().unwrap().is_some() {}
     assert!(!ledger.scrub(0).unwrap(), "it is read");

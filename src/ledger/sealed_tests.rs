@@ -80,7 +80,7 @@ fn a_sealed_message_whose_bytes_were_altered_on_the_disk_is_told_to_nobody() {
         .commit(&[Record::message(sealed(1, b"one")), Record::message(sealed(2, b"two"))])
         .unwrap();
     assert_eq!(jobs(&path).verify().unwrap().messages, 2);
-    ledger.break_with("UPDATE lines SET sealed = x'00' WHERE sealed = x'6f6e65'");
+    ledger.break_with("UPDATE messages SET sealed = x'00' WHERE sealed = x'6f6e65'");
     let messages = ledger.reader().read(&TEA.parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap();
     assert_eq!(messages.iter().map(|message| message.seq).collect::<Vec<_>>(), [Seq(2)]);
     assert!(jobs(&path).verify().is_err());

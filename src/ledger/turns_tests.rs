@@ -16,9 +16,9 @@ const MANY: u32 = 3_000;
 
 /// A file for each message: those of #tea are there in part, all others were removed.
 const FILES: &str = "INSERT INTO blobs \
-     (stored, blob, owner, holder, conversation, bytes, state, made_ms, until_ms, last_ms, line) \
-     SELECT randomblob(16), id, sender, 0, name, 10, iif(name = '#tea' AND line % 4 < 2, 1, 3), \
-     0, 0, 0, line FROM lines JOIN conversations USING (conversation)";
+     (stored, blob, owner, holder, conversation, bytes, state, made_ms, until_ms, last_ms, message) \
+     SELECT randomblob(16), id, sender, 0, name, 10, iif(name = '#tea' AND message % 4 < 2, 1, 3), \
+     0, 0, 0, message FROM messages JOIN conversations USING (conversation)";
 
 /// A ledger with many messages in a channel and in a mailbox, and many other conversations.
 struct Full {
@@ -101,7 +101,7 @@ fn each_part_of_a_sweep_and_of_its_count_is_bounded() {
     // The ids of removed messages are forgotten after a week.
     let week = 8 * 86_400_000;
     let mut parts = 0;
-    while full.ledger.ask::<bool>("SELECT EXISTS (SELECT 1 FROM spent)") {
+    while full.ledger.ask::<bool>("SELECT EXISTS (SELECT 1 FROM used_ids)") {
         full.part(|ledger| ledger.tidy(week));
         parts += 1;
     }
@@ -142,7 +142,7 @@ fn each_part_of_forgetting_a_channel_is_bounded_and_it_goes_on_after_a_kill() {
         assert!(parts >= MANY as usize / ROWS, "{parts} parts");
         assert_eq!(texts(&full), ["new"]);
         assert_eq!(says(&mut full, MANY - 2, "zebramarker"), repeated);
-        let rows: i64 = full.ledger.ask("SELECT count(*) FROM lines WHERE text = 'zebramarker'");
+        let rows: i64 = full.ledger.ask("SELECT count(*) FROM messages WHERE text = 'zebramarker'");
         assert_eq!(rows, 2 * i64::from(MANY));
         assert_eq!(full.killed().ledger.stored_ever(), 3 * u64::from(MANY) + 1);
     }

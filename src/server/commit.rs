@@ -152,7 +152,7 @@ mod tests {
                 id: MsgId([id; 16]),
                 time_ms: 1_000,
                 kind: Kind::Say,
-                body: Body::Text(format!("line {id}")),
+                body: Body::Text(format!("message {id}")),
             };
             Waiting::Record(Record::message(message))
         };
@@ -167,6 +167,6 @@ mod tests {
         let messages = reader.read(&tea, Seq(0), Seq(10), page).unwrap();
         let messages: Vec<_> =
             messages.iter().map(|message| (message.seq, message.body.text())).collect();
-        assert_eq!(messages, [(Seq(1), "line 3")]);
+        assert_eq!(messages, [(Seq(1), "message 3")]);
     }
 }

@@ -168,7 +168,7 @@ fn backups_are_rotated_and_the_last_good_one_stays() {
     // The copy is made, and found to be damaged.
     let damage = |by: i64| {
         let ledger = rusqlite::Connection::open(&path).unwrap();
-        ledger.execute("UPDATE lines SET checksum = checksum + ?1", [by]).unwrap();
+        ledger.execute("UPDATE messages SET checksum = checksum + ?1", [by]).unwrap();
     };
     damage(1);
     for _ in 0..3 {

@@ -430,7 +430,7 @@ fn whoever_reads_beside_the_server_is_waited_for_and_named() {
             .contains("1 messages of 1 conversations would")
     });
     let reader = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM lines;").unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM messages;").unwrap();
     let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
     assert!(
         !ok && told.contains("1 messages of 1 conversations were removed; their texts are still"),

@@ -27,13 +27,13 @@ fn columns() -> String {
     let detached = format!("state < {DOOMED} AND {OF_DETACHED}");
     format!(
         "stored, blob, owner, conversation, bytes, iif({detached}, {DOOMED}, state), \
-         iif({detached}, {EXPIRED}, why), made_ms, until_ms, line"
+         iif({detached}, {EXPIRED}, why), made_ms, until_ms, message"
     )
 }
 
 /// Selects files whose message is of a detached conversation.
 const OF_DETACHED: &str = "EXISTS (SELECT 1 FROM conversations c \
-     WHERE c.conversation = line >> 40 AND c.name LIKE '-%')";
+     WHERE c.conversation = message >> 40 AND c.name LIKE '-%')";
 
 /// A message that claims its file: the holder of the sender's name, and the row of the message.
 pub(super) struct Claim<'a> {
@@ -49,8 +49,8 @@ pub(super) struct Claim<'a> {
 /// time is over.
 pub(super) fn claim(connection: &Connection, claim: &Claim) -> rusqlite::Result<bool> {
     let set = format!(
-        "UPDATE blobs SET line = ?4, until_ms = last_ms WHERE stored = ?1 AND owner = ?2 \
-         AND holder = ?3 AND state = {KEPT} AND line IS NULL AND last_ms > ?5"
+        "UPDATE blobs SET message = ?4, until_ms = last_ms WHERE stored = ?1 AND owner = ?2 \
+         AND holder = ?3 AND state = {KEPT} AND message IS NULL AND last_ms > ?5"
     );
     let stored = stored_name(claim.conversation, claim.blob);
     let (owner, holder) = (claim.owner.folded(), claim.holder);
@@ -228,7 +228,7 @@ pub(super) fn is_announced(
 ) -> rusqlite::Result<bool> {
     let find = format!(
         "SELECT EXISTS (SELECT 1 FROM blobs WHERE blob = ?3 AND +owner = ?1 AND +holder = ?2 \
-         AND state < {DOOMED} AND line IS NOT NULL)"
+         AND state < {DOOMED} AND message IS NOT NULL)"
     );
     let values = params![owner.folded(), holder, blob.0];
     connection.prepare_cached(&find)?.query_row(values, |row| row.get(0))
@@ -237,8 +237,8 @@ pub(super) fn is_announced(
 /// Records that doomed files were removed from the store.
 pub(super) fn bury(connection: &Connection, all: &[BlobId]) -> rusqlite::Result<()> {
     let known = format!("stored = ?1 AND state = {DOOMED}");
-    let lone = "NOT EXISTS (SELECT 1 FROM lines l WHERE l.line = blobs.line)";
-    let drop_row = format!("DELETE FROM blobs WHERE {known} AND (line IS NULL OR {lone})");
+    let lone = "NOT EXISTS (SELECT 1 FROM messages m WHERE m.message = blobs.message)";
+    let drop_row = format!("DELETE FROM blobs WHERE {known} AND (message IS NULL OR {lone})");
     let set = format!("UPDATE blobs SET state = {GONE}, bytes = 0 WHERE {known}");
     let transaction = connection.unchecked_transaction()?;
     for stored in all {

@@ -8,11 +8,12 @@ use rusqlite::{
     CachedStatement, Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
 
+use super::Sqlite;
 use super::blobs::{Claim, DELETED, claim, doom};
+use super::conversations::Known;
 use super::erase::note_removal;
 use super::owners::Owners;
 use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, read_row, rowid_of, seq};
-use super::{Known, Sqlite};
 use crate::chat::{BlobId, Body, Conversation, Opaque, Seq, UserName};
 use crate::ledger::rules::{known_as, may_change};
 use crate::ledger::{Outcome, Record, SentMessage};
@@ -29,7 +30,7 @@ pub(super) struct Commit<'a> {
     touched: &'a mut HashMap<Conversation, Known>,
     /// The conversation of the last message, and its state if that is not in `touched` yet.
     at: Option<(Conversation, Known)>,
-    spent: bool,
+    has_used_ids: bool,
     /// Messages of a new conversation get greater seqs than this.
     floor: Seq,
     change_s_max: u64,
@@ -55,7 +56,7 @@ impl<'a> Commit<'a> {
             owners: &ledger.owners,
             touched,
             at: None,
-            spent: ledger.spent,
+            has_used_ids: ledger.has_used_ids,
             floor: ledger.floor,
             change_s_max: ledger.change_s_max,
             removals: 0,
@@ -147,7 +148,7 @@ impl<'a> Commit<'a> {
         let conversation = self.conversation(&sent.conversation)?;
         // Searches for a change first, because it is applied before its own row is added.
         let is_looked_up = sent.kind.is_change() || sent.kind.blob().is_some();
-        if (is_looked_up || self.spent || !self.detached.is_empty())
+        if (is_looked_up || self.has_used_ids || !self.detached.is_empty())
             && let Some(outcome) = self.known(conversation, sent)?
         {
             return Ok(outcome);
@@ -221,7 +222,7 @@ impl<'a> Commit<'a> {
             }
         }
         let by_name = params![sent.conversation.folded(), sent.from.folded(), sent.id.0];
-        let find = "SELECT seq FROM spent WHERE name = ?1 AND sender = ?2 AND id = ?3";
+        let find = "SELECT seq FROM used_ids WHERE name = ?1 AND sender = ?2 AND id = ?3";
         let mut find = self.transaction.prepare_cached(find)?;
         let gone = find.query_row(by_name, |row| row.get(0)).optional()?;
         Ok(gone.map(|number| Outcome::Known(seq(number))))
@@ -231,7 +232,7 @@ impl<'a> Commit<'a> {
     fn stored_in(&self, row: i64, sent: &SentMessage) -> rusqlite::Result<Option<Outcome>> {
         let by_id = params![row, sent.from.folded(), sent.id.0];
         let find = format!(
-            "SELECT {COLUMNS} {FROM} WHERE l.conversation = ?1 AND l.sender = ?2 AND l.id = ?3"
+            "SELECT {COLUMNS} {FROM} WHERE m.conversation = ?1 AND m.sender = ?2 AND m.id = ?3"
         );
         let mut find = self.transaction.prepare_cached(&find)?;
         let outcome = |row: &Row| match read_row(row) {
@@ -252,7 +253,7 @@ impl<'a> Commit<'a> {
         sent: &SentMessage,
     ) -> rusqlite::Result<Result<(), Outcome>> {
         let rowid = rowid_of(conversation.row, of);
-        let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
+        let find = format!("SELECT {COLUMNS} {FROM} WHERE m.message = ?1");
         let mut find = self.transaction.prepare_cached(&find)?;
         let mut stored = match find.query_row([rowid], read_row).optional() {
             Ok(Some(found)) => found,
@@ -268,15 +269,15 @@ impl<'a> Commit<'a> {
         let (state, body) =
             if sent.kind.is_edit() { (1, sent.body.clone()) } else { (2, Body::default()) };
         stored.sent.body = body;
-        let set = "UPDATE lines SET text = ?2, state = ?3, checksum = ?4, sealed = ?5, descriptor = NULL \
-             WHERE line = ?1";
+        let set = "UPDATE messages SET text = ?2, state = ?3, checksum = ?4, sealed = ?5, descriptor = NULL \
+             WHERE message = ?1";
         let sum = checksum(&stored.sent, (stored.seq, stored.owner), state);
         let sealed = stored.sent.body.sealed().map(Opaque::bytes);
         let values = params![rowid, stored.sent.body.text(), state, sum, sealed];
         self.transaction.prepare_cached(set)?.execute(values)?;
         self.removals += 1;
         if stored.sent.kind.blob().is_some() {
-            let gone = doom(&self.transaction, DELETED, ("line = ?1", params![rowid]))?;
+            let gone = doom(&self.transaction, DELETED, ("message = ?1", params![rowid]))?;
             self.doomed.extend(gone);
         }
         Ok(Ok(()))
@@ -299,8 +300,8 @@ impl<'a> Commit<'a> {
 }
 
 /// Adds a message, unless its id is known.
-const ADD: &str = "INSERT INTO lines \
-     (line, conversation, id, sender, device, time_ms, kind, target, text, checksum, sealed, owner, \
+const ADD: &str = "INSERT INTO messages \
+     (message, conversation, id, sender, device, time_ms, kind, target, text, checksum, sealed, owner, \
      blob, descriptor, spelled) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
      ON CONFLICT (conversation, sender, id) DO NOTHING";

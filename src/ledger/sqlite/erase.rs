@@ -19,7 +19,7 @@ pub(super) fn begin(connection: &Connection, user: &UserName) -> rusqlite::Resul
     let topics = "UPDATE conversations SET topic = NULL, topic_by = NULL \
          WHERE topic_by = ?1 OR topic_by IS NULL AND topic IS NOT NULL";
     transaction.execute(topics, [user.folded()])?;
-    let unclaimed = "owner = ?1 AND line IS NULL";
+    let unclaimed = "owner = ?1 AND message IS NULL";
     let doomed = doom(&transaction, DELETED, (unclaimed, params![user.folded()]))?;
     note_removal(&transaction)?;
     transaction.commit()?;
@@ -54,7 +54,7 @@ pub(super) fn some(
     let rowids: Vec<i64> = part.iter().map(|(rowid, _)| *rowid).collect();
     let mut gone = Vec::new();
     for rowid in &rowids {
-        gone.extend(doom(&transaction, DELETED, ("line = ?1", params![rowid]))?);
+        gone.extend(doom(&transaction, DELETED, ("message = ?1", params![rowid]))?);
     }
     let buried = bury(&transaction, rowids)?;
     let erased = before + buried;
@@ -86,7 +86,7 @@ fn messages(
     (conversation, id): (i64, &[u8]),
     messages_max: usize,
 ) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
-    let find = "SELECT line, id FROM lines WHERE conversation = ?1 AND sender = ?2 AND id > ?3 \
+    let find = "SELECT message, id FROM messages WHERE conversation = ?1 AND sender = ?2 AND id > ?3 \
          ORDER BY id LIMIT ?4";
     let mut find = transaction.prepare_cached(find)?;
     let values = params![conversation, user.folded(), id, messages_max as i64];
@@ -102,8 +102,8 @@ fn next_conversation(
     conversations_max: usize,
 ) -> rusqlite::Result<Option<i64>> {
     let find = "SELECT conversation, EXISTS \
-         (SELECT 1 FROM lines l WHERE l.conversation = p.conversation AND l.sender = ?2) \
-         FROM conversations p WHERE conversation > ?1 ORDER BY conversation LIMIT ?3";
+         (SELECT 1 FROM messages m WHERE m.conversation = c.conversation AND m.sender = ?2) \
+         FROM conversations c WHERE conversation > ?1 ORDER BY conversation LIMIT ?3";
     let mut find = transaction.prepare_cached(find)?;
     let mut rows = find.query(params![conversation, user.folded(), conversations_max as i64])?;
     let (mut seen, mut last) = (0, None);
@@ -121,12 +121,12 @@ fn bury(transaction: &Transaction, mut rowids: Vec<i64>) -> rusqlite::Result<usi
     // The full-text index batches its writes only while row numbers increase.
     rowids.sort_unstable();
     let find = format!(
-        "SELECT {COLUMNS} {FROM} WHERE l.line = ?1 \
-         AND (l.text <> '' OR l.sealed IS NOT NULL OR l.descriptor IS NOT NULL OR l.state = 1)"
+        "SELECT {COLUMNS} {FROM} WHERE m.message = ?1 \
+         AND (m.text <> '' OR m.sealed IS NOT NULL OR m.descriptor IS NOT NULL OR m.state = 1)"
     );
     let mut find = transaction.prepare_cached(&find)?;
-    let set = "UPDATE lines SET text = '', sealed = NULL, descriptor = NULL, state = 2, checksum = ?2 \
-         WHERE line = ?1";
+    let set = "UPDATE messages SET text = '', sealed = NULL, descriptor = NULL, state = 2, checksum = ?2 \
+         WHERE message = ?1";
     let mut set = transaction.prepare_cached(set)?;
     let mut sums = HashMap::new();
     for rowid in &rowids {

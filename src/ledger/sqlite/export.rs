@@ -41,12 +41,12 @@ fn read(
     let (which, name) = match wanted {
         // A name that was given to somebody else has another owner.
         Exported::User(user) => (
-            "AND l.sender = ?1 AND l.owner = coalesce((SELECT owner FROM owners WHERE name = ?1), 0) \
-             ORDER BY l.time_ms, l.line",
+            "AND m.sender = ?1 AND m.owner = coalesce((SELECT owner FROM owners WHERE name = ?1), 0) \
+             ORDER BY m.time_ms, m.message",
             user.folded().to_owned(),
         ),
         Exported::Channel(channel) => {
-            ("AND p.name = ?1 ORDER BY l.line", Conversation::Channel(channel.clone()).folded())
+            ("AND c.name = ?1 ORDER BY m.message", Conversation::Channel(channel.clone()).folded())
         }
     };
     let mut find = connection.prepare(&format!("SELECT {COLUMNS} {FROM} {ATTACHED} {which}"))?;

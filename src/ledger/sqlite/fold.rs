@@ -1,5 +1,5 @@
-//! The step of the schema that folds the names of users: before it, columns had the spelling with
-//! which a name was first used.
+//! Folds the names of users in files of before version `FOLDED` of the schema, whose columns had
+//! the spelling with which a name was first used.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::chat::{Conversation, UserName};
 /// The columns with names of users, apart from `messages.sender` and `owners.name`.
 const NAMES: [(&str, &str); 5] = [
     ("reads", "person"),
-    ("spent", "sender"),
+    ("used_ids", "sender"),
     ("erasing", "sender"),
     ("conversations", "topic_by"),
     ("blobs", "owner"),
@@ -24,9 +24,9 @@ pub(super) fn fold_names(connection: &Connection) -> rusqlite::Result<()> {
     // One pass over all messages, which have no index of their senders.
     connection
         .execute_batch("CREATE TEMP TABLE folded (old TEXT PRIMARY KEY, new TEXT NOT NULL)")?;
-    rename(connection, ("lines", "sender"), user, "INSERT INTO temp.folded VALUES (?1, ?2)")?;
+    rename(connection, ("messages", "sender"), user, "INSERT INTO temp.folded VALUES (?1, ?2)")?;
     connection.execute_batch(
-        "UPDATE OR IGNORE lines SET spelled = sender, \
+        "UPDATE OR IGNORE messages SET spelled = sender, \
              sender = (SELECT new FROM temp.folded WHERE old = sender) \
              WHERE sender IN (SELECT old FROM temp.folded); \
          DROP TABLE temp.folded",
@@ -46,8 +46,8 @@ pub(super) fn fold_names(connection: &Connection) -> rusqlite::Result<()> {
         rename(connection, (table, column), user, &set)?;
     }
     let conversation = |name: &str| Some(name.parse::<Conversation>().ok()?.folded());
-    let set = "UPDATE OR REPLACE spent SET name = ?2 WHERE name = ?1";
-    rename(connection, ("spent", "name"), conversation, set)
+    let set = "UPDATE OR REPLACE used_ids SET name = ?2 WHERE name = ?1";
+    rename(connection, ("used_ids", "name"), conversation, set)
 }
 
 /// Applies `set` to each name of a column that is not folded.
@@ -71,7 +71,7 @@ fn rename(
 /// Folds the names of conversations, over which the checksums of their messages are.
 fn fold_conversations(connection: &Connection) -> rusqlite::Result<()> {
     let find = "SELECT conversation, name FROM conversations c ORDER BY \
-        (SELECT count(*) FROM lines l WHERE l.conversation = c.conversation) DESC, conversation";
+        (SELECT count(*) FROM messages m WHERE m.conversation = c.conversation) DESC, conversation";
     let mut find = connection.prepare(find)?;
     let rows = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let rows: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
@@ -113,10 +113,10 @@ fn fold_conversations(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Renames a conversation, with its messages. Damaged ones stay damaged.
 fn fold_conversation(connection: &Connection, row: i64, new: &str) -> rusqlite::Result<()> {
-    let find = format!("SELECT {COLUMNS} {FROM} WHERE l.conversation = ?1");
+    let find = format!("SELECT {COLUMNS} {FROM} WHERE m.conversation = ?1");
     let mut find = connection.prepare(&find)?;
     let mut messages = find.query([row])?;
-    let set = "UPDATE lines SET checksum = ?2 WHERE line = ?1";
+    let set = "UPDATE messages SET checksum = ?2 WHERE message = ?1";
     while let Some(message) = messages.next()? {
         match read_row(message) {
             Ok(stored) => {

@@ -191,9 +191,9 @@ fn add(connection: &Connection, spans: &[Span]) -> rusqlite::Result<()> {
         [rowid_of(span.row, seq(span.after as i64)), rowid_of(span.row, seq(span.upto as i64))]
     };
     let rows: Vec<[i64; 2]> = spans.iter().map(of).collect();
-    let add = "INSERT INTO words (rowid, text) SELECT l.line, pychat_words(l.text) \
-         FROM json_each(?1) s CROSS JOIN lines l \
-         WHERE l.line > s.value ->> 0 AND l.line <= s.value ->> 1 AND l.text <> ''";
+    let add = "INSERT INTO words (rowid, text) SELECT m.message, pychat_words(m.text) \
+         FROM json_each(?1) s CROSS JOIN messages m \
+         WHERE m.message > s.value ->> 0 AND m.message <= s.value ->> 1 AND m.text <> ''";
     connection.prepare_cached(add)?.execute([format!("{rows:?}")])?;
     spans.iter().try_for_each(|span| note(connection, span))
 }
@@ -201,8 +201,8 @@ fn add(connection: &Connection, spans: &[Span]) -> rusqlite::Result<()> {
 /// Indexes a span of one message. Reads no other one, which may be on a damaged page.
 fn add_one(connection: &Connection, span: &Span) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    let add = "INSERT INTO words (rowid, text) SELECT line, pychat_words(text) FROM lines \
-         WHERE line = ?1 AND text <> ''";
+    let add = "INSERT INTO words (rowid, text) SELECT message, pychat_words(text) FROM messages \
+         WHERE message = ?1 AND text <> ''";
     transaction.prepare_cached(add)?.execute([rowid_of(span.row, seq(span.upto as i64))])?;
     note(&transaction, span)?;
     transaction.commit()

@@ -28,11 +28,11 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
     }
     let mut step_up = || -> rusqlite::Result<()> {
         let transaction = connection.transaction()?;
-        for (version, step) in (1..).zip(STEPS).skip(found.max(0) as usize) {
+        for step in STEPS.iter().skip(found.max(0) as usize) {
             transaction.execute_batch(step)?;
-            if version == FOLDED {
-                fold_names(&transaction)?;
-            }
+        }
+        if found < FOLDED {
+            fold_names(&transaction)?;
         }
         if found == 0 {
             // 63 bits, because SQLite's integers are signed.

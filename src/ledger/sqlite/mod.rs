@@ -5,6 +5,7 @@ mod backup;
 mod blobs;
 mod commit;
 mod connection;
+mod conversations;
 mod detach;
 mod erase;
 mod export;
@@ -24,30 +25,30 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
 use super::pace::{CommitTime, Pace};
 use super::{
     Began, BlobLimits, BlobRow, BlobTotals, Blobs, DropOutcome, Erased, Ledger, LedgerError,
-    NewBlob, Outcome, Place, Record, Remembered, SentMessage, Tidied, Topic,
+    NewBlob, Outcome, Place, Record, Remembered, SentMessage, Tidied,
 };
 use crate::chat::{BlobId, Conversation, Epoch, Seq, UserName};
 use crate::limits::DAY_MS;
 use blobs::{DELETED, EXPIRED, LOST, Rows, doom, forget_gone};
 use commit::Commit;
 use connection::{create, faults, prepare, sync_log, truncate_log, write_faults};
-use detach::ATTACHED;
+use conversations::{Known, WAITING, remembered};
 use erase::note_removal;
 pub use file::jobs;
 use fresh::Fresh;
 use migrate::migrate;
 use owners::Owners;
 pub use reader::SqliteReader;
-use rows::{SEQ_MAX, parsed, seq};
+use rows::{SEQ_MAX, seq};
 use tidy::Tidy;
 
 /// Time for which the ids of removed messages are known.
-const SPENT_MS: i64 = 7 * DAY_MS;
+const USED_IDS_MS: i64 = 7 * DAY_MS;
 
 /// The writing half.
 pub struct Sqlite {
@@ -59,7 +60,7 @@ pub struct Sqlite {
     /// Rows of conversations whose messages are to be removed, and their names.
     detached: Vec<(i64, Conversation)>,
     /// Whether any id of a removed message is stored.
-    spent: bool,
+    has_used_ids: bool,
     /// Messages of a new conversation get greater seqs than this.
     floor: Seq,
     poisoned: bool,
@@ -78,21 +79,8 @@ pub struct Sqlite {
     at_once: (usize, usize),
 }
 
-/// Counts the messages of a conversation that wait for a user. Absent users write nothing: it is
-/// sufficient to read as many messages as may wait.
-const WAITING: &str = "SELECT count(*) FROM (SELECT sender FROM lines WHERE line > ?1 << 40 | coalesce( \
-     (SELECT away FROM reads WHERE conversation = ?1 AND person = ?2), 0) \
-     AND line < (?1 + 1) << 40 LIMIT ?3) WHERE sender <> ?2";
-
 /// The least and the largest number of messages that are removed at once.
 const REMOVED_AT_ONCE: (usize, usize) = (16, 2_000);
-
-/// A conversation as the database has it: its row, and its last seq.
-#[derive(Clone, Copy)]
-struct Known {
-    pub row: i64,
-    pub last: Seq,
-}
 
 impl Sqlite {
     /// Opens or creates the file, and migrates its schema (after a copy).
@@ -107,8 +95,8 @@ impl Sqlite {
         let (epoch, floor): (i64, i64) = connection
             .query_row("SELECT log, floor FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(&fault)?;
-        let spent = connection
-            .query_row("SELECT EXISTS (SELECT 1 FROM spent)", [], |row| row.get(0))
+        let has_used_ids = connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM used_ids)", [], |row| row.get(0))
             .map_err(&fault)?;
         let stored_ever: i64 = connection
             .query_row(
@@ -117,23 +105,12 @@ impl Sqlite {
                 |row| row.get(0),
             )
             .map_err(&fault)?;
-        let mut conversations = HashMap::new();
-        {
-            let mut query = connection
-                .prepare(&format!("SELECT name, conversation, last FROM conversations {ATTACHED}"))
-                .map_err(&fault)?;
-            let mut rows = query.query([]).map_err(&fault)?;
-            while let Some(row) = rows.next().map_err(&fault)? {
-                let known = read_known(row).map_err(&fault)?;
-                conversations.insert(known.0, known.1);
-            }
-        }
         Ok(Sqlite {
             epoch: Epoch(epoch as u64),
             change_s_max,
-            conversations,
+            conversations: conversations::load(&connection).map_err(&fault)?,
             detached: detach::load(&connection).map_err(&fault)?,
-            spent,
+            has_used_ids,
             floor: seq(floor),
             poisoned: false,
             stored_ever: seq(stored_ever).0,
@@ -186,18 +163,18 @@ impl Sqlite {
         let gone = self.write(|ledger| {
             ledger.tidy.expect(&ledger.connection)?;
             let transaction = ledger.connection.unchecked_transaction()?;
-            let old = "SELECT line FROM lines WHERE conversation = ?1 AND time_ms < ?2 \
+            let old = "SELECT message FROM messages WHERE conversation = ?1 AND time_ms < ?2 \
                  ORDER BY time_ms LIMIT ?3";
             let keep = format!(
-                "INSERT OR IGNORE INTO spent SELECT ?4, sender, id, line & {SEQ_MAX}, time_ms \
-                 FROM lines WHERE line IN ({old})"
+                "INSERT OR IGNORE INTO used_ids SELECT ?4, sender, id, message & {SEQ_MAX}, time_ms \
+                 FROM messages WHERE message IN ({old})"
             );
             transaction.execute(&keep, params![row, before_ms, messages_max, name.folded()])?;
             let (theirs, values) =
-                (format!("line IN ({old})"), params![row, before_ms, messages_max]);
+                (format!("message IN ({old})"), params![row, before_ms, messages_max]);
             let doomed = doom(&transaction, EXPIRED, (&theirs, values))?;
             forget_gone(&transaction, (&theirs, values))?;
-            let gone = transaction.execute(&format!("DELETE FROM lines WHERE {theirs}"), values)?;
+            let gone = transaction.execute(&format!("DELETE FROM messages WHERE {theirs}"), values)?;
             if gone > 0 {
                 note_removal(&transaction)?;
             }
@@ -210,7 +187,7 @@ impl Sqlite {
             gone => gone?,
         };
         if gone > 0 {
-            self.spent = true;
+            self.has_used_ids = true;
             self.tidy.note(gone);
             self.pace.done(began, self.commit_time);
         }
@@ -265,11 +242,6 @@ impl Sqlite {
     }
 }
 
-fn read_known(row: &Row) -> rusqlite::Result<(Conversation, Known)> {
-    let conversation = parsed(row, 0)?;
-    Ok((conversation, Known { row: row.get(1)?, last: seq(row.get(2)?) }))
-}
-
 impl Ledger for Sqlite {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
         let (mut touched, began) = (HashMap::new(), Instant::now());
@@ -306,18 +278,19 @@ impl Ledger for Sqlite {
         let detached = self.detached.iter().filter(|(_, name)| *name == sent.conversation);
         // If the file cannot be read, the answer is unknown.
         let in_row = |row: i64| {
-            let find = "SELECT line FROM lines WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
+            let find =
+                "SELECT message FROM messages WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
             let by_id = params![row, sent.from.folded(), sent.id.0];
             let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
             found.ok().map(|rowid| seq(rowid & SEQ_MAX))
         };
-        let spent = || {
-            let find = "SELECT seq FROM spent WHERE name = ?1 AND sender = ?2 AND id = ?3";
+        let used = || {
+            let find = "SELECT seq FROM used_ids WHERE name = ?1 AND sender = ?2 AND id = ?3";
             let by_name = params![sent.conversation.folded(), sent.from.folded(), sent.id.0];
             self.connection.query_row(find, by_name, |row| row.get::<_, i64>(0)).ok().map(seq)
         };
         let mut rows = present.into_iter().chain(detached.map(|(row, _)| *row));
-        rows.find_map(in_row).or_else(spent)
+        rows.find_map(in_row).or_else(used)
     }
 
     fn expire(
@@ -337,8 +310,8 @@ impl Ledger for Sqlite {
     ) -> Result<(usize, Option<Place>), LedgerError> {
         let Some(known) = self.conversations.get(conversation) else { return Ok((0, None)) };
         let (time_ms, rowid) = from.unwrap_or((i64::MIN, i64::MIN));
-        let find = "SELECT time_ms, line FROM lines WHERE conversation = ?1 AND time_ms < ?2 \
-             AND (time_ms, line) > (?3, ?4) ORDER BY time_ms, line LIMIT ?5";
+        let find = "SELECT time_ms, message FROM messages WHERE conversation = ?1 AND time_ms < ?2 \
+             AND (time_ms, message) > (?3, ?4) ORDER BY time_ms, message LIMIT ?5";
         let count = || -> rusqlite::Result<(usize, Option<Place>)> {
             let mut find = self.connection.prepare_cached(find)?;
             let values = params![known.row, before_ms, time_ms, rowid, self.at_once.1];
@@ -415,7 +388,7 @@ impl Ledger for Sqlite {
 
     fn emptied(&self, conversation: &Conversation) -> Result<Option<Seq>, LedgerError> {
         let Some(known) = self.conversations.get(conversation) else { return Ok(None) };
-        let find = "SELECT EXISTS (SELECT 1 FROM lines WHERE conversation = ?1)";
+        let find = "SELECT EXISTS (SELECT 1 FROM messages WHERE conversation = ?1)";
         let found = self.connection.query_row(find, [known.row], |row| row.get(0));
         let has_messages: bool = found.map_err(faults(&self.path))?;
         Ok((!has_messages).then_some(known.last))
@@ -430,10 +403,10 @@ impl Ledger for Sqlite {
     }
 
     fn tidy(&mut self, now_ms: i64) -> Result<Tidied, LedgerError> {
-        let (old, ids_max, began) = (now_ms - SPENT_MS, self.pace.size(), Instant::now());
+        let (old, ids_max, began) = (now_ms - USED_IDS_MS, self.pace.size(), Instant::now());
         let gone = self.write(|ledger| {
-            let gone = "DELETE FROM spent WHERE (name, sender, id) IN \
-                 (SELECT name, sender, id FROM spent WHERE time_ms < ?1 LIMIT ?2)";
+            let gone = "DELETE FROM used_ids WHERE (name, sender, id) IN \
+                 (SELECT name, sender, id FROM used_ids WHERE time_ms < ?1 LIMIT ?2)";
             ledger.connection.prepare_cached(gone)?.execute(params![old, ids_max as i64])
         })?;
         if gone == ids_max {
@@ -447,7 +420,7 @@ impl Ledger for Sqlite {
 
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
         // For each conversation, because its index contains the times.
-        let find = "SELECT max((SELECT max(time_ms) FROM lines l WHERE l.conversation = p.conversation)) FROM conversations p";
+        let find = "SELECT max((SELECT max(time_ms) FROM messages m WHERE m.conversation = c.conversation)) FROM conversations c";
         self.connection.query_row(find, [], |row| row.get(0)).map_err(faults(&self.path))
     }
 
@@ -476,7 +449,7 @@ impl Ledger for Sqlite {
     }
 
     fn renew(&mut self, user: &UserName) -> Result<(), LedgerError> {
-        let unclaimed = "owner = ?1 AND line IS NULL";
+        let unclaimed = "owner = ?1 AND message IS NULL";
         let doomed = self.write(|ledger| {
             let transaction = ledger.connection.unchecked_transaction()?;
             ledger.owners.renew(&transaction, user)?;
@@ -540,7 +513,7 @@ impl Blobs for Sqlite {
     fn drop_blob(&mut self, owner: &UserName, blob: BlobId) -> Result<DropOutcome, LedgerError> {
         let holder = self.owners.of(owner);
         // `+` keeps the database engine from going through all files of the owner.
-        let condition = "blob = ?3 AND +owner = ?1 AND +holder = ?2 AND line IS NULL";
+        let condition = "blob = ?3 AND +owner = ?1 AND +holder = ?2 AND message IS NULL";
         let values = params![owner.folded(), holder, blob.0];
         if self.doom_some(DELETED, (condition, values))? > 0 {
             return Ok(DropOutcome::Doomed);
@@ -605,32 +578,4 @@ impl Blobs for Sqlite {
     fn take_doomed(&mut self) -> Vec<BlobId> {
         std::mem::take(&mut self.doomed)
     }
-}
-
-fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<Vec<Remembered>> {
-    let mut conversations = connection.prepare(&format!(
-        "SELECT name, conversation, last, first, \
-         EXISTS (SELECT 1 FROM lines l WHERE l.conversation = p.conversation), topic, topic_by \
-         FROM conversations p {ATTACHED}",
-    ))?;
-    let mut reads = connection.prepare("SELECT person, seq FROM reads WHERE conversation = ?1")?;
-    let mut waiting = connection.prepare(WAITING)?;
-    let mut found = Vec::new();
-    let mut rows = conversations.query([])?;
-    while let Some(row) = rows.next()? {
-        let (conversation, known) = read_known(row)?;
-        let read = |row: &Row| Ok((parsed(row, 0)?, seq(row.get(1)?)));
-        let reads = reads.query_map([known.row], read)?.collect::<Result<_, _>>()?;
-        let mut waits = Vec::new();
-        for person in conversation.people().into_iter().flatten() {
-            let values = params![known.row, person.folded(), waiting_max];
-            waits.push((person.clone(), waiting.query_row(values, |row| row.get(0))?));
-        }
-        let (first, stored, last) = (seq(row.get(3)?), row.get(4)?, known.last);
-        let by = row.get::<_, Option<String>>(6)?.and_then(|by| by.parse().ok());
-        let topic = row.get::<_, Option<String>>(5)?.zip(by);
-        let topic = topic.map(|(text, by)| Topic { text, by });
-        found.push(Remembered { conversation, first, last, stored, topic, reads, waiting: waits });
-    }
-    Ok(found)
 }

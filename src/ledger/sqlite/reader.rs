@@ -193,9 +193,9 @@ impl<'a> Damage<'a> {
         if rows.0 >= rows.1 {
             return Ok((Vec::new(), false));
         }
-        let texts = "SELECT line, text FROM lines WHERE line BETWEEN ?1 + 1 AND ?2 AND text <> '' \
-             ORDER BY line DESC LIMIT ?3";
-        let found = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
+        let texts = "SELECT message, text FROM messages WHERE message BETWEEN ?1 + 1 AND ?2 AND text <> '' \
+             ORDER BY message DESC LIMIT ?3";
+        let found = format!("SELECT {COLUMNS} {FROM} WHERE m.message = ?1");
         let read = |row: &Row| {
             let text = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?);
             if !wanted.is_in(&text, matching) {
@@ -220,8 +220,8 @@ impl<'a> Damage<'a> {
         page: Page,
     ) -> rusqlite::Result<Messages> {
         let query = format!(
-            "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
-             JOIN conversations p USING (conversation) \
+            "SELECT {COLUMNS} FROM words w JOIN messages m ON m.message = w.rowid \
+             JOIN conversations c USING (conversation) \
              WHERE words MATCH ?1 AND w.rowid > ?2 AND w.rowid <= ?3 ORDER BY w.rowid DESC"
         );
         let find = || {
@@ -286,7 +286,7 @@ impl Reader for SqliteReader {
                 return Ok(Vec::new());
             };
             let query = format!(
-                "SELECT {COLUMNS} {FROM} WHERE l.line BETWEEN ?1 + 1 AND ?2 ORDER BY l.line \
+                "SELECT {COLUMNS} {FROM} WHERE m.message BETWEEN ?1 + 1 AND ?2 ORDER BY m.message \
                  LIMIT ?3"
             );
             let damage = Damage::new(&self.path, conversation);
@@ -314,17 +314,17 @@ impl Reader for SqliteReader {
             if let Some(since_ms) = since_ms {
                 // Reads no earlier messages, so that the cost depends on the result only. (If the
                 // clock was set back, messages before that are left out.)
-                let find = "SELECT line FROM lines WHERE conversation = ?1 AND time_ms >= ?2 \
+                let find = "SELECT message FROM messages WHERE conversation = ?1 AND time_ms >= ?2 \
                      ORDER BY time_ms LIMIT 1";
                 let mut find = connection.prepare_cached(find)?;
                 let found = find.query_row(params![row, since_ms], |row| row.get(0)).optional()?;
                 let Some(found) = found else { return Ok((Vec::new(), false)) };
                 first = found;
             }
-            let kinds = if files { "l.kind = 4" } else { "l.kind IN (0, 1, 4)" };
+            let kinds = if files { "m.kind = 4" } else { "m.kind IN (0, 1, 4)" };
             let query = format!(
-                "SELECT {COLUMNS} {FROM} WHERE l.line BETWEEN ?1 + 1 AND ?2 AND l.time_ms >= ?3 \
-                 AND {kinds} ORDER BY l.line DESC LIMIT ?4"
+                "SELECT {COLUMNS} {FROM} WHERE m.message BETWEEN ?1 + 1 AND ?2 AND m.time_ms >= ?3 \
+                 AND {kinds} ORDER BY m.message DESC LIMIT ?4"
             );
             let last = before.map_or(last, |before| Seq(before.0.saturating_sub(1)).min(last));
             let damage = Damage::new(&self.path, conversation);
@@ -403,8 +403,8 @@ impl Reader for SqliteReader {
             let Some((row, last)) = row_of(connection, conversation)? else {
                 return Ok(Counted::default());
             };
-            let find = "SELECT sender, coalesce(spelled, sender) FROM lines WHERE line BETWEEN ?1 + 1 AND ?2 AND kind IN (0, 1, 4) \
-                 AND state <> 2 AND sender <> ?3 ORDER BY line DESC";
+            let find = "SELECT sender, coalesce(spelled, sender) FROM messages WHERE message BETWEEN ?1 + 1 AND ?2 AND kind IN (0, 1, 4) \
+                 AND state <> 2 AND sender <> ?3 ORDER BY message DESC";
             let mut find = connection.prepare_cached(find)?;
             let (first, last) = (rowid_of(row, after.min(last)), rowid_of(row, upto.min(last)));
             let mut rows = find.query(params![first, last, but.folded()])?;

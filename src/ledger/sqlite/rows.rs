@@ -9,16 +9,18 @@ use crate::ledger::{SentMessage, message};
 
 /// The first version of the schema in which the names of users are folded (`fold.rs`).
 pub(super) const FOLDED: i64 = 9;
+/// The first version of the schema whose tables of messages and of used ids have these names.
+pub(super) const RENAMED: i64 = 12;
 /// Bits of a row's number that are the seq; the higher bits are the conversation's number.
 pub(super) const SEQ_BITS: u32 = 40;
 pub(super) const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
 
 /// The columns that `read_row` reads, of messages `l` and conversations `p`. The name of a detached
 /// conversation (`detach.rs`) comes after a space.
-pub(super) const COLUMNS: &str = "l.line, l.id, coalesce(l.spelled, l.sender), l.device, l.time_ms, l.kind, l.target, \
-     l.state, coalesce(l.descriptor, l.text), l.checksum, \
-     substr(p.name, instr(p.name, ' ') + 1), l.sealed, l.owner, l.blob";
-pub(super) const FROM: &str = "FROM lines l JOIN conversations p USING (conversation)";
+pub(super) const COLUMNS: &str = "m.message, m.id, coalesce(m.spelled, m.sender), m.device, m.time_ms, m.kind, m.target, \
+     m.state, coalesce(m.descriptor, m.text), m.checksum, \
+     substr(c.name, instr(c.name, ' ') + 1), m.sealed, m.owner, m.blob";
+pub(super) const FROM: &str = "FROM messages m JOIN conversations c USING (conversation)";
 
 /// Parses a text column that contains a name.
 pub(super) fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
@@ -130,7 +132,7 @@ pub(super) fn read_message(connection: &Connection, row: &Row) -> rusqlite::Resu
     let Stored { mut sent, seq, state, .. } = read_row(row)?;
     if let Kind::Edit { of } = sent.kind {
         let rowid = row.get::<_, i64>(0)? - seq.0 as i64;
-        let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1 + ?2");
+        let find = format!("SELECT {COLUMNS} {FROM} WHERE m.message = ?1 + ?2");
         let mut find = connection.prepare_cached(&find)?;
         let target = find.query_row([rowid, of.0 as i64], read_row).optional()?;
         sent.body = target.map(|target| target.sent.body).unwrap_or_default();
@@ -158,21 +160,30 @@ pub(super) fn is_page_damaged(error: &rusqlite::Error) -> bool {
     matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
+/// Returns a query over messages with the names that a schema has for them.
+pub(super) fn in_schema(query: &str, schema: i64) -> String {
+    match schema {
+        ..RENAMED => query.replace("m.message", "m.line").replace("messages m", "lines m"),
+        _ => query.to_owned(),
+    }
+}
+
 /// Reads every message of a file of any schema. Returns their number.
 pub(super) fn read_all(connection: &Connection, schema: i64) -> rusqlite::Result<usize> {
-    let columns = if schema < 2 { COLUMNS.replace("l.sealed", "NULL") } else { COLUMNS.to_owned() };
-    let columns = if schema < 5 { columns.replace("l.owner", "0") } else { columns };
+    let columns = if schema < 2 { COLUMNS.replace("m.sealed", "NULL") } else { COLUMNS.to_owned() };
+    let columns = if schema < 5 { columns.replace("m.owner", "0") } else { columns };
     let columns = match schema {
-        ..FOLDED => columns.replace("coalesce(l.spelled, l.sender)", "l.sender"),
+        ..FOLDED => columns.replace("coalesce(m.spelled, m.sender)", "m.sender"),
         _ => columns,
     };
     let columns = match schema {
         ..7 => {
-            columns.replace("l.blob", "NULL").replace("coalesce(l.descriptor, l.text)", "l.text")
+            columns.replace("m.blob", "NULL").replace("coalesce(m.descriptor, m.text)", "m.text")
         }
         _ => columns,
     };
-    let mut query = connection.prepare(&format!("SELECT {columns} {FROM}"))?;
+    let query = in_schema(&format!("SELECT {columns} {FROM}"), schema);
+    let mut query = connection.prepare(&query)?;
     let mut rows = query.query([])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {

@@ -1,9 +1,9 @@
 //! The file's schema, one step for each version (`user_version` counts them). A released step never
 //! changes; changes are new steps.
 //!
-//! The table `lines` has a row for each message, and `line` is its row id. The index of words
-//! refers to both through the view `spoken`. Every connection that writes or verifies has the
-//! function `pychat_words` (`connection.rs`).
+//! The table `messages` has a row for each message, and its column `message` is the row id. The
+//! index of words refers to both through the view `texts`. Every connection that writes or verifies
+//! has the function `pychat_words` (`connection.rs`).
 
 use std::fs::File;
 use std::io::Read;
@@ -238,6 +238,47 @@ BEGIN
     INSERT INTO words (rowid, text) SELECT new.line, pychat_words(new.text) WHERE new.text <> '';
 END;
 ",
+    // The names `messages`, `message` and `used_ids`, for what was `lines`, `line` and `spent`. The
+    // index of words stays: only its declaration changes, in the way that SQLite documents for
+    // changes without effect on what is stored (<https://sqlite.org/lang_altertable.html>).
+    "
+DROP TRIGGER lines_gone;
+DROP TRIGGER lines_changed;
+DROP VIEW spoken;
+DROP INDEX lines_by_time;
+DROP INDEX lines_files;
+DROP INDEX blobs_by_line;
+DROP INDEX spent_by_time;
+ALTER TABLE lines RENAME TO messages;
+ALTER TABLE messages RENAME COLUMN line TO message;
+ALTER TABLE blobs RENAME COLUMN line TO message;
+ALTER TABLE spent RENAME TO used_ids;
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(replace(sql, 'spoken', 'texts'), '''line''', '''message''')
+    WHERE name = 'words';
+PRAGMA writable_schema = RESET;
+CREATE INDEX messages_by_time ON messages (conversation, time_ms);
+CREATE INDEX messages_files ON messages (message) WHERE kind = 4;
+CREATE INDEX blobs_by_message ON blobs (message) WHERE message IS NOT NULL;
+CREATE INDEX used_ids_by_time ON used_ids (time_ms);
+CREATE VIEW texts AS SELECT message, pychat_words(text) AS text FROM messages m WHERE text <> ''
+    AND message <= (SELECT conversation << 40 | indexed FROM conversations c WHERE c.conversation = m.conversation)
+    AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = m.conversation AND m.message <= u.upto);
+CREATE TRIGGER messages_gone AFTER DELETE ON messages WHEN old.text <> ''
+    AND old.message <= (SELECT conversation << 40 | indexed FROM conversations c WHERE c.conversation = old.conversation)
+    AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = old.conversation AND old.message <= u.upto)
+BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.message, pychat_words(old.text));
+END;
+CREATE TRIGGER messages_changed AFTER UPDATE OF text ON messages
+    WHEN old.message <= (SELECT conversation << 40 | indexed FROM conversations c WHERE c.conversation = old.conversation)
+    AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE u.conversation = old.conversation AND old.message <= u.upto)
+BEGIN
+    INSERT INTO words (words, rowid, text)
+        SELECT 'delete', old.message, pychat_words(old.text) WHERE old.text <> '';
+    INSERT INTO words (rowid, text) SELECT new.message, pychat_words(new.text) WHERE new.text <> '';
+END;
+",
 ];
 
 /// Creates an empty index of words. Messages are indexed in parts, the newest of a conversation
@@ -246,9 +287,9 @@ pub const EMPTY_WORDS: &str = "
 DROP TABLE IF EXISTS words;
 DELETE FROM unindexed;
 UPDATE conversations SET indexed = last;
-INSERT INTO unindexed SELECT conversation, max(line) FROM lines GROUP BY conversation;
+INSERT INTO unindexed SELECT conversation, max(message) FROM messages GROUP BY conversation;
 CREATE VIRTUAL TABLE words USING fts5 (
-    text, content = 'spoken', content_rowid = 'line', columnsize = 0, tokenize = 'ascii'
+    text, content = 'texts', content_rowid = 'message', columnsize = 0, tokenize = 'ascii'
 );
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 ";

@@ -7,7 +7,7 @@ use rusqlite::backup::Backup;
 
 use super::blobs::wrong_sum;
 use super::connection::{add_words, faults, open_to_read};
-use super::rows::read_all;
+use super::rows::{in_schema, read_all};
 use super::schema::version;
 use crate::chat::{Conversation, words};
 use crate::ledger::{LedgerError, Verified};
@@ -58,14 +58,13 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
         })
         .map_err(&fault)?;
     let messages = read_all(&connection, found).map_err(&fault)?;
-    let beyond: Option<String> = connection
-        .query_row(
-            "SELECT min(name) FROM conversations JOIN lines USING (conversation) \
-             WHERE line <= conversation << 40 OR line > conversation << 40 | last",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(&fault)?;
+    let beyond = in_schema(
+        "SELECT min(c.name) FROM conversations c JOIN messages m USING (conversation) \
+         WHERE m.message <= c.conversation << 40 OR m.message > c.conversation << 40 | c.last",
+        found,
+    );
+    let beyond: Option<String> =
+        connection.query_row(&beyond, [], |row| row.get(0)).map_err(&fault)?;
     if let Some(conversation) = beyond {
         let place = conversation.parse::<Conversation>().map(|known| known.in_log());
         let place = place.unwrap_or_else(|_| "a conversation".to_owned());

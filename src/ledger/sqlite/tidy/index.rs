@@ -19,9 +19,10 @@ const PART: (usize, usize) = (8, 1_024);
 pub struct Index {
     waits: bool,
     pace: Pace,
-    /// Number of the next lines that are indexed one at a time, because a part could not be read.
+    /// Number of the next messages that are indexed one at a time, because a part could not be
+    /// read.
     alone: usize,
-    /// A conversation whose lines are indexed one at a time, and its first line.
+    /// A conversation whose messages are indexed one at a time, and the row of its first one.
     first: Option<(i64, i64)>,
     /// Whether the warning about messages that are left out was logged.
     warned: bool,
@@ -78,13 +79,13 @@ impl Index {
         Ok(Tidied::More)
     }
 
-    /// Indexes the newest line of one conversation that is not indexed. Leaves it out if it is on a
-    /// damaged page.
+    /// Indexes the newest message of one conversation that is not indexed. Leaves it out if it is
+    /// on a damaged page.
     fn one(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let Some((conversation, line)) = next(connection)? else { return Ok(()) };
+        let Some((conversation, rowid)) = next(connection)? else { return Ok(()) };
         let first = self.first_of(connection, conversation)?;
-        let before = Some(line - 1).filter(|line| *line >= first);
-        match add_one(connection, conversation, (line, before)) {
+        let before = Some(rowid - 1).filter(|before| *before >= first);
+        match add_one(connection, conversation, (rowid, before)) {
             Err(error) if is_page_damaged(&error) => {}
             added => return added,
         }
@@ -95,13 +96,14 @@ impl Index {
         note(connection, conversation, before)
     }
 
-    /// Returns the first line of a conversation. Reads an index only, and once for each
-    /// conversation: the page of that line may be damaged, and the index may be long.
+    /// Returns the row of the first message of a conversation. Reads an index only, and once for
+    /// each conversation: the page of that row may be damaged, and the index may be long.
     fn first_of(&mut self, connection: &Connection, conversation: i64) -> rusqlite::Result<i64> {
         if let Some((_, first)) = self.first.filter(|(of, _)| *of == conversation) {
             return Ok(first);
         }
-        let find = "SELECT min(line) FROM lines INDEXED BY lines_by_time WHERE conversation = ?1";
+        let find =
+            "SELECT min(message) FROM messages INDEXED BY messages_by_time WHERE conversation = ?1";
         let first: Option<i64> = connection.query_row(find, [conversation], |row| row.get(0))?;
         let first = first.unwrap_or(i64::MAX);
         self.first = Some((conversation, first));
@@ -109,7 +111,7 @@ impl Index {
     }
 }
 
-/// Returns a conversation with lines that are not in the index, and the newest of these.
+/// Returns a conversation with messages that are not in the index, and the row of the newest.
 fn next(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
     let next = "SELECT conversation, upto FROM unindexed LIMIT 1";
     connection.query_row(next, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()
@@ -120,11 +122,11 @@ fn next(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
 fn part(connection: &Connection, messages: usize) -> rusqlite::Result<bool> {
     let transaction = connection.unchecked_transaction()?;
     let Some((conversation, upto)) = next(&transaction)? else { return Ok(false) };
-    let before = "SELECT line FROM lines WHERE line > ?1 << 40 AND line <= ?2 ORDER BY line DESC LIMIT 1 OFFSET ?3";
+    let before = "SELECT message FROM messages WHERE message > ?1 << 40 AND message <= ?2 ORDER BY message DESC LIMIT 1 OFFSET ?3";
     let values = params![conversation, upto, messages as i64];
     let before: Option<i64> = transaction.query_row(before, values, |row| row.get(0)).optional()?;
-    let add = "INSERT INTO words (rowid, text) SELECT line, pychat_words(text) FROM lines \
-         WHERE line > ?1 AND line <= ?2 AND text <> '' ORDER BY line";
+    let add = "INSERT INTO words (rowid, text) SELECT message, pychat_words(text) FROM messages \
+         WHERE message > ?1 AND message <= ?2 AND text <> '' ORDER BY message";
     let first = before.unwrap_or(conversation << 40);
     transaction.prepare_cached(add)?.execute([first, upto])?;
     note(&transaction, conversation, before)?;
@@ -132,21 +134,22 @@ fn part(connection: &Connection, messages: usize) -> rusqlite::Result<bool> {
     Ok(true)
 }
 
-/// Indexes one line. Reads no other one, which may be on a damaged page.
+/// Indexes one message. Reads no other one, which may be on a damaged page.
 fn add_one(
     connection: &Connection,
     conversation: i64,
-    (line, before): (i64, Option<i64>),
+    (rowid, before): (i64, Option<i64>),
 ) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    let add = "INSERT INTO words (rowid, text) SELECT line, pychat_words(text) FROM lines \
-         WHERE line = ?1 AND text <> ''";
-    transaction.prepare_cached(add)?.execute([line])?;
+    let add = "INSERT INTO words (rowid, text) SELECT message, pychat_words(text) FROM messages \
+         WHERE message = ?1 AND text <> ''";
+    transaction.prepare_cached(add)?.execute([rowid])?;
     note(&transaction, conversation, before)?;
     transaction.commit()
 }
 
-/// Records that the lines of a conversation up to this one remain to be indexed; `None` if none do.
+/// Records that the messages of a conversation up to this row remain to be indexed; `None` if none
+/// do.
 fn note(connection: &Connection, conversation: i64, upto: Option<i64>) -> rusqlite::Result<()> {
     match upto {
         Some(upto) => connection.execute(
