@@ -175,7 +175,7 @@ impl HistoryCheck {
     }
 
     /// Counts a tombstone of this user.
-    pub fn spent(&mut self, who: &UserName) {
+    pub fn count_tombstone(&mut self, who: &UserName) {
         let tombstones = self.page.tombstones.entry(who.clone()).or_default();
         (tombstones.all, tombstones.free) = (tombstones.all + 1, tombstones.free + 1);
     }
@@ -284,11 +284,11 @@ mod tests {
         assert_eq!(says(&mut answer, 1, 41), Order::Good);
         assert_eq!(says(&mut answer, 2, 0), Order::Good);
         assert_eq!(says(&mut answer, 1, 43), Order::Missing(1));
-        answer.spent(&ana);
+        answer.count_tombstone(&ana);
         assert_eq!(says(&mut answer, 1, 46), Order::Missing(1), "one was changed");
         assert_eq!(says(&mut answer, 2, 2), Order::Missing(1), "that excuse was used");
         assert_eq!(says(&mut answer, 1, 46), Order::Again);
-        answer.spent(&ana);
+        answer.count_tombstone(&ana);
         assert_eq!(says(&mut answer, 3, 5), Order::Good);
         assert_eq!(says(&mut answer, 3, 7), Order::Missing(1), "that was changed before both");
         assert!(answer.advance(&tea, "2", Seq(1)), "another answer");
@@ -328,7 +328,7 @@ mod tests {
                 assert_eq!(order, Order::Good);
             }
             if changed {
-                answer.spent(&ana);
+                answer.count_tombstone(&ana);
             }
             let missed: Vec<_> = answer.finish().into_iter().map(|message| message.seq).collect();
             (missed, answer)
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(takes(&mut new(), 2, 1, 2, 3), Order::Unlinked, "the first of the second");
         assert_eq!(takes(&mut new(), 2, 0, 0, 3), Order::Good, "a client that knows of none");
         let mut changed = new();
-        changed.spent(&"ana".parse().unwrap());
+        changed.count_tombstone(&"ana".parse().unwrap());
         assert_eq!(takes(&mut changed, 2, 0, 2, 3), Order::Good, "it was changed");
     }
 }

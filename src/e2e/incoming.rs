@@ -406,7 +406,7 @@ impl Incoming<'_> {
         match message.reference {
             // An answer has no changes.
             Some(_) if changes => {}
-            Some(_) => self.history.spent(&message.from),
+            Some(_) => self.history.count_tombstone(&message.from),
             None if arrival.new => {
                 self.sequences.tombstones(to).add(&message.from, changes);
                 if !changes {
