@@ -44,42 +44,14 @@ impl Graph {
             .flat_map(|(from, used)| used.iter().map(|to| (from.as_str(), to.as_str())))
     }
 
-    /// The circles that are forbidden: of more than two files, or of files of two folders.
+    /// Files that use each other, directly or through others. A folder's own file may share its
+    /// state with one file in the folder.
     pub fn circles(&self) -> Vec<Vec<&str>> {
-        let reached: BTreeMap<_, _> =
-            self.files.keys().map(|file| (file.as_str(), self.reached(file))).collect();
-        let mut circles = BTreeSet::new();
-        for (file, reaches) in &reached {
-            let mutual = |other: &&str| reached[other].contains(file);
-            let circle: Vec<&str> = reaches.iter().copied().filter(mutual).collect();
-            let folders: BTreeSet<_> = circle.iter().map(|file| self.folder(file)).collect();
-            if circle.len() > 2 || folders.len() > 1 {
-                circles.insert(circle);
-            }
-        }
-        circles.into_iter().collect()
-    }
-
-    fn reached(&self, from: &str) -> BTreeSet<&str> {
-        let mut reached = BTreeSet::new();
-        let mut open = vec![from];
-        while let Some(file) = open.pop() {
-            for next in &self.edges[file] {
-                if reached.insert(next.as_str()) {
-                    open.push(next);
-                }
-            }
-        }
-        reached
-    }
-
-    /// A file that has files below it is its folder's own.
-    fn folder<'a>(&self, file: &'a str) -> &'a str {
-        let below = format!("{file}::");
-        if self.files.keys().any(|other| other.starts_with(&below)) {
-            return file;
-        }
-        file.rsplit_once("::").map_or("", |(folder, _)| folder)
+        let is_one_thing = |circle: &[&str]| {
+            let [above, below] = circle else { return false };
+            below.rsplit_once("::").is_some_and(|(folder, _)| folder == *above)
+        };
+        circles(&self.edges).into_iter().filter(|circle| !is_one_thing(circle)).collect()
     }
 
     /// The paths that a file names: those that begin with `crate`, `super` or a module below it.
@@ -152,6 +124,34 @@ impl Graph {
         }
         Some(at)
     }
+}
+
+/// The circles of a graph: from each file an arrow leads to those that it uses.
+pub fn circles(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<&str>> {
+    let reached: BTreeMap<_, _> =
+        edges.keys().map(|file| (file.as_str(), reached(edges, file))).collect();
+    let mut circles = BTreeSet::new();
+    for (file, reaches) in &reached {
+        let mutual = |other: &&str| reached.get(other).is_some_and(|back| back.contains(file));
+        let circle: Vec<&str> = reaches.iter().copied().filter(mutual).collect();
+        if circle.len() > 1 {
+            circles.insert(circle);
+        }
+    }
+    circles.into_iter().collect()
+}
+
+fn reached<'a>(edges: &'a BTreeMap<String, BTreeSet<String>>, from: &str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(file) = open.pop() {
+        for next in edges.get(file).into_iter().flatten() {
+            if reached.insert(next.as_str()) {
+                open.push(next);
+            }
+        }
+    }
+    reached
 }
 
 /// All sources, by their path below `src`.

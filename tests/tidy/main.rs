@@ -4,6 +4,7 @@ mod e2e;
 mod graph;
 mod paths;
 mod rooms;
+mod scripts;
 mod size;
 mod walls;
 

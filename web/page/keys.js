@@ -1,28 +1,8 @@
-// The keyboard: the terminal's keys, without those that belong to the browser.
+// The keyboard: the terminal's keys, without those that belong to the browser. The help lists them
+// (`KEYS` in sheets.js).
 
 import { $ } from './dom.js';
 import * as sheets from './sheets.js';
-
-/** Keys and what they do, for the help. */
-export const KEYS = [
-	['Enter', 'send (on touch screens: a new line)'],
-	['Shift-Enter, Alt-Enter, Ctrl-J', 'a new line in the message'],
-	['Tab, Shift-Tab', 'complete a command, name or channel'],
-	['Up, Down', 'in an empty field: the lines that were typed'],
-	['Ctrl-K', 'go to a conversation by its name'],
-	['Alt-1 to Alt-9', 'the conversation with that number'],
-	['Alt-Down, Alt-Up', 'the next and the previous conversation'],
-	['Alt-A', 'the next conversation with unread messages, mentions first'],
-	['Alt-U', 'the first unread message'],
-	['Alt-P, Alt-N', 'the previous and the next mention'],
-	['Page Up, Page Down', 'scroll; loads older messages'],
-	['Alt-Home, Alt-End', 'the oldest loaded and the newest message'],
-	['Ctrl-Shift-F', 'search'],
-	['F1', 'this help'],
-	['F7, F8', 'show or hide the conversations, the people'],
-	['Esc', 'close; back to the message field'],
-	['Arrow keys, Enter', 'in the list of messages: choose one, and what to do with it'],
-];
 
 function step(app, by) {
 	const rooms = app.store.list();

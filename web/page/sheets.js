@@ -1,7 +1,6 @@
 // Sheets over the page: joining, searching, people, settings, help, passwords.
 
 import { $, button, check, field, formSheet, h, icon, sheet, warning } from './dom.js';
-import { KEYS } from './keys.js';
 import { linked } from './rows.js';
 import { day, fold, fullTime, PROTECTION, readers, size, span, time, title } from './words.js';
 
@@ -286,6 +285,27 @@ export function password(app) {
 		}, { verb: 'Log in', done: () => { if (asking === opened) asking = null; } });
 	asking = opened;
 }
+
+/** What the keys of `keys.js` do. */
+const KEYS = [
+	['Enter', 'send (on touch screens: a new line)'],
+	['Shift-Enter, Alt-Enter, Ctrl-J', 'a new line in the message'],
+	['Tab, Shift-Tab', 'complete a command, name or channel'],
+	['Up, Down', 'in an empty field: the lines that were typed'],
+	['Ctrl-K', 'go to a conversation by its name'],
+	['Alt-1 to Alt-9', 'the conversation with that number'],
+	['Alt-Down, Alt-Up', 'the next and the previous conversation'],
+	['Alt-A', 'the next conversation with unread messages, mentions first'],
+	['Alt-U', 'the first unread message'],
+	['Alt-P, Alt-N', 'the previous and the next mention'],
+	['Page Up, Page Down', 'scroll; loads older messages'],
+	['Alt-Home, Alt-End', 'the oldest loaded and the newest message'],
+	['Ctrl-Shift-F', 'search'],
+	['F1', 'this help'],
+	['F7, F8', 'show or hide the conversations, the people'],
+	['Esc', 'close; back to the message field'],
+	['Arrow keys, Enter', 'in the list of messages: choose one, and what to do with it'],
+];
 
 /** Commands of the client's table, and the keys of this page. */
 export function help(app, word = '') {

@@ -5,20 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::sessions::Session;
 use super::users::User;
-use super::{Effect, Fact};
+use super::{Effect, Fact, Topic};
 use crate::chat::rate::Stamp;
 use crate::chat::{ChannelInfo, ChannelName, Event, Refusal, Retention, UserName};
 use crate::limits::LIST_BYTES_MAX;
 
 /// JSON bytes of a row of `/channels` beside its name and topic.
 const ROW_BYTES: usize = 96;
-
-/// What a channel is about, and who has said so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
-    pub text: String,
-    pub by: UserName,
-}
 
 /// A person in a channel.
 struct Member {

@@ -1,6 +1,5 @@
 //! Decisions of the registry about commands, and the effects that the hub applies.
 
-use super::Topic;
 use crate::chat::{
     BlobId, ChannelName, Conversation, Epoch, Event, FileBytes, HistoryKind, Opaque, Seq,
     SessionId, Target, TimeSpan, UserName, Wanted,
@@ -117,6 +116,13 @@ pub struct Start {
     /// The session had nothing of the conversation before: messages that no longer exist are not
     /// a gap.
     pub fresh: bool,
+}
+
+/// What a channel is about, and who has said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub text: String,
+    pub by: UserName,
 }
 
 /// Facts that outlive a run of the server.

@@ -20,8 +20,7 @@ use super::{
     ChannelName, Command, Conversation, ConversationInfo, Event, Kind, NewMessage, Position,
     ReadMark, Refusal, Request, Retention, Seq, SessionId, SyncPoint, Target, UserName, Wanted,
 };
-pub use channels::Topic;
-pub use decision::{CountSpan, Decision, Effect, Fact, Lost, Query, Saying, Start};
+pub use decision::{CountSpan, Decision, Effect, Fact, Lost, Query, Saying, Start, Topic};
 use logs::Logs;
 pub use logs::Remembered;
 pub use membership::Presence;

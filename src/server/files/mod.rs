@@ -30,9 +30,10 @@ use crate::sync::Snapshot;
 use downloads::Downloads;
 pub use kill::kill_point;
 use ports::Ports;
+use progress::Ahead;
 use store::{BlobStore, Place};
 pub use sweep::Sweep;
-use uploads::{Ahead, Uploads};
+use uploads::Uploads;
 use worker::Worker;
 
 /// The files of a server.

@@ -7,12 +7,16 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use super::downloads::Downloads;
 use super::kill::kill_point;
-use super::store::{Coming, Place, StoreError};
-use super::uploads::{Ahead, Uploads, Wanted};
+use super::ports::Ports;
+use super::store::{Coming, StoreError};
 use crate::chat::{BlobId, Event, FileBytes, Refusal};
+use crate::ledger::{BlobLimits, NewBlob};
+use crate::limits::{UPLOAD_AHEAD_BYTES, UPLOAD_SYNC_BYTES};
 use crate::server::delivery::send_queue::SendQueue;
 use crate::sync::{Mutex, MutexGuard, Rank};
+use crate::wire::transfer::TransferRecord;
 
 /// Bytes after which a transfer reports its progress although more are waiting to be read.
 const REPORT_BYTES: u64 = 64 << 10;
@@ -25,8 +29,54 @@ pub struct Reached {
     synced: u64,
 }
 
+/// An upload as a client asks for it.
+pub struct Wanted {
+    pub new: NewBlob,
+    pub limits: BlobLimits,
+    /// Bytes of the disk that files leave for everything else.
+    pub reserve: u64,
+    pub unfinished_ms: i64,
+}
+
+/// Bounds on bytes that are written and not synced.
+#[derive(Clone, Copy)]
+pub struct Ahead {
+    /// Bytes that are accepted beyond the last sync.
+    pub bytes: u64,
+    /// Bytes after which a sync begins.
+    pub sync_bytes: u64,
+}
+
+impl Default for Ahead {
+    fn default() -> Ahead {
+        Ahead { bytes: UPLOAD_AHEAD_BYTES, sync_bytes: UPLOAD_SYNC_BYTES }
+    }
+}
+
+/// What uploads use of the server.
+#[derive(Clone)]
+pub struct Means {
+    pub ports: Arc<Ports>,
+    pub downloads: Arc<Downloads>,
+    pub ahead: Ahead,
+}
+
+/// What is left of an upload that is over. The next transfer of the file opens it again.
+pub enum Left {
+    Nothing,
+    /// An unfinished file.
+    Unfinished(Reached),
+    /// A file of which the ledger knows nothing.
+    Unknown,
+}
+
+/// Runs when an upload is over, under the lock of its progress.
+pub type WhenOver = Box<dyn Fn(&Progress, Left) + Send + Sync>;
+
 /// A file whose upload has not ended.
 pub struct Progress {
+    means: Means,
+    when_over: WhenOver,
     stored: BlobId,
     blob: BlobId,
     bytes: u64,
@@ -61,7 +111,6 @@ struct Writer {
 
 /// A transfer of a session.
 pub struct Upload {
-    uploads: Uploads,
     /// Dropped, with its open file, when the upload ends.
     progress: Weak<Progress>,
     number: u64,
@@ -95,55 +144,14 @@ impl Reached {
 }
 
 impl State {
-    fn limit(&self, uploads: &Uploads, bytes: u64) -> u64 {
-        bytes.min(self.reached.synced.saturating_add(uploads.ahead().bytes))
-    }
-
-    fn report(&self, uploads: &Uploads, bytes: u64) {
-        let Some(Writer { queue, transfer, .. }) = &self.writer else { return };
-        let limit = self.limit(uploads, bytes);
-        uploads.report(queue, *transfer, (self.reached.written, limit));
-    }
-
     fn is_written_by(&self, number: u64) -> bool {
         self.writer.as_ref().is_some_and(|writer| writer.number == number)
-    }
-
-    /// Detaches the transfer that sends the bytes. No HAVE is sent to it afterwards.
-    fn take_writer(&mut self, uploads: &Uploads) -> Option<Writer> {
-        let writer = self.writer.take()?;
-        uploads.downloads().drop_report(&writer.queue, writer.transfer);
-        Some(writer)
-    }
-
-    fn stop(&mut self, uploads: &Uploads, refusal: &Refusal) {
-        if let Some(Writer { queue, transfer, .. }) = self.take_writer(uploads) {
-            uploads.ports().stop(&queue, transfer, refusal);
-        }
-    }
-
-    /// Ends the upload: the next transfer reopens the file. With a refusal, the current transfer
-    /// gets it.
-    fn end(&mut self, uploads: &Uploads, progress: &Progress, refusal: Option<&Refusal>) {
-        self.is_over = true;
-        match refusal {
-            Some(refusal) => self.stop(uploads, refusal),
-            None => drop(self.take_writer(uploads)),
-        }
-        uploads.forget(progress, None);
-    }
-
-    /// Closes the file if nothing needs it.
-    fn rest(&mut self, uploads: &Uploads, progress: &Progress) {
-        if self.writer.is_none() && self.syncs == 0 && !self.keeping && !self.is_over {
-            self.is_over = true;
-            uploads.forget(progress, Some(self.reached));
-        }
     }
 }
 
 impl Progress {
     pub fn new(
+        (means, when_over): (Means, WhenOver),
         wanted: &Wanted,
         stored: BlobId,
         (coming, reached): (Arc<dyn Coming>, Reached),
@@ -160,6 +168,8 @@ impl Progress {
             writers: 0,
         };
         Progress {
+            means,
+            when_over,
             stored,
             blob: wanted.new.blob,
             bytes: wanted.new.bytes,
@@ -180,24 +190,69 @@ impl Progress {
     }
 
     /// Ends the upload. The refusal is sent to its transfer.
-    pub fn end(&self, uploads: &Uploads, refusal: &Refusal) {
-        self.lock().end(uploads, self, Some(refusal));
+    pub fn end(&self, refusal: &Refusal) {
+        self.end_with(&mut self.lock(), refusal, Left::Nothing);
     }
 
     /// Closes the file if nothing needs it.
-    pub fn rest(&self, uploads: &Uploads) {
-        self.lock().rest(uploads, self);
+    pub fn rest(&self) {
+        self.rest_in(&mut self.lock());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
+    fn limit(&self, state: &State) -> u64 {
+        self.bytes.min(state.reached.synced.saturating_add(self.means.ahead.bytes))
+    }
+
+    /// Sends HAVE: at once, or as soon as nothing else waits for the session.
+    fn report(&self, state: &State) {
+        let Some(Writer { queue, transfer, .. }) = &state.writer else { return };
+        let (transfer, written, limit) = (*transfer, state.reached.written, self.limit(state));
+        self.means.downloads.report(queue, TransferRecord::Have { transfer, written, limit });
+    }
+
+    /// Detaches the transfer that sends the bytes. No HAVE is sent to it afterwards.
+    fn take_writer(&self, state: &mut State) -> Option<Writer> {
+        let writer = state.writer.take()?;
+        self.means.downloads.drop_report(&writer.queue, writer.transfer);
+        Some(writer)
+    }
+
+    /// Ends the transfer that sends the bytes, with this refusal.
+    fn stop(&self, state: &mut State, refusal: &Refusal) {
+        if let Some(Writer { queue, transfer, .. }) = self.take_writer(state) {
+            self.means.ports.stop(&queue, transfer, refusal);
+        }
+    }
+
+    /// Ends the upload: the next transfer reopens the file. Returns the transfer that has sent the
+    /// bytes.
+    fn end_in(&self, state: &mut State, left: Left) -> Option<Writer> {
+        let writer = self.take_writer(state);
+        state.is_over = true;
+        (self.when_over)(self, left);
+        writer
+    }
+
+    fn end_with(&self, state: &mut State, refusal: &Refusal, left: Left) {
+        self.stop(state, refusal);
+        self.end_in(state, left);
+    }
+
+    /// Closes the file if nothing needs it.
+    fn rest_in(&self, state: &mut State) {
+        if state.writer.is_none() && state.syncs == 0 && !state.keeping && !state.is_over {
+            self.end_in(state, Left::Unfinished(state.reached));
+        }
+    }
+
     /// Attaches a transfer, which sends the bytes from now on, and ends the previous one. Returns
     /// `None` if the file has to be reopened.
     pub fn attach(
         self: &Arc<Self>,
-        uploads: &Uploads,
         (queue, transfer): (&Arc<SendQueue>, u32),
         answer: &mut dyn FnMut((u64, u64)),
     ) -> Option<Upload> {
@@ -205,21 +260,20 @@ impl Progress {
         if state.is_over {
             return None;
         }
-        state.stop(uploads, &Refusal::UploadContinuedElsewhere);
+        self.stop(&mut state, &Refusal::UploadContinuedElsewhere);
         state.writers += 1;
         let (number, reported) = (state.writers, state.reached.written);
         state.writer = Some(Writer { number, queue: Arc::clone(queue), transfer });
-        answer((reported, state.limit(uploads, self.bytes)));
-        let (uploads, progress) = (uploads.clone(), Arc::downgrade(self));
-        Some(Upload { uploads, progress, number, reported })
+        answer((reported, self.limit(&state)));
+        Some(Upload { progress: Arc::downgrade(self), number, reported })
     }
 
     /// Syncs the bytes written so far, on the thread for files.
-    fn sync(self: &Arc<Self>, uploads: &Uploads, state: &mut State) {
+    fn sync(self: &Arc<Self>, state: &mut State) {
         let upto = state.reached.written;
         (state.asked, state.syncs) = (upto, state.syncs + 1);
-        let (own, all) = (Arc::clone(self), uploads.clone());
-        uploads.ports().push(Box::new(move || {
+        let own = Arc::clone(self);
+        self.means.ports.push(Box::new(move || {
             let synced = own.coming.sync();
             let mut state = own.lock();
             state.syncs -= 1;
@@ -227,28 +281,28 @@ impl Progress {
                 _ if state.is_over => {}
                 Ok(()) => {
                     state.reached.synced = state.reached.synced.max(upto);
-                    state.report(&all, own.bytes);
-                    state.rest(&all, &own);
+                    own.report(&state);
+                    own.rest_in(&mut state);
                 }
-                Err(error) => own.fails(&all, &mut state, &error),
+                Err(error) => own.fails(&mut state, &error),
             }
         }));
     }
 
     /// Ends the upload after an error of the store.
-    fn fails(&self, uploads: &Uploads, state: &mut State, error: &StoreError) {
+    fn fails(&self, state: &mut State, error: &StoreError) {
         log::error!("an upload has failed: {error}");
-        state.end(uploads, self, Some(&refusal(error)));
+        self.end_with(state, &refusal(error), Left::Nothing);
     }
 
     /// Syncs and renames the complete file on the thread for files. Then records it in the ledger
     /// and sends `kept` to the client.
-    fn keep(self: &Arc<Self>, uploads: &Uploads, state: &mut State) {
+    fn keep(self: &Arc<Self>, state: &mut State) {
         if std::mem::replace(&mut state.keeping, true) {
             return;
         }
-        let (own, all) = (Arc::clone(self), uploads.clone());
-        uploads.ports().push(Box::new(move || {
+        let own = Arc::clone(self);
+        self.means.ports.push(Box::new(move || {
             let synced = own.coming.sync();
             kill_point("synced");
             // Removals run on this thread too: none can run between this check and the rename.
@@ -256,40 +310,37 @@ impl Progress {
             if own.lock().is_over {
                 return;
             }
-            let kept = synced.and_then(|()| all.ports().store().keep(own.stored));
+            let kept = synced.and_then(|()| own.means.ports.store().keep(own.stored));
             kill_point("renamed");
             match kept {
-                Ok(()) => own.enter(&all),
-                Err(error) => own.fails(&all, &mut own.lock(), &error),
+                Ok(()) => own.enter(),
+                Err(error) => own.fails(&mut own.lock(), &error),
             }
         }));
     }
 
     /// Records the complete file in the ledger.
-    fn enter(self: Arc<Self>, uploads: &Uploads) {
-        let (own, all) = (self, uploads.clone());
+    fn enter(self: &Arc<Self>) {
+        let own = Arc::clone(self);
         let (opened, opened_ms) = own.opened;
         let until_ms = opened_ms + opened.elapsed().as_millis() as i64 + own.unfinished_ms;
-        uploads.ports().ledger(Box::new(move |ledger| {
+        self.means.ports.ledger(Box::new(move |ledger| {
             let kept = ledger.blobs().keep_blob(own.stored, until_ms);
             kill_point("row-kept");
             let mut state = own.lock();
             match kept {
                 Ok(true) => {
-                    let writer = state.take_writer(&all);
-                    state.end(&all, &own, None);
-                    if let Some(Writer { queue, .. }) = writer {
+                    if let Some(Writer { queue, .. }) = own.end_in(&mut state, Left::Nothing) {
                         let event = Event::Kept { blob: own.blob, until_ms, reference: None };
-                        all.ports().answer(&queue, &event);
+                        own.means.ports.answer(&queue, &event);
                     }
                 }
                 Ok(false) => {
-                    state.end(&all, &own, Some(&Refusal::FileRemoved));
-                    all.remove_unknown(own.stored, &[Place::Coming, Place::Kept]);
+                    own.end_with(&mut state, &Refusal::FileRemoved, Left::Unknown);
                 }
                 Err(error) => {
                     log::error!("a complete file cannot be recorded: {error}");
-                    state.end(&all, &own, Some(&Refusal::Storage));
+                    own.end_with(&mut state, &Refusal::Storage, Left::Nothing);
                 }
             }
         }));
@@ -299,35 +350,34 @@ impl Progress {
 impl Upload {
     /// Writes bytes of DATA.
     pub fn take(&mut self, offset: u64, bytes: &[u8]) -> Taken {
-        let uploads = &self.uploads;
         let Some(progress) = self.progress.upgrade() else { return Taken::Over };
         let mut state = progress.lock();
         if !state.is_written_by(self.number) {
             return Taken::Over;
         }
         let end = offset.saturating_add(bytes.len() as u64);
-        if offset != state.reached.written || end > state.limit(uploads, progress.bytes) {
-            state.take_writer(uploads);
-            state.rest(uploads, &progress);
+        if offset != state.reached.written || end > progress.limit(&state) {
+            progress.take_writer(&mut state);
+            progress.rest_in(&mut state);
             return Taken::Violation;
         }
         if let Err(error) = progress.coming.append_at(offset, bytes) {
             if !matches!(error, StoreError::Full { .. }) {
                 log::error!("a file cannot be written: {error}");
             }
-            state.end(uploads, &progress, None);
+            progress.end_in(&mut state, Left::Nothing);
             return Taken::Stopped(refusal(&error));
         }
         state.reached.written = end;
         kill_point("bytes");
         if end == progress.bytes {
-            progress.keep(uploads, &mut state);
-        } else if end - state.asked >= uploads.ahead().sync_bytes {
-            progress.sync(uploads, &mut state);
+            progress.keep(&mut state);
+        } else if end - state.asked >= progress.means.ahead.sync_bytes {
+            progress.sync(&mut state);
         }
         if end - self.reported >= REPORT_BYTES {
             self.reported = end;
-            state.report(uploads, progress.bytes);
+            progress.report(&state);
         }
         Taken::Written
     }
@@ -339,9 +389,9 @@ impl Upload {
         let mut state = progress.lock();
         let written = state.reached.written;
         if written == progress.bytes {
-            progress.keep(&self.uploads, &mut state);
-        } else if written - state.asked >= self.uploads.ahead().sync_bytes {
-            progress.sync(&self.uploads, &mut state);
+            progress.keep(&mut state);
+        } else if written - state.asked >= progress.means.ahead.sync_bytes {
+            progress.sync(&mut state);
         }
     }
 
@@ -351,7 +401,7 @@ impl Upload {
         let state = progress.lock();
         if state.reached.written > self.reported && state.is_written_by(self.number) {
             self.reported = state.reached.written;
-            state.report(&self.uploads, progress.bytes);
+            progress.report(&state);
         }
     }
 
@@ -368,8 +418,8 @@ impl Drop for Upload {
         let Some(progress) = self.progress.upgrade() else { return };
         let mut state = progress.lock();
         if state.is_written_by(self.number) {
-            state.take_writer(&self.uploads);
-            state.rest(&self.uploads, &progress);
+            progress.take_writer(&mut state);
+            progress.rest_in(&mut state);
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::doubles::MemoryStore;
 use super::downloads::Download;
-use super::progress::begun;
+use super::progress::{Wanted, begun};
 use super::store::{BlobStore, FolderStore, Place};
-use super::uploads::{Begun, Wanted};
+use super::uploads::Begun;
 use super::world_tests::{HOUR_MS, LIMITS, Server, serve};
 use crate::chat::{BlobId, Conversation, Epoch, Refusal, SessionId};
 use crate::crypto::Fingerprint;

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use super::downloads::Downloads;
 use super::kill::kill_point;
 use super::ports::{Ask, Ports, ask};
-use super::progress::{Progress, Reached, Upload, refusal};
+use super::progress::{Ahead, Left, Means, Progress, Reached, Upload, Wanted, WhenOver, refusal};
 use super::store::{Place, StoreError};
 use crate::chat::{BlobId, Refusal};
-use crate::ledger::{Began, BlobLimits, BlobState, NewBlob, stored_name};
-use crate::limits::{UPLOAD_AHEAD_BYTES, UPLOAD_SYNC_BYTES};
+use crate::ledger::{Began, BlobState, stored_name};
 use crate::server::delivery::send_queue::SendQueue;
 use crate::sync::{Mutex, Rank};
-use crate::wire::transfer::TransferRecord;
 
 /// Attempts to begin an upload whose file is removed meanwhile.
 const ATTEMPTS: usize = 3;
@@ -21,25 +19,8 @@ const ATTEMPTS: usize = 3;
 /// The uploads of this run of the server, by the names of their files in the store.
 #[derive(Clone)]
 pub struct Uploads {
-    ports: Arc<Ports>,
-    downloads: Arc<Downloads>,
-    ahead: Ahead,
+    means: Means,
     all: Arc<Mutex<All>>,
-}
-
-/// Bounds on bytes that are written and not synced.
-#[derive(Clone, Copy)]
-pub struct Ahead {
-    /// Bytes that are accepted beyond the last sync.
-    pub bytes: u64,
-    /// Bytes after which a sync begins.
-    pub sync_bytes: u64,
-}
-
-impl Default for Ahead {
-    fn default() -> Ahead {
-        Ahead { bytes: UPLOAD_AHEAD_BYTES, sync_bytes: UPLOAD_SYNC_BYTES }
-    }
 }
 
 #[derive(Default)]
@@ -49,15 +30,6 @@ struct All {
     resting: HashMap<BlobId, Reached>,
     /// Files without a row that are being removed: none of these names is opened.
     removing: HashSet<BlobId>,
-}
-
-/// An upload as a client asks for it.
-pub struct Wanted {
-    pub new: NewBlob,
-    pub limits: BlobLimits,
-    /// Bytes of the disk that files leave for everything else.
-    pub reserve: u64,
-    pub unfinished_ms: i64,
 }
 
 /// The outcome of a request for an upload.
@@ -74,19 +46,7 @@ pub enum Begun {
 impl Uploads {
     pub fn new(ports: Arc<Ports>, downloads: Arc<Downloads>, ahead: Ahead) -> Uploads {
         let all = Arc::new(Mutex::new(Rank::Uploads, All::default()));
-        Uploads { ports, downloads, ahead, all }
-    }
-
-    pub(super) fn ports(&self) -> &Ports {
-        &self.ports
-    }
-
-    pub(super) fn downloads(&self) -> &Downloads {
-        &self.downloads
-    }
-
-    pub(super) fn ahead(&self) -> Ahead {
-        self.ahead
+        Uploads { means: Means { ports, downloads, ahead }, all }
     }
 
     /// Begins or resumes an upload. Calls `answer` with the number of bytes that the server has and
@@ -119,7 +79,7 @@ impl Uploads {
             if !self.has_row(run, &progress)? {
                 continue;
             }
-            if let Some(upload) = progress.attach(self, (queue, transfer), answer) {
+            if let Some(upload) = progress.attach((queue, transfer), answer) {
                 upload.begin();
                 return Ok(Begun::Upload(upload));
             }
@@ -145,14 +105,17 @@ impl Uploads {
             }
             all.resting.get(&stored).copied()
         };
-        let store = self.ports.store();
+        let store = self.means.ports.store();
         let is_whole = store.look_up(stored)?.is_some_and(|found| found.is_kept(bytes));
         let coming = store.create(stored, bytes, wanted.reserve)?;
         let reached = match resting {
             _ if is_whole => Reached::whole(bytes),
-            resting => Reached::of_file(resting, coming.length()?.min(bytes), self.ahead),
+            resting => Reached::of_file(resting, coming.length()?.min(bytes), self.means.ahead),
         };
-        let progress = Progress::new(wanted, stored, (coming, reached));
+        let own = self.clone();
+        let when_over = Box::new(move |progress: &Progress, left| own.forget(progress, left));
+        let server = (self.means.clone(), when_over as WhenOver);
+        let progress = Progress::new(server, wanted, stored, (coming, reached));
         let mut all = self.all.lock();
         // Another session of the user may have opened the file in between.
         if let Some(known) = known(&all) {
@@ -171,13 +134,13 @@ impl Uploads {
         let row = match ask(run, move |ledger| ledger.blobs().blob(stored)) {
             Ok(row) => row,
             Err(refusal) => {
-                progress.rest(self);
+                progress.rest();
                 return Err(refusal);
             }
         };
         let has_row = row.is_some_and(|row| row.state == BlobState::Coming && row.bytes == bytes);
         if !has_row {
-            progress.end(self, &Refusal::FileRemoved);
+            progress.end(&Refusal::FileRemoved);
             self.remove_unknown(stored, &[Place::Coming]);
         }
         Ok(has_row)
@@ -209,17 +172,23 @@ impl Uploads {
             all.open.get(&stored).cloned()
         };
         if let Some(progress) = progress {
-            progress.end(self, &Refusal::FileRemoved);
+            progress.end(&Refusal::FileRemoved);
         }
     }
 
     /// Closes a file: the next transfer reopens it.
-    pub(super) fn forget(&self, progress: &Progress, resting: Option<Reached>) {
+    fn forget(&self, progress: &Progress, left: Left) {
         let (stored, _) = progress.row();
         let mut all = self.all.lock();
         if all.open.get(&stored).is_some_and(|known| std::ptr::eq(&**known, progress)) {
             all.open.remove(&stored);
-            all.resting.extend(resting.map(|reached| (stored, reached)));
+            if let Left::Unfinished(reached) = left {
+                all.resting.insert(stored, reached);
+            }
+        }
+        drop(all);
+        if matches!(left, Left::Unknown) {
+            self.remove_unknown(stored, &[Place::Coming, Place::Kept]);
         }
     }
 
@@ -227,14 +196,14 @@ impl Uploads {
     /// this name. An upload that has already written its row prevents the removal.
     pub fn remove_unknown(&self, stored: BlobId, places: &'static [Place]) {
         let own = self.clone();
-        self.ports.push(Box::new(move || {
+        self.means.ports.push(Box::new(move || {
             {
                 let mut all = own.all.lock();
                 if all.open.contains_key(&stored) || !all.removing.insert(stored) {
                     return;
                 }
             }
-            let ports = Arc::clone(&own.ports);
+            let ports = Arc::clone(&own.means.ports);
             ports.ledger(Box::new(move |ledger| {
                 let state = ledger.blobs().blob(stored).map(|row| row.map(|row| row.state));
                 let is_unknown = move |place: &&Place| match &state {
@@ -243,7 +212,7 @@ impl Uploads {
                     _ => false,
                 };
                 let places: Vec<Place> = places.iter().filter(is_unknown).copied().collect();
-                let ports = Arc::clone(&own.ports);
+                let ports = Arc::clone(&own.means.ports);
                 ports.push(Box::new(move || own.remove_now(stored, &places)));
             }));
         }));
@@ -251,22 +220,12 @@ impl Uploads {
 
     fn remove_now(&self, stored: BlobId, places: &[Place]) {
         for place in places {
-            match self.ports.store().remove(stored, *place) {
+            match self.means.ports.store().remove(stored, *place) {
                 Ok(true) => log::info!("the file {stored} is removed: nothing announces it"),
                 Ok(false) => {}
                 Err(error) => log::error!("a file that nothing announces stays: {error}"),
             }
         }
         self.all.lock().removing.remove(&stored);
-    }
-
-    /// Sends HAVE: at once, or as soon as nothing else waits for the session.
-    pub(super) fn report(
-        &self,
-        queue: &Arc<SendQueue>,
-        transfer: u32,
-        (written, limit): (u64, u64),
-    ) {
-        self.downloads.report(queue, TransferRecord::Have { transfer, written, limit });
     }
 }

@@ -16,8 +16,8 @@ use crate::server::delivery::send_queue::SendQueue;
 use crate::server::files::Files;
 use crate::server::files::downloads::Download;
 use crate::server::files::ports::ask;
-use crate::server::files::progress::{Taken, Upload, begun};
-use crate::server::files::uploads::{Begun, Wanted};
+use crate::server::files::progress::{Taken, Upload, Wanted, begun};
+use crate::server::files::uploads::Begun;
 use crate::server::hub::Job;
 use crate::wire::transfer::TransferRecord;
 
