@@ -11,6 +11,7 @@ use world::World;
 
 /// Reverts the later steps of the schema of a ledger.
 const TO_SCHEMA_1: &str = concat!(
+    include_str!("data/to_schema_12.sql"),
     include_str!("data/to_schema_11.sql"),
     include_str!("data/to_schema_9.sql"),
     include_str!("data/to_schema_1.sql")

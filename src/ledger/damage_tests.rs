@@ -123,7 +123,7 @@ fn all_readable_messages_around_a_damaged_page_are_indexed() {
     // The next start fills the index again.
     let (_folder, path) = with_a_damaged_page("UPDATE meta SET unicode = '1.0.0 1.0.0'");
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    while ledger.tidy(0).unwrap() != Tidied::Done {}
+    while ledger.index_some().unwrap() {}
     let reader = ledger.reader();
     let tea: Conversation = "#tea".parse().unwrap();
     let told = reader.read(&tea, Seq(0), Seq(300), ALL).unwrap();

@@ -31,17 +31,25 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
 }
 
-/// Reverts the step of the schema that renamed the tables of messages and of used ids.
-pub(super) const TO_SCHEMA_11: &str = include_str!("../../tests/data/to_schema_11.sql");
+/// Reverts the last step of the schema.
+const TO_SCHEMA_12: &str = include_str!("../../tests/data/to_schema_12.sql");
+
+/// Reverts the steps of the schema down to the one that renamed tables.
+pub(super) const TO_SCHEMA_11: &str = concat!(
+    include_str!("../../tests/data/to_schema_12.sql"),
+    include_str!("../../tests/data/to_schema_11.sql")
+);
 
 /// Reverts the steps of the schema down to the one after which new messages are indexed later.
 pub(super) const TO_SCHEMA_10: &str = concat!(
+    include_str!("../../tests/data/to_schema_12.sql"),
     include_str!("../../tests/data/to_schema_11.sql"),
     include_str!("../../tests/data/to_schema_10.sql")
 );
 
 /// Reverts the steps of the schema down to those that changed the index of words.
 pub(crate) const TO_SCHEMA_9: &str = concat!(
+    include_str!("../../tests/data/to_schema_12.sql"),
     include_str!("../../tests/data/to_schema_11.sql"),
     include_str!("../../tests/data/to_schema_9.sql")
 );
@@ -96,6 +104,11 @@ fn searched(ledger: &Sqlite, text: &str) -> (Vec<u64>, bool) {
     (found.0.iter().map(|message| message.seq.0).collect(), work.is_partial())
 }
 
+/// Returns the number of messages that are not in the search index.
+fn fresh(ledger: &Sqlite) -> u64 {
+    ledger.ask("SELECT sum(last - indexed) FROM conversations")
+}
+
 #[test]
 fn messages_of_an_older_file_are_indexed_in_parts_while_others_are_stored() {
     let (mut ledger, _folder, path) = on_disk();
@@ -103,21 +116,23 @@ fn messages_of_an_older_file_are_indexed_in_parts_while_others_are_stored() {
     ledger.break_with(TO_SCHEMA_9);
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    ledger.work_in_parts_of(3, 3);
-    assert_eq!(searched(&ledger, "kettle"), (vec![], true), "nothing is indexed yet");
+    ledger.index_in_parts_of(3);
+    assert_eq!(fresh(&ledger), 20, "nothing is indexed yet");
+    assert_eq!(searched(&ledger, "kettle"), ((1..=20).collect(), false));
     assert_eq!(jobs(&path).verify().unwrap().messages, 20);
     // Commits, changes and deletions continue between the parts.
     says(&mut ledger, 21, "kettle21");
-    assert_eq!(ledger.tidy(0).unwrap(), Tidied::More);
-    assert_eq!(searched(&ledger, "kettle"), (vec![18, 19, 20, 21], true), "the newest first");
+    assert!(ledger.index_some().unwrap());
+    assert_eq!(fresh(&ledger), 18);
+    assert_eq!(searched(&ledger, "kettle"), ((1..=21).collect(), false));
     let change = |id, of, text: &str| Record::message(edit("alice", id, of, text));
-    let indexed = change(98, 19, "teapot instead");
-    let waiting = change(99, 2, "teapot too");
+    let indexed = change(98, 2, "teapot instead");
+    let waiting = change(99, 19, "teapot too");
     ledger.commit(&[indexed, waiting]).unwrap();
-    assert_eq!(searched(&ledger, "teapot"), (vec![19], true));
+    assert_eq!(searched(&ledger, "teapot"), (vec![2, 19], false));
     assert_eq!(jobs(&path).verify().unwrap().messages, 23);
     let mut parts = 0;
-    while ledger.tidy(0).unwrap() != Tidied::Done {
+    while ledger.index_some().unwrap() {
         parts += 1;
         assert!(parts < 1_000);
     }
@@ -130,13 +145,49 @@ fn messages_of_an_older_file_are_indexed_in_parts_while_others_are_stored() {
     ledger.break_with(TO_SCHEMA_9);
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    ledger.work_in_parts_of(3, 3);
-    ledger.tidy(0).unwrap();
+    ledger.index_in_parts_of(3);
+    ledger.index_some().unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    while ledger.tidy(0).unwrap() != Tidied::Done {}
+    assert_eq!(fresh(&ledger), 20);
+    while ledger.index_some().unwrap() {}
     assert_eq!(searched(&ledger, "kettle").0.len(), 19);
     assert_eq!(jobs(&path).verify().unwrap().messages, 23);
+}
+
+#[test]
+fn an_index_that_the_version_before_has_not_filled_begins_again() {
+    let (mut ledger, _folder, path) = on_disk();
+    (1..=20).for_each(|number| says(&mut ledger, number, &format!("kettle{number}")));
+    // The messages after 12 are in the index.
+    ledger.break_with(TO_SCHEMA_12);
+    ledger.break_with(
+        "INSERT INTO unindexed VALUES (1, 1 << 40 | 12); UPDATE conversations SET indexed = last;
+         INSERT INTO words (rowid, text) SELECT message, text FROM texts",
+    );
+    assert_eq!(jobs(&path).verify().unwrap().messages, 20);
+    drop(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    assert_eq!(fresh(&ledger), 20);
+    assert_eq!(searched(&ledger, "kettle"), ((1..=20).collect(), false));
+    while ledger.index_some().unwrap() {}
+    assert_eq!((fresh(&ledger), searched(&ledger, "kettle").0.len()), (0, 20));
+    assert_eq!(jobs(&path).verify().unwrap().messages, 20);
+}
+
+#[test]
+fn an_index_begins_with_the_first_message_that_is_stored() {
+    let (mut ledger, _folder, path) = on_disk();
+    (1..=20).for_each(|number| says(&mut ledger, number, "kettle"));
+    let old = "UPDATE messages SET time_ms = 1 WHERE message <= 1 << 40 | 15";
+    ledger.break_with(old);
+    assert_eq!(ledger.expire(&"#tea".parse().unwrap(), 2).unwrap().0, 15);
+    ledger.break_with("UPDATE meta SET unicode = '1.0.0 1.0.0'");
+    drop(ledger);
+    let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    assert_eq!(fresh(&ledger), 5);
+    assert_eq!(searched(&ledger, "kettle"), ((16..=20).collect(), false));
+    assert_eq!(jobs(&path).verify().unwrap().messages, 5);
 }
 
 #[test]
@@ -154,9 +205,9 @@ fn an_index_of_other_versions_of_unicode_is_filled_again() {
     assert_eq!(jobs(&path).verify().unwrap().messages, 1, "such words are not compared");
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    assert_eq!(searched(&ledger, "tle"), (vec![], true));
+    assert_eq!(searched(&ledger, "tle"), (vec![], false));
     assert_eq!(jobs(&path).verify().unwrap().messages, 1);
-    while ledger.tidy(0).unwrap() != Tidied::Done {}
+    while ledger.index_some().unwrap() {}
     assert_eq!(searched(&ledger, "kettle"), (vec![1], false));
     assert_eq!(searched(&ledger, "tle"), (vec![], false));
     drop(ledger);

@@ -378,15 +378,6 @@ impl Reader for SqliteReader {
             if matching == Matching::Beginnings {
                 damage.messages.set(0);
             }
-            // Messages of an older file are indexed after the start.
-            let waits = match waits(connection, row) {
-                // Messages that were found before the budget was used up stay in the result.
-                Err(error) if is_interrupted(&error) => true,
-                waits => waits?,
-            };
-            if waits {
-                work.omits();
-            }
             Ok((messages, more))
         })
     }
@@ -435,12 +426,6 @@ impl Reader for SqliteReader {
     fn another(&self) -> Box<dyn Reader> {
         Box::new(SqliteReader::new(&self.path))
     }
-}
-
-/// Returns whether messages of a conversation are not in the full-text index yet.
-fn waits(connection: &Connection, conversation: i64) -> rusqlite::Result<bool> {
-    let waits = "SELECT EXISTS (SELECT 1 FROM unindexed WHERE conversation = ?1)";
-    connection.prepare_cached(waits)?.query_row([conversation], |row| row.get(0))
 }
 
 /// Returns the row of a conversation and its newest seq, if it has a row.

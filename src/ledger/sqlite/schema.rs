@@ -279,15 +279,37 @@ BEGIN
     INSERT INTO words (rowid, text) SELECT new.message, pychat_words(new.text) WHERE new.text <> '';
 END;
 ",
+    // `conversations.indexed` alone says how far the index of words is.
+    "
+UPDATE meta SET unicode = '' WHERE EXISTS (SELECT 1 FROM unindexed); -- an index that is not filled begins again
+DROP TRIGGER conversations_gone;
+DROP TRIGGER messages_gone;
+DROP TRIGGER messages_changed;
+DROP VIEW texts;
+DROP TABLE unindexed;
+CREATE VIEW texts AS SELECT message, pychat_words(text) AS text FROM messages m WHERE text <> ''
+    AND message <= (SELECT conversation << 40 | indexed FROM conversations c WHERE c.conversation = m.conversation);
+CREATE TRIGGER messages_gone AFTER DELETE ON messages WHEN old.text <> ''
+    AND old.message <= (SELECT conversation << 40 | indexed FROM conversations c WHERE c.conversation = old.conversation)
+BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.message, pychat_words(old.text));
+END;
+CREATE TRIGGER messages_changed AFTER UPDATE OF text ON messages
+    WHEN old.message <= (SELECT conversation << 40 | indexed FROM conversations c WHERE c.conversation = old.conversation)
+BEGIN
+    INSERT INTO words (words, rowid, text)
+        SELECT 'delete', old.message, pychat_words(old.text) WHERE old.text <> '';
+    INSERT INTO words (rowid, text) SELECT new.message, pychat_words(new.text) WHERE new.text <> '';
+END;
+",
 ];
 
-/// Creates an empty index of words. Messages are indexed in parts, the newest of a conversation
-/// first (`tidy/index.rs`).
+/// Creates an empty index of words. The messages of each conversation are indexed from its first
+/// one on, like new ones (`fresh.rs`).
 pub const EMPTY_WORDS: &str = "
 DROP TABLE IF EXISTS words;
-DELETE FROM unindexed;
-UPDATE conversations SET indexed = last;
-INSERT INTO unindexed SELECT conversation, max(message) FROM messages GROUP BY conversation;
+UPDATE conversations SET indexed = coalesce((SELECT min(message) FROM messages INDEXED BY messages_by_time
+    WHERE messages.conversation = conversations.conversation) - (conversation << 40) - 1, last);
 CREATE VIRTUAL TABLE words USING fts5 (
     text, content = 'texts', content_rowid = 'message', columnsize = 0, tokenize = 'ascii'
 );

@@ -1,7 +1,6 @@
 //! Removes deleted content from the whole file, in parts between commits: from the full-text index,
 //! free pages, free space inside pages, and the write-ahead log.
 
-mod index;
 mod pages;
 mod words;
 
@@ -42,8 +41,6 @@ pub(super) struct Tidy {
     /// One for each kind of step.
     paces: [Pace; 4],
     pages: Option<Pages>,
-    /// Messages of an older file that are not in the full-text index.
-    index: index::Index,
 }
 
 /// A pass cleans up removals from before its start.
@@ -81,7 +78,6 @@ impl Tidy {
                 paces: [(8, 256), (64, 4_096), (8, 1_024), (256, 16_384)]
                     .map(|(least, most)| Pace::new(least, most)),
                 pages: None,
-                index: index::Index::load(connection)?,
             })
         })
     }
@@ -89,7 +85,6 @@ impl Tidy {
     #[cfg(test)]
     pub fn work_in_parts_of(&mut self, pages: usize) {
         self.paces.fill(Pace::new(pages, pages));
-        self.index.work_in_parts_of(pages);
     }
 
     /// Records a commit that removed this many messages.
@@ -130,11 +125,6 @@ impl Tidy {
     ) -> Result<Tidied, LedgerError> {
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
-            // Removals come first, because users and operators were promised them.
-            None if self.removals == self.tidied && !self.bulk && self.index.waits() => {
-                self.keep_log_short(connection, true).map_err(write_faults(path))?;
-                return self.index.some(connection, path, commit_time);
-            }
             None if self.removals == self.tidied && !self.bulk => {
                 self.keep_log_short(connection, false).map_err(write_faults(path))?;
                 return Ok(Tidied::Done);
