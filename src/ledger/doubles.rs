@@ -29,6 +29,10 @@ pub struct Fails {
     pub poisoned: bool,
     /// Whether the next commit panics.
     pub panics: bool,
+    /// A conversation whose old messages cannot be removed.
+    pub damaged: Option<Conversation>,
+    /// The other conversations whose old messages were removed.
+    pub expired: Vec<Conversation>,
 }
 
 impl Ledger for Faulty {
@@ -63,7 +67,13 @@ impl Ledger for Faulty {
         messages.iter().find(|one| (&one.from, one.id) == (&sent.from, sent.id)).map(|one| one.seq)
     }
 
-    fn expire(&mut self, _: &Conversation, _: i64) -> Result<(usize, bool), LedgerError> {
+    fn expire(&mut self, which: &Conversation, _: i64) -> Result<(usize, bool), LedgerError> {
+        let mut fails = self.fails.lock().unwrap();
+        if fails.damaged.as_ref() == Some(which) {
+            let (path, what) = (PathBuf::from("memory"), "planted".to_owned());
+            return Err(LedgerError::Damaged { path, what });
+        }
+        fails.expired.push(which.clone());
         Ok((0, false))
     }
 

@@ -517,7 +517,7 @@ impl Ledger for Memory {
         if more {
             all.erasing.push(erasure);
         }
-        Ok(Some(Erased { user, part, messages, more }))
+        Ok(Some(Erased { user, part, messages, unreadable: 0, more }))
     }
 
     fn remembered(&self, _waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {

@@ -210,6 +210,8 @@ pub struct Erased {
     pub part: usize,
     /// Messages that were erased so far.
     pub messages: usize,
+    /// Messages of this part on damaged pages, which cannot be erased.
+    pub unreadable: usize,
     /// Whether there are more messages of this user.
     pub more: bool,
 }

@@ -196,7 +196,15 @@ impl SplitLedger {
         let (mut swept, began) = (Swept::default(), Instant::now());
         while let Some((conversation, counted)) = conversations.pop() {
             let Some(before_ms) = expiry(&self.retentions, &conversation, now_ms) else { continue };
-            let (messages, more) = disk.expire(&conversation, before_ms)?;
+            let (messages, more) = match disk.expire(&conversation, before_ms) {
+                // Other conversations keep their retention.
+                Err(error) if error.is_damage() => {
+                    let place = conversation.in_log();
+                    log::error!("old messages of {place} are not removed: {error}");
+                    continue;
+                }
+                expired => expired?,
+            };
             swept.messages += messages;
             swept.conversations += usize::from(messages > 0 && !counted);
             if more {

@@ -10,7 +10,7 @@ use super::readers::Readers;
 use crate::chat::{ChannelName, Conversation, UserName};
 use crate::config::Config;
 use crate::home::Reserve;
-use crate::ledger::{LedgerError, SplitLedger, Swept, Tidied};
+use crate::ledger::{Erased, LedgerError, SplitLedger, Swept, Tidied};
 use crate::sync::{Mutex, Rank, Snapshot};
 
 /// Access to the ledger's threads.
@@ -33,6 +33,15 @@ const RECENT: Duration = Duration::from_secs(1);
 const COUNTED_AT_ONCE: usize = 10;
 /// Interval of the checks for other readers of the ledger.
 const READ_PAUSE: Duration = Duration::from_millis(100);
+
+/// What an erasure of a user's texts has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erasure {
+    /// Number of erased texts.
+    pub messages: usize,
+    /// Number of texts on damaged pages, which cannot be erased.
+    pub unreadable: usize,
+}
 
 /// Detects whether others write during a long job.
 #[derive(Default)]
@@ -182,14 +191,14 @@ impl LedgerJobs {
         }
     }
 
-    /// Erases the texts of all messages of a user, in short turns between commits. Returns their
-    /// number; `None` if the server stops first: its next start then continues. Calls `on_begun`
+    /// Erases the texts of all messages of a user, in short turns between commits. Returns what it
+    /// has done; `None` if the server stops first: its next start then continues. Calls `on_begun`
     /// when the ledger has recorded the erasure.
     pub fn erase(
         &self,
         user: &UserName,
         on_begun: impl FnOnce(),
-    ) -> Option<Result<usize, LedgerError>> {
+    ) -> Option<Result<Erasure, LedgerError>> {
         let begin = || {
             let own = user.clone();
             self.ask(move |ledger| ledger.begin_erasing(&own))
@@ -202,7 +211,7 @@ impl LedgerJobs {
         }
         on_begun();
         self.hub.forget_texts(user);
-        self.go_on_erasing(user, 0)
+        self.go_on_erasing(user, Erasure::default())
     }
 
     /// Erases the topic and all messages of a channel, and sends `notice` to its members. Calls
@@ -244,22 +253,27 @@ impl LedgerJobs {
         if let Some(Ok(Some(erased))) = erased {
             log::info!("the erasure of {} continues", erased.user);
             self.hub.forget_texts(&erased.user);
-            if let Some(Err(error)) = self.go_on_erasing(&erased.user, erased.messages) {
+            let Erased { ref user, messages, unreadable, .. } = erased;
+            if let Some(Err(error)) = self.go_on_erasing(user, Erasure { messages, unreadable }) {
                 log::error!("the erasure stops until the next start: {error}");
             }
         }
     }
 
-    /// Erases the rest of a user's texts, after `before` of them. Returns the number of both.
-    fn go_on_erasing(&self, user: &UserName, before: usize) -> Option<Result<usize, LedgerError>> {
-        let mut messages = before;
+    /// Erases the rest of a user's texts. Adds what it has done to `done`.
+    fn go_on_erasing(
+        &self,
+        user: &UserName,
+        mut done: Erasure,
+    ) -> Option<Result<Erasure, LedgerError>> {
         let erased = self.in_turns(SplitLedger::erase_some, |erased| {
             let Some(erased) = erased else { return false };
             let so_far = if erased.user == *user {
                 // Memory and disk count their own texts each.
-                messages += erased.part;
+                done.messages += erased.part;
+                done.unreadable += erased.unreadable;
                 // The ledger has no spelling of names.
-                (user.clone(), messages)
+                (user.clone(), done.messages)
             } else {
                 (erased.user, erased.messages)
             };
@@ -272,7 +286,7 @@ impl LedgerJobs {
         // Reads from memory get these messages from the ledger again.
         self.hub.forget_texts(user);
         self.recount_mailboxes();
-        Some(Ok(messages))
+        Some(Ok(done))
     }
 
     /// Returns the user whose texts are being erased, and the number of messages so far.
@@ -491,7 +505,7 @@ mod tests {
             });
             ledger
         };
-        let erases = |jobs: &LedgerJobs| jobs.erase(&bob, || ()).unwrap().unwrap();
+        let erases = |jobs: &LedgerJobs| jobs.erase(&bob, || ()).unwrap().unwrap().messages;
         let mut ledger = open();
         let stored = (0..2).map(|number| says("#tea", "bob", number));
         ledger.commit(stored.chain((2..7).map(|number| says("#aside", "bob", number))).collect());
@@ -514,8 +528,9 @@ mod tests {
         works(open(), &|jobs| {
             let erased = jobs.ask(|ledger| ledger.erase_some()).unwrap().unwrap().unwrap();
             assert!(erased.messages > before.part && erased.more, "the control");
-            let all = jobs.go_on_erasing(&erased.user, erased.messages);
-            assert_eq!(all.unwrap().unwrap(), 5_000);
+            let Erased { user, messages, unreadable, .. } = erased;
+            let all = jobs.go_on_erasing(&user, Erasure { messages, unreadable });
+            assert_eq!(all.unwrap().unwrap(), Erasure { messages: 5_000, unreadable: 0 });
         });
     }
 
@@ -523,7 +538,7 @@ mod tests {
     fn one_part_of_an_erasure_at_most_comes_between_two_commits_of_messages() {
         let (parts, ..) = parts_between_commits(|jobs| {
             let erased = jobs.erase(&"bob".parse().unwrap(), || ());
-            assert_eq!(erased.unwrap().unwrap(), 3_000);
+            assert_eq!(erased.unwrap().unwrap().messages, 3_000);
         });
         assert!(parts > 5, "the control: {parts}");
     }

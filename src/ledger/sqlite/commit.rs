@@ -13,7 +13,9 @@ use super::blobs::{Claim, DELETED, claim, doom};
 use super::conversations::Known;
 use super::erase::note_removal;
 use super::owners::Owners;
-use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, read_row, rowid_of, seq};
+use super::rows::{
+    COLUMNS, FROM, SEQ_MAX, checksum, is_readable, is_row_damaged, read_row, rowid_of, seq,
+};
 use crate::chat::{BlobId, Body, Conversation, Opaque, Seq, UserName};
 use crate::ledger::rules::{known_as, may_change};
 use crate::ledger::{Outcome, Record, SentMessage};
@@ -296,6 +298,49 @@ impl<'a> Commit<'a> {
         }
         self.transaction.commit()?;
         Ok((self.removals, self.doomed))
+    }
+}
+
+/// Returns the seq of a message that one of these rows of its conversation has, or that was removed.
+/// If the file cannot be read, the answer is unknown.
+pub(super) fn stored(
+    connection: &Connection,
+    mut rows: impl Iterator<Item = i64>,
+    sent: &SentMessage,
+) -> Option<Seq> {
+    let in_row = |row: i64| {
+        let find =
+            "SELECT message FROM messages WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
+        let by_id = params![row, sent.from.folded(), sent.id.0];
+        let found = connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
+        found.ok().map(|rowid| seq(rowid & SEQ_MAX))
+    };
+    let used = || {
+        let find = "SELECT seq FROM used_ids WHERE name = ?1 AND sender = ?2 AND id = ?3";
+        let by_name = params![sent.conversation.folded(), sent.from.folded(), sent.id.0];
+        connection.query_row(find, by_name, |row| row.get::<_, i64>(0)).ok().map(seq)
+    };
+    rows.find_map(in_row).or_else(used)
+}
+
+/// Returns the outcome for a message that was stored on a damaged page of its conversation's row,
+/// and for a change of such a message.
+pub(super) fn outcome_of_unreadable(
+    connection: &Connection,
+    row: i64,
+    (sent, stored): (&SentMessage, Option<Seq>),
+) -> rusqlite::Result<Option<Outcome>> {
+    let is_readable = |seq| is_readable(connection, rowid_of(row, seq));
+    if let Some(seq) = stored
+        && !is_readable(seq)?
+    {
+        // The message was stored; a comparison is no longer possible.
+        return Ok(Some(Outcome::Known(seq)));
+    }
+    match sent.kind.of() {
+        // A damaged message is not shown, so that there is nothing to change.
+        Some(of) if !is_readable(of)? => Ok(Some(Outcome::NoSuchMessage)),
+        _ => Ok(None),
     }
 }
 

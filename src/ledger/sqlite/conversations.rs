@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::detach::ATTACHED;
 use super::rows::{parsed, seq};
-use crate::chat::{Conversation, Seq};
+use crate::chat::{Conversation, Epoch, Seq};
 use crate::ledger::{Remembered, Topic};
 
 /// Counts the messages of a conversation that wait for a user. Absent users write nothing: it is
@@ -20,6 +20,31 @@ pub(super) const WAITING: &str = "SELECT count(*) FROM (SELECT sender FROM messa
 pub(super) struct Known {
     pub row: i64,
     pub last: Seq,
+}
+
+/// What a file has of all its conversations.
+pub(super) struct Head {
+    pub epoch: Epoch,
+    /// Messages of a new conversation get greater seqs than this.
+    pub floor: Seq,
+    /// Whether any id of a removed message is stored.
+    pub has_used_ids: bool,
+    /// Number of messages ever stored.
+    pub stored_ever: u64,
+}
+
+/// Loads what a file has of all its conversations.
+pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
+    let find = "SELECT log, floor, EXISTS (SELECT 1 FROM used_ids), \
+         dropped + (SELECT coalesce(sum(last - first), 0) FROM conversations) FROM meta";
+    connection.query_row(find, [], |row| {
+        Ok(Head {
+            epoch: Epoch(row.get::<_, i64>(0)? as u64),
+            floor: seq(row.get(1)?),
+            has_used_ids: row.get(2)?,
+            stored_ever: seq(row.get(3)?).0,
+        })
+    })
 }
 
 /// Loads the conversations that are not detached.

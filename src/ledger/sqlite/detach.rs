@@ -4,6 +4,7 @@
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::erase::note_removal;
+use super::remove::has_messages;
 use super::rows::parsed;
 use crate::chat::{Conversation, Seq};
 
@@ -60,4 +61,26 @@ pub(super) fn drop_row(transaction: &Transaction, row: i64) -> rusqlite::Result<
          (SELECT last - first FROM conversations WHERE conversation = ?1)";
     transaction.execute(dropped, [row])?;
     transaction.execute("DELETE FROM conversations WHERE conversation = ?1", [row]).map(drop)
+}
+
+/// Drops the row of a conversation without messages, its topic and its read positions.
+pub(super) fn drop_empty(connection: &Connection, row: i64, floor: Seq) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute("DELETE FROM reads WHERE conversation = ?1", [row])?;
+    drop_row(&transaction, row)?;
+    transaction.execute("UPDATE meta SET floor = ?1", [floor.0 as i64])?;
+    // The topic was removed.
+    note_removal(&transaction)?;
+    transaction.commit()
+}
+
+/// Drops the row of a detached conversation. One with messages on damaged pages is kept: the next
+/// start tries again.
+pub(super) fn drop_removed(connection: &Connection, row: i64) -> rusqlite::Result<()> {
+    if has_messages(connection, row)? {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    drop_row(&transaction, row)?;
+    transaction.commit()
 }

@@ -2,6 +2,7 @@
 //! after the end of this one.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -32,11 +33,12 @@ pub(super) fn note_removal(connection: &Connection) -> rusqlite::Result<()> {
     connection.prepare_cached(note)?.execute([]).map(drop)
 }
 
-/// Erases at most `messages_max` texts of the next user; `None` if no user is left. Adds the files
-/// of these messages to `doomed`.
+/// Erases at most `messages_max` texts of the next user, or `leaves` them; `None` if no user is
+/// left. Adds the files of these messages to `doomed`.
 pub(super) fn some(
     connection: &Connection,
     messages_max: usize,
+    leaves: bool,
     doomed: &mut Vec<BlobId>,
 ) -> rusqlite::Result<Option<Erased>> {
     let next = "SELECT sender, conversation, id, erased FROM erasing LIMIT 1";
@@ -51,7 +53,11 @@ pub(super) fn some(
     let (conversation, id): (i64, Vec<u8>) = (conversation, id);
     let transaction = connection.unchecked_transaction()?;
     let part = messages(&transaction, &user, (conversation, &id), messages_max)?;
-    let rowids: Vec<i64> = part.iter().map(|(rowid, _)| *rowid).collect();
+    let rowids: Vec<i64> = match leaves {
+        true => Vec::new(),
+        false => part.iter().map(|(rowid, _)| *rowid).collect(),
+    };
+    let unreadable = if leaves { part.len() } else { 0 };
     let mut gone = Vec::new();
     for rowid in &rowids {
         gone.extend(doom(&transaction, DELETED, ("message = ?1", params![rowid]))?);
@@ -76,7 +82,8 @@ pub(super) fn some(
     }
     transaction.commit()?;
     doomed.extend(gone);
-    Ok(Some(Erased { user, part: buried, messages: erased, more: after.is_some() }))
+    let (part, messages, more) = (buried, erased, after.is_some());
+    Ok(Some(Erased { user, part, messages, unreadable, more }))
 }
 
 /// Returns messages of a user in a conversation after an id, sorted by id.
@@ -147,4 +154,13 @@ fn bury(transaction: &Transaction, mut rowids: Vec<i64>) -> rusqlite::Result<usi
         set.execute(params![rowid, sums[rowid]])?;
     }
     Ok(sums.len())
+}
+
+/// Logs that damaged pages keep so many messages of a user.
+pub(super) fn report_left(path: &Path, user: &UserName, messages: usize) {
+    log::error!(
+        "{}: damaged: {messages} messages of {user} cannot be erased; pychat restore FILE restores a \
+         backup",
+        path.display()
+    );
 }

@@ -69,7 +69,16 @@ impl Jobs for SqliteFile<'_> {
 
     fn erase(&self, user: &UserName) -> Result<usize, LedgerError> {
         // 0 s: this process changes no message.
-        Sqlite::open(self.0, 0)?.erase(user)
+        let mut ledger = Sqlite::open(self.0, 0)?;
+        let messages = ledger.erase(user)?;
+        match ledger.unerased() {
+            0 => Ok(messages),
+            left => {
+                let what =
+                    format!("{messages} messages of {user} were erased, and {left} could not be");
+                Err(LedgerError::Damaged { path: self.0.to_owned(), what })
+            }
+        }
     }
 
     fn remove_copies(&self, age: Duration) -> Result<Vec<PathBuf>, LedgerError> {

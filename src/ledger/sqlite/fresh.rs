@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::connection::write_faults;
 use super::detach::ATTACHED;
-use super::rows::{is_page_damaged, rowid_of, seq};
+use super::rows::{is_page_damaged, is_readable, rowid_of, seq};
 use crate::ledger::LedgerError;
 use crate::ledger::pace::{CommitTime, Pace};
 
@@ -166,7 +166,10 @@ impl Fresh {
         };
         let span = Span { row, after: indexed, upto: indexed + 1 };
         match add_one(connection, &span) {
-            Err(error) if is_page_damaged(&error) => {}
+            // A message that can be read is not left out where the index is damaged.
+            Err(error)
+                if is_page_damaged(&error)
+                    && !is_readable(connection, rowid_of(row, seq(span.upto as i64)))? => {}
             added => return added,
         }
         if !self.warned {

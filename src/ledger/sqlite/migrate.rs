@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::backup::{copy_to, remove};
 use super::connection::{faults, io};
 use super::fold::fold_names;
+use super::reindex::{UNFINISHED, finish};
 use super::rows::FOLDED;
 use super::schema::{EMPTY_WORDS, STEPS, version};
 use crate::chat::words;
@@ -58,6 +59,13 @@ fn renew_words(connection: &mut Connection) -> rusqlite::Result<()> {
     let filled_by: String =
         connection.query_row("SELECT unicode FROM meta", [], |row| row.get(0))?;
     if filled_by == versions {
+        return Ok(());
+    }
+    if filled_by == UNFINISHED {
+        // Without the room for it, the next start tries again.
+        if let Err(error) = finish(connection) {
+            log::error!("the pages of a damaged search index cannot be removed: {error}");
+        }
         return Ok(());
     }
     let transaction = connection.transaction()?;

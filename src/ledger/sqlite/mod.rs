@@ -15,6 +15,8 @@ mod fresh;
 mod migrate;
 mod owners;
 mod reader;
+mod reindex;
+mod remove;
 mod restore;
 mod rows;
 mod schema;
@@ -34,17 +36,17 @@ use super::{
 };
 use crate::chat::{BlobId, Conversation, Epoch, Seq, UserName};
 use crate::limits::DAY_MS;
-use blobs::{DELETED, EXPIRED, LOST, Rows, doom, forget_gone};
-use commit::Commit;
+use blobs::{DELETED, EXPIRED, LOST, Rows, doom};
+use commit::{Commit, outcome_of_unreadable, stored};
 use connection::{create, faults, prepare, sync_log, truncate_log, write_faults};
 use conversations::{Known, WAITING, remembered};
-use erase::note_removal;
 pub use file::jobs;
 use fresh::Fresh;
 use migrate::migrate;
 use owners::Owners;
 pub use reader::SqliteReader;
-use rows::{SEQ_MAX, seq};
+use reindex::Reindex;
+use remove::{has_messages, old, remove, report_left};
 use tidy::Tidy;
 
 /// Time for which the ids of removed messages are known.
@@ -70,11 +72,19 @@ pub struct Sqlite {
     tidy: Tidy,
     /// New messages that are not in the full-text index.
     fresh: Fresh,
+    reindex: Reindex,
     /// Number of messages that are removed at once.
     pace: Pace,
     commit_time: CommitTime,
     /// Files that were doomed and not taken yet.
     doomed: Vec<BlobId>,
+    /// The place in a row behind which its next removal goes on, where some before could not be
+    /// removed.
+    passed: HashMap<i64, Place>,
+    /// Number of the next texts that are erased one at a time, because a part met a damaged page.
+    erased_alone: usize,
+    /// Number of texts that could not be erased.
+    unerased: usize,
     /// The bounds of `pace`, in rows.
     at_once: (usize, usize),
 }
@@ -92,34 +102,26 @@ impl Sqlite {
         prepare(&connection).map_err(&fault)?;
         sync_log(&connection, path)?;
         migrate(&mut connection, path)?;
-        let (epoch, floor): (i64, i64) = connection
-            .query_row("SELECT log, floor FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(&fault)?;
-        let has_used_ids = connection
-            .query_row("SELECT EXISTS (SELECT 1 FROM used_ids)", [], |row| row.get(0))
-            .map_err(&fault)?;
-        let stored_ever: i64 = connection
-            .query_row(
-                "SELECT dropped + (SELECT coalesce(sum(last - first), 0) FROM conversations) FROM meta",
-                [],
-                |row| row.get(0),
-            )
-            .map_err(&fault)?;
+        let head = conversations::head(&connection).map_err(&fault)?;
         Ok(Sqlite {
-            epoch: Epoch(epoch as u64),
+            epoch: head.epoch,
             change_s_max,
             conversations: conversations::load(&connection).map_err(&fault)?,
             detached: detach::load(&connection).map_err(&fault)?,
-            has_used_ids,
-            floor: seq(floor),
+            has_used_ids: head.has_used_ids,
+            floor: head.floor,
             poisoned: false,
-            stored_ever: seq(stored_ever).0,
+            stored_ever: head.stored_ever,
             owners: Owners::load(&connection).map_err(&fault)?,
             tidy: Tidy::load(&connection).map_err(&fault)?,
             fresh: Fresh::load(&connection).map_err(&fault)?,
+            reindex: Reindex::default(),
             pace: Pace::new(REMOVED_AT_ONCE.0, REMOVED_AT_ONCE.1),
             commit_time: CommitTime::default(),
             doomed: Vec::new(),
+            passed: HashMap::new(),
+            erased_alone: 0,
+            unerased: 0,
             at_once: REMOVED_AT_ONCE,
             path: path.to_owned(),
             connection,
@@ -130,17 +132,38 @@ impl Sqlite {
         SqliteReader::new(&self.path)
     }
 
-    /// Runs a write. After a failed sync nothing is written until the file is opened again.
+    /// Returns how many texts could not be erased since the file was opened.
+    fn unerased(&self) -> usize {
+        self.unerased
+    }
+
+    /// Runs a write, and again if it met a damaged index of words. After a failed sync nothing is
+    /// written until the file is opened again.
     fn write<T>(
         &mut self,
-        work: impl FnOnce(&mut Sqlite) -> rusqlite::Result<T>,
+        mut work: impl FnMut(&mut Sqlite) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
         if self.poisoned {
             return Err(LedgerError::Poisoned { path: self.path.clone() });
         }
-        let done = work(self).map_err(write_faults(&self.path));
+        let mut work = |ledger: &mut Sqlite| work(ledger).map_err(write_faults(&ledger.path));
+        let done = match work(self) {
+            Err(error) if self.replaces_words(&error) => work(self),
+            done => done,
+        };
         self.poisoned |= matches!(done, Err(LedgerError::InDoubt { .. }));
         done
+    }
+
+    /// After an error: replaces the index of words if that is damaged. Returns whether to try again.
+    fn replaces_words(&mut self, error: &LedgerError) -> bool {
+        let fresh = self.reindex.replace(&self.connection, &self.path, error);
+        let is_replaced = fresh.is_some();
+        if let Some(fresh) = fresh {
+            self.fresh = fresh;
+            self.tidy.note(0);
+        }
+        is_replaced
     }
 
     /// After an error of a part of a long job: whether a smaller part may find the room on the disk
@@ -152,37 +175,20 @@ impl Sqlite {
     }
 
     /// Removes some of the messages of a row that are older than `before_ms`. Their ids stay known
-    /// under the conversation's name.
+    /// under the conversation's name. Messages that a damaged page keeps stay.
     fn remove_some(
         &mut self,
         row: i64,
-        name: Conversation,
+        name: &Conversation,
         before_ms: i64,
     ) -> Result<(usize, bool), LedgerError> {
         let (began, messages_max) = (Instant::now(), self.pace.size());
-        let gone = self.write(|ledger| {
-            ledger.tidy.expect(&ledger.connection)?;
-            let transaction = ledger.connection.unchecked_transaction()?;
-            let old = "SELECT message FROM messages WHERE conversation = ?1 AND time_ms < ?2 \
-                 ORDER BY time_ms LIMIT ?3";
-            let keep = format!(
-                "INSERT OR IGNORE INTO used_ids SELECT ?4, sender, id, message & {SEQ_MAX}, time_ms \
-                 FROM messages WHERE message IN ({old})"
-            );
-            transaction.execute(&keep, params![row, before_ms, messages_max, name.folded()])?;
-            let (theirs, values) =
-                (format!("message IN ({old})"), params![row, before_ms, messages_max]);
-            let doomed = doom(&transaction, EXPIRED, (&theirs, values))?;
-            forget_gone(&transaction, (&theirs, values))?;
-            let gone = transaction.execute(&format!("DELETE FROM messages WHERE {theirs}"), values)?;
-            if gone > 0 {
-                note_removal(&transaction)?;
-            }
-            transaction.commit()?;
-            ledger.doomed.extend(doomed);
-            Ok(gone)
-        });
-        let gone = match gone {
+        let from = self.passed.remove(&row).unwrap_or((i64::MIN, i64::MIN));
+        let old = old(&self.connection, (row, before_ms), from, messages_max);
+        let old = old.map_err(faults(&self.path))?;
+        let rowids: Vec<i64> = old.iter().map(|(_, rowid)| *rowid).collect();
+        self.write(|ledger| ledger.tidy.expect(&ledger.connection))?;
+        let gone = match self.remove_around(&rowids, name) {
             Err(error) if self.has_less_to_do(&error) => return Ok((0, true)),
             gone => gone?,
         };
@@ -191,7 +197,31 @@ impl Sqlite {
             self.tidy.note(gone);
             self.pace.done(began, self.commit_time);
         }
-        Ok((gone, gone == messages_max))
+        let more = old.len() == messages_max;
+        if gone < old.len() {
+            report_left(&self.path, old.len() - gone, name);
+            // The next part goes on behind them.
+            self.passed.extend(old.last().filter(|_| more).map(|place| (row, *place)));
+        }
+        Ok((gone, more))
+    }
+
+    /// Removes messages around damaged pages. A transaction that has met one cannot go on, so that
+    /// it halves the messages until those that cannot be removed are alone: they are on the page, or
+    /// the database engine would join their page with it. Returns the number of removed ones.
+    fn remove_around(&mut self, rowids: &[i64], name: &Conversation) -> Result<usize, LedgerError> {
+        match self.write(|ledger| remove(&ledger.connection, rowids, name)) {
+            Err(error) if error.is_damage() && rowids.len() > 1 => {
+                let (one, other) = rowids.split_at(rowids.len() / 2);
+                Ok(self.remove_around(one, name)? + self.remove_around(other, name)?)
+            }
+            Err(error) if error.is_damage() => Ok(0),
+            gone => {
+                let (gone, doomed) = gone?;
+                self.doomed.extend(doomed);
+                Ok(gone)
+            }
+        }
     }
 
     /// Calls `count` for each 100 steps of the database engine, and bounds parts by so many rows.
@@ -244,24 +274,10 @@ impl Sqlite {
 
 impl Ledger for Sqlite {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
-        let (mut touched, began) = (HashMap::new(), Instant::now());
-        let (outcomes, (removals, doomed)) = self.write(|ledger| {
-            let mut commit = Commit::begin(ledger, &mut touched)?;
-            let outcomes = commit.write_all(records)?;
-            Ok((outcomes, commit.end()?))
-        })?;
-        self.commit_time.add(began.elapsed());
-        if removals > 0 {
-            self.tidy.note(removals);
+        match self.commit_all(records) {
+            Err(error) if error.is_damage() => self.commit_around(records),
+            outcomes => outcomes,
         }
-        self.doomed.extend(doomed);
-        let is_stored = |outcome: &&Outcome| matches!(outcome, Outcome::Stored(seq) if seq.0 > 0);
-        self.stored_ever += outcomes.iter().filter(is_stored).count() as u64;
-        self.fresh.add(touched.values().map(|known| known.row));
-        self.conversations.extend(touched);
-        #[cfg(test)]
-        while self.fresh.at_once && self.index_some()? {}
-        Ok(outcomes)
     }
 
     fn index_some(&mut self) -> Result<bool, LedgerError> {
@@ -270,27 +286,17 @@ impl Ledger for Sqlite {
         }
         let more = self.fresh.some(&self.connection, &self.path, self.commit_time);
         self.poisoned |= matches!(more, Err(LedgerError::InDoubt { .. }));
-        more
+        match more {
+            Err(error) if self.replaces_words(&error) => Ok(true),
+            more => more,
+        }
     }
 
     fn stored(&self, sent: &SentMessage) -> Option<Seq> {
         let present = self.conversations.get(&sent.conversation).map(|known| known.row);
         let detached = self.detached.iter().filter(|(_, name)| *name == sent.conversation);
-        // If the file cannot be read, the answer is unknown.
-        let in_row = |row: i64| {
-            let find =
-                "SELECT message FROM messages WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
-            let by_id = params![row, sent.from.folded(), sent.id.0];
-            let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
-            found.ok().map(|rowid| seq(rowid & SEQ_MAX))
-        };
-        let used = || {
-            let find = "SELECT seq FROM used_ids WHERE name = ?1 AND sender = ?2 AND id = ?3";
-            let by_name = params![sent.conversation.folded(), sent.from.folded(), sent.id.0];
-            self.connection.query_row(find, by_name, |row| row.get::<_, i64>(0)).ok().map(seq)
-        };
-        let mut rows = present.into_iter().chain(detached.map(|(row, _)| *row));
-        rows.find_map(in_row).or_else(used)
+        let rows = present.into_iter().chain(detached.map(|(row, _)| *row));
+        stored(&self.connection, rows, sent)
     }
 
     fn expire(
@@ -299,7 +305,7 @@ impl Ledger for Sqlite {
         before_ms: i64,
     ) -> Result<(usize, bool), LedgerError> {
         let Some(known) = self.conversations.get(conversation) else { return Ok((0, false)) };
-        self.remove_some(known.row, conversation.clone(), before_ms)
+        self.remove_some(known.row, conversation, before_ms)
     }
 
     fn count_old(
@@ -309,20 +315,11 @@ impl Ledger for Sqlite {
         from: Option<Place>,
     ) -> Result<(usize, Option<Place>), LedgerError> {
         let Some(known) = self.conversations.get(conversation) else { return Ok((0, None)) };
-        let (time_ms, rowid) = from.unwrap_or((i64::MIN, i64::MIN));
-        let find = "SELECT time_ms, message FROM messages WHERE conversation = ?1 AND time_ms < ?2 \
-             AND (time_ms, message) > (?3, ?4) ORDER BY time_ms, message LIMIT ?5";
-        let count = || -> rusqlite::Result<(usize, Option<Place>)> {
-            let mut find = self.connection.prepare_cached(find)?;
-            let values = params![known.row, before_ms, time_ms, rowid, self.at_once.1];
-            let mut rows = find.query(values)?;
-            let (mut count, mut last) = (0, None);
-            while let Some(row) = rows.next()? {
-                (count, last) = (count + 1, Some((row.get(0)?, row.get(1)?)));
-            }
-            Ok((count, last.filter(|_| count == self.at_once.1)))
-        };
-        count().map_err(faults(&self.path))
+        let (which, from) = ((known.row, before_ms), from.unwrap_or((i64::MIN, i64::MIN)));
+        let found =
+            old(&self.connection, which, from, self.at_once.1).map_err(faults(&self.path))?;
+        let last = found.last().copied().filter(|_| found.len() == self.at_once.1);
+        Ok((found.len(), last))
     }
 
     fn detach(&mut self, conversation: &Conversation, kept: bool) -> Result<(), LedgerError> {
@@ -344,14 +341,10 @@ impl Ledger for Sqlite {
 
     fn remove_detached(&mut self) -> Result<bool, LedgerError> {
         let Some((row, name)) = self.detached.last().cloned() else { return Ok(false) };
-        if self.remove_some(row, name, i64::MAX)?.1 {
+        if self.remove_some(row, &name, i64::MAX)?.1 {
             return Ok(true);
         }
-        self.write(|ledger| {
-            let transaction = ledger.connection.unchecked_transaction()?;
-            detach::drop_row(&transaction, row)?;
-            transaction.commit()
-        })?;
+        self.write(|ledger| detach::drop_removed(&ledger.connection, row))?;
         self.detached.pop();
         Ok(!self.detached.is_empty())
     }
@@ -372,15 +365,7 @@ impl Ledger for Sqlite {
         let Some(last) = self.emptied(conversation)? else { return Ok(()) };
         let row = self.conversations[conversation].row;
         self.floor = self.floor.max(last);
-        self.write(|ledger| {
-            let transaction = ledger.connection.unchecked_transaction()?;
-            transaction.execute("DELETE FROM reads WHERE conversation = ?1", [row])?;
-            detach::drop_row(&transaction, row)?;
-            transaction.execute("UPDATE meta SET floor = ?1", [ledger.floor.0 as i64])?;
-            // The topic was removed.
-            note_removal(&transaction)?;
-            transaction.commit()
-        })?;
+        self.write(|ledger| detach::drop_empty(&ledger.connection, row, ledger.floor))?;
         self.tidy.note(0);
         self.conversations.remove(conversation);
         Ok(())
@@ -388,9 +373,7 @@ impl Ledger for Sqlite {
 
     fn emptied(&self, conversation: &Conversation) -> Result<Option<Seq>, LedgerError> {
         let Some(known) = self.conversations.get(conversation) else { return Ok(None) };
-        let find = "SELECT EXISTS (SELECT 1 FROM messages WHERE conversation = ?1)";
-        let found = self.connection.query_row(find, [known.row], |row| row.get(0));
-        let has_messages: bool = found.map_err(faults(&self.path))?;
+        let has_messages = has_messages(&self.connection, known.row).map_err(faults(&self.path))?;
         Ok((!has_messages).then_some(known.last))
     }
 
@@ -415,7 +398,10 @@ impl Ledger for Sqlite {
         }
         let tidied = self.tidy.some(&self.connection, &self.path, self.commit_time);
         self.poisoned |= matches!(tidied, Err(LedgerError::InDoubt { .. }));
-        tidied
+        match tidied {
+            Err(error) if self.replaces_words(&error) => Ok(Tidied::More),
+            tidied => tidied,
+        }
     }
 
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
@@ -432,15 +418,24 @@ impl Ledger for Sqlite {
     }
 
     fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError> {
-        let (began, messages_max) = (Instant::now(), self.pace.size());
-        let erased = self.write(|ledger| {
-            ledger.tidy.expect(&ledger.connection)?;
-            erase::some(&ledger.connection, messages_max, &mut ledger.doomed)
-        });
-        let erased = match erased {
+        let messages_max = if self.erased_alone > 0 { 1 } else { self.pace.size() };
+        let began = Instant::now();
+        let erased = match self.erase_part(messages_max, false) {
             Err(error) if self.has_less_to_do(&error) => return self.erase_some(),
+            Err(error) if error.is_damage() && messages_max > 1 => {
+                if !self.pace.fall_back() {
+                    self.erased_alone = messages_max;
+                }
+                return self.erase_some();
+            }
+            Err(error) if error.is_damage() => self.erase_part(messages_max, true)?,
             erased => erased?,
         };
+        self.erased_alone = self.erased_alone.saturating_sub(1);
+        if let Some(Erased { user, unreadable: left @ 1.., .. }) = &erased {
+            self.unerased += left;
+            erase::report_left(&self.path, user, *left);
+        }
         if let Some(part) = erased.as_ref().map(|erased| erased.part).filter(|part| *part > 0) {
             self.tidy.note(part);
             self.pace.done(began, self.commit_time);
@@ -483,6 +478,73 @@ impl Ledger for Sqlite {
 }
 
 impl Sqlite {
+    /// Erases so many texts at most, or `leaves` them.
+    fn erase_part(
+        &mut self,
+        messages_max: usize,
+        leaves: bool,
+    ) -> Result<Option<Erased>, LedgerError> {
+        self.write(|ledger| {
+            ledger.tidy.expect(&ledger.connection)?;
+            erase::some(&ledger.connection, messages_max, leaves, &mut ledger.doomed)
+        })
+    }
+
+    /// Commits records in one transaction.
+    fn commit_all(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
+        let (mut touched, began) = (HashMap::new(), Instant::now());
+        let (outcomes, (removals, doomed)) = self.write(|ledger| {
+            touched.clear();
+            let mut commit = Commit::begin(ledger, &mut touched)?;
+            let outcomes = commit.write_all(records)?;
+            Ok((outcomes, commit.end()?))
+        })?;
+        self.commit_time.add(began.elapsed());
+        if removals > 0 {
+            self.tidy.note(removals);
+        }
+        self.doomed.extend(doomed);
+        let is_stored = |outcome: &&Outcome| matches!(outcome, Outcome::Stored(seq) if seq.0 > 0);
+        self.stored_ever += outcomes.iter().filter(is_stored).count() as u64;
+        self.fresh.add(touched.values().map(|known| known.row));
+        self.conversations.extend(touched);
+        #[cfg(test)]
+        while self.fresh.at_once && self.index_some()? {}
+        Ok(outcomes)
+    }
+
+    /// Commits records of which some need a damaged page. A transaction that has met one cannot go
+    /// on: records about messages on such pages get their outcome without it.
+    fn commit_around(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
+        let find = |record: &Record| {
+            let Record::Message(sent) = record else { return Ok(None) };
+            let Some(known) = self.conversations.get(&sent.conversation) else { return Ok(None) };
+            outcome_of_unreadable(&self.connection, known.row, (sent, self.stored(sent)))
+        };
+        let found = records.iter().map(find);
+        let found: Vec<Option<Outcome>> =
+            found.collect::<Result<_, _>>().map_err(faults(&self.path))?;
+        let rest = records.iter().zip(&found).filter(|(_, found)| found.is_none());
+        let rest: Vec<Record> = rest.map(|(record, _)| record.clone()).collect();
+        let committed = match self.commit_all(&rest) {
+            // A change next to a damaged page fails alone.
+            Err(error) if error.is_damage() => {
+                let alone = |record: &Record| match self.commit_all(std::slice::from_ref(record)) {
+                    Err(error) if error.is_damage() => {
+                        log::error!("a record is not stored: {error}");
+                        Ok(Outcome::Failed)
+                    }
+                    outcomes => outcomes.map(|outcomes| outcomes[0]),
+                };
+                rest.iter().map(alone).collect::<Result<_, _>>()?
+            }
+            committed => committed?,
+        };
+        let mut committed = committed.into_iter();
+        let outcomes = found.into_iter().map(|found| found.or_else(|| committed.next()));
+        Ok(outcomes.map(|outcome| outcome.expect("one for each record")).collect())
+    }
+
     /// Dooms the files that a condition selects. Returns their number.
     fn doom_some(
         &mut self,

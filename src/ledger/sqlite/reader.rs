@@ -211,29 +211,46 @@ impl<'a> Damage<'a> {
     }
 
     /// Finds messages of a conversation's row in the full-text index, up to a row. Returns the
-    /// newest first.
+    /// newest first; `None` if the index is damaged.
     fn find(
         &self,
         connection: &Connection,
         (conversation, upto): (i64, i64),
         (wanted, matching): (&Wanted, Matching),
         page: Page,
-    ) -> rusqlite::Result<Messages> {
-        let query = format!(
-            "SELECT {COLUMNS} FROM words w JOIN messages m ON m.message = w.rowid \
-             JOIN conversations c USING (conversation) \
-             WHERE words MATCH ?1 AND w.rowid > ?2 AND w.rowid <= ?3 ORDER BY w.rowid DESC"
-        );
+    ) -> rusqlite::Result<Option<Messages>> {
+        let find = "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid > ?2 AND rowid <= ?3 \
+             ORDER BY rowid DESC";
+        let message = format!("SELECT {COLUMNS} {FROM} WHERE m.message = ?1");
+        let read = |row: &Row| {
+            let mut message = connection.prepare_cached(&message)?;
+            let rowid: i64 = row.get(0)?;
+            match message.query_row([rowid], |row| self.read(connection, row)).optional() {
+                Err(error) if is_page_damaged(&error) => {
+                    self.messages.update(|messages| messages + 1);
+                    Ok(None)
+                }
+                found => found,
+            }
+        };
         let find = || {
-            let mut query = connection.prepare_cached(&query)?;
+            let mut find = connection.prepare_cached(find)?;
             let words = wanted.query(matching);
-            let rows = query.query(params![words, conversation << SEQ_BITS, upto])?;
-            self.take(connection, rows, page)
+            let rows = find.query(params![words, conversation << SEQ_BITS, upto])?;
+            self.take_some(rows, page, &read)
         };
         match find() {
             // Matches that were found earlier stay in the result.
-            Err(error) if is_interrupted(&error) => Ok((Vec::new(), true)),
-            found => found,
+            Err(error) if is_interrupted(&error) => Ok(Some((Vec::new(), true))),
+            Err(error) if is_page_damaged(&error) => {
+                let (path, conversation) = (self.path.display(), self.conversation.in_log());
+                log::error!(
+                    "{path}: the search index is damaged: a search in {conversation} leaves out \
+                     what is in it ({error})"
+                );
+                Ok(None)
+            }
+            found => found.map(Some),
         }
     }
 
@@ -368,7 +385,11 @@ impl Reader for SqliteReader {
             let looked = (wanted, matching);
             let (mut messages, mut more) = damage.compare(connection, span, looked, page)?;
             if !more {
-                let (older, has_more) = damage.find(connection, (row, span.0), looked, page)?;
+                let found = damage.find(connection, (row, span.0), looked, page)?;
+                if found.is_none() {
+                    work.omits();
+                }
+                let (older, has_more) = found.unwrap_or_default();
                 let found = messages.len() + older.len();
                 messages = page.take(messages.into_iter().chain(older));
                 more = has_more || messages.len() < found;

@@ -168,6 +168,16 @@ pub(super) fn in_schema(query: &str, schema: i64) -> String {
     }
 }
 
+/// Returns whether a row is on pages that can be read.
+pub(super) fn is_readable(connection: &Connection, rowid: i64) -> rusqlite::Result<bool> {
+    let find = "SELECT text, sealed, descriptor FROM messages WHERE message = ?1";
+    let read = |row: &Row| (0..3).try_for_each(|column| row.get_ref(column).map(drop));
+    match connection.prepare_cached(find)?.query_row([rowid], read).optional() {
+        Err(error) if is_page_damaged(&error) => Ok(false),
+        found => found.map(|_| true),
+    }
+}
+
 /// Reads every message of a file of any schema. Returns their number.
 pub(super) fn read_all(connection: &Connection, schema: i64) -> rusqlite::Result<usize> {
     let columns = if schema < 2 { COLUMNS.replace("m.sealed", "NULL") } else { COLUMNS.to_owned() };

@@ -14,6 +14,7 @@ use crate::chat::{ChannelName, Conversation, UserName};
 use crate::clean;
 use crate::home::Decision;
 use crate::ledger::{Jobs, jobs};
+use crate::server::ledger_jobs::Erasure;
 
 /// Time for the sessions of a removed user to end.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
@@ -56,8 +57,14 @@ fn erase_user(call: &Call, name: UserName) -> Reply {
     // From now on the erasure continues by itself, also after a failure or at the next start.
     let on_begun = || context.records.record(&Decision { target: name.as_str(), ..call.done() });
     match context.ledger.erase(&name, on_begun) {
-        Some(Ok(messages)) => {
+        Some(Ok(Erasure { messages, unreadable })) => {
             let mut text = format!("{messages} messages of {name} were erased");
+            if unreadable > 0 {
+                text.push_str(&format!(
+                    "; {unreadable} are on damaged pages and could not be erased: pychat restore FILE \
+                     restores a backup"
+                ));
+            }
             if messages == 0 && context.accounts.find(&name).is_none() {
                 text.push_str("; nobody is registered under this name");
             }
@@ -65,7 +72,7 @@ fn erase_user(call: &Call, name: UserName) -> Reply {
             for copy in removed {
                 text.push_str(&format!("; {} was removed", copy.display()));
             }
-            with(text, json!({"messages": messages, "remains": remains}))
+            with(text, json!({"messages": messages, "unreadable": unreadable, "remains": remains}))
         }
         Some(Err(error)) => unstored(&error),
         None => no("the server is stopping; the erasure continues at its next start"),
