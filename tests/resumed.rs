@@ -193,6 +193,9 @@ fn a_ticket_that_is_not_whole_is_refused_and_the_key_decides() {
     assert_eq!(held.0.len(), SESSION_TICKET_BYTES);
     let visit = visits(&world, "alice", Some(&held), "");
     assert!(visit.resumed && visit.has("welcome", None));
+    let types: Vec<&str> = visit.told.iter().map(|one| one["type"].as_str().unwrap()).collect();
+    // The visit ends with the record of the ticket.
+    assert_eq!(types, ["welcome", "session_ticket", "entered"], "they come in one record");
     let next = visit.held.unwrap();
     assert!(next.0 != held.0 && next.1 != held.1, "each login has a ticket of its own");
     for at in [0, 31, 32, 100, SESSION_TICKET_BYTES - 1] {
