@@ -42,6 +42,7 @@ ranks! {
     Writer "the client's queue of records to send",
     Inbox "the budget of inputs that the client has not handled yet",
     Users "one reading of users/ at a time, and the problems that were logged",
+    Renaming "logins wait while a user gets another name",
     KeyHistory "the history of people's keys",
     Certificates "which certificates each key may publish yet",
     Decision "one change at a time of a value that is kept on disk",

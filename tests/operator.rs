@@ -24,7 +24,7 @@ fn server_with_roles() -> (World, [world::Program; 3]) {
 fn power_goes_downwards_from_the_chat() {
     let (world, [mut olga, mut mona, mut bob]) = server_with_roles();
     bob.types("/kick mona");
-    bob.sees("any operator command: not allowed for a member");
+    bob.sees("kick: not allowed for a member; moderators and owners may: ask one of them");
     mona.types("/op bob");
     mona.sees("op: not allowed for a moderator");
     mona.types("/ban olga 1h");

@@ -170,7 +170,7 @@ fn the_operator_sees_kicks_says_and_stops() {
     let (_, channels) = world.operator(&["ctl", "channels"]);
     assert!(channels.contains("#lobby  2 members\n    alice\n    bob\n"), "{channels}");
     alice.types("/shutdown");
-    alice.sees("any operator command: not allowed for a member");
+    alice.sees("shutdown: not allowed for a member; owners may: ask one of them");
     world.operator(&["ctl", "say", "tea is ready"]);
     alice.sees("server| tea is ready");
     let (ok, _) = world.operator(&["ctl", "kick", "bob", "noise"]);

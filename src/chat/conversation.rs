@@ -55,6 +55,13 @@ impl Conversation {
         }
     }
 
+    /// Returns a private conversation of `old` as one of `new`; `None` for other conversations.
+    pub fn renamed(&self, old: &UserName, new: &UserName) -> Option<Conversation> {
+        let people = self.people().filter(|people| people.contains(&old))?;
+        let [one, other] = people.map(|name| if name == old { new } else { name }.clone());
+        Some(Conversation::private(one, other))
+    }
+
     /// Returns the two users of a private conversation.
     pub fn people(&self) -> Option<[&UserName; 2]> {
         match self {

@@ -77,6 +77,8 @@ operator_commands! {
         "retention dry-run";
     Erase "erase" &[], Administer, "NAME or #CHANNEL [topic]",
         "erase all texts of a person, all messages of a channel, or its topic", "erase bob";
+    Rename "rename" &[], Administer, "NAME NEW-NAME",
+        "give a user another name; the keys, conversations and rights stay", "rename bob robert";
     Reload "reload" &[], Reload, "", "read config.json and users/ again", "reload";
     Help "help" &[], Operate, "", "list the commands that you may use", "help";
     Exit "exit" &["quit"], Administer, "", "leave the console; the server continues", "exit";
@@ -109,7 +111,7 @@ impl OperatorCommand {
 
     /// Whether the command may take minutes with years of history.
     pub fn is_slow(&self) -> bool {
-        matches!(self.name, Name::Retention | Name::Erase)
+        matches!(self.name, Name::Retention | Name::Erase | Name::Rename)
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Code {
     Banned,
     /// This user's key was removed.
     Removed,
+    /// The operator has given this user another name, under which the client may log in at once.
+    Renamed,
     /// The server stops or restarts.
     Shutdown,
     #[serde(other)]

@@ -111,6 +111,8 @@ fn registration(error: &AddError) -> Advice {
         AddError::Unsigned(_) => {
             "pychat users replace NAME LINE, after you have compared it over the phone"
         }
+        AddError::Registered(_) | AddError::SameName(_) => "choose another name",
+        AddError::Occupied(_) => "remove the file, or choose another name",
         AddError::Refused(Reason::Confusable(_)) => "--as NAME registers it under another name",
         AddError::NoDevice(..) => "pychat users show NAME lists the user's devices",
         AddError::Nobody(_) | AddError::Refused(_) => "pychat users list shows who is registered",

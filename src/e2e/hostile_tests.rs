@@ -40,6 +40,8 @@ mod new_log;
 mod numbers;
 #[path = "hostile_old_keys_tests.rs"]
 mod old_keys;
+#[path = "hostile_rename_tests.rs"]
+mod rename;
 #[path = "hostile_trust_tests.rs"]
 mod trust;
 

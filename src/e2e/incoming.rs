@@ -157,7 +157,7 @@ impl Incoming<'_> {
         let agreement = self.agrees(message, to, &read.opened.header)?;
         let order = self.order(message, to, &read, (arrival, agreement));
         let violation = self.check_order(order, message, to, read.time_ms())?;
-        check(self.is_current(message, to, &read.opened.header), Violation::Outdated)?;
+        check(self.is_current(message, to, &read), Violation::Outdated)?;
         let dated =
             agreement == Agreement::Whole && self.has_other_time(message, arrival, read.time_ms());
         let dated = dated.then_some(Violation::Dated(read.time_ms()));
@@ -369,11 +369,18 @@ impl Incoming<'_> {
         told && message.time_ms.abs_diff(time_ms) > CLOCKS_MS as u64
     }
 
-    /// Whether its sender has not changed it since, as far as this client knows.
-    fn is_current(&mut self, message: &Message, to: &Target, header: &Header) -> bool {
-        let id = header.kind.of().unwrap_or(message.id);
-        let changed = (to.clone(), message.from.clone(), id);
-        self.changes.takes(changed, Version::of(header), self.opening.now_ms)
+    /// Whether its sender has not changed it since, as far as this client knows, also under former
+    /// names.
+    fn is_current(&mut self, message: &Message, to: &Target, read: &Read) -> bool {
+        let header = &read.opened.header;
+        let (id, version) = (header.kind.of().unwrap_or(message.id), Version::of(header));
+        let present = (to.clone(), message.from.clone());
+        let names = [Some(present), read.former.clone()].into_iter().flatten();
+        let mut takes = |(conversation, from)| {
+            self.changes.takes((conversation, from, id), version, self.opening.now_ms)
+        };
+        // Each of them takes it.
+        names.map(&mut takes).fold(true, |all, one| all & one)
     }
 
     /// It is stored for `/search`.

@@ -60,6 +60,14 @@ impl MessageIds {
         }
     }
 
+    /// Gives the local user's messages in private conversations another name, as the server does
+    /// when its operator renames the user.
+    pub fn rename_own(&mut self, old: &UserName, new: &UserName) {
+        let private = self.0.iter_mut().filter(|(to, _)| matches!(to, Target::User(_)));
+        let senders = private.flat_map(|(_, ids)| ids.values_mut()).map(|(_, sender)| sender);
+        senders.filter(|sender| *sender == old).for_each(|sender| *sender = new.clone());
+    }
+
     /// Forgets a conversation whose log was replaced.
     pub fn forget(&mut self, to: &Target) {
         self.0.remove(to);

@@ -397,6 +397,7 @@ impl Engine {
         match event {
             Event::Message(message) => return self.message(message, now_ms, next),
             Event::Welcome { ref name, text_bytes_max, .. } => {
+                self.ids.rename_own(&self.own, name);
                 (self.own, self.outgoing.text_bytes_max) = (name.clone(), text_bytes_max);
                 self.keys(now_ms).1.login(next);
                 self.maintenance.is_in = true;

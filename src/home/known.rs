@@ -2,7 +2,7 @@
 //! members of changed keys, also of changes that were made while it did not run, and to find
 //! devices that have not logged in for long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -65,12 +65,18 @@ pub struct Change {
     pub new: String,
     /// Signed by the old and the new key.
     pub signed: bool,
+    /// The user's former name, if the user was renamed and has the same keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<UserName>,
 }
 
 /// The text of the notice to members.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Change { name, device, new, .. } = self;
+        if let Some(was) = &self.was {
+            return write!(f, "the operator has renamed {was} to {name}, whose key is {new}");
+        }
         match &self.old {
             Some(_) if self.signed => {
                 write!(f, "{name} has a new key, signed by the one before: {new}")
@@ -106,10 +112,12 @@ impl Known {
         self.alive_ms = now_ms;
     }
 
-    /// Compares with the registered keys. Returns the changes of which members are notified.
+    /// Compares with the registered keys. Returns the changes of which members are notified. Users
+    /// who were renamed and have not moved yet stay as they were.
     pub fn compare(&mut self, users: &Users, now_ms: i64) -> Vec<Change> {
         let mut names: BTreeMap<UserName, bool> = BTreeMap::new();
-        for key in self.keys.values_mut() {
+        let renamed: BTreeMap<UserName, UserName> = self.renamed(users).into_iter().collect();
+        for key in self.keys.values_mut().filter(|key| !renamed.contains_key(&key.name)) {
             let registered = key.public().and_then(|own| Some(users.by_key(&own)?.0 == &key.name));
             // A key that returns is handled below.
             key.gone |= registered != Some(true);
@@ -132,7 +140,8 @@ impl Known {
             if has_others.is_some() && !back {
                 let (old, new) = (before.map(|old| old.0), print.clone());
                 let (name, device) = (name.clone(), device.clone());
-                changes.push(Change { time_ms: now_ms, name, device, old, new, signed });
+                let (time_ms, was) = (now_ms, None);
+                changes.push(Change { time_ms, name, device, old, new, signed, was });
             }
             let pem = public.to_pem();
             let key = Key {
@@ -145,11 +154,53 @@ impl Known {
             };
             self.keys.insert(print, key);
         }
+        self.note(&changes);
+        self.forget();
+        changes
+    }
+
+    /// Stores changes for members who are away.
+    fn note(&mut self, changes: &[Change]) {
         self.changes.extend(changes.iter().cloned());
         let excess = self.changes.len().saturating_sub(CHANGES_MAX);
         self.changes.drain(..excess);
-        self.forget();
-        changes
+    }
+
+    /// Returns users who were renamed, and whose keys have not moved here yet, with the former and
+    /// the new name: the former name has no key in users/ any more, and all its keys that are
+    /// there have one new name, which had none.
+    pub fn renamed(&self, users: &Users) -> Vec<(UserName, UserName)> {
+        let mut pairs = BTreeSet::new();
+        for (key, new) in users.keys() {
+            let known = self.keys.get(&key.fingerprint().to_string()).filter(|one| !one.gone);
+            pairs.extend(known.map(|known| (known.name.clone(), new.clone())));
+        }
+        let is_only = |(old, new): &(UserName, UserName)| {
+            pairs.iter().filter(|(one, other)| one == old || other == new).count() == 1
+        };
+        let is_free = |new: &UserName| !self.keys.values().any(|one| !one.gone && one.name == *new);
+        let moved = pairs.iter().filter(|(old, new)| old != new && is_free(new));
+        moved.filter(|pair| users.find(&pair.0).is_none() && is_only(pair)).cloned().collect()
+    }
+
+    /// Moves the keys of a user to another name. Returns the change of which members are notified.
+    pub fn rename(&mut self, old: &UserName, new: &UserName, now_ms: i64) -> Option<Change> {
+        let mut change = None;
+        for (print, key) in self.keys.iter_mut().filter(|(_, key)| key.name == *old) {
+            key.name = new.clone();
+            if !key.gone {
+                let (name, device, was) = (new.clone(), key.device.clone(), Some(old.clone()));
+                let (new, time_ms) = (print.clone(), now_ms);
+                change = Some(Change { time_ms, name, device, old: None, new, signed: false, was });
+            }
+        }
+        self.note(change.as_slice());
+        change
+    }
+
+    /// Returns whether a name had keys before.
+    pub fn had(&self, name: &UserName) -> bool {
+        self.keys.values().any(|key| key.name == *name)
     }
 
     /// Returns the names that another user has now: none of the present keys was theirs before, or

@@ -4,7 +4,7 @@ use super::*;
 use crate::crypto::Identity;
 use crate::crypto::succession::Succession;
 use crate::crypto::test_keys::spare;
-use crate::home::{add, remove, succeed};
+use crate::home::{add, remove, rename, succeed};
 
 const DAY: i64 = 86_400_000;
 
@@ -115,4 +115,41 @@ fn a_device_is_old_by_the_time_that_the_server_ran() {
     assert_eq!(home.known.unseen_since(start + 355 * DAY), vec![]);
     home.known.begin(start);
     assert_eq!(home.known.unseen_since(start + 1).len(), 2);
+}
+
+#[test]
+fn a_renamed_user_is_known_until_the_conversations_have_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut home = Home { folder, known: Known::default(), now_ms: 1_000 * DAY };
+    let (bob, robert): (UserName, UserName) = ("bob".parse().unwrap(), "robert".parse().unwrap());
+    let renamed = |home: &Home| home.known.renamed(&Users::load(home.folder.path()).unwrap().0);
+    home.add("bob", None, &spare(0), false);
+    home.add("bob", Some("phone"), &spare(1), false);
+    home.look();
+    assert_eq!(renamed(&home), []);
+    rename(home.folder.path(), &bob, &robert).unwrap();
+    for _ in 0..2 {
+        assert_eq!(renamed(&home), [(bob.clone(), robert.clone())]);
+        assert_eq!(home.look(), [""; 0], "nothing but the name has changed");
+    }
+    assert!(home.known.rename(&bob, &robert, home.now_ms).is_some());
+    assert_eq!(renamed(&home), []);
+    assert_eq!(home.look(), [""; 0]);
+}
+
+#[test]
+fn two_names_for_the_keys_of_one_user_are_no_rename() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut home = Home { folder, known: Known::default(), now_ms: 1_000 * DAY };
+    home.add("bob", None, &spare(0), false);
+    home.add("bob", Some("phone"), &spare(1), false);
+    home.look();
+    let file = |name: &str| home.folder.path().join(name);
+    fs::rename(file("bob.pem"), file("robert.pem")).unwrap();
+    fs::rename(file("bob.phone.pem"), file("carol.pem")).unwrap();
+    let (users, _) = Users::load(home.folder.path()).unwrap();
+    assert_eq!(home.known.renamed(&users), []);
+    fs::rename(file("carol.pem"), file("robert.phone.pem")).unwrap();
+    let (users, _) = Users::load(home.folder.path()).unwrap();
+    assert_eq!(home.known.renamed(&users).len(), 1, "the control");
 }

@@ -32,8 +32,8 @@ pub use settings::Settings;
 #[cfg(feature = "server")]
 pub use ticket_keys::TicketKeys;
 pub use users::{
-    AddError, Folder, Reason, Rejected, Users, UsersWatch, add, may_add, remove, remove_key,
-    similar, succeed,
+    AddError, Folder, Reason, Rejected, Users, UsersWatch, add, finish_rename, may_add, may_rename,
+    remove, remove_key, rename, similar, succeed,
 };
 
 use crate::file::{self, FileError};

@@ -136,6 +136,15 @@ impl Decisions {
         Ok(())
     }
 
+    /// Moves the sanctions of a user to another name.
+    pub fn rename(&mut self, old: &UserName, new: &UserName) {
+        for one in &mut self.sanctions {
+            if one.subject == Subject::User(old.clone()) {
+                one.subject = Subject::User(new.clone());
+            }
+        }
+    }
+
     /// Returns the sanction with a number.
     pub fn numbered(&self, number: u64, now_ms: i64) -> Option<&Sanction> {
         self.valid(now_ms).find(|one| one.number == number)

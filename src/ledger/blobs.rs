@@ -143,6 +143,14 @@ pub trait Blobs {
 
     fn blob(&self, stored: BlobId) -> Result<Option<BlobRow>, LedgerError>;
 
+    /// Returns the file with this id of a conversation, also if the conversation had another name
+    /// when it was uploaded.
+    fn find_blob(
+        &self,
+        conversation: &Conversation,
+        blob: BlobId,
+    ) -> Result<Option<BlobRow>, LedgerError>;
+
     /// Returns the newest files of a user that are not doomed, at most `rows_max`, and the totals
     /// of all of them.
     fn blobs_of(

@@ -134,6 +134,10 @@ impl Ledger for Faulty {
         self.memory.renew(user)
     }
 
+    fn rename(&mut self, old: &UserName, new: &UserName) -> Result<Vec<Conversation>, LedgerError> {
+        self.memory.rename(old, new)
+    }
+
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
         self.memory.remembered(waiting_max)
     }
@@ -186,6 +190,14 @@ impl Blobs for Faulty {
 
     fn blob(&self, stored: BlobId) -> Result<Option<BlobRow>, LedgerError> {
         self.memory.blob(stored)
+    }
+
+    fn find_blob(
+        &self,
+        conversation: &Conversation,
+        blob: BlobId,
+    ) -> Result<Option<BlobRow>, LedgerError> {
+        self.memory.find_blob(conversation, blob)
     }
 
     fn blobs_of(

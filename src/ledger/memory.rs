@@ -302,6 +302,29 @@ impl Log {
         }
     }
 
+    /// Gives the messages of a private conversation its new name, and those of the renamed user
+    /// the user's new name.
+    fn rename(
+        &mut self,
+        to: &Conversation,
+        (old, new): (&UserName, &UserName),
+        (holder, next): (u64, u64),
+    ) {
+        for message in &mut self.messages {
+            let sent = Arc::make_mut(&mut message.sent);
+            sent.conversation = to.clone();
+            if sent.from == *old {
+                sent.from = new.clone();
+                // Nobody can change messages of an earlier user with the old name.
+                message.owner = if message.owner == holder { next } else { u64::MAX };
+            }
+        }
+        self.ids = Ids::default();
+        for one in &self.messages {
+            self.ids.insert(&one.sent.from, one.sent.id, one.seq);
+        }
+    }
+
     /// Updates the counts after a message was removed.
     fn forget(&mut self, gone: Entry) {
         self.bytes -= MESSAGE_BYTES + gone.sent.body.len();
@@ -493,6 +516,31 @@ impl Ledger for Memory {
         *all.owners.entry(user.clone()).or_default() += 1;
         all.blobs.doom_unclaimed(user);
         Ok(())
+    }
+
+    fn rename(&mut self, old: &UserName, new: &UserName) -> Result<Vec<Conversation>, LedgerError> {
+        // An erasure finds texts by the name of their sender.
+        while self.erase_some()?.is_some() {}
+        let mut all = self.lock();
+        let holder = |name| all.owners.get(name).copied().unwrap_or(0);
+        let holders = (holder(old), holder(new));
+        let mut kept = Vec::new();
+        let names: Vec<Conversation> = all.conversations.keys().cloned().collect();
+        for from in names {
+            let Some(to) = from.renamed(old, new) else { continue };
+            let taken = all.conversations.get(&to).is_some_and(|log| !log.messages.is_empty());
+            if taken {
+                kept.push(from);
+            } else if let Some(mut log) = all.conversations.remove(&from) {
+                log.rename(&to, (old, new), holders);
+                all.floor = all.floor.max(log.last);
+                all.conversations.insert(to, log);
+            }
+        }
+        let topics = all.conversations.values_mut().filter_map(|log| log.topic.as_mut());
+        topics.filter(|topic| topic.by == *old).for_each(|topic| topic.by = new.clone());
+        all.blobs.rename((old, new), holders);
+        Ok(kept)
     }
 
     fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError> {

@@ -308,6 +308,16 @@ pub trait Ledger: Blobs + Send {
     /// holder.
     fn renew(&mut self, user: &UserName) -> Result<(), LedgerError>;
 
+    /// Moves to the name `new` what belongs to the user `old`: private conversations with their
+    /// messages, read positions, topics and files. Messages in channels stay under `old`, whose
+    /// next holder is another user. Returns the private conversations that did not move, because
+    /// the name `new` has messages with the same user, or because they are damaged. Erasures that
+    /// wait are completed first.
+    ///
+    /// # Errors
+    /// It cannot be written; then nothing has moved.
+    fn rename(&mut self, old: &UserName, new: &UserName) -> Result<Vec<Conversation>, LedgerError>;
+
     /// Does all of `tidy` at once, for a ledger without a running server. Returns false if another
     /// process is in the way.
     fn scrub(&mut self, now_ms: i64) -> Result<bool, LedgerError> {
@@ -583,6 +593,8 @@ mod jobs_tests;
 mod names_tests;
 #[cfg(test)]
 mod refused_tests;
+#[cfg(test)]
+mod rename_tests;
 #[cfg(test)]
 mod sealed_tests;
 #[cfg(test)]

@@ -288,6 +288,21 @@ impl SplitLedger {
         renewed
     }
 
+    /// Moves what belongs to the user `old` to the name `new`. Returns the private conversations
+    /// that did not move.
+    ///
+    /// # Errors
+    /// The disk cannot be written.
+    pub fn rename(
+        &mut self,
+        old: &UserName,
+        new: &UserName,
+    ) -> Result<Vec<Conversation>, LedgerError> {
+        let mut kept = self.disk.as_mut().map_or(Ok(Vec::new()), |disk| disk.rename(old, new))?;
+        kept.extend(self.memory.rename(old, new)?);
+        Ok(kept)
+    }
+
     /// Removes a conversation without members from memory, and from disk if the operator has
     /// configured that.
     pub fn forget(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {

@@ -44,9 +44,9 @@ pub struct Context {
     /// What operators decided at runtime.
     pub decided: Arc<Decided>,
     /// Writes these decisions.
-    pub decisions: Decisions,
+    pub decisions: Arc<Decisions>,
     pub access: Arc<Access>,
-    pub passwords: Passwords,
+    pub passwords: Arc<Passwords>,
     /// Tickets for logins without RSA operations.
     pub session_tickets: Arc<SessionTickets>,
     pub admission: Arc<Admission>,

@@ -44,7 +44,7 @@ use crate::config::{Config, History};
 use crate::crypto::Fingerprint;
 use crate::file::FileError;
 use crate::home::{
-    Audit, Decided, Decision, Home, Rejected, Reserve, ServerKeys, Users, UsersWatch,
+    Audit, Decided, Decision, Home, Rejected, Reserve, ServerKeys, Users, UsersWatch, finish_rename,
 };
 use crate::net::listener::Listener;
 use crate::sync::{Mutex, Rank, Snapshot};
@@ -128,6 +128,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     };
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());
+    finish_rename(&home.users_dir())?;
     let users = Users::load(&home.users_dir())
         .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
     let Storage { hub, readers, commit_thread, files, lost, epoch } =
@@ -325,7 +326,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
     let users = Arc::new(Snapshot::new(users));
     let decided = Arc::new(Decided::open(home.decisions_file())?);
     let directory = Arc::new(Directory::open(home.certificates_file())?);
-    let decisions = Decisions::start()?;
+    let decisions = Arc::new(Decisions::start()?);
     let records = Arc::new(Records::start(Audit::of(&home), Arc::clone(&config))?);
     let access = Arc::new(Access {
         config: Arc::clone(&config),
@@ -333,11 +334,15 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
         decided: Arc::clone(&decided),
         hub: Arc::clone(&hub),
     });
+    let passwords = Arc::new(Passwords::new(Arc::clone(&hub), tickets(&home)));
     let around = key_history::Around {
         config: Arc::clone(&config),
         users: Arc::clone(&users),
         hub: Arc::clone(&hub),
         records: Arc::clone(&records),
+        decided: Arc::clone(&decided),
+        decisions: Arc::clone(&decisions),
+        passwords: Arc::clone(&passwords),
     };
     let key_history = Arc::new(KeyHistory::open(&home, around)?);
     let mut logged = BTreeSet::new();
@@ -352,6 +357,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
         records: Arc::clone(&records),
         logged: Mutex::new(Rank::Users, logged),
         vanished: Vanished::default(),
+        renaming: Mutex::new(Rank::Renaming, ()),
     };
     Ok(Context {
         ledger: LedgerJobs::new(
@@ -360,7 +366,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
             Arc::clone(&readers),
             Reserve::new(home.reserve_file()),
         ),
-        passwords: Passwords::new(Arc::clone(&hub), tickets(&home)),
+        passwords,
         session_tickets: Arc::new(SessionTickets::open(&home, Arc::clone(&keys), epoch)),
         config,
         home,

@@ -18,7 +18,7 @@ use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::hub::Said;
 use super::observe::log as server_log;
-use super::operator::{Actor, moderation};
+use super::operator::{self, Actor, moderation};
 use super::readers;
 use super::session_tickets::{self, Holder};
 use crate::chat::registry::{Participant, Purpose, Query};
@@ -164,8 +164,8 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
         has("session_ticket").then(|| Tickets::new(&session, proof.password(), proven_s));
     let mut first = vec![session.welcome()];
     first.extend(tickets.iter_mut().filter_map(|tickets| tickets.issue(context)));
-    if let Err(refusal) = context.hub.enter(&session.queue, session.participant(purpose), first) {
-        session.refuse(&refusal);
+    if let Err(event) = session.begin(&key, purpose, first) {
+        session.queue.end(Some(&event), "refused");
         registered.refused(Offence::Unserved);
         return None;
     }
@@ -259,6 +259,19 @@ impl Drop for Leaving {
 }
 
 impl Session {
+    /// Enters the hub; `first` are the first events. Otherwise returns the event that ends the
+    /// connection.
+    fn begin(&self, key: &PublicKey, purpose: Purpose, first: Vec<Event>) -> Result<(), Event> {
+        let hub = &self.context.hub;
+        let participant = self.participant(purpose);
+        let enter = || hub.enter(&self.queue, participant, first);
+        self.context.accounts.begin(key, &self.user, enter)?.map_err(|refusal| {
+            let (code, reason) = (refusal.code(), refusal.to_string());
+            hub.counters().refused(code);
+            Event::Goodbye { code, reason, retry_ms: refusal.retry_ms().or(Some(10_000)) }
+        })
+    }
+
     fn new(
         context: &Arc<Context>,
         queue: Arc<SendQueue>,
@@ -284,15 +297,6 @@ impl Session {
             motd: self.context.decided.now().motd_over(&self.context.config.get()),
             files: self.file_rules(),
         }
-    }
-
-    /// Ends the connection of a peer that gets no session.
-    fn refuse(&self, refusal: &Refusal) {
-        let (code, reason) = (refusal.code(), refusal.to_string());
-        self.context.hub.counters().refused(code);
-        let retry_ms = refusal.retry_ms().or(Some(10_000));
-        let event = Event::Goodbye { code, reason, retry_ms };
-        self.queue.end(Some(&event), "refused");
     }
 
     /// Sends the changes of the server's key and of the user's keys.
@@ -355,7 +359,15 @@ impl Session {
         let (role, state, why) = self.standing();
         match state {
             _ if rights::may(role, state, act) => Ok(()),
-            State::Free | State::Reading => Err(Refusal::NotAllowed(act, role)),
+            State::Free | State::Reading => {
+                // Names the right of the command: its least role is that of whom the user may ask.
+                let words = match command {
+                    Command::Operate { words } => words.as_slice(),
+                    _ => &[],
+                };
+                let act = operator::find(words).map_or(act, |command| command.act);
+                Err(Refusal::NotAllowed(act, role))
+            }
             State::Muted => Err(Refusal::Muted(why.unwrap_or_default())),
             State::Banned => Err(Refusal::Banned(why.unwrap_or_default())),
         }

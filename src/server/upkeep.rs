@@ -22,6 +22,9 @@ use crate::ledger::{Jobs, jobs};
 /// Interval of the checks of users/.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
+/// Interval of the attempts to move the conversations of a renamed user after a failure.
+const RENAME_EVERY: Duration = Duration::from_secs(60);
+
 /// Interval of the checks of the disk. The kernel answers from memory, without reading the disk.
 const DISK_EVERY: Duration = Duration::from_millis(250);
 
@@ -46,14 +49,18 @@ const COPIES_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// Runs the periodic checks of users/ and the server's own key, and removes empty channels.
 pub fn keep(context: &Context, mut watch: UsersWatch) {
-    let mut swept = Instant::now();
+    let (mut swept, mut renamed) = (Instant::now(), Instant::now());
     let mut unread = false;
     let (home, keys) = (context.home.clone(), Arc::clone(&context.host_keys));
     let (hub, records) = (Arc::clone(&context.hub), Arc::clone(&context.records));
     let mut host_key = HostKey::new(home, keys, hub, records);
     while !context.stop.wait_for(WATCH_EVERY) {
         let changed = watch.changed();
-        if changed || unread {
+        let is_due = renamed.elapsed() >= RENAME_EVERY;
+        if is_due {
+            renamed = Instant::now();
+        }
+        if changed || unread || is_due && context.accounts.has_unmoved() {
             let read = context.accounts.reload();
             // Possibly no free file descriptor. The next check tries again; the error is logged
             // once.

@@ -333,6 +333,15 @@ impl Channels {
         effects.collect()
     }
 
+    /// Moves the channels that a user has created, and the topics that the user has set, to another
+    /// name.
+    pub fn rename(&mut self, old: &UserName, new: &UserName) {
+        let makers = self.channels.values_mut().filter_map(|channel| channel.maker.as_mut());
+        makers.filter(|maker| *maker == old).for_each(|maker| *maker = new.clone());
+        let topics = self.topics.values_mut().filter(|topic| topic.by == *old);
+        topics.for_each(|topic| topic.by = new.clone());
+    }
+
     pub fn drop_topic(&mut self, name: &ChannelName) {
         self.topics.remove(name);
     }

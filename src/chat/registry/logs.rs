@@ -222,6 +222,47 @@ impl Logs {
         effects
     }
 
+    /// Moves the private conversations of a user, except `kept`, and the read positions to another
+    /// name. Returns the other users of these conversations.
+    pub fn rename(
+        &mut self,
+        old: &UserName,
+        new: &UserName,
+        kept: &[Conversation],
+    ) -> Vec<UserName> {
+        let mut moved = Vec::new();
+        for partner in self.partners.get(old).cloned().unwrap_or_default() {
+            let from = Conversation::private(old.clone(), partner.clone());
+            let Some(to) = from.renamed(old, new) else { continue };
+            if kept.contains(&from) {
+                continue;
+            }
+            let Some(log) = self.logs.remove(&from) else { continue };
+            if log.id == self.ids.persistent {
+                // Clients have positions under the old name.
+                self.floor = self.floor.max(log.last);
+            }
+            let partner = if partner == *old { new.clone() } else { partner };
+            for (name, other) in [(new, &partner), (&partner, new)] {
+                self.partners.entry(name.clone()).or_default().insert(other.clone());
+            }
+            for (name, other) in [(old, &partner), (&partner, old)] {
+                if let Some(partners) = self.partners.get_mut(name) {
+                    partners.remove(other);
+                }
+            }
+            self.logs.insert(to, log);
+            moved.push(partner);
+        }
+        self.partners.retain(|_, partners| !partners.is_empty());
+        for log in self.logs.values_mut() {
+            if let Some(read) = log.reads.remove(old) {
+                log.reads.insert(new.clone(), read);
+            }
+        }
+        moved
+    }
+
     /// Returns a user's private conversations.
     pub fn conversations(&self, user: &UserName) -> Vec<Conversation> {
         let partners = self.partners.get(user).into_iter().flatten();

@@ -192,6 +192,21 @@ impl Membership {
         self.sessions.cut(|session| session.is_cut_for(window_ms, now))
     }
 
+    /// Returns the sessions of a user whose connection was lost, and which are still in their
+    /// channels.
+    pub(super) fn lingering(&self, user: &UserName) -> Vec<SessionId> {
+        self.sessions.cut(|session| session.user == *user)
+    }
+
+    /// Moves the state of an absent user to another name.
+    pub(super) fn rename(&mut self, old: &UserName, new: &UserName) {
+        self.users.rename(old, new);
+        self.channels.rename(old, new);
+        if let Some(joins) = self.pin_joins.remove(old) {
+            self.pin_joins.insert(new.clone(), joins);
+        }
+    }
+
     /// Forgets a session that has left its channels.
     pub(super) fn remove(&mut self, id: SessionId) {
         self.sessions.remove(id);

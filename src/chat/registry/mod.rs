@@ -261,6 +261,47 @@ impl Registry {
         self.membership.channels.erase_topics(|name, _| name == channel, retention)
     }
 
+    /// Moves what belongs to a user without sessions to another name, except the private
+    /// conversations `kept`. Returns the users with whom the user has private conversations, and
+    /// the effects.
+    pub fn rename(
+        &mut self,
+        (old, new): (&UserName, &UserName),
+        kept: &[Conversation],
+        now: Stamp,
+    ) -> (Vec<UserName>, Vec<Effect>) {
+        let mut effects = Vec::new();
+        for id in self.membership.lingering(old) {
+            effects.extend(self.remove(id, None, now));
+        }
+        self.membership.rename(old, new);
+        let partners = self.logs.rename(old, new, kept);
+        for partner in &partners {
+            let from = Conversation::private(old.clone(), partner.clone());
+            let readers = self.membership.readers(partner);
+            effects.extend(readers.into_iter().map(|id| Effect::Unfollow(from.clone(), id)));
+        }
+        (partners, effects)
+    }
+
+    /// Lets the sessions of `partners` read their private conversations with a renamed user, as if
+    /// they had nothing of them: the conversations have new names.
+    pub fn follow_renamed(&mut self, name: &UserName, partners: &[UserName]) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for partner in partners {
+            let conversation = Conversation::private(name.clone(), partner.clone());
+            let readers = self.membership.readers(partner);
+            if readers.is_empty() {
+                continue;
+            }
+            let conversations = vec![self.logs.info(partner, &conversation)];
+            effects.push(Effect::Send(readers.clone(), Event::Conversations { conversations }));
+            let start = self.logs.start(&conversation, None);
+            effects.push(Effect::Follow(conversation, readers, start));
+        }
+        effects
+    }
+
     /// Decides about a session's command other than a message (see [`Registry::say`]), and charges
     /// for it.
     ///

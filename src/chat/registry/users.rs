@@ -235,6 +235,25 @@ impl Users {
         }
     }
 
+    /// Moves the state of an absent user to another name, and the counts of messages that the user
+    /// has sent to absent users.
+    pub fn rename(&mut self, old: &UserName, new: &UserName) {
+        if self.is_offline(old)
+            && self.is_offline(new)
+            && let Some(user) = self.users.remove(old)
+        {
+            self.users.insert(new.clone(), user);
+        }
+        if let Some(since) = self.left.remove(old) {
+            self.left.insert(new.clone(), since);
+        }
+        for user in self.users.values_mut() {
+            if let Some(count) = user.waiting.remove(old) {
+                *user.waiting.entry(new.clone()).or_default() += count;
+            }
+        }
+    }
+
     /// Returns the absent users and the senders whose messages wait for them.
     pub fn mailboxes(&self) -> Vec<Mailbox> {
         let absent = self.users.iter().filter(|(_, user)| user.sessions.is_empty());

@@ -36,6 +36,8 @@ pub enum Job {
     Show(Show),
     /// Set a user's role; it applies to live sessions within a second
     Role(SetRole),
+    /// Give a user another name; keys, conversations, role and bans stay, and everybody is notified
+    Rename(Rename),
     /// Set a user's password, a second factor after the key: typed twice, or one line of stdin
     Passwd(Passwd),
     /// Remove a user's keys; live sessions end within a second
@@ -120,6 +122,18 @@ pub struct SetRole {
 }
 
 #[derive(Args)]
+pub struct Rename {
+    name: UserName,
+    #[arg(value_name = "NEW-NAME")]
+    new: UserName,
+    #[command(flatten)]
+    home: HomeArgs,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 pub struct Passwd {
     name: UserName,
     /// Remove the password
@@ -156,6 +170,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         Job::List(List { home, json }) => list(&home.open().users_dir(), json)?,
         Job::Show(Show { name, home, json }) => show(&home.open().users_dir(), &name, json)?,
         Job::Role(role) => role.run()?,
+        Job::Rename(rename) => rename.run()?,
         Job::Passwd(passwd) => passwd.run()?,
         Job::Remove(remove) => remove.run()?,
     }
@@ -276,6 +291,35 @@ impl SetRole {
         take_up(&home);
         if self.json {
             out!("{}", json!({"name": name, "role": role}))?;
+        }
+        Ok(())
+    }
+}
+
+impl Rename {
+    fn run(self) -> anyhow::Result<()> {
+        let (home, dir) = (self.home.open_to_write()?, self.home.open().users_dir());
+        let old = home::may_rename(&dir, &self.name, &self.new)?;
+        let words = ["rename".to_owned(), old.to_string(), self.new.to_string()];
+        match ctl::ask(&home, &words)? {
+            Some(reply) if !reply.ok => {
+                let hint = reply.hint.unwrap_or_default();
+                return Err(Fault::new(code::OTHER, reply.text, hint).into());
+            }
+            Some(reply) => err!("{}", reply.text),
+            None => {
+                let _lock = home.lock()?;
+                home::rename(&dir, &old, &self.new)?;
+                audit::note(&home, "rename", old.as_str(), Some(self.new.as_str()));
+                err!(
+                    "{old} is called {} from the next start of the server on, which moves the \
+                     conversations and notifies all users",
+                    self.new
+                );
+            }
+        }
+        if self.json {
+            out!("{}", json!({"old": old, "name": self.new}))?;
         }
         Ok(())
     }

@@ -313,7 +313,8 @@ impl Profile {
         ];
         let send = "If they ask for your key line, send them";
         lines.push(match file {
-            Some(file) => format!("{send} the file {}, or this (it is public):", file.display()),
+            // A small screen ends before the line.
+            Some(file) => format!("{send} the file {} (it is public), or:", file.display()),
             None => format!("{send} this (it is public):"),
         });
         lines.push(line);

@@ -117,8 +117,9 @@ impl Pins {
         self.opened.insert(channel.clone(), origin);
         let words = match made {
             Some(pin) => Some(format!(
-                "{channel} was created; this command lets others in, so give it only to people \
-                 you invite:\n/join {bare} {}",
+                "{channel} was created: the letters after ~ come from the PIN, because others may have a \
+                 {bare} too. This command lets people in, so give it only to those whom you \
+                 invite:\n/join {bare} {}",
                 pin.reveal()
             )),
             None => {

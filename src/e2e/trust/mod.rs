@@ -56,6 +56,17 @@ pub struct Learned {
     pub similar: Option<UserName>,
 }
 
+/// Former names of a user that are tried to open a message.
+const NAMES_MAX: usize = 8;
+
+/// A name of a user.
+pub struct FormerName {
+    pub name: UserName,
+    /// When the user's key was retired under it, in milliseconds since 1970; `None` for a name that
+    /// the user has.
+    pub until_ms: Option<i64>,
+}
+
 pub struct TrustStore {
     /// Fingerprint of the server's first host key: certificates name it.
     server: Fingerprint,
@@ -150,6 +161,41 @@ impl TrustStore {
     pub fn other_owner(&self, name: &UserName, print: &Fingerprint) -> Option<&UserName> {
         let owner = self.owners.get(&print.0).filter(|owner| *owner != name)?;
         self.all.get(owner)?.name()
+    }
+
+    /// Returns the former names of a user with these keys. A name is a former one of a key that was
+    /// retired there, and that the user's present name has, or had for longer. If the present name
+    /// is the local user's and not confirmed yet, each name of a key is a former one.
+    pub fn former_names(&self, name: &UserName, prints: &[Fingerprint]) -> Vec<FormerName> {
+        let present = self.all.get(name);
+        let is_unconfirmed = present.is_some_and(Person::is_unconfirmed);
+        let mut former = Vec::new();
+        for (_, other) in self.all.iter().filter(|(other, _)| *other != name) {
+            let until = |print: &Fingerprint| {
+                let until_ms = other.pinned_until(print)?;
+                let here = present.and_then(|person| person.pinned_until(print));
+                let is_former = match (until_ms, here) {
+                    (_, None) => is_unconfirmed,
+                    (None, Some(_)) => false,
+                    (Some(_), Some(None)) => true,
+                    (Some(there), Some(Some(here))) => there < here,
+                };
+                is_former.then_some(until_ms)
+            };
+            // Of several keys, the one that was retired last.
+            let until = prints.iter().filter_map(until);
+            let last = until.reduce(|one, other| one.zip(other).map(|(one, two)| one.max(two)));
+            if let Some((until_ms, name)) = last.zip(other.name()) {
+                former.push(FormerName { name: name.clone(), until_ms });
+            }
+        }
+        former.truncate(NAMES_MAX);
+        former
+    }
+
+    /// Returns the current and former keys of a user.
+    pub fn keys_of(&self, name: &UserName) -> Vec<Fingerprint> {
+        self.all.get(name).map_or(Vec::new(), |person| person.all_prints().collect())
     }
 
     fn person(&mut self, name: &UserName) -> &mut Person {

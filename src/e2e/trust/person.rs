@@ -206,6 +206,11 @@ impl Person {
         self.pins.iter().map(|pin| pin.print)
     }
 
+    /// Returns when a key that is or was pinned was retired: `Some(None)` for a current key.
+    pub fn pinned_until(&self, print: &Fingerprint) -> Option<Option<i64>> {
+        self.pin(print).map(|pin| pin.retired_ms)
+    }
+
     /// Returns whether a key is pinned.
     pub fn has(&self, print: &Fingerprint) -> bool {
         self.pin(print).is_some_and(Pin::is_theirs)
@@ -295,6 +300,11 @@ impl Person {
     /// The key of this login, if the name is known as the local user's.
     pub fn own(&self) -> Option<Fingerprint> {
         self.mine.as_ref()?.own
+    }
+
+    /// Returns whether the server uses this name for the local user, who has not confirmed it yet.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.mine.as_ref().is_some_and(|mine| mine.own.is_none() && !mine.anothers)
     }
 
     /// Returns whether the local user's name is pinned to other keys.

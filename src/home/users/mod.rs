@@ -27,7 +27,9 @@ use crate::file;
 use crate::sync::{Mutex, Rank};
 pub use folder::Folder;
 use folder::KeyFile;
-pub use registration::{AddError, add, may_add, remove, remove_key, succeed};
+pub use registration::{
+    AddError, add, finish_rename, may_add, may_rename, remove, remove_key, rename, succeed,
+};
 pub use watch::UsersWatch;
 
 /// The registered users.

@@ -85,6 +85,21 @@ impl MemoryBlobs {
         gone.iter().for_each(|stored| drop(self.rows.remove(stored)));
     }
 
+    /// Moves the files of a user, who is the holder `holders.0` of `names.0`, to another name, and
+    /// files of private conversations with the user.
+    pub fn rename(&mut self, names: (&UserName, &UserName), holders: (u64, u64)) {
+        for one in self.rows.values_mut() {
+            if one.is_of(names.0, holders.0) {
+                (one.row.owner, one.holder) = (names.1.clone(), holders.1);
+            }
+            if one.message.is_some()
+                && let Some(moved) = one.row.conversation.renamed(names.0, names.1)
+            {
+                one.row.conversation = moved;
+            }
+        }
+    }
+
     /// Dooms the files of a user that no message announces.
     pub fn doom_unclaimed(&mut self, owner: &UserName) {
         self.doom(Why::Deleted, |one| one.row.owner == *owner && one.message.is_none());
@@ -215,6 +230,15 @@ impl Blobs for Memory {
 
     fn blob(&self, stored: BlobId) -> Result<Option<BlobRow>, LedgerError> {
         Ok(self.with_blobs(|blobs| blobs.rows.get(&stored).map(|one| one.row.clone())))
+    }
+
+    fn find_blob(
+        &self,
+        conversation: &Conversation,
+        blob: BlobId,
+    ) -> Result<Option<BlobRow>, LedgerError> {
+        let is = |one: &&Row| one.row.blob == blob && one.row.conversation == *conversation;
+        Ok(self.with_blobs(|blobs| blobs.rows.values().find(is).map(|one| one.row.clone())))
     }
 
     fn blobs_of(

@@ -305,6 +305,25 @@ pub(super) fn exported(
     rows.filter(|row| row.as_ref().map_or(true, is_wanted)).collect()
 }
 
+/// Returns the file of a conversation. One from before a user of a private conversation was renamed
+/// has the name in the store that it got then, which belongs to a file of that conversation only if
+/// its row says so.
+pub(super) fn find(
+    connection: &Connection,
+    conversation: &Conversation,
+    blob: BlobId,
+) -> rusqlite::Result<Option<BlobRow>> {
+    let is_of = |row: &BlobRow| row.conversation == *conversation;
+    let by_name = rows(connection, Rows::One(stored_name(conversation, blob)))?.pop().filter(is_of);
+    if by_name.is_some() || conversation.people().is_none() {
+        return Ok(by_name);
+    }
+    let find = format!("SELECT {} FROM blobs WHERE blob = ?1", columns());
+    let mut find = connection.prepare_cached(&find)?;
+    let same: Vec<BlobRow> = find.query_map([blob.0], read)?.collect::<Result<_, _>>()?;
+    Ok(same.into_iter().find(is_of))
+}
+
 /// Returns the totals of each user with files that are not doomed, the largest first.
 pub(super) fn owners(connection: &Connection) -> rusqlite::Result<Vec<(UserName, BlobTotals)>> {
     let sum = format!(

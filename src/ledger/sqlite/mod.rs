@@ -17,6 +17,7 @@ mod owners;
 mod reader;
 mod reindex;
 mod remove;
+mod rename;
 mod restore;
 mod rows;
 mod schema;
@@ -47,6 +48,7 @@ use owners::Owners;
 pub use reader::SqliteReader;
 use reindex::Reindex;
 use remove::{has_messages, old, remove, report_left};
+use rename::{Moved, Names};
 use tidy::Tidy;
 
 /// Time for which the ids of removed messages are known.
@@ -456,6 +458,32 @@ impl Ledger for Sqlite {
         Ok(())
     }
 
+    fn rename(&mut self, old: &UserName, new: &UserName) -> Result<Vec<Conversation>, LedgerError> {
+        // An erasure finds texts by the name of their sender.
+        while self.erase_some()?.is_some() {}
+        let (holder, next) = (self.owners.of(old), self.owners.of(new));
+        let (moved, kept, floor) = self.write(|ledger| {
+            let names = Names { old, new, holder, next };
+            let damaged = rename::damaged(&ledger.connection, &names)?;
+            let transaction = ledger.connection.unchecked_transaction()?;
+            let (moved, kept) = rename::rename(&transaction, &names, &damaged)?;
+            let last = |one: &Moved| Some(ledger.conversations.get(&one.from)?.last);
+            let floor = moved.iter().filter_map(last).fold(ledger.floor, Seq::max);
+            transaction.execute("UPDATE meta SET floor = ?1", [floor.0 as i64])?;
+            transaction.commit()?;
+            Ok((moved, kept, floor))
+        })?;
+        // Clients have positions under the old names.
+        self.floor = floor;
+        for one in moved {
+            self.conversations.remove(&one.to);
+            if let Some(known) = self.conversations.remove(&one.from) {
+                self.conversations.insert(one.to, known);
+            }
+        }
+        Ok(kept)
+    }
+
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
         remembered(&self.connection, waiting_max).map_err(faults(&self.path))
     }
@@ -613,6 +641,14 @@ impl Blobs for Sqlite {
 
     fn blob(&self, stored: BlobId) -> Result<Option<BlobRow>, LedgerError> {
         Ok(self.blob_rows(Rows::One(stored))?.pop())
+    }
+
+    fn find_blob(
+        &self,
+        conversation: &Conversation,
+        blob: BlobId,
+    ) -> Result<Option<BlobRow>, LedgerError> {
+        blobs::find(&self.connection, conversation, blob).map_err(faults(&self.path))
     }
 
     fn blobs_of(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 
 use anyhow::Context as _;
 
@@ -11,8 +12,11 @@ use crate::chat::{DeviceName, Event, TimeSpan, UserName};
 use crate::config::Config;
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::home::known::{Change, Known};
-use crate::home::{self, Decision, Home, Users};
+use crate::home::{self, Decided, Decision, Home, Users};
+use crate::ledger::LedgerError;
+use crate::server::decisions::Decisions;
 use crate::server::hub::Hub;
+use crate::server::passwords::Passwords;
 use crate::server::records::Records;
 use crate::sync::{Mutex, Rank, Snapshot};
 
@@ -31,6 +35,9 @@ pub struct Around {
     pub users: Arc<Snapshot<Users>>,
     pub hub: Arc<Hub>,
     pub records: Arc<Records>,
+    pub decided: Arc<Decided>,
+    pub decisions: Arc<Decisions>,
+    pub passwords: Arc<Passwords>,
 }
 
 impl KeyHistory {
@@ -44,14 +51,6 @@ impl KeyHistory {
     pub fn open(home: &Home, around: Around) -> anyhow::Result<KeyHistory> {
         let mut known = Known::load(&home.known_file())?;
         known.begin(now_ms());
-        let reassigned = known.reassigned(&around.users.get());
-        let renewed: Vec<_> = reassigned.iter().map(|name| around.hub.ledger.renew(name)).collect();
-        // The saved history has the new users: no later start would find them again.
-        for one in renewed {
-            one.recv().context("the commit thread has ended")??;
-        }
-        let changes = known.compare(&around.users.get(), now_ms());
-        known.save(&home.known_file())?;
         let history = KeyHistory {
             known: Arc::new(Mutex::new(Rank::KeyHistory, known)),
             saving: Arc::default(),
@@ -59,15 +58,69 @@ impl KeyHistory {
             users_dir: home.users_dir(),
             around,
         };
+        let users = history.around.users.get();
+        for (old, new) in history.renamed(&users) {
+            history.rename(&old, &new);
+        }
+        // The saved history has the new users: no later start would find them again.
+        for one in history.renew_all(&users) {
+            one.recv().context("the commit thread has ended")??;
+        }
+        let changes = history.known.lock().compare(&users, now_ms());
+        let known = history.known.lock().clone();
+        known.save(&home.known_file())?;
         changes.iter().for_each(|change| history.record(change));
         Ok(history)
+    }
+
+    /// Returns users who were renamed, and whose conversations have not moved yet: the former and
+    /// the new name.
+    pub fn renamed(&self, users: &Users) -> Vec<(UserName, UserName)> {
+        self.known.lock().renamed(users)
+    }
+
+    /// Moves what belongs to a user, whose sessions have ended, to another name. Bans, mutes and
+    /// device tickets move at once. If the conversations cannot be moved, the history has the
+    /// former name until a later call moves them. Returns the notice for members.
+    pub fn rename(&self, old: &UserName, new: &UserName) -> Option<String> {
+        let Around { hub, decided, decisions, records, passwords, .. } = &self.around;
+        let ((), rest) = decided.decide(|decisions| decisions.rename(old, new));
+        let written = Arc::clone(decided);
+        decisions.write(move || written.write(&rest));
+        passwords.tickets.lock().rename(old, new);
+        if self.known.lock().had(new) {
+            // Messages in channels are of an earlier user with this name.
+            drop(hub.ledger.renew(new));
+        }
+        let kept = hub.rename(old, new)?;
+        if !kept.is_empty() {
+            let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+            log::warn!(
+                "these conversations of {old} stay under this name, because {new} has messages of \
+                 an earlier user with the same person, or they are damaged: {}",
+                kept.join(", ")
+            );
+        }
+        // The next user with the former name must not change messages in channels.
+        drop(hub.ledger.renew(old));
+        let change = self.known.lock().rename(old, new, now_ms())?;
+        log::info!("{old} is called {new} now");
+        let (actor, action, target) = ("users/", "rename", old.as_str());
+        let reason = Some(new.as_str());
+        records.record(&Decision { actor, action, target, reason, until_ms: None });
+        self.save();
+        Some(change.to_string())
     }
 
     /// Applied before anybody is admitted with these keys: the new holder of a name must not change
     /// messages of the former one.
     pub fn renew_reassigned(&self, users: &Users) {
+        drop(self.renew_all(users));
+    }
+
+    fn renew_all(&self, users: &Users) -> Vec<Receiver<Result<(), LedgerError>>> {
         let reassigned = self.known.lock().reassigned(users);
-        reassigned.iter().for_each(|name| drop(self.around.hub.ledger.renew(name)));
+        reassigned.iter().map(|name| self.around.hub.ledger.renew(name)).collect()
     }
 
     /// Detects changed keys, and notifies all members.
@@ -184,6 +237,7 @@ mod tests {
     use crate::home::{Audit, add};
     use crate::ledger::{Memory, SplitLedger};
     use crate::server::delivery::flusher::Flusher;
+    use crate::server::passwords::tickets::Tickets;
     use crate::server::{commit, hub};
 
     fn around(home: &Home) -> Around {
@@ -194,7 +248,10 @@ mod tests {
         let users = Arc::new(Snapshot::new(Users::load(&home.users_dir()).unwrap().0));
         let config = Arc::new(Snapshot::new(config));
         let records = Arc::new(Records::start(Audit::of(home), Arc::clone(&config)).unwrap());
-        Around { config, users, hub, records }
+        let decided = Arc::new(Decided::open(home.decisions_file()).unwrap());
+        let decisions = Arc::new(Decisions::start().unwrap());
+        let passwords = Arc::new(Passwords::new(Arc::clone(&hub), Tickets::default()));
+        Around { config, users, hub, records, decided, decisions, passwords }
     }
 
     /// The start of a server. Without a commit thread the ledger stores nothing.
@@ -238,5 +295,28 @@ mod tests {
         assert!(is_reassigned(), "the next start finds it again");
         assert!(opens(&home, true));
         assert!(!is_reassigned());
+    }
+
+    #[test]
+    fn a_rename_that_failed_is_done_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        for name in ["users", "keys", "data"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let (bob, robert) = ("bob".parse().unwrap(), "robert".parse().unwrap());
+        add(&home.users_dir(), spare(0).public(), &bob, None, false).unwrap();
+        let unmoved = || {
+            let users = Users::load(&home.users_dir()).unwrap().0;
+            Known::load(&home.known_file()).unwrap().renamed(&users).len()
+        };
+        assert!(opens(&home, true));
+        home::rename(&home.users_dir(), &bob, &robert).unwrap();
+        for _ in 0..2 {
+            assert!(opens(&home, false), "the server starts all the same");
+            assert_eq!(unmoved(), 1);
+        }
+        assert!(opens(&home, true));
+        assert_eq!(unmoved(), 0);
     }
 }

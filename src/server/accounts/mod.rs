@@ -6,4 +6,4 @@ pub mod key_history;
 mod users;
 pub mod vanished;
 
-pub use users::{Accounts, PASSWORD_CHANGED, log_rejected};
+pub use users::{Accounts, PASSWORD_CHANGED, Renamed, log_rejected};

@@ -4,18 +4,20 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::directory::Directory;
 use super::key_history::KeyHistory;
 use super::vanished::{Missing, Vanished};
-use crate::chat::{Code, DeviceName, UserName};
+use crate::chat::{Code, DeviceName, Event, UserName};
 use crate::crypto::PublicKey;
 use crate::home::sanctions::Subject;
-use crate::home::{Decision, Rejected, Users};
+use crate::home::{self, AddError, Decision, Rejected, Users};
 use crate::server::access::Access;
-use crate::server::hub::Hub;
+use crate::server::hub::{self, Hub};
 use crate::server::records::Records;
-use crate::sync::{Mutex, Snapshot};
+use crate::sync::{Mutex, MutexGuard, Snapshot};
 
 /// The reason sent to users whose password was changed.
 pub const PASSWORD_CHANGED: &str = "your password was changed: log in again";
@@ -34,7 +36,21 @@ pub struct Accounts {
     pub logged: Mutex<BTreeSet<String>>,
     /// Keys whose files are gone, which the next reading removes.
     pub vanished: Vanished,
+    /// Held while users are renamed. Logins wait for it, so that no session begins under a former
+    /// name, or before the user's conversations have moved.
+    pub renaming: Mutex<()>,
 }
+
+/// A user who has another name.
+pub struct Renamed {
+    /// The former name, as it was registered.
+    pub old: UserName,
+    /// Whether the conversations have moved; otherwise a later reading of users/ moves them.
+    pub moved: bool,
+}
+
+/// Time for the sessions of a renamed user to end.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 impl Accounts {
     /// Returns the registered users.
@@ -44,9 +60,27 @@ impl Accounts {
 
     /// Returns the user and the device that a key is registered for.
     pub fn admit(&self, key: &PublicKey) -> Option<(UserName, DeviceName)> {
+        drop(self.renaming.lock());
         let users = self.get();
         let registered = users.by_key(key).filter(|_| !self.vanished.contains(key));
         registered.map(|(user, device)| (user.clone(), device.clone()))
+    }
+
+    /// Starts a session under the name that its key has now, which the login may have got before;
+    /// otherwise returns the event that ends the connection: the user was renamed meanwhile.
+    pub fn begin<T>(
+        &self,
+        key: &PublicKey,
+        user: &UserName,
+        session: impl FnOnce() -> T,
+    ) -> Result<T, Event> {
+        let _renaming = self.renaming.lock();
+        let users = self.get();
+        // A removed key is found after the start.
+        match users.by_key(key).filter(|(now, _)| *now != user) {
+            Some((new, _)) => Err(renamed_to(new)),
+            None => Ok(session()),
+        }
     }
 
     /// Returns the registered spelling of a name, whatever its case.
@@ -79,15 +113,57 @@ impl Accounts {
         check: impl FnOnce(&Users) -> Result<(), E>,
     ) -> Result<Vec<String>, E> {
         let mut logged = self.logged.lock();
+        self.read(&mut logged, None, check)
+    }
+
+    /// Gives a user another name: renames the files in users/, and reads them. Sessions of the user
+    /// end, and their clients may log in again at once.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the new name is taken, or a file cannot be renamed; then nothing changes.
+    pub fn rename(&self, old: &UserName, new: &UserName) -> Result<Renamed, AddError> {
+        let mut logged = self.logged.lock();
+        let old = home::may_rename(&self.dir, old, new)?;
+        let renaming = self.renaming.lock();
+        // Before the remover finds that the files under the former name are gone.
+        self.end_renamed(&old, new);
+        home::rename(&self.dir, &old, new)?;
+        self.read(&mut logged, Some(renaming), |_| Ok::<(), AddError>(()))?;
+        let moved = !self.has_unmoved();
+        Ok(Renamed { old, moved })
+    }
+
+    /// Returns whether the conversations of a renamed user could not be moved yet.
+    pub fn has_unmoved(&self) -> bool {
+        !self.key_history.renamed(&self.get()).is_empty()
+    }
+
+    fn read<E: From<io::Error>>(
+        &self,
+        logged: &mut BTreeSet<String>,
+        renaming: Option<MutexGuard<()>>,
+        check: impl FnOnce(&Users) -> Result<(), E>,
+    ) -> Result<Vec<String>, E> {
         let (new, rejected) = Users::load_over(&self.dir, Some(&self.get()))?;
         check(&new)?;
-        self.key_history.renew_reassigned(&new);
+        let renamed = self.key_history.renamed(&new);
+        let locks = || (!renamed.is_empty()).then(|| self.renaming.lock());
+        let renaming = renaming.or_else(locks);
+        for (old, new) in &renamed {
+            self.end_renamed(old, new);
+        }
         let old = self.users.set(new);
         self.vanished.clear();
         let new = self.get();
-        self.end_removed(&old, &new);
+        let notices = renamed.iter().filter_map(|(old, new)| self.key_history.rename(old, new));
+        let notices: Vec<String> = notices.collect();
+        drop(renaming);
+        self.key_history.renew_reassigned(&new);
+        notices.iter().for_each(|notice| self.hub.notice_all(notice));
+        self.end_removed((&old, &new), &renamed);
         self.access.turn_out();
-        log_rejected(&mut logged, &rejected, &new);
+        log_rejected(logged, &rejected, &new);
         self.announce_admitted(&old, &new);
         for name in new.names().filter(|name| new.role(name) != old.role(name)) {
             let role = new.role(name);
@@ -106,10 +182,35 @@ impl Accounts {
         }
     }
 
+    /// Ends the sessions of a user who is renamed, and waits until they have left. If the
+    /// conversations could not be moved before, some may have the new name.
+    fn end_renamed(&self, old: &UserName, new: &UserName) {
+        let event = renamed_to(new);
+        let deadline = Instant::now() + LEAVE_TIME;
+        loop {
+            let mut sessions = self.hub.sessions();
+            sessions.retain(|(user, _)| user == old || user == new);
+            if sessions.is_empty() || Instant::now() >= deadline {
+                return;
+            }
+            for (_, queue) in &sessions {
+                queue.end(Some(&event), &hub::word(Code::Renamed));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends the sessions of keys that are no longer registered, and those from before a change of
-    /// the password.
-    fn end_removed(&self, old: &Users, new: &Users) {
+    /// the password. Those of renamed users have ended.
+    fn end_removed(&self, (old, new): (&Users, &Users), renamed: &[(UserName, UserName)]) {
+        let is_renamed = |name: &UserName, now: &UserName| {
+            renamed.iter().any(|(before, after)| before == name && after == now)
+        };
         for (key, name) in old.keys() {
+            let now = new.by_key(key).map(|(now, _)| now);
+            if now.is_some_and(|now| is_renamed(name, now)) {
+                continue;
+            }
             if new.by_key(key).is_none_or(|(now, _)| now != name) {
                 let reason = "your key was removed";
                 let ended = self.hub.end_key(&key.fingerprint(), Code::Removed, reason);
@@ -118,7 +219,8 @@ impl Accounts {
                 self.record("removed", name, Some(&print));
             }
         }
-        for name in new.names() {
+        let is_new = |name: &&UserName| renamed.iter().any(|(_, after)| after == *name);
+        for name in new.names().filter(|name| !is_new(name)) {
             let (old, new) = (old.settings(name).password, new.settings(name).password);
             if old == new {
                 continue;
@@ -154,6 +256,12 @@ impl Accounts {
         let (actor, target) = ("users/", name.as_str());
         self.records.record(&Decision { actor, action, target, reason, until_ms: None });
     }
+}
+
+/// Ends a session of a renamed user, whose client may log in again at once.
+fn renamed_to(new: &UserName) -> Event {
+    let reason = format!("the operator has renamed you to {new}");
+    Event::Goodbye { code: Code::Renamed, reason, retry_ms: Some(0) }
 }
 
 /// Logs faults that were not logged before, and remembers them.

@@ -113,6 +113,9 @@ impl Delivery {
     }
 
     pub(super) fn finish_for_all(&self, after: After) {
+        for (queue, conversation) in after.unfollows {
+            queue.unfollow(conversation);
+        }
         for (queue, event) in after.tells {
             self.answer(&queue, &event);
         }

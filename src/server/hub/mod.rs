@@ -270,6 +270,31 @@ impl Hub {
         self.delivery.finish_for_all(after);
     }
 
+    /// Moves what belongs to a user, whose sessions have ended, to another name: first in the
+    /// ledger, after the messages of before. Returns the private conversations that did not move;
+    /// `None` if the server stops first, or the disk fails: then nothing has moved.
+    pub fn rename(&self, old: &UserName, new: &UserName) -> Option<Vec<Conversation>> {
+        let names = (old.clone(), new.clone());
+        let renamed = self.ledger.ask(move |ledger| ledger.rename(&names.0, &names.1))?;
+        let kept = match renamed {
+            Ok(kept) => kept,
+            Err(error) => {
+                log::error!("the conversations of {old} are not moved to {new} yet: {error}");
+                return None;
+            }
+        };
+        let mut state = self.lock();
+        let (partners, mut effects) = state.registry.rename((old, new), &kept, self.now());
+        for partner in &partners {
+            state.logs.forget(&Conversation::private(old.clone(), partner.clone()));
+        }
+        effects.extend(state.registry.follow_renamed(new, &partners));
+        let after = state.carry_out(effects);
+        self.lock.wake_commit_thread(state);
+        self.delivery.finish_for_all(after);
+        Some(kept)
+    }
+
     /// Drops the topic of a channel. Returns whether it had one.
     pub fn forget_topic(&self, channel: &ChannelName) -> bool {
         let mut state = self.lock.when_roomy(self.lock());

@@ -53,6 +53,20 @@ impl LedgerQueue {
         fits
     }
 
+    /// Runs a job after everything that was queued before, and waits for its result; `None` if the
+    /// server stops first.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut SplitLedger) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = channel();
+        self.add_job(Box::new(move |ledger| {
+            // The caller may have given up.
+            let _ = done.send(job(ledger));
+        }));
+        result.recv().ok()
+    }
+
     /// Records that a name was registered for somebody else. Messages from now on are committed
     /// after it. The receiver gets the result, or none if the commit thread has ended.
     pub fn renew(&self, user: &UserName) -> Receiver<Result<(), LedgerError>> {

@@ -11,6 +11,7 @@ pub mod moderation;
 mod notices;
 mod ranges;
 mod reload;
+mod rename;
 mod reply;
 mod retention;
 mod shutdown;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use crate::chat::Refusal;
-use crate::chat::operator_commands::{self, Name, OPERATOR_COMMANDS};
+use crate::chat::operator_commands::{self, Name, OPERATOR_COMMANDS, OperatorCommand};
 use crate::chat::rights::{self, Role, State, who_may};
 use crate::clean;
 use crate::home::sanctions::Kind;
@@ -40,16 +41,14 @@ const WORD_CHARS_MAX: usize = 32;
 
 /// Runs a command if `actor` has the right to it.
 pub fn run_command(context: &Context, actor: &Actor, words: &[String]) -> Reply {
-    let word = words.first().map_or("", |word| word.trim_start_matches('/'));
-    let word = word.chars().take(WORD_CHARS_MAX).collect::<String>().to_lowercase();
     let operands = words.get(1..).unwrap_or_default();
-    let word = if word.is_empty() { "help" } else { &word };
-    let Some(command) = operator_commands::find(word) else { return unknown(word) };
+    let Some(command) = find(words) else { return unknown(&word_of(words)) };
     if !rights::may(actor.role, actor.state, command.act) {
         let role = who_may(command.act.least());
         return match actor.state {
             State::Reading => {
-                let error = format!("{word}: this socket is read-only; {role}");
+                let name = command.usage.name;
+                let error = format!("{name}: this socket is read-only; {role}");
                 failed(
                     &error,
                     "pychat ctl without --socket works for the account of the server and for root only",
@@ -71,6 +70,18 @@ pub fn run_command(context: &Context, actor: &Actor, words: &[String]) -> Reply 
         }
     }
     reply
+}
+
+/// Returns the command that the first word names.
+pub fn find(words: &[String]) -> Option<&'static OperatorCommand> {
+    operator_commands::find(&word_of(words))
+}
+
+/// Returns the first word in lower case, without its slash; `help` without a word.
+fn word_of(words: &[String]) -> String {
+    let word = words.first().map_or("", |word| word.trim_start_matches('/'));
+    let word = word.chars().take(WORD_CHARS_MAX).collect::<String>().to_lowercase();
+    if word.is_empty() { "help".to_owned() } else { word }
 }
 
 /// Each command's handler.
@@ -95,6 +106,7 @@ fn run(call: &Call) -> Reply {
         Name::Motd => notices::motd(call),
         Name::Retention => retention::retention(call),
         Name::Erase => erase::erase(call),
+        Name::Rename => rename::rename(call),
         Name::Reload => reload::reload(call),
         Name::Help => yes(&list("/", call.actor)),
         Name::Exit => yes("the server goes on; /shutdown stops it"),

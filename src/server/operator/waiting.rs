@@ -37,8 +37,8 @@ pub fn waiting(context: &Context) -> Reply {
         notes.iter().for_each(|note| text.push_str(&format!("    {note}\n")));
         rows.push(object(one, now, shows_addresses, &notes));
     }
-    text.push_str("compare the code with what the person reads to you, then: ");
-    text.push_str("pychat users add --waiting CODE");
+    text.push_str("compare the code with what the person reads to you, then:\n");
+    text.push_str("    pychat users add --waiting CODE");
     with(text, rows.into())
 }
 

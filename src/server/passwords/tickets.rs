@@ -101,6 +101,17 @@ impl Tickets {
         self.changed = true;
     }
 
+    /// Moves a user's tickets to another name.
+    pub fn rename(&mut self, old: &UserName, new: &UserName) {
+        if let Some(moved) = self.users.remove(old) {
+            let tickets = self.users.entry(new.clone()).or_default();
+            tickets.splice(..0, moved);
+            let beyond = tickets.len().saturating_sub(TICKETS_PER_USER_MAX);
+            tickets.drain(..beyond);
+            self.changed = true;
+        }
+    }
+
     /// Removes the tickets that `of` selects by user and key.
     pub fn forget(&mut self, of: impl Fn(&UserName, &Fingerprint) -> bool) {
         self.retain(|user, given| {

@@ -8,7 +8,6 @@ use crate::chat::{BlobId, Conversation, Event, FileBytes, FileInfo, Refusal, Use
 use crate::crypto::file::Layout;
 use crate::ledger::{
     Began, BlobLimits, BlobRow, BlobState, DropOutcome, LedgerError, NewBlob, SplitLedger, Why,
-    stored_name,
 };
 use crate::limits::{FILE_RECORD_BYTES_MIN, Limits, USAGE_FILES_MAX};
 use crate::server::context::Context;
@@ -188,13 +187,13 @@ impl Transfers {
     ) -> Result<(), Refusal> {
         let files = owner.files()?;
         let transfer = self.next(owner)?;
-        let (stored, queue) = (stored_name(&conversation, blob), Arc::clone(owner.queue));
-        let own = Arc::clone(files);
+        let (own, queue) = (Arc::clone(files), Arc::clone(owner.queue));
         // The commit thread adds the download, so that a removal which is committed later ends it.
-        let bytes = owner.ask(move |ledger| {
-            let row = ledger.blobs().blob(stored)?;
-            Ok(readable(row).inspect(|bytes| {
-                let (next, bytes) = (from.min(*bytes), *bytes);
+        let (stored, bytes) = owner.ask(move |ledger| {
+            let row = ledger.blobs().find_blob(&conversation, blob)?;
+            let stored = row.as_ref().map_or(blob, |row| row.stored);
+            Ok(readable(row).map(|bytes| (stored, bytes)).inspect(|(stored, bytes)| {
+                let (stored, next, bytes) = (*stored, from.min(*bytes), *bytes);
                 own.downloads().add(Download {
                     queue,
                     transfer,
