@@ -50,7 +50,8 @@ fn row(one: &Unregistered, now: Stamp, shows_addresses: bool) -> String {
     };
     let code = applicant.key.fingerprint().spoken();
     let (first, last) = (span(one.first), span(one.last));
-    let mut row = format!("{:<20} {code}  since {first}, last {last} ago", applicant.name);
+    // Two lines: with an IPv6 address, one does not fit into 80 columns.
+    let mut row = format!("{:<20} {code}\n    since {first}, last {last} ago", applicant.name);
     if shows_addresses {
         let _ = write!(row, ", from {}", applicant.address.to_canonical());
     }
