@@ -297,7 +297,8 @@ async function begin(given) {
 
 /** Reports a file that was chosen before the page was closed, and of which no transfer is stored. */
 const unsent = (path) => {
-	const name = path.split('/').at(-1);
+	// Control characters and invisible ones could disguise the name.
+	const name = path.split('/').at(-1).replace(/\p{C}/gu, '\ufffd');
 	const hint = `${name} may not have been sent, because the page was closed. Look for it in the conversation before you send it again`;
 	return { type: 'error', code: 'client', hint, origin: 'client' };
 };
