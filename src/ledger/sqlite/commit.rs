@@ -301,8 +301,8 @@ impl<'a> Commit<'a> {
     }
 }
 
-/// Returns the seq of a message that one of these rows of its conversation has, or that was removed.
-/// If the file cannot be read, the answer is unknown.
+/// Returns the seq of a message that one of these rows of its conversation has, or that was
+/// removed. If the file cannot be read, the answer is unknown.
 pub(super) fn stored(
     connection: &Connection,
     mut rows: impl Iterator<Item = i64>,

@@ -157,7 +157,8 @@ impl Sqlite {
         done
     }
 
-    /// After an error: replaces the index of words if that is damaged. Returns whether to try again.
+    /// After an error: replaces the index of words if that is damaged. Returns whether to try
+    /// again.
     fn replaces_words(&mut self, error: &LedgerError) -> bool {
         let fresh = self.reindex.replace(&self.connection, &self.path, error);
         let is_replaced = fresh.is_some();
@@ -209,8 +210,8 @@ impl Sqlite {
     }
 
     /// Removes messages around damaged pages. A transaction that has met one cannot go on, so that
-    /// it halves the messages until those that cannot be removed are alone: they are on the page, or
-    /// the database engine would join their page with it. Returns the number of removed ones.
+    /// it halves the messages until those that cannot be removed are alone: they are on the page,
+    /// or the database engine would join their page with it. Returns the number of removed ones.
     fn remove_around(&mut self, rowids: &[i64], name: &Conversation) -> Result<usize, LedgerError> {
         match self.write(|ledger| remove(&ledger.connection, rowids, name)) {
             Err(error) if error.is_damage() && rowids.len() > 1 => {

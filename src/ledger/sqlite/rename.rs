@@ -162,8 +162,7 @@ fn move_messages(
         }
     }
     drop(messages);
-    let set =
-        "UPDATE messages SET checksum = ?2, sender = ?3, spelled = ?4, owner = ?5 WHERE message = ?1";
+    let set = "UPDATE messages SET checksum = ?2, sender = ?3, spelled = ?4, owner = ?5 WHERE message = ?1";
     let mut set = transaction.prepare_cached(set)?;
     for (rowid, Stored { sent, seq, owner, state }) in changed {
         let sum = checksum(&sent, (seq, owner), state);
