@@ -165,7 +165,7 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     let mut first = vec![session.welcome()];
     first.extend(tickets.iter_mut().filter_map(|tickets| tickets.issue(context)));
     if let Err(event) = session.begin(&key, purpose, first) {
-        session.queue.end(Some(&event), "refused");
+        session.queue.end(Some(&*event), "refused");
         registered.refused(Offence::Unserved);
         return None;
     }
@@ -261,14 +261,20 @@ impl Drop for Leaving {
 impl Session {
     /// Enters the hub; `first` are the first events. Otherwise returns the event that ends the
     /// connection.
-    fn begin(&self, key: &PublicKey, purpose: Purpose, first: Vec<Event>) -> Result<(), Event> {
+    fn begin(
+        &self,
+        key: &PublicKey,
+        purpose: Purpose,
+        first: Vec<Event>,
+    ) -> Result<(), Box<Event>> {
         let hub = &self.context.hub;
         let participant = self.participant(purpose);
         let enter = || hub.enter(&self.queue, participant, first);
         self.context.accounts.begin(key, &self.user, enter)?.map_err(|refusal| {
             let (code, reason) = (refusal.code(), refusal.to_string());
             hub.counters().refused(code);
-            Event::Goodbye { code, reason, retry_ms: refusal.retry_ms().or(Some(10_000)) }
+            let retry_ms = refusal.retry_ms().or(Some(10_000));
+            Box::new(Event::Goodbye { code, reason, retry_ms })
         })
     }
 

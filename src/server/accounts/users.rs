@@ -73,12 +73,12 @@ impl Accounts {
         key: &PublicKey,
         user: &UserName,
         session: impl FnOnce() -> T,
-    ) -> Result<T, Event> {
+    ) -> Result<T, Box<Event>> {
         let _renaming = self.renaming.lock();
         let users = self.get();
         // A removed key is found after the start.
         match users.by_key(key).filter(|(now, _)| *now != user) {
-            Some((new, _)) => Err(renamed_to(new)),
+            Some((new, _)) => Err(Box::new(renamed_to(new))),
             None => Ok(session()),
         }
     }
