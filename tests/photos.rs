@@ -3,12 +3,14 @@
 
 mod world;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
 use world::World;
-use world::job::{LIMITS, coming, folder, object, runs};
+use world::job::{LIMITS, coming, command, ended, folder, object, runs};
 use world::photos::{CANARY, photos};
 
 fn has_canary(bytes: &[u8]) -> bool {
@@ -77,12 +79,15 @@ fn a_picture_that_cannot_be_cleaned_is_refused_with_a_reason() {
     bob.sees("connected");
     let from = folder(&world, "alice");
     let jpeg = photos().swap_remove(0).bytes;
-    let kinds: [(&str, &[u8], &str); 5] = [
+    let kinds: [(&str, &[u8], &str); 8] = [
         ("half.jpg", &jpeg[..300], "damaged"),
         ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
         ("film.mov", b"\0\0\0\x08wide\0\0\0\0mdat", "QuickTime"),
         ("raw.orf", b"IIRO\x08\0\0\0", "RAW"),
         ("photo.tif", b"II*\0\x08\0\0\0", "TIFF"),
+        ("film.wmv", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", "WMV"),
+        ("letter.rtf", b"{\\rtf1{\\info{\\author alice}}}", "RTF"),
+        ("plan.svg", b"<?xml version='1.0'?><svg><metadata/></svg>", "SVG"),
     ];
     for (name, bytes, word) in kinds {
         fs::write(from.join(name), bytes).unwrap();
@@ -97,4 +102,34 @@ fn a_picture_that_cannot_be_cleaned_is_refused_with_a_reason() {
     bob.types(r#"{"type":"quit"}"#);
     assert!(bob.ends().success());
     assert_eq!(bob.seen(r#""kind":"file""#), 1);
+}
+
+#[test]
+fn names_that_the_user_chooses_stay_or_are_refused() {
+    let world = World::with(LIMITS);
+    world.admit("alice");
+    let from = folder(&world, "alice");
+    fs::write(from.join("notes.txt"), "tea at five").unwrap();
+    let (code, _, told) = runs(&world, "alice", &["--send-file", "notes.txt"]);
+    assert_eq!(code, 0, "{told}");
+    let get = ["--get", "1", "--from", "#lobby", "-o", ".hidden"];
+    for name in [".hidden", ".hidden (1)"] {
+        let (code, path, told) = runs(&world, "alice", &get);
+        assert_eq!(code, 0, "{told}");
+        assert!(path.trim_end().ends_with(name) && from.join(name).exists(), "{path}");
+    }
+    // A name that is not UTF-8 can neither be stored nor shown as it is.
+    let odd = OsStr::from_bytes(b"odd\xff.txt");
+    fs::write(from.join(odd), "x").unwrap();
+    let (code, _, told) =
+        ended(&command(&world, "alice", &["--send-file"]).arg(odd).output().unwrap());
+    assert_eq!(code, 2, "{told}");
+    assert!(told.contains("is not UTF-8: rename or copy it"), "{told}");
+    assert!(coming(&world).is_empty(), "nothing was sent");
+    fs::remove_file(from.join(odd)).unwrap();
+    let before = fs::read_dir(&from).unwrap().count();
+    let (code, _, told) = ended(&command(&world, "alice", &get[..5]).arg(odd).output().unwrap());
+    assert_eq!(code, 2, "{told}");
+    assert!(told.contains("has a name that is not UTF-8"), "{told}");
+    assert_eq!(fs::read_dir(&from).unwrap().count(), before, "no file was written");
 }

@@ -72,20 +72,45 @@ const OTHERS: &[(usize, &[u8], &str)] = &[
     (4, b"pnot", "QuickTime"),
     (8, b"AVI ", "AVI"),
     (8, b"WAVE", "WAV"),
+    (8, b"AIFF", "AIFF"),
+    (8, b"AIFC", "AIFF"),
+    (0, b"\0\0\x01\xba", "MPEG"),
+    (0, b"\0\0\x01\xb3", "MPEG"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMV"),
+    (0, b"FLV\x01", "FLV"),
+    (0, b".RMF", "RealMedia"),
     (0, b"\xff\x0a", "JPEG XL"),
     (4, b"JXL ", "JPEG XL"),
     (4, b"jP  ", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
     (0, b"\x1a\x45\xdf\xa3", "Matroska"),
     (0, b"8BPS", "Photoshop"),
+    (0, b"gimp xcf", "GIMP"),
+    (0, b"AT&TFORM", "DjVu"),
+    (0, b"HEAPCCDR", "RAW"),
+    (6, b"HEAPCCDR", "RAW"),
     (0, b"ID3", "MP3"),
+    // Without a tag at the begin, one may be at the end.
+    (0, b"\xff\xfb", "MP3"),
+    (0, b"\xff\xfa", "MP3"),
+    (0, b"\xff\xf3", "MP3"),
+    (0, b"\xff\xf2", "MP3"),
+    (0, b"wvpk", "WavPack"),
+    (0, b"MAC ", "APE"),
+    (0, b"caff", "CAF"),
     (0, b"fLaC", "FLAC"),
     (0, b"OggS", "Ogg"),
     (0, b"%PDF", "PDF"),
+    (0, b"%!PS", "PostScript"),
+    (0, b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (0, b"{\\rtf", "RTF"),
     (0, b"\xd0\xcf\x11\xe0", "office"),
     (30, b"[Content_Types].xml", "office"),
     (30, b"_rels/", "office"),
     (30, b"docProps/", "office"),
+    (30, b"word/", "office"),
+    (30, b"xl/", "office"),
+    (30, b"ppt/", "office"),
     (30, b"mimetype", "office"),
 ];
 
@@ -95,6 +120,12 @@ fn is_transport_stream(head: &[u8]) -> bool {
     [(0, 188), (4, 192)]
         .iter()
         .any(|(first, bytes)| (0..3).all(|packet| head.get(first + packet * bytes) == Some(&0x47)))
+}
+
+/// Returns whether a file is a drawing in XML, whose editors write names and paths into it.
+fn is_svg(head: &[u8]) -> bool {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    text.starts_with(b"<") && text.windows(4).any(|part| part == b"<svg")
 }
 
 impl Format {
@@ -109,6 +140,7 @@ impl Format {
             _ if starts(b"RIFF") && at(8, b"WEBP") => Some(Format::Webp),
             _ if starts(b"GIF8") => Some(Format::Gif),
             _ if is_transport_stream(head) => Some(Format::Other("MPEG")),
+            _ if is_svg(head) => Some(Format::Other("SVG")),
             _ => {
                 let other = OTHERS.iter().find(|(offset, bytes, _)| at(*offset, bytes));
                 other.map(|(.., name)| Format::Other(name))

@@ -245,7 +245,7 @@ fn a_picture_that_ends_early_is_malformed() {
 
 #[test]
 fn formats_are_known_by_their_first_bytes() {
-    let kinds: [(&[u8], Option<Format>); 13] = [
+    let kinds: [(&[u8], Option<Format>); 24] = [
         (b"\0\0\0\x18ftypheic", Some(Format::Other("HEIC"))),
         (b"\0\0\0\x18ftypavif", Some(Format::Other("AVIF"))),
         (b"\0\0\0\x18ftypisom", Some(Format::Other("MP4"))),
@@ -255,6 +255,17 @@ fn formats_are_known_by_their_first_bytes() {
         (b"\0\0\0\x08wide\0\0\0\0mdat", Some(Format::Other("QuickTime"))),
         (b"FUJIFILMCCD-RAW ", Some(Format::Other("RAW"))),
         (b"%PDF-1.7", Some(Format::Other("PDF"))),
+        (b"{\\rtf1\\ansi{\\info{\\author alice}}}", Some(Format::Other("RTF"))),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", Some(Format::Other("PostScript"))),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", Some(Format::Other("WMV"))),
+        (b"\0\0\x01\xba\x44", Some(Format::Other("MPEG"))),
+        (b"FLV\x01\x05", Some(Format::Other("FLV"))),
+        (b"FORM\0\0\0\0AIFFCOMM", Some(Format::Other("AIFF"))),
+        (b"\xff\xfb\x90\x64", Some(Format::Other("MP3"))),
+        (b"<?xml version=\"1.0\"?>\n<!-- a drawing -->\n<svg>", Some(Format::Other("SVG"))),
+        (b"\xef\xbb\xbf <svg width=\"4\">", Some(Format::Other("SVG"))),
+        (b"<html><body>no drawing", None),
+        (b"a text about <svg> and metadata", None),
         (b"PK\x03\x04abcdefghijklmnopqrstuvwxyzmimetype", Some(Format::Other("office"))),
         (b"PK\x03\x04abcdefghijklmnopqrstuvwxyzholiday.txt", None),
         (b"", None),
