@@ -100,8 +100,15 @@ fn a_channel_that_is_not_there_is_created_only_where_that_is_asked_for() {
     let (code, out, told) = ended(&job(&world, &["--send", "fire", "--to", "#aletrs"]));
     assert_eq!((code, out.as_str()), (8, ""), "{told}");
     assert!(told.contains("no channel #aletrs, did you mean #alerts?"), "{told}");
-    let (code, _, told) = ended(&job(&world, &["--tail", "1", "--to", "#elsewhere"]));
-    assert_eq!(code, 8, "{told}");
+    assert!(told.contains("Nothing was sent; --join '#aletrs' creates it"), "{told}");
+    for reads in [["--tail", "1", "--to", "#elsewhere"], ["--get", "1", "--from", "#elsewhere"]] {
+        let (code, _, told) = ended(&job(&world, &reads));
+        assert_eq!(code, 8, "{told}");
+        assert!(
+            told.contains("there is no channel #elsewhere.") && !told.contains("--join"),
+            "{told}"
+        );
+    }
     let (_, channels) = world.operator(&["ctl", "channels"]);
     assert!(!channels.contains("aletrs") && !channels.contains("elsewhere"), "{channels}");
     let (code, _, told) = ended(&job(&world, &["--send", "fire", "--to", "#alerts"]));

@@ -258,7 +258,8 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let tail = args.tail.map(|messages| TailOptions { to: target.clone(), messages, follows });
     let model = Model::new(usage, target, channels, outgoing, Conversations::of(left.positions));
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
-    let model = model.with_destination(unknown).with_tail(tail).with_transfers(transfers, &outbox);
+    let model = model.with_destination(unknown, args.tail.is_some() || args.get.is_some());
+    let model = model.with_tail(tail).with_transfers(transfers, &outbox);
     let runtime =
         Runtime { model, engine, dialer, ui, journal, disk, ignored, profile, inbox, waits, desk };
     Ok(ended(runtime.run(&inputs)))

@@ -14,6 +14,8 @@ const NEAR: &str = "to-near";
 pub struct Destination {
     /// The channel whose existence is unknown.
     channel: Option<ChannelName>,
+    /// Whether the job only reads.
+    reads: bool,
 }
 
 /// Edits between a name and the suggested one.
@@ -29,9 +31,9 @@ pub enum Found {
 }
 
 impl Destination {
-    /// A channel that the client enters only if it exists.
-    pub fn of(channel: Option<ChannelName>) -> Destination {
-        Destination { channel }
+    /// A channel that the client enters only if it exists, to read or to write.
+    pub fn of(channel: Option<ChannelName>, reads: bool) -> Destination {
+        Destination { channel, reads }
     }
 
     /// Returns whether sending must wait.
@@ -60,10 +62,10 @@ impl Destination {
             }
             Event::Channels { channels, reference, .. } if is(reference, NEAR) => {
                 let names = channels.iter().map(|row| row.channel.to_string());
-                Some(Found::Missing(missing(&channel, names)))
+                Some(Found::Missing(self.missing(&channel, names)))
             }
             Event::Refused { reference, .. } if is(reference, EXISTS) || is(reference, NEAR) => {
-                Some(Found::Missing(missing(&channel, std::iter::empty())))
+                Some(Found::Missing(self.missing(&channel, std::iter::empty())))
             }
             _ => None,
         }
@@ -72,17 +74,19 @@ impl Destination {
     fn exists(&mut self) -> Option<Found> {
         self.channel.take().map(Found::Exists)
     }
-}
 
-fn missing(channel: &ChannelName, names: impl Iterator<Item = String>) -> Vec<Action> {
-    let wanted = channel.to_string();
-    let near = nearest(&wanted, names)
-        .filter(|(distance, _)| *distance <= TYPOS_MAX)
-        .map(|(_, name)| name);
-    let text = match near {
-        Some(name) => format!("there is no channel {wanted}, did you mean {name}?"),
-        None => format!("there is no channel {wanted}."),
-    };
-    let text = format!("{text} Nothing was sent; --join '{wanted}' creates it");
-    vec![error(text), Action::Close, Action::Quit(code::NOT_ACKNOWLEDGED)]
+    fn missing(&self, channel: &ChannelName, names: impl Iterator<Item = String>) -> Vec<Action> {
+        let wanted = channel.to_string();
+        let near = nearest(&wanted, names)
+            .filter(|(distance, _)| *distance <= TYPOS_MAX)
+            .map(|(_, name)| name);
+        let mut text = match near {
+            Some(name) => format!("there is no channel {wanted}, did you mean {name}?"),
+            None => format!("there is no channel {wanted}."),
+        };
+        if !self.reads {
+            text += &format!(" Nothing was sent; --join '{wanted}' creates it");
+        }
+        vec![error(text), Action::Close, Action::Quit(code::NOT_ACKNOWLEDGED)]
+    }
 }

@@ -95,9 +95,9 @@ impl Model {
         self
     }
 
-    /// Sets a channel that the client enters only if it exists.
-    pub fn with_destination(mut self, channel: Option<ChannelName>) -> Model {
-        self.exchange.destination = Destination::of(channel);
+    /// Sets a channel that the client enters only if it exists, to read or to write.
+    pub fn with_destination(mut self, channel: Option<ChannelName>, reads: bool) -> Model {
+        self.exchange.destination = Destination::of(channel, reads);
         self
     }
 
