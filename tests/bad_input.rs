@@ -415,7 +415,7 @@ fn the_contract_for_programs_holds() {
     let left = object(&bob.sees("\"left\""));
     assert_eq!((&left["who"], &left["here"]), (&"alice".into(), &1.into()));
     bob.types(r#"{"type":"quit"}"#);
-    assert_eq!(bob.ends().code(), Some(0));
+    assert_eq!(bob.ends().code(), Some(8), "a line has failed");
     assert_eq!(object(&bob.sees("\"bye\""))["reason"], "you left");
 }
 

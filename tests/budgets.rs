@@ -149,7 +149,7 @@ fn nothing_is_left_of_conversations_whose_messages_are_gone() {
         assert!(world.operator(&["ctl", "retention", "--now"]).0);
         count(&world, "conversations WHERE name NOT IN ('#lobby', '#kept')") == 0
     });
-    assert_eq!(count(&world, "lines"), 0);
+    assert_eq!(count(&world, "messages"), 0);
     assert_eq!(count(&world, "conversations WHERE topic IS NOT NULL"), 1);
     assert!(count(&world, "reads") <= 2, "one for #kept, and one for #lobby");
 

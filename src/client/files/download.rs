@@ -146,7 +146,7 @@ impl Download {
     /// Its hash is not the sender's: the file is removed. The disk fails, or all names are taken:
     /// the file stays for the next run.
     pub fn finish(self, file_name: &str) -> Result<PathBuf, DownloadError> {
-        self.finish_as(&name::cleaned(file_name))
+        self.finish_under(&name::cleaned(file_name), name::numbered)
     }
 
     /// The same under a name that the user has chosen.
@@ -154,6 +154,14 @@ impl Download {
     /// # Errors
     /// As `finish`.
     pub fn finish_as(self, own_name: &str) -> Result<PathBuf, DownloadError> {
+        self.finish_under(own_name, name::numbered_own)
+    }
+
+    fn finish_under(
+        self,
+        own_name: &str,
+        numbered: fn(&str, u32) -> String,
+    ) -> Result<PathBuf, DownloadError> {
         if !self.check.is_as_sent() {
             self.cancel();
             return Err(DownloadError::NotAsSent);
@@ -166,7 +174,7 @@ impl Download {
         for number in 0..SAME_NAMES_MAX {
             let name = match number {
                 0 => own_name.to_owned(),
-                _ => name::numbered(own_name, number),
+                _ => numbered(own_name, number),
             };
             let path = folder.join(name);
             match files::rename_new(&self.part, &path) {

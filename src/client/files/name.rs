@@ -31,13 +31,18 @@ pub fn cleaned(name: &str) -> String {
     UNNAMED.to_owned()
 }
 
-/// Returns the name for the `number`th file of a name: `name (1).ext`.
+/// Returns the name for the `number`th file of a clean name: `name (1).ext`.
 pub fn numbered(name: &str, number: u32) -> String {
+    // The cut may leave a joiner that joins nothing.
+    cleaned(&numbered_own(name, number))
+}
+
+/// The same for a name that the user has chosen, which stays as it is.
+pub fn numbered_own(name: &str, number: u32) -> String {
     let (stem, extension) = split_extension(name);
     let suffix = format!(" ({number}){extension}");
     let stem = cut(stem, FILE_NAME_BYTES_MAX - 1 - suffix.len());
-    // The cut may leave a joiner that joins nothing.
-    cleaned(&format!("{}{suffix}", stem.trim_end_matches([' ', '.'])))
+    format!("{}{suffix}", stem.trim_end_matches([' ', '.']))
 }
 
 /// Bounds the work for a name that another client has not bounded.
@@ -162,6 +167,10 @@ mod tests {
         assert_eq!(numbered("a.jpg", 1), "a (1).jpg");
         assert_eq!(numbered("archive.tar.gz", 12), "archive.tar (12).gz");
         assert_eq!(numbered("README", 2), "README (2)");
+        assert_eq!(
+            [numbered_own(".bashrc", 1), numbered_own("-x:y.txt", 2)],
+            [".bashrc (1)", "-x:y (2).txt"]
+        );
         let joined = numbered(&format!("{}👩\u{200d}👩.-", "x".repeat(185)), 3);
         assert_eq!(joined, format!("{}👩 (3).-", "x".repeat(185)));
         let long = numbered(&cleaned(&format!("{}.jpg", "é".repeat(300))), 4_294_967_295);

@@ -94,6 +94,11 @@ impl Source {
         self.bytes
     }
 
+    /// The opened file, at its begin before a first pass.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
     /// Reads the next chunk in a first pass. Returns the number of bytes that the pass has read,
     /// and `None` once the file is read to its end.
     ///

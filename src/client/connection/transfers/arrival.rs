@@ -210,6 +210,9 @@ fn refuse_name(path: &Path) -> Result<(), Failure> {
     if path.file_name().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
         return refuse("has a name that is too long");
     }
+    if path.file_name().is_some_and(|name| name.to_str().is_none()) {
+        return refuse("has a name that is not UTF-8");
+    }
     match fs::metadata(path).ok().as_ref().and_then(files::irregular) {
         Some(what) => refuse(&format!("is {what}")),
         None => Ok(()),

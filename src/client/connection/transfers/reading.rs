@@ -102,6 +102,10 @@ impl Reader {
             return Err(long_caption());
         }
         send.path = std::path::absolute(&send.path).unwrap_or(send.path);
+        if send.path.to_str().is_none() {
+            let hint = format!("{} is not UTF-8: rename or copy it", send.path.display());
+            return Err(Failure::local("not_a_file", hint, code::USAGE));
+        }
         let mut source = Source::open(&send.path).map_err(failure)?;
         let stamp = stamp(&send.path)?;
         if self.is_script
@@ -112,7 +116,7 @@ impl Reader {
         let blob = BlobId(rand::random());
         let files = self.folder.place(blob).map_err(Failure::disk)?;
         let new = Unfinished { files, is_finished: false };
-        if cleaned(&send, new.files.picture())? {
+        if cleaned(&send, &mut source, new.files.picture())? {
             source = Source::open(new.files.picture()).map_err(failure)?;
         }
         let (reader, pass) = (self, Pass::default());
@@ -204,13 +208,13 @@ impl Reading {
 }
 
 /// Writes a picture without its metadata. Returns whether the file is a picture that is sent so.
-fn cleaned(send: &ToSend, picture: &Path) -> Result<bool, Failure> {
+/// What was opened decides: another file may have the path by now.
+fn cleaned(send: &ToSend, source: &mut Source, picture: &Path) -> Result<bool, Failure> {
     if send.keeps_metadata {
         return Ok(false);
     }
     let io = |error| failure(SourceError::Io { path: send.path.clone(), error });
-    let mut file = files::open_to_read(&send.path).map_err(io)?;
-    match metadata::cleaned(&mut file).map_err(io)? {
+    match metadata::cleaned(source.file()).map_err(io)? {
         Cleaned::NoPicture => Ok(false),
         Cleaned::Picture(clean) => {
             write_new(picture, &clean, 0o600).map_err(Failure::disk)?;
@@ -234,7 +238,11 @@ pub fn reopened(held: Held, upload: StoredUpload) -> Result<Ready, Failure> {
         if !is_there(chosen) && !is_there(picture) {
             return Err(Failure::disk("the file is not there any more: send it again"));
         }
-        let is_picture = is_there(picture) || cleaned(&upload.send, picture)?;
+        let clean = || {
+            let mut source = Source::open(chosen).map_err(failure)?;
+            cleaned(&upload.send, &mut source, picture)
+        };
+        let is_picture = is_there(picture) || clean()?;
         let source = Source::open(if is_picture { picture } else { chosen }).map_err(failure)?;
         let digests = Digests::load(&held.files().digests()).map_err(failure)?;
         // The digests must be those that the sealed state names.
