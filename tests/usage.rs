@@ -148,7 +148,7 @@ fn what_the_running_server_does_not_understand_is_said_alike() {
         // Who is not registered was asked for in the right way.
         let wanted = if words == "ban bob" { 1 } else { 2 };
         assert_eq!(code, wanted, "{words}: {told}");
-        assert_eq!(told.contains("hint:  pychat ctl users says who"), wanted == 1, "{told}");
+        assert_eq!(told.contains("hint:  pychat ctl users shows who"), wanted == 1, "{told}");
     }
     let mut ctl = world.program("operator");
     let output = ctl.args(["ctl", "kick", "--json", "--home"]).arg(world.home()).output().unwrap();

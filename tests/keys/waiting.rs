@@ -47,7 +47,7 @@ fn a_client_that_waits_is_let_in_by_what_it_reads_aloud() {
     assert!(listed(&world).contains("no key waits"));
     let (bob, code) = waits(&world, "bob");
     let list = listed(&world);
-    assert!(list.contains(&format!("bob                  {code}  since ")), "{list}");
+    assert!(list.contains(&format!("bob                  {code}\n    since ")), "{list}");
     assert!(list.contains("from 127.0.0.1") && list.contains("--waiting CODE"), "{list}");
     let (console, told) = world.operator(&["ctl", "waiting"]);
     assert!(console && told.contains(&code), "{told}");
