@@ -211,7 +211,12 @@ impl Transfers {
                 // The file was removed in between.
                 return Err(Refusal::FileRemoved);
             }
-            log::error!("the file {stored}, which was announced, cannot be read: {found:?}");
+            let why = match &found {
+                Ok(Some(found)) => format!("{} of {bytes} bytes are there", found.length),
+                Ok(None) => "it is missing".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            log::error!("the file {stored}, which was announced, cannot be read: {why}");
             return Err(Refusal::FileLost);
         }
         owner.answer(&Event::Download { transfer, blob, bytes: FileBytes(bytes), reference });

@@ -317,6 +317,12 @@ impl<O: Outlet> Engine<O> {
             return Ok(held);
         }
         let place = place.absolute();
+        if let Place::Folder(path) | Place::Named(path) = &place
+            && path.to_str().is_none()
+        {
+            // Its record could not have the path: a later run does not continue it.
+            return Ok(held);
+        }
         self.folder.store(blob, &Stored::Download { from, seq, place }).map(Some)
     }
 

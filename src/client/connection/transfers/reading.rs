@@ -101,6 +101,9 @@ impl Reader {
         if send.caption.as_ref().is_some_and(|caption| caption.len() > TEXT_BYTES_MAX) {
             return Err(long_caption());
         }
+        if send.path.as_os_str().is_empty() {
+            return Err(Failure::local("not_a_file", "the path is empty", code::USAGE));
+        }
         send.path = std::path::absolute(&send.path).unwrap_or(send.path);
         if send.path.to_str().is_none() {
             let hint = format!("{} is not UTF-8: rename or copy it", send.path.display());

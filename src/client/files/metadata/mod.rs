@@ -40,8 +40,9 @@ pub enum Cleaned {
     Cannot(String),
 }
 
-/// Bytes that show the format of a file: three packets of a transport stream.
-const HEAD_BYTES: u64 = 400;
+/// Bytes that show the format of a file: three packets of a transport stream, and what may come
+/// before the first element of an XML file.
+const HEAD_BYTES: u64 = 16 << 10;
 
 /// Formats that may contain a place, a time, a device or a name, and that no rewriter knows, by
 /// bytes at an offset.
@@ -89,12 +90,10 @@ const OTHERS: &[(usize, &[u8], &str)] = &[
     (0, b"AT&TFORM", "DjVu"),
     (0, b"HEAPCCDR", "RAW"),
     (6, b"HEAPCCDR", "RAW"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
+    (128, b"DICM", "DICOM"),
+    (0, b"AC10", "DWG"),
     (0, b"ID3", "MP3"),
-    // Without a tag at the begin, one may be at the end.
-    (0, b"\xff\xfb", "MP3"),
-    (0, b"\xff\xfa", "MP3"),
-    (0, b"\xff\xf3", "MP3"),
-    (0, b"\xff\xf2", "MP3"),
     (0, b"wvpk", "WavPack"),
     (0, b"MAC ", "APE"),
     (0, b"caff", "CAF"),
@@ -122,10 +121,38 @@ fn is_transport_stream(head: &[u8]) -> bool {
         .any(|(first, bytes)| (0..3).all(|packet| head.get(first + packet * bytes) == Some(&0x47)))
 }
 
-/// Returns whether a file is a drawing in XML, whose editors write names and paths into it.
+/// Returns whether a file begins with a frame of MPEG audio (layer III) or of AAC: a tag may be at
+/// its end.
+fn is_mpeg_audio(head: &[u8]) -> bool {
+    let &[0xff, flags, ..] = head else { return false };
+    let (is_layer_3, is_version) = (flags & 0xe6 == 0xe2, flags & 0x18 != 0x08);
+    (is_layer_3 && is_version) || flags & 0xf6 == 0xf0
+}
+
+/// Returns whether the first element of an XML file is a drawing: editors write names and paths
+/// into it.
 fn is_svg(head: &[u8]) -> bool {
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    text.starts_with(b"<") && text.windows(4).any(|part| part == b"<svg")
+    // Of UTF-16, ASCII is every other byte.
+    let is_utf_16 = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
+    let text: Vec<u8> = match is_utf_16 {
+        true => head[2..].iter().copied().filter(|byte| *byte != 0).collect(),
+        false => head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).to_vec(),
+    };
+    let mut rest = text.trim_ascii_start();
+    loop {
+        let end: &[u8] = match rest {
+            [b'<', b'?', ..] => b"?>",
+            [b'<', b'!', b'-', b'-', ..] => b"-->",
+            [b'<', b'!', ..] if rest.iter().find(|byte| b"[>".contains(byte)) == Some(&b'[') => {
+                b"]>"
+            }
+            [b'<', b'!', ..] => b">",
+            _ => return rest.starts_with(b"<svg") || rest.starts_with(b"<svg:svg"),
+        };
+        // The first element of a longer prologue is not known: it may be one.
+        let Some(at) = rest.windows(end.len()).position(|part| part == end) else { return true };
+        rest = rest[at + end.len()..].trim_ascii_start();
+    }
 }
 
 impl Format {
@@ -140,6 +167,7 @@ impl Format {
             _ if starts(b"RIFF") && at(8, b"WEBP") => Some(Format::Webp),
             _ if starts(b"GIF8") => Some(Format::Gif),
             _ if is_transport_stream(head) => Some(Format::Other("MPEG")),
+            _ if is_mpeg_audio(head) => Some(Format::Other("MP3")),
             _ if is_svg(head) => Some(Format::Other("SVG")),
             _ => {
                 let other = OTHERS.iter().find(|(offset, bytes, _)| at(*offset, bytes));

@@ -245,7 +245,19 @@ fn a_picture_that_ends_early_is_malformed() {
 
 #[test]
 fn formats_are_known_by_their_first_bytes() {
-    let kinds: [(&[u8], Option<Format>); 24] = [
+    let comment = [b"<?xml?><!--", &b" <svg> "[..].repeat(300)[..], b"-->"].concat();
+    let wide: Vec<u8> = b"<svg/>".iter().flat_map(|byte| [*byte, 0]).collect();
+    let wide = [b"\xff\xfe", &wide[..]].concat();
+    let (drawing, page) = ([&comment[..], b"<svg>"].concat(), [&comment[..], b"<html>"].concat());
+    let kinds: [(&[u8], Option<Format>); 32] = [
+        (&drawing, Some(Format::Other("SVG"))),
+        (&page, None),
+        (&wide, Some(Format::Other("SVG"))),
+        (b"<!DOCTYPE svg [ <!ENTITY a \"b\"> ]><svg>", Some(Format::Other("SVG"))),
+        (b"<!DOCTYPE html><html><svg>", None),
+        (b"\xff\xe3\x40\xc4", Some(Format::Other("MP3"))),
+        (b"\xff\xf1\x50\x80", Some(Format::Other("MP3"))),
+        (b"\xff\xfeh\0i\0", None),
         (b"\0\0\0\x18ftypheic", Some(Format::Other("HEIC"))),
         (b"\0\0\0\x18ftypavif", Some(Format::Other("AVIF"))),
         (b"\0\0\0\x18ftypisom", Some(Format::Other("MP4"))),
